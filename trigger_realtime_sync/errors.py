@@ -1,0 +1,167 @@
+"""Every error this library raises or reports: all are `TriggerRealtimeError`.
+
+None of them ever holds a token, in its message, its repr or its attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .models import Run
+
+
+class TriggerRealtimeError(Exception):
+    """The base of all errors of this library.
+
+    Attributes:
+        terminal: whether the subscription that reported this error ended by it.
+    """
+
+    terminal: bool = True
+
+
+class ConfigurationError(TriggerRealtimeError, ValueError):
+    """An option or an environment variable has a value that can't work, or is missing."""
+
+
+class ProtocolError(TriggerRealtimeError):
+    """The server, or something between, sent what the protocol does not allow.
+
+    The message says what was wrong and where it came from.
+    """
+
+
+class ApiConnectionError(TriggerRealtimeError):
+    """The server could not be reached, or the connection broke off.
+
+    Retried without a word; reported only when `RetryPolicy.max_retries` were used up.
+    """
+
+
+class ApiError(TriggerRealtimeError):
+    """The server answered with an error status.
+
+    Attributes:
+        status: the HTTP status.
+        code: the error code in the body (`"unauthorized"`), or None.
+        body: the body as text, shortened to 10,000 characters.
+        headers: the headers of the answer, names in lower case.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+class BadRequestError(ApiError):
+    """400: the request is wrong, an unknown option or a malformed id, say."""
+
+
+class AuthenticationError(ApiError):
+    """401: the token is missing, wrong or expired."""
+
+
+class PermissionDeniedError(ApiError):
+    """403: the token lacks the scope for this run, tag, batch or stream."""
+
+
+class NotFoundError(ApiError):
+    """404: no such run or batch."""
+
+
+class ConflictError(ApiError):
+    """409: the server's copy of the data was rotated (handled by starting again)."""
+
+
+class UnprocessableEntityError(ApiError):
+    """422: the request is well-formed, but the server can't serve it."""
+
+
+class RateLimitError(ApiError):
+    """429: too many requests or too many concurrent polls. Retried after a wait."""
+
+
+class ServerError(ApiError):
+    """5xx: the server failed. Retried after a wait."""
+
+
+class CallbackError(TriggerRealtimeError):
+    """A callback raised. Its exception is the `__cause__`; the subscription goes on.
+
+    Attributes:
+        callback: the name of the option that raised, `"on_update"` say.
+    """
+
+    terminal = False
+
+    def __init__(self, message: str, *, callback: str) -> None:
+        super().__init__(message)
+        self.callback = callback
+
+
+class PayloadError(TriggerRealtimeError):
+    """A payload, output, metadata or stream part could not be decoded or fetched.
+
+    Attributes:
+        run_id: the run it belongs to.
+        field: `"payload"`, `"output"`, `"metadata"`, or the key of the stream.
+        raw: the packet as the server sent it (a string; for a part, what its JSON held).
+        content_type: the packet's type, `"application/json"` say.
+    """
+
+    terminal = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str,
+        field: str,
+        raw: Any = None,
+        content_type: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.field = field
+        self.raw = raw
+        self.content_type = content_type
+
+
+class RunFailed(TriggerRealtimeError):  # noqa: N818 (the name is the public contract)
+    """`result()` was asked of a run that did not succeed.
+
+    Attributes:
+        run: the finished run.
+        error: the run's `RunError`, or None (a cancelled run has none).
+    """
+
+    terminal = False
+
+    def __init__(self, run: Run[Any, Any]) -> None:
+        why = f": {run.error.message}" if run.error is not None else ""
+        super().__init__(f"run {run.id} finished as {run.status.value}{why}")
+        self.run = run
+        self.error = run.error
+
+
+class SubscriptionCancelled(TriggerRealtimeError):  # noqa: N818
+    """The subscription was cancelled while someone waited for it."""
+
+
+class WaitTimeout(TriggerRealtimeError, TimeoutError):  # noqa: N818
+    """What was waited for did not happen in time. The subscription goes on."""
+
+    terminal = False

@@ -1,0 +1,248 @@
+"""The nouns: a run, its status, its error, and a task that types them. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+import attrs
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+PayloadT = TypeVar("PayloadT", covariant=True)
+OutputT = TypeVar("OutputT", covariant=True)
+
+
+class RunStatus(str, enum.Enum):
+    """The public status of a run. A status this version does not know keeps its own text:
+    it is a member-like value that compares to strings, and belongs to no group."""
+
+    DELAYED = "DELAYED"
+    PENDING_VERSION = "PENDING_VERSION"
+    QUEUED = "QUEUED"
+    DEQUEUED = "DEQUEUED"
+    EXECUTING = "EXECUTING"
+    WAITING = "WAITING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CRASHED = "CRASHED"
+    SYSTEM_FAILURE = "SYSTEM_FAILURE"
+    EXPIRED = "EXPIRED"
+    TIMED_OUT = "TIMED_OUT"
+    CANCELED = "CANCELED"
+
+    __str__ = str.__str__
+    __format__ = str.__format__
+
+    @classmethod
+    def _missing_(cls, value: object) -> RunStatus | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value
+        unknown._value_ = value
+        return unknown
+
+
+QUEUED_STATUSES = frozenset({RunStatus.DELAYED, RunStatus.PENDING_VERSION, RunStatus.QUEUED})
+EXECUTING_STATUSES = frozenset({RunStatus.DEQUEUED, RunStatus.EXECUTING})
+FAILED_STATUSES = frozenset(
+    {
+        RunStatus.FAILED,
+        RunStatus.CRASHED,
+        RunStatus.SYSTEM_FAILURE,
+        RunStatus.EXPIRED,
+        RunStatus.TIMED_OUT,
+    }
+)
+TERMINAL_STATUSES = FAILED_STATUSES | {RunStatus.COMPLETED, RunStatus.CANCELED}
+
+
+@attrs.frozen
+class RunError:
+    """Why a run failed."""
+
+    message: str
+    name: str | None = None
+    stack_trace: str | None = None
+
+
+class LazyValue(Protocol):
+    """A value that is decoded, or fetched, when it is first read."""
+
+    def read(self) -> Any: ...
+
+
+@attrs.frozen
+class PlainValue:
+    """A value that is there already: what a `Run` built by hand holds."""
+
+    value: Any = None
+
+    def read(self) -> Any:
+        return self.value
+
+
+def _lazy(value: Any) -> LazyValue:
+    return value if hasattr(value, "read") else PlainValue(value)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Run(Generic[PayloadT, OutputT]):
+    """One state of one run, as it was at `updated_at`.
+
+    All times are aware and UTC. A column the server did not send (`skip_columns`, or a token's own
+    claim) is None, or an empty list. `payload`, `output` and `metadata` are decoded when first
+    read and then kept; they may raise `PayloadError`, and a large one is fetched over the network
+    by the thread that reads it.
+    """
+
+    id: str
+    task_identifier: str = ""
+    status: RunStatus = attrs.field(default=RunStatus.QUEUED, converter=RunStatus)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    started_at: datetime | None = None
+    queued_at: datetime | None = None
+    delayed_until: datetime | None = None
+    expired_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    cost_in_cents: float | None = None
+    base_cost_in_cents: float | None = None
+    number: int | None = None
+    tags: list[str] = attrs.field(factory=list, hash=False)
+    ttl: str | None = None
+    is_test: bool | None = None
+    idempotency_key: str | None = None
+    error: RunError | None = None
+    realtime_streams: list[str] = attrs.field(factory=list, hash=False)
+    _payload: LazyValue = attrs.field(
+        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="payload"
+    )
+    _output: LazyValue = attrs.field(
+        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="output"
+    )
+    _metadata: LazyValue = attrs.field(
+        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="metadata"
+    )
+
+    @property
+    def payload(self) -> PayloadT:
+        """What the task was triggered with, or None. May raise `PayloadError`."""
+        return self._payload.read()  # type: ignore[no-any-return]
+
+    @property
+    def output(self) -> OutputT:
+        """What the task returned, or None as long as it has not. May raise `PayloadError`."""
+        return self._output.read()  # type: ignore[no-any-return]
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What the task says of itself while it runs, or None. May raise `PayloadError`."""
+        return self._metadata.read()  # type: ignore[no-any-return]
+
+    @property
+    def is_queued(self) -> bool:
+        """DELAYED, PENDING_VERSION or QUEUED."""
+        return self.status in QUEUED_STATUSES
+
+    @property
+    def is_executing(self) -> bool:
+        """DEQUEUED or EXECUTING."""
+        return self.status in EXECUTING_STATUSES
+
+    @property
+    def is_waiting(self) -> bool:
+        """WAITING, for a token, a delay or a child run."""
+        return self.status == RunStatus.WAITING
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing more will happen: `finished_at` is set, or the status is a final one.
+
+        A run cancelled while it was queued never gets a `finished_at` (PROTOCOL, section 2).
+        """
+        return self.finished_at is not None or self.status in TERMINAL_STATUSES
+
+    @property
+    def is_success(self) -> bool:
+        """COMPLETED."""
+        return self.status == RunStatus.COMPLETED
+
+    @property
+    def is_failed(self) -> bool:
+        """FAILED, CRASHED, SYSTEM_FAILURE, EXPIRED or TIMED_OUT."""
+        return self.status in FAILED_STATUSES
+
+    @property
+    def is_cancelled(self) -> bool:
+        """CANCELED."""
+        return self.status == RunStatus.CANCELED
+
+
+AnyRun = Run[Any, Any]
+
+
+@attrs.frozen(init=False)
+class Task(Generic[PayloadT, OutputT]):
+    """The types of a task's payload and output, as `typeof myTask` is for the hooks.
+
+    Args:
+        identifier: the task's id, as `run.task_identifier` shows it.
+        payload: an attrs class, a dataclass, or anything cattrs structures. Any by default.
+        output: the same for the output.
+
+    Passed as `task=` or in `tasks=[…]`, values that don't fit raise `PayloadError` when read.
+    """
+
+    identifier: str
+    payload: Any
+    output: Any
+
+    @overload
+    def __init__(
+        self: Task[Any, Any],
+        identifier: str,
+        *,
+        payload: None = None,
+        output: None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Task[PayloadT, Any],
+        identifier: str,
+        *,
+        payload: type[PayloadT],
+        output: None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Task[Any, OutputT],
+        identifier: str,
+        *,
+        payload: None = None,
+        output: type[OutputT],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        identifier: str,
+        *,
+        payload: type[PayloadT],
+        output: type[OutputT],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Task[Any, Any], identifier: str, *, payload: Any = None, output: Any = None
+    ) -> None: ...
+    def __init__(self, identifier: str, *, payload: Any = None, output: Any = None) -> None:
+        if not isinstance(identifier, str) or not identifier:
+            raise ValueError(f"identifier must be a task's id, not {identifier!r}")
+        self.__attrs_init__(identifier, payload, output)  # type: ignore[attr-defined]
+
+    def matches(self, run: AnyRun) -> TypeGuard[Run[PayloadT, OutputT]]:
+        """Whether this run is of this task: narrows the type of a run among many."""
+        return run.task_identifier == self.identifier
