@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import attrs
 
@@ -33,8 +33,11 @@ class RunStatus(str, enum.Enum):
     TIMED_OUT = "TIMED_OUT"
     CANCELED = "CANCELED"
 
-    __str__ = str.__str__
-    __format__ = str.__format__
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
     @classmethod
     def _missing_(cls, value: object) -> RunStatus | None:
@@ -69,14 +72,17 @@ class RunError:
     stack_trace: str | None = None
 
 
-class LazyValue(Protocol):
+class LazyValue:
     """A value that is decoded, or fetched, when it is first read."""
 
-    def read(self) -> Any: ...
+    __slots__ = ()
+
+    def read(self) -> Any:
+        raise NotImplementedError
 
 
 @attrs.frozen
-class PlainValue:
+class PlainValue(LazyValue):
     """A value that is there already: what a `Run` built by hand holds."""
 
     value: Any = None
@@ -86,7 +92,7 @@ class PlainValue:
 
 
 def _lazy(value: Any) -> LazyValue:
-    return value if hasattr(value, "read") else PlainValue(value)
+    return value if isinstance(value, LazyValue) else PlainValue(value)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -241,7 +247,7 @@ class Task(Generic[PayloadT, OutputT]):
     def __init__(self, identifier: str, *, payload: Any = None, output: Any = None) -> None:
         if not isinstance(identifier, str) or not identifier:
             raise ValueError(f"identifier must be a task's id, not {identifier!r}")
-        self.__attrs_init__(identifier, payload, output)  # type: ignore[attr-defined]
+        self.__attrs_init__(identifier, payload, output)
 
     def matches(self, run: AnyRun) -> TypeGuard[Run[PayloadT, OutputT]]:
         """Whether this run is of this task: narrows the type of a run among many."""
