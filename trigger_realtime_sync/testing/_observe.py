@@ -1,0 +1,154 @@
+"""What the server saw, and waiting for it: requests, connections, held requests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from urllib.parse import parse_qsl, unquote
+
+import attrs
+
+Match = "str | Callable[[RecordedRequest], bool] | None"
+KINDS = ("run", "runs", "batch", "stream", "packets", "presigned", "api")
+
+
+def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.frozen
+class RecordedRequest:
+    """One request as it arrived.
+
+    Attributes:
+        path: still percent-encoded, without the query.
+        headers: names in lower case.
+        at: `time.monotonic()` of its arrival.
+        live: whether it is a poll that the server may hold.
+        kind: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"` or `""`.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = attrs.field(converter=_read_only)
+    headers: Mapping[str, str] = attrs.field(converter=_read_only, repr=False)
+    at: float
+    live: bool
+    kind: str
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The decoded parts of the path."""
+        return tuple(unquote(part) for part in self.path.split("/")[1:])
+
+
+def record(method: str, target: str, headers: Mapping[str, str]) -> RecordedRequest:
+    path, _, query_text = target.partition("?")
+    query = dict(parse_qsl(query_text, keep_blank_values=True))
+    kind = _kind(path.split("/")[1:])
+    return RecordedRequest(
+        method=method,
+        path=path,
+        query=query,
+        headers={name.lower(): value for name, value in headers.items()},
+        at=time.monotonic(),
+        live=query.get("live") == "true" and kind in ("run", "runs", "batch"),
+        kind=kind,
+    )
+
+
+def _kind(parts: list[str]) -> str:
+    match parts:
+        case ["realtime", "v1", "runs"]:
+            return "runs"
+        case ["realtime", "v1", "runs", _]:
+            return "run"
+        case ["realtime", "v1", "batches", _]:
+            return "batch"
+        case ["realtime", "v1", "streams", _, _]:
+            return "stream"
+        case ["api", "v1", "runs", _, "packets", _] | ["api", "v1", "packets", *_]:
+            return "packets"
+        case ["presigned", *_]:
+            return "presigned"
+        case ["api", *_]:
+            return "api"
+    return ""
+
+
+def matches(
+    request: RecordedRequest,
+    match: str | Callable[[RecordedRequest], bool] | None,
+    live: bool | None = None,
+) -> bool:
+    if live is not None and request.live != live:
+        return False
+    if callable(match):
+        return match(request)
+    if match is None:
+        return bool(request.kind)
+    return request.kind == match or (match == "api" and request.path.startswith("/api/"))
+
+
+class Observer:
+    """Counts and remembers; every change wakes those who wait for one."""
+
+    def __init__(self) -> None:
+        # Protects the attributes below.
+        self._changed = threading.Condition()
+        self._requests: list[RecordedRequest] = []
+        self._connections = 0
+        self._held: Counter[str] = Counter()
+
+    def saw(self, request: RecordedRequest) -> None:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+
+    def connected(self, change: int) -> None:
+        with self._changed:
+            self._connections += change
+            self._changed.notify_all()
+
+    @contextmanager
+    def holding(self, request: RecordedRequest) -> Iterator[None]:
+        self._hold(request.kind, 1)
+        try:
+            yield
+        finally:
+            self._hold(request.kind, -1)
+
+    def _hold(self, kind: str, change: int) -> None:
+        with self._changed:
+            self._held[kind] += change
+            self._changed.notify_all()
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def connections(self) -> int:
+        with self._changed:
+            return self._connections
+
+    def held(self, match: str | None = None) -> int:
+        with self._changed:
+            if match is not None:
+                return self._held[match]
+            return sum(self._held[kind] for kind in ("run", "runs", "batch"))
+
+    def forget(self) -> None:
+        with self._changed:
+            self._requests.clear()
+
+    def wait(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
+        """Block until it is so; `TimeoutError`, saying what was seen instead."""
+        with self._changed:
+            if not self._changed.wait_for(reached, timeout):
+                raise TimeoutError(f"after {timeout} s: {what()}")

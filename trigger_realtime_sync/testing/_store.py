@@ -1,0 +1,284 @@
+"""What the server knows: runs, batches, packets, and the log of every change, under one lock.
+
+A *subject* is what a feed can be about: a run, a tag, a batch or a stream. Changes are logged, and
+waiting requests woken, per subject, so that a change costs only those who asked about it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+
+from ._rows import (
+    COLUMNS,
+    OPTIONAL_COLUMNS,
+    Row,
+    array,
+    array_items,
+    timestamp,
+    timestamp_ms,
+    to_row,
+)
+
+Subject = tuple[str, ...]
+
+# Any start will do: a number well away from 0 keeps tests from counting on it.
+_FIRST_SEQ = 16000
+
+
+@attrs.frozen
+class State:
+    """One state of one run: its row and what it belongs to."""
+
+    row: Row
+    tags: frozenset[str]
+    batch: str | None
+
+    @property
+    def id(self) -> str:
+        return self.row["friendlyId"] or ""
+
+    @property
+    def updated_ms(self) -> int:
+        return timestamp_ms(self.row.get("updatedAt"))
+
+    def subjects(self) -> set[Subject]:
+        subjects: set[Subject] = {("tag", tag) for tag in self.tags}
+        subjects.add(("run", self.id))
+        if self.batch is not None:
+            subjects.add(("batch", self.batch))
+        return subjects
+
+
+@attrs.frozen
+class Change:
+    """A run went from one state to another (None: it was not, or is not, there)."""
+
+    seq: int
+    before: State | None
+    after: State | None
+
+    @property
+    def id(self) -> str:
+        state = self.after or self.before
+        return state.id if state is not None else ""
+
+
+@attrs.define
+class Batch:
+    id: str
+    runs: list[str]
+    run_count: int | None
+    created_at: str
+    errors: list[dict[str, Any]]
+    completed_at: str | None = None
+
+
+class Waiter:
+    """A request that waits for its subject to change, or for its client to go away."""
+
+    __slots__ = ("_event", "gone")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.gone = False
+
+    def wait(self, seconds: float) -> None:
+        self._event.wait(max(0.0, seconds))
+        self._event.clear()
+
+    def wake(self) -> None:
+        self._event.set()
+
+
+def now() -> datetime:
+    return datetime.fromtimestamp(time.time(), timezone.utc)
+
+
+class Store:
+    """Everything here may be called from any thread."""
+
+    def __init__(self) -> None:
+        # Protects every attribute below.
+        self.lock = threading.RLock()
+        self.seq = _FIRST_SEQ
+        self.closed = False
+        self.batches: dict[str, Batch] = {}
+        self.packets: dict[str, tuple[bytes, str]] = {}
+        self.extra_columns: dict[str, None] = {}
+        self._states: dict[str, State] = {}
+        # Runs that exist, but have not reached the replica that the feeds read.
+        self._lagging: set[str] = set()
+        self._members: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+        self._logs: defaultdict[Subject, list[Change]] = defaultdict(list)
+        self._waiters: dict[Subject, set[Waiter]] = {}
+
+    # --- waiting
+
+    @contextmanager
+    def waiting(self, subject: Subject) -> Iterator[Waiter]:
+        """A waiter that every change of the subject wakes, from now until the end of the block."""
+        waiter = Waiter()
+        with self.lock:
+            self._waiters.setdefault(subject, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            with self.lock:
+                waiters = self._waiters[subject]
+                waiters.discard(waiter)
+                if not waiters:
+                    del self._waiters[subject]
+
+    def wake(self, subjects: Iterable[Subject] | None = None) -> None:
+        """Wake who waits for these subjects, or everyone."""
+        with self.lock:
+            chosen = list(self._waiters) if subjects is None else subjects
+            waiters = [waiter for one in chosen for waiter in self._waiters.get(one, ())]
+        for waiter in waiters:
+            waiter.wake()
+
+    def close(self) -> None:
+        with self.lock:
+            self.closed = True
+        self.wake()
+
+    # --- reading
+
+    def tick(self) -> int:
+        """The next number of the one sequence behind offsets, cursors and transaction ids."""
+        with self.lock:
+            self.seq += 1
+            return self.seq
+
+    def get(self, run_id: str) -> State | None:
+        with self.lock:
+            return self._states.get(run_id)
+
+    def need(self, run_id: str) -> State:
+        state = self.get(run_id)
+        if state is None:
+            raise KeyError(f"this server has no run {run_id!r}")
+        return state
+
+    def members(self, subject: Subject) -> list[State]:
+        """The runs a snapshot of the subject holds, oldest first."""
+        with self.lock:
+            states = [self._states[run_id] for run_id in self._members.get(subject, ())]
+        return sorted(states, key=lambda state: state.row.get("createdAt") or "")
+
+    def changes(self, subject: Subject, after: int) -> list[Change]:
+        """The changes of the subject since that number, in order."""
+        with self.lock:
+            log = self._logs.get(subject)
+            if not log or log[-1].seq <= after:
+                return []
+            return log[bisect_right(log, after, key=lambda change: change.seq) :]
+
+    # --- writing
+
+    def create(
+        self, run_id: str | None, values: Mapping[str, Any], *, batch: str | None, lag: bool
+    ) -> str:
+        run_id = run_id or f"run_cm{secrets.token_hex(11)}"
+        moment = timestamp(now())
+        row: Row = dict.fromkeys(COLUMNS)
+        row.update(
+            id=run_id.removeprefix("run_"),
+            friendlyId=run_id,
+            createdAt=moment,
+            updatedAt=moment,
+            queuedAt=moment,
+            number="1",
+            usageDurationMs="0",
+            costInCents="0",
+            baseCostInCents="0",
+            realtimeStreams="{}",
+        )
+        row.update(to_row(values))
+        state = _state(row, batch)
+        with self.lock:
+            if run_id in self._states:
+                raise ValueError(f"this server already has a run {run_id!r}")
+            self._note_columns(row)
+            if lag:
+                self._states[run_id] = state
+                self._lagging.add(run_id)
+            else:
+                self._publish(None, state)
+        return run_id
+
+    def update(self, run_id: str, values: Mapping[str, Any]) -> None:
+        row = to_row(values)
+        with self.lock:
+            before = self.need(run_id)
+            moment = max(timestamp_ms(timestamp(now())), before.updated_ms + 1)
+            after = {**before.row, "updatedAt": _from_ms(moment), **row}
+            self._note_columns(row)
+            self._change(before, _state(after, before.batch))
+
+    def join_batch(self, run_id: str, batch: str) -> None:
+        with self.lock:
+            before = self.need(run_id)
+            self._change(before, attrs.evolve(before, batch=batch))
+
+    def add_stream(self, run_id: str, key: str) -> None:
+        """Name the stream in the run's row, as a server does when a stream is opened."""
+        with self.lock:
+            keys = array_items(self.need(run_id).row.get("realtimeStreams"))
+            if key not in keys:
+                self.update(run_id, {"realtimeStreams": array([*keys, key])})
+
+    def catch_up(self, run_id: str) -> None:
+        with self.lock:
+            if run_id in self._lagging:
+                self._change(self.need(run_id), self.need(run_id))
+
+    def delete(self, run_id: str) -> None:
+        with self.lock:
+            before = self.need(run_id)
+            self._lagging.discard(run_id)
+            self._publish(before, None)
+
+    def _change(self, before: State, after: State) -> None:
+        lagging = before.id in self._lagging
+        self._lagging.discard(before.id)
+        self._publish(None if lagging else before, after)
+
+    def _publish(self, before: State | None, after: State | None) -> None:
+        change = Change(self.tick(), before, after)
+        old = before.subjects() if before is not None else set()
+        new = after.subjects() if after is not None else set()
+        if after is None:
+            self._states.pop(change.id, None)
+        else:
+            self._states[change.id] = after
+        for subject in old - new:
+            self._members[subject].pop(change.id, None)
+        for subject in new - old:
+            self._members[subject][change.id] = None
+        for subject in old | new:
+            self._logs[subject].append(change)
+        self.wake(old | new)
+
+    def _note_columns(self, row: Row) -> None:
+        for name in row:
+            if name not in COLUMNS and (name not in OPTIONAL_COLUMNS or row[name] is not None):
+                self.extra_columns[name] = None
+
+
+def _state(row: Row, batch: str | None) -> State:
+    return State(row, frozenset(array_items(row.get("runTags"))), batch)
+
+
+def _from_ms(moment: int) -> str:
+    return timestamp(datetime.fromtimestamp(moment / 1000, timezone.utc))
