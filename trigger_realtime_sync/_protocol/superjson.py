@@ -1,0 +1,262 @@
+"""superjson documents to Python values (PROTOCOL, section 3), of 2.2.1 and of the newest version.
+
+A document is `{"json": …, "meta"?: {"values"?: …, "referentialEqualities"?: …, "v"?: 1}}`. The
+annotations of `values` are applied in place, children first. Python's sets and dicts forget the
+positions that paths speak of, so cycles are resolved before that, on the raw JSON: each end of
+a cycle becomes a `Hole`, which moves along with its container and is filled at the end.
+
+Nothing here recurses, and all of it takes linear time: documents come from the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .superjson_types import Converter, Hole, SuperJSONError
+
+__all__ = ["SuperJSONError", "decode", "decode_in_place"]
+
+# A container and a key or an index of it.
+_Slot = tuple[Any, Any]
+
+# What one document may spend on paths that 2.2.1 wrote ambiguously, in characters looked up:
+# this much, and some more per character of each such path.
+_SEARCH_BUDGET = 1_000_000
+_SEARCH_BUDGET_PER_CHAR = 32
+
+_LEGACY_TOKEN = re.compile(r"\\\.|\.|\\|[^.\\]+")
+_TOKEN = re.compile(r"\\[.\\]|\.|\\|[^.\\]+")
+
+
+def decode(document: Any) -> Any:
+    """The value of a parsed superjson document, which is left as it is.
+
+    undefined is None, a bigint an int, a Date an aware UTC datetime, a regexp a `re.Pattern`, a
+    URL a str, an Error a `SuperJSONError`, a Buffer or Uint8Array bytes, another typed array a
+    list. A Set is a set and a Map a dict, or a list (of pairs) where Python's own would lose or
+    refuse an element. Instances of classes, symbols, unknown types, and whatever does not fit its
+    annotation stay JSON values. Cycles are restored.
+
+    Raises:
+        ValueError: it is not a superjson document.
+    """
+    return decode_in_place(_copy(document) if _meta(document) else document)
+
+
+def decode_in_place(document: Any) -> Any:
+    """`decode` for a document that nobody else needs: it is taken apart, not copied."""
+    meta = _meta(document)
+    root: list[Any] = [document.get("json")]
+    if meta:
+        version = meta.get("v")
+        decoder = _Decoder(legacy=not isinstance(version, (int, float)) or version < 1)
+        holes = decoder.cut_cycles(root, meta.get("referentialEqualities"))
+        decoder.apply_values(root, meta.get("values"))
+        for hole, (container, key) in holes:
+            hole.fill(container[key])
+    return root[0]
+
+
+def _meta(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise ValueError("a superjson document must be an object")
+    meta = document.get("meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def _copy(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy as deep as decoding changes it. `copy.deepcopy` would recurse."""
+    copied: list[Any] = [document.get("json")]
+    todo: list[Any] = [copied]
+    while todo:
+        container = todo.pop()
+        items = container.items() if isinstance(container, dict) else enumerate(container)
+        for key, value in list(items):
+            if isinstance(value, (dict, list)):
+                container[key] = value.copy()
+                todo.append(container[key])
+    return {**document, "json": copied[0]}
+
+
+class _Decoder:
+    """What one document has: its kind of paths, and what it may still spend."""
+
+    def __init__(self, *, legacy: bool) -> None:
+        self._legacy = legacy
+        self._search_budget = _SEARCH_BUDGET
+        self._converter = Converter()
+
+    def apply_values(self, root: list[Any], annotations: Any) -> None:
+        """Apply `meta.values`: trees of a type with perhaps children, or of children alone."""
+        todo: list[tuple[Any, Any, Any, bool]] = [(root, 0, annotations, False)]
+        while todo:
+            container, key, tree, children_done = todo.pop()
+            if children_done:
+                container[key] = self._converter.convert(tree, container[key])
+                continue
+            children = tree
+            if isinstance(tree, list) and tree:
+                todo.append((container, key, tree[0], True))
+                children = tree[1] if len(tree) > 1 else None
+            if isinstance(children, dict):
+                for path, subtree in children.items():
+                    for slot in self._resolve(container[key], path)[-1:]:
+                        todo.append((*slot, subtree, False))
+
+    def cut_cycles(self, root: list[Any], equalities: Any) -> list[tuple[Hole, _Slot]]:
+        """Put a hole at each end of a cycle; with each, the slot of the object that fills it.
+
+        superjson writes a repeated object out in full each time, but names the cycles in it only
+        where it came first. So in a document with cycles the first one fills the places of the
+        others as well; in one without, nothing is to be done.
+        """
+        groups = [self._routes(root, paths) for paths in _equal_paths(equalities)]
+        if all(_value(route) is not None for group in groups for route in group):
+            return []
+        orders: dict[int, dict[str, int]] = {}
+        firsts = [_first(group, orders) for group in groups]
+        whole = {_identity(first) for first in firsts if first is not None}
+        holes = []
+        for group, first in zip(groups, firsts, strict=True):
+            for route in group if first is not None else ():
+                if _identity(route[-1]) not in whole and _may_be_cut(_value(route)):
+                    holes.append((Hole(*route[-1]), first))
+        return [(hole, slot) for hole, slot in holes if slot is not None]
+
+    def _routes(self, root: list[Any], paths: list[Any]) -> list[list[_Slot]]:
+        """The slots along each path, from the root's on; None is the path of the root itself."""
+        found = []
+        for path in paths:
+            route = [] if path is None else self._resolve(root[0], path)
+            if route or path is None:
+                found.append([(root, 0), *route])
+        return found
+
+    def _resolve(self, node: Any, path: Any) -> list[_Slot]:
+        """The slots along a path into raw JSON; none when it leads nowhere."""
+        if not isinstance(path, str):
+            return []
+        route = _walk(node, _segments(path, self._legacy))
+        if not route and self._legacy and "." in path:
+            return self._search(node, path.split("."))
+        return route
+
+    def _search(self, node: Any, pieces: list[str]) -> list[_Slot]:
+        """Try to join pieces of a path to longer keys: 2.2.1 leaves some dots unescaped.
+
+        The shortest keys come first, and a key that leads nowhere is given up for a longer one.
+        """
+        self._search_budget += _SEARCH_BUDGET_PER_CHAR * sum(map(len, pieces))
+        route: list[_Slot] = []
+        choices = [self._choices(node, pieces, 0)]
+        while choices:
+            choice = next(choices[-1], None)
+            if choice is None:
+                choices.pop()
+                del route[-1:]
+                continue
+            node, key, position = choice
+            route.append((node, key))
+            if position == len(pieces):
+                return route
+            choices.append(self._choices(node[key], pieces, position))
+        return []
+
+    def _choices(self, node: Any, pieces: list[str], start: int) -> Iterator[tuple[Any, Any, int]]:
+        if isinstance(node, list):
+            index = _index(node, pieces[start])
+            if index is not None:
+                yield node, index, start + 1
+            return
+        if not isinstance(node, dict):
+            return
+        for end in range(start + 1, len(pieces) + 1):
+            key = ".".join(pieces[start:end])
+            self._search_budget -= len(key) + 1
+            if self._search_budget < 0:
+                return
+            for spelled in {key.replace("\\.", "."): None, key: None}:
+                if spelled in node:
+                    yield node, spelled, end
+
+
+def _segments(path: str, legacy: bool) -> list[str]:
+    if "\\" not in path:
+        return path.split(".")
+    segments: list[str] = []
+    parts: list[str] = []
+    for token in (_LEGACY_TOKEN if legacy else _TOKEN).findall(path):
+        if token == ".":
+            segments.append("".join(parts))
+            parts = []
+        else:
+            escaped = len(token) == 2 and token[0] == "\\" and token[1] in ".\\"
+            parts.append(token[1] if escaped else token)
+    return [*segments, "".join(parts)]
+
+
+def _walk(node: Any, segments: list[str]) -> list[_Slot]:
+    route: list[_Slot] = []
+    for segment in segments:
+        key: Any = segment
+        if isinstance(node, list):
+            key = _index(node, segment)
+            if key is None:
+                return []
+        elif not isinstance(node, dict) or key not in node:
+            return []
+        route.append((node, key))
+        node = node[key]
+    return route
+
+
+def _index(container: list[Any], segment: str) -> int | None:
+    if not (segment.isascii() and segment.isdigit() and len(segment) < 12):
+        return None
+    index = int(segment)
+    return index if index < len(container) else None
+
+
+def _equal_paths(equalities: Any) -> Iterator[list[Any]]:
+    """The groups of paths that lead to one object each, None for the root's."""
+    others = equalities
+    if isinstance(equalities, list) and equalities:
+        if isinstance(equalities[0], list):
+            yield [None, *(path for path in equalities[0] if path is not None)]
+        others = equalities[1] if len(equalities) > 1 else None
+    if isinstance(others, dict):
+        for path, same in others.items():
+            if isinstance(same, list):
+                yield [path, *(other for other in same if other is not None)]
+
+
+def _first(group: list[list[_Slot]], orders: dict[int, dict[str, int]]) -> _Slot | None:
+    """The slot that comes first in the document, among those that hold the object itself."""
+    whole = [route for route in group if isinstance(_value(route), (dict, list))]
+    if not whole:
+        return None
+    return min(whole, key=lambda route: [_position(slot, orders) for slot in route])[-1]
+
+
+def _position(slot: _Slot, orders: dict[int, dict[str, int]]) -> int:
+    container, key = slot
+    if isinstance(container, list):
+        return int(key)
+    if id(container) not in orders:
+        orders[id(container)] = {name: index for index, name in enumerate(container)}
+    return orders[id(container)][key]
+
+
+def _value(route: list[_Slot]) -> Any:
+    container, key = route[-1]
+    return container[key]
+
+
+def _identity(slot: _Slot) -> tuple[int, Any]:
+    return id(slot[0]), slot[1]
+
+
+def _may_be_cut(value: Any) -> bool:
+    return value is None or isinstance(value, (dict, list))

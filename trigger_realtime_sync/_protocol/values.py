@@ -1,0 +1,197 @@
+"""Postgres text to Python values (PROTOCOL, section 2: the types of `electric-schema`).
+
+Pure functions. Each raises `ValueError`, and nothing else, for text it can't read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from . import json
+
+_MAX_INT_DIGITS = 40
+_MAX_FLOAT_CHARS = 400
+
+# The characters 4, 7, … 19 of a timestamp with a fraction: one slice checks all of its marks.
+_TIMESTAMP_MARKS = frozenset({"--T::.", "-- ::."})
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?"
+    r"(?:Z|([+-])(\d\d)(?::?([0-5]\d)(?::?([0-5]\d))?)?)?",
+    re.ASCII,
+)
+_FLOAT = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|-?Infinity", re.ASCII)
+
+# Written so that a text without its closing quote fails in linear time.
+_ELEMENT = re.compile(
+    r'"([^"\\]*(?:\\.[^"\\]*)*)"|([^"\\{},]*(?:\\.[^"\\{},]*)*)',
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def _unreadable(kind: str, text: str) -> ValueError:
+    shown = text if len(text) <= 60 else text[:60] + "…"
+    return ValueError(f"not {kind}: {shown!r}")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """An aware UTC datetime of `2026-11-23T06:15:09.979`, whose `T` may be a blank.
+
+    The fraction has 0 to 6 digits. Without an offset (`Z`, `+00`, `+05:30`) it is UTC.
+
+    Raises:
+        ValueError: it is anything else, `infinity` and dates before Christ included.
+    """
+    if text[4:20:3] in _TIMESTAMP_MARKS and 20 < len(text) < 27:
+        try:
+            return datetime.fromisoformat(text + "+00:00")
+        except ValueError:
+            pass  # an offset, a mistake, or a fraction that Python 3.10 refuses
+    return _parse_any_timestamp(text)
+
+
+def _parse_any_timestamp(text: str) -> datetime:
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        raise _unreadable("a timestamp", text)
+    *parts, fraction, sign, hours, minutes, seconds = match.groups()
+    year, month, day, hour, minute, second = map(int, parts)
+    micros = int((fraction or "").ljust(6, "0"))
+    try:
+        moment = datetime(year, month, day, hour, minute, second, micros, timezone.utc)
+        if sign is None:
+            return moment
+        ahead = timedelta(hours=int(hours), minutes=int(minutes or 0), seconds=int(seconds or 0))
+        if ahead >= timedelta(days=1):
+            raise ValueError
+        return moment - ahead if sign == "+" else moment + ahead
+    except (ValueError, OverflowError):
+        raise _unreadable("a timestamp", text) from None
+
+
+def parse_bool(text: str) -> bool:
+    """A bool of `t` or `f` (changes), or `true` or `false` (Electric's snapshots)."""
+    if text in ("t", "true"):
+        return True
+    if text in ("f", "false"):
+        return False
+    raise _unreadable("a bool", text)
+
+
+def parse_int(text: str) -> int:
+    """An int of decimal digits, at most 40 of them, perhaps after a `-`."""
+    digits = text[1:] if text.startswith("-") else text
+    if len(digits) > _MAX_INT_DIGITS or not (digits.isascii() and digits.isdigit()):
+        raise _unreadable("an integer", text)
+    return int(text)
+
+
+def parse_float(text: str) -> float:
+    """A float of decimal digits, `NaN`, `Infinity` or `-Infinity`."""
+    if len(text) > _MAX_FLOAT_CHARS or not _FLOAT.fullmatch(text):
+        raise _unreadable("a number", text)
+    return float(text)
+
+
+def parse_json(text: str) -> Any:
+    """The value of a `jsonb` column. `ValueError` when it isn't JSON or nests too deeply."""
+    return json.loads(text)
+
+
+def parse_array(text: str) -> list[str | None]:
+    r"""The elements of a one-dimensional array literal: `{a,"b,c","say \"hi\"",NULL}`.
+
+    Raises:
+        ValueError: it is malformed, or has more than one dimension.
+    """
+    if text == "{}":
+        return []
+    if len(text) < 3 or text[0] != "{" or text[-1] != "}":
+        raise _unreadable("an array", text)
+    if "\\" in text:
+        return _parse_any_array(text)
+    quotes = text.count('"')
+    if not quotes:
+        return _parse_bare_array(text)
+    elements: list[str | None] = []
+    elements += text[2:-2].split('","')
+    # Without escapes an element holds no quote: with two for each, every `","` was a boundary.
+    if quotes == 2 * len(elements) and text[1] == '"' == text[-2]:
+        return elements
+    return _parse_any_array(text)
+
+
+def _parse_bare_array(text: str) -> list[str | None]:
+    elements = text[1:-1].split(",")
+    if "" in elements or text.count("{") > 1 or text.count("}") > 1:
+        raise _unreadable("an array", text)
+    return [None if element == "NULL" else element for element in elements]
+
+
+def _parse_any_array(text: str) -> list[str | None]:
+    elements: list[str | None] = []
+    position, end = 1, len(text) - 1
+    while True:
+        match = _ELEMENT.match(text, position, end)
+        if match is None or match.end() == position:
+            raise _unreadable("an array", text)
+        elements.append(_element(match))
+        position = match.end()
+        if position == end:
+            return elements
+        if text[position] != ",":
+            raise _unreadable("an array", text)
+        position += 1
+
+
+def _element(match: re.Match[str]) -> str | None:
+    quoted, bare = match.groups()
+    if bare == "NULL":
+        return None
+    element: str = bare if quoted is None else quoted
+    return _ESCAPED.sub(r"\1", element) if "\\" in element else element
+
+
+def _keep(text: str) -> str:
+    return text
+
+
+_PARSERS: dict[str | None, Callable[[str], Any]] = {
+    "timestamp": parse_timestamp,
+    "timestamptz": parse_timestamp,
+    "bool": parse_bool,
+    "int2": parse_int,
+    "int4": parse_int,
+    "int8": parse_int,
+    "float4": parse_float,
+    "float8": parse_float,
+    "json": parse_json,
+    "jsonb": parse_json,
+}
+
+
+def converter(column_type: str | None, dims: int = 0) -> Callable[[str], Any]:
+    """The function that reads the text of a column of this type (PROTOCOL, section 2).
+
+    Args:
+        column_type: the `type` in the schema. An unknown one is text, kept as it is.
+        dims: the `dims` in the schema. 1 is an array, whose `NULL`s stay None; more stay text.
+
+    The function raises `ValueError`, and nothing else, for text it can't read.
+    """
+    if dims > 1:
+        return _keep
+    parse = _PARSERS.get(column_type, _keep)
+    if dims != 1:
+        return parse
+    return parse_array if parse is _keep else _array_of(parse)
+
+
+def _array_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def parse_elements(text: str) -> list[Any]:
+        return [None if item is None else parse(item) for item in parse_array(text)]
+
+    return parse_elements
