@@ -1,0 +1,103 @@
+"""What a stream hands out: parts, parts that did not decode, and the positions after them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+
+from .sse import Event
+
+
+class Position(Protocol):
+    """A place in a stream; `str()` of it is a `last_event_id`."""
+
+    def __str__(self) -> str: ...
+
+
+# Not frozen: that makes them take three times as long, and there are many.
+@attrs.define
+class Part:
+    """One part of a stream.
+
+    Attributes:
+        value: the decoded JSON, or text.
+        index: how many parts came before it, counted from the stream's beginning; from where the
+            cursor was started for one that began at the tail or after a server's own id.
+        position: the place right after this part; made into text only when asked for.
+    """
+
+    value: Any
+    index: int
+    position: Position
+
+    @property
+    def id(self) -> str:
+        """The `last_event_id` that resumes right after this part."""
+        return str(self.position)
+
+
+@attrs.define
+class BadPart:
+    """A part that did not decode, or word that parts are gone. Nothing else is lost by it.
+
+    Attributes:
+        reason: what was wrong, in words for an error message.
+        raw: what came in its place, None when nothing did.
+        index: as of `Part`; for parts that are gone, the index of the next one.
+        position: the place right after it.
+    """
+
+    reason: str
+    raw: Any
+    index: int
+    position: Position
+
+    @property
+    def id(self) -> str:
+        """The `last_event_id` that resumes right after this part."""
+        return str(self.position)
+
+
+AnyPart = Part | BadPart
+
+
+class StreamFormat(Protocol):
+    """One of the two wire formats, between events and parts. Holds the place across bodies."""
+
+    index: int
+    skip_until: int
+    over: bool
+
+    @property
+    def started(self) -> bool:
+        """Whether the place is known, so that `X-Trigger-Stream-Start` would be wrong."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the server said that nothing more is there."""
+
+    def resume_id(self) -> str | None:
+        """The `Last-Event-ID` to send, None to read from the beginning."""
+
+    def position(self) -> Position:
+        """The place after the last part handed out."""
+
+    def begin(self) -> None:
+        """A new body starts."""
+
+    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+        """Put the parts of `events` into `out`; `at_end` says that no byte followed the last.
+
+        Raises ProtocolError or ApiConnectionError when the body is no use any more; what is in
+        `out` by then holds.
+        """
+
+    def idle(self) -> None:
+        """What comes next comes after a silence."""
+
+    def end(self, *, clean: bool) -> None:
+        """The body ended."""
+
+    def finish(self) -> list[AnyPart]:
+        """The stream is over: hand out what was held back."""

@@ -1,0 +1,275 @@
+"""Streams v1, the Redis-backed format, and the resume that is exact on it (protocol section 4).
+
+A Redis entry holds any piece of the writer's text. The server joins the pieces, cuts them at line
+ends, drops blank lines, and gives each line the id of the entry that ended it. So an id names the
+place of a part only together with what was read before it:
+
+- Reading after an entry that ends mid-line tears the line: read from two ids before the current
+  one. The previous id's own parts may then look different; every one of them was handed out, so
+  they are dropped by their id. The current id's parts look as they did: they are dropped by count.
+- A body that ends for idleness ends with the unfinished line, as if it were a part, under the
+  wrong id. So a body's last part is not counted under its id before another one follows; if it
+  was handed out, the first uncounted part of the next body is its re-send.
+- Such a half mostly shows: it is not JSON. A part that could be one, which comes last after a
+  silence, waits for more bytes; if the body ends instead, the next one sends it again, whole.
+
+What cannot be exact: entries the server has dropped (a `BadPart` says so where it can be told, and
+the first part after may be the tail of a line); a place that is a bare server id, or that lies
+within the first two entries after a start at the tail; and a line of plain text that begins like
+`[1] see`, when the server gave up waiting for the rest of it right after its `[1]`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from .json import loads
+from .parts import AnyPart, BadPart, Part
+from .sse import Event
+
+_ID = r"[0-9]{1,20}-[0-9]{1,20}"
+_IS_ID = re.compile(_ID)
+_TOKEN = re.compile(
+    rf"v1:({_ID})?,({_ID})?,({_ID})?,([0-9]{{1,15}}),([01]),([0-9]{{1,15}})(?:,([0-9]{{1,15}}))?"
+)
+_MAX_U64 = 2**64 - 1
+_NOT_JSON = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+class PositionV1(NamedTuple):
+    """A place in a v1 stream.
+
+    Attributes:
+        after: resume after this id; empty for the beginning.
+        previous: the id before the current one, or empty.
+        current: the id of the last part counted, or empty.
+        counted: how many parts of the current id were counted.
+        handed: whether one more part was handed out, whose id is not certain yet.
+        consumed: how many parts came before this place.
+        skip_until: parts with an index below this one are not wanted (`start_index`).
+    """
+
+    after: str = ""
+    previous: str = ""
+    current: str = ""
+    counted: int = 0
+    handed: bool = False
+    consumed: int = 0
+    skip_until: int = 0
+
+    def __str__(self) -> str:
+        text = (
+            f"v1:{self.after},{self.previous},{self.current},"
+            f"{self.counted},{self.handed:d},{self.consumed}"
+        )
+        return f"{text},{self.skip_until}" if self.skip_until > self.consumed else text
+
+    @classmethod
+    def parse(cls, text: str) -> PositionV1:
+        """Read what `str()` wrote, or a bare server id: "after that entry, wherever its last
+        part ends". Raises ValueError for anything else."""
+        if is_v1_id(text):
+            return cls(after=text)
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            raise ValueError("not a last_event_id of a v1 stream")
+        after, previous, current = (match[n] or "" for n in (1, 2, 3))
+        position = cls(
+            after,
+            previous,
+            current,
+            int(match[4]),
+            match[5] == "1",
+            int(match[6]),
+            int(match[7] or 0),
+        )
+        position._check()
+        return position
+
+    def _check(self) -> None:
+        if (
+            not all(is_v1_id(ident) for ident in self[:3] if ident)
+            or ((self.previous or self.current) and not self.counted)
+            or self.counted + self.handed > self.consumed
+        ):
+            raise ValueError("not a last_event_id of a v1 stream: its fields contradict each other")
+
+
+class StreamV1:
+    """A v1 stream between events and parts; see `StreamFormat`."""
+
+    def __init__(self, position: PositionV1, *, from_latest: bool = False) -> None:
+        self.over = False
+        self.drained = False
+        (
+            self._after,
+            self._previous,
+            self._current,
+            self._counted,
+            self._handed,
+            self.index,
+            self.skip_until,
+        ) = position
+        self._from_latest = from_latest
+        self._held: tuple[Any] | None = None
+        self.begin()
+
+    @property
+    def started(self) -> bool:
+        """Whether the place is known: at the tail, not before the first part was seen."""
+        return not self._from_latest
+
+    def resume_id(self) -> str | None:
+        """The id two before the current one, None while there is none."""
+        return self._after or None
+
+    def position(self) -> PositionV1:
+        """The place after the last part handed out."""
+        return PositionV1(
+            self._after,
+            self._previous,
+            self._current,
+            self._counted,
+            self._handed,
+            self.index,
+            self.skip_until,
+        )
+
+    def begin(self) -> None:
+        """A new body: it starts with what was handed out before, from `resume_id` on."""
+        self.drained = False
+        self._replaying = self._counted > 0
+        self._replayed = 0
+        self._resend = self._handed
+        self._last: str | None = None
+        self._event_id = ""
+        self._silent = False
+
+    def idle(self) -> None:
+        """What comes next comes after a silence: its last part may be an unfinished line."""
+        self._silent = True
+
+    def end(self, *, clean: bool) -> None:
+        """The body ended. A part still held back stays so: the next body sends it again."""
+        self.drained = clean
+
+    def finish(self) -> list[AnyPart]:
+        """The stream is over, so what looked like half a line was the whole of the last one."""
+        out: list[AnyPart] = []
+        self._release(out)
+        return out
+
+    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+        """Put the parts of `events` into `out`."""
+        # Without events, `at_end` still being true means that no byte came.
+        for event in events:
+            ident = self._id_of(event)
+            if self._replaying and self._is_replay(ident, out):
+                continue
+            if self._last is not None:
+                self._release(out)
+                self._count(self._last)
+            elif self._from_latest:
+                self._start_before(ident)
+            self._last = ident
+            self._held = None
+            if self._resend:
+                self._resend = False
+            else:
+                self._candidate(event.data, out)
+        if events:
+            self._silent = False
+        if self._last is not None and not at_end:
+            self._release(out)
+
+    def _candidate(self, data: str, out: list[AnyPart]) -> None:
+        value, whole = _decoded(data)
+        self._held = (value,)
+        if whole or not self._silent:
+            self._release(out)
+
+    def _release(self, out: list[AnyPart]) -> None:
+        if self._held is None:
+            return
+        (value,) = self._held
+        self._held = None
+        index = self.index
+        self.index += 1
+        self._handed = True
+        if index >= self.skip_until:
+            out.append(Part(value, index, self.position()))
+
+    def _count(self, ident: str) -> None:
+        """A part whose id is certain, because another one followed in the same body."""
+        if ident == self._current and self._counted:
+            self._counted += 1
+        else:
+            if self._counted:
+                self._after = self._previous or self._after
+                self._previous = self._current
+            self._current, self._counted = ident, 1
+        self._handed = False
+
+    def _is_replay(self, ident: str, out: list[AnyPart]) -> bool:
+        """Whether a part from before the current place is it again; ends the replay if not."""
+        here, current = _key(ident), _key(self._current)
+        if here < current:
+            return True
+        if here == current and self._replayed < self._counted:
+            self._replayed += 1
+            return True
+        self._replaying = False
+        if self._replayed < self._counted:
+            self._lost(ident, out)
+        return False
+
+    def _lost(self, ident: str, out: list[AnyPart]) -> None:
+        # What was handed out last is gone as well, or can't be told from its neighbours: a part
+        # twice is better than one never.
+        self._resend = self._handed = False
+        reason = f"the server no longer has the parts between {self._current} and {ident}"
+        out.append(BadPart(reason, None, self.index, self.position()))
+
+    def _start_before(self, ident: str) -> None:
+        """After a start at the tail there is no id before the first: the number before it does."""
+        self._from_latest = False
+        if not self._after and not self._counted:
+            self._after = _before(ident)
+
+    def _id_of(self, event: Event) -> str:
+        """An event without a usable id counts under the one before it."""
+        ident = event.id
+        if ident is not None and ident != self._event_id and is_v1_id(ident):
+            self._event_id = ident
+        return self._event_id
+
+
+def is_v1_id(text: str) -> bool:
+    """Whether `text` is a Redis entry id. A malformed one makes the server cut every body."""
+    return _IS_ID.fullmatch(text) is not None and max(_key(text)) <= _MAX_U64
+
+
+def _key(ident: str) -> tuple[int, int]:
+    if not ident:
+        return (-1, -1)
+    ms, _, n = ident.partition("-")
+    return int(ms), int(n)
+
+
+def _before(ident: str) -> str:
+    ms, n = _key(ident)
+    if n > 0:
+        return f"{ms}-{n - 1}"
+    return f"{ms - 1}-{_MAX_U64}" if ms > 0 else ""
+
+
+def _decoded(data: str) -> tuple[Any, bool]:
+    """The value, and whether it is certain to be a whole line's."""
+    try:
+        value = loads(data)
+    except ValueError:
+        return data, False
+    if isinstance(value, (dict, list, str)):
+        return value, True
+    return (data if data in _NOT_JSON else value), False

@@ -1,0 +1,269 @@
+"""Streams v2: batches of S2 records (protocol section 4).
+
+The place is a sequence number. Each record's body is an envelope of its own, `{"data", "id"}`; two
+records with one id are one write that was retried. The ids of the last `REMEMBERED_IDS` records
+are kept to tell; a place restored in another process starts by reading one batch back, as much as
+one retry repeats, only for their ids.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ..errors import ApiConnectionError, ProtocolError
+from .json import loads
+from .parts import AnyPart, BadPart, Part
+from .sse import Event
+
+REMEMBERED_IDS = 5_000
+"""How many envelope ids are kept, about 0.6 MB: five of the largest batches."""
+
+READ_BACK = 1_000
+"""How many records before a restored place are read again for their ids: the largest batch."""
+
+_TOKEN = re.compile(r"v2:([0-9]{1,15}),([0-9]{1,15})(?:,([0-9]{1,15}))?")
+_SEQ_NUM = re.compile(r"[0-9]{1,15}")
+# No body can hold it, nor spell it with escapes, for nobody outside this process knows it.
+_SEPARATOR = secrets.token_hex(16)
+_JOIN = f',"{_SEPARATOR}",'
+
+
+class PositionV2(NamedTuple):
+    """A place in a v2 stream.
+
+    Attributes:
+        next_seq_num: the sequence number of the next record.
+        consumed: how many parts came before this place.
+        skip_until: parts with an index below this one are not wanted (`start_index`).
+        bare: whether it is a plain sequence number, to be sent as it is.
+    """
+
+    next_seq_num: int = 0
+    consumed: int = 0
+    skip_until: int = 0
+    bare: bool = False
+
+    def __str__(self) -> str:
+        if self.bare:
+            return str(self.next_seq_num - 1)
+        text = f"v2:{self.next_seq_num},{self.consumed}"
+        return f"{text},{self.skip_until}" if self.skip_until > self.consumed else text
+
+    @classmethod
+    def parse(cls, text: str) -> PositionV2:
+        """Read what `str()` wrote, or a plain sequence number: "after that record".
+
+        Raises ValueError for anything else."""
+        if _SEQ_NUM.fullmatch(text):
+            return cls(int(text) + 1, bare=True)
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            raise ValueError("not a last_event_id of a v2 stream")
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
+
+
+class StreamV2:
+    """A v2 stream between events and parts; see `StreamFormat`."""
+
+    def __init__(self, position: PositionV2, *, from_latest: bool = False) -> None:
+        self.over = False
+        self.index = position.consumed
+        self.skip_until = position.skip_until
+        self._next = position.next_seq_num
+        self._bare = position.bare
+        self._from_latest = from_latest
+        self._from_beginning = not (from_latest or position.next_seq_num)
+        self._read_back = 0 if position.bare else READ_BACK
+        self._ids: dict[str, None] = {}
+        self._tail: int | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the place is known: at the tail, not before the server named it."""
+        return not self._from_latest
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last thing this body said is that no record is left."""
+        return self._tail is not None and self._tail <= self._next
+
+    def resume_id(self) -> str | None:
+        """The last record's sequence number, or one up to a batch before it."""
+        last = self._next - 1 - self._read_back
+        return str(last) if last >= 0 else None
+
+    def position(self) -> PositionV2:
+        """The place after the last record."""
+        return PositionV2(self._next, self.index, self.skip_until, self._bare)
+
+    def begin(self) -> None:
+        """A new body starts."""
+        self.over = False
+        self._tail = None
+
+    def idle(self) -> None:
+        """Means nothing here: no part is ever in doubt."""
+
+    def end(self, *, clean: bool) -> None:
+        """The body ended; whether the stream is drained stays what the server said last."""
+
+    def finish(self) -> list[AnyPart]:
+        """Nothing is ever held back."""
+        return []
+
+    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+        """Put the parts of `events` into `out`.
+
+        Raises:
+            ApiConnectionError: the server reported a failure, which is transient.
+            ProtocolError: a batch is not what it should be.
+        """
+        for event in events:
+            if self.over:
+                return
+            if event.name == "batch":
+                self._take_batch(event.data, out)
+            elif event.name == "ping":
+                self._take_ping(event.data)
+            elif event.name == "error":
+                raise ApiConnectionError(f"the stream broke off at the server: {event.data[:200]}")
+            elif event.data.strip() == "[DONE]":
+                self.over = True
+
+    def _take_ping(self, data: str) -> None:
+        try:
+            self._tail = _tail_of(loads(data))
+        except ValueError:
+            return
+        if self._from_latest and self._tail is not None:
+            self._next, self._from_latest = self._tail, False
+        if self.drained:
+            self._read_back = 0
+
+    def _take_batch(self, data: str, out: list[AnyPart]) -> None:
+        try:
+            batch = loads(data)
+        except ValueError:
+            raise ProtocolError("a batch of the stream is not JSON") from None
+        records = batch.get("records") if isinstance(batch, dict) else None
+        if not isinstance(records, list):
+            raise ProtocolError("a batch of the stream has no list of records")
+        bodies = [_body_of(record) for record in records]
+        envelopes = iter(_decoded([body for body in bodies if body is not None]))
+        for record, body in zip(records, bodies, strict=True):
+            self._take_record(record, None if body is None else next(envelopes), out)
+        self._tail = _tail_of(batch)
+
+    def _take_record(self, record: Any, envelope: Any, out: list[AnyPart]) -> None:
+        seq_num = record.get("seq_num") if isinstance(record, dict) else None
+        if type(seq_num) is not int or not 0 <= seq_num < 10**15:
+            self._bad("a record of the stream has no sequence number", record, out)
+            return
+        again = seq_num < self._next
+        if not again:
+            self._advance(seq_num)
+        elif seq_num == self._next - 1:
+            self._read_back = 0
+        if type(envelope) is dict:
+            self._take_envelope(envelope, again, out)
+        elif not again and not _is_command(record) and not _is_control(record):
+            body = record.get("body")
+            self._bad(f"record {seq_num} of the stream is not an envelope", body, out, counts=True)
+
+    def _advance(self, seq_num: int) -> None:
+        if self._from_beginning and seq_num > 0:
+            self.index += seq_num  # trimmed: they were parts once
+        self._from_beginning = self._from_latest = self._bare = False
+        self._read_back = 0
+        self._next = seq_num + 1
+
+    def _take_envelope(self, envelope: dict[str, Any], again: bool, out: list[AnyPart]) -> None:
+        ident = envelope.get("id")
+        if type(ident) is str:
+            if ident in self._ids:
+                return
+            self._remember(ident)
+        if again:
+            return
+        index = self.index
+        self.index += 1
+        if index >= self.skip_until:
+            out.append(Part(envelope.get("data"), index, self.position()))
+
+    def _remember(self, ident: str) -> None:
+        self._ids[ident] = None
+        if len(self._ids) > REMEMBERED_IDS:
+            # In one sweep: taking the first of a dict each time walks over all that were taken.
+            self._ids = dict.fromkeys(islice(self._ids, REMEMBERED_IDS // 5, None))
+
+    def _bad(self, reason: str, raw: Any, out: list[AnyPart], *, counts: bool = False) -> None:
+        index = self.index
+        self.index += counts
+        if not counts or index >= self.skip_until:
+            out.append(BadPart(reason, raw, index, self.position()))
+
+
+class _Malformed:
+    """Stands for a body that is not JSON: it must not be taken for one that is `null`."""
+
+
+_MALFORMED = _Malformed()
+
+
+def _decoded(bodies: list[str]) -> list[Any]:
+    """The value of each body, by one call for all of them where that is possible.
+
+    The separators in between prove that no malformed body changed its neighbours: only when every
+    body is one whole value do they stand between the values, each in its place.
+    """
+    apart = len(bodies) - 1
+    try:
+        values: list[Any] = loads(f"[{_JOIN.join(bodies)}]")
+    except ValueError:
+        return [_decoded_alone(body) for body in bodies]
+    if len(values) == 2 * apart + 1 and values[1::2].count(_SEPARATOR) == apart:
+        return values[::2]
+    return [_decoded_alone(body) for body in bodies]
+
+
+def _decoded_alone(body: str) -> Any:
+    try:
+        return loads(body)
+    except ValueError:
+        return _MALFORMED
+
+
+def _body_of(record: Any) -> str | None:
+    """The body, None where there is none to decode."""
+    if not isinstance(record, dict):
+        return None
+    body = record.get("body")
+    return body if isinstance(body, str) and body and not _is_command(record) else None
+
+
+def _headers_of(record: dict[str, Any]) -> list[list[Any]]:
+    headers = record.get("headers")
+    if not isinstance(headers, list):
+        return []
+    return [header for header in headers if isinstance(header, list) and header]
+
+
+def _is_command(record: dict[str, Any]) -> bool:
+    """A trim or a fence: for the storage, not for readers."""
+    if not record.get("headers"):
+        return False
+    headers = _headers_of(record)
+    return bool(headers) and headers[0][0] == ""
+
+
+def _is_control(record: dict[str, Any]) -> bool:
+    return not record.get("body") and any(h[0] == "trigger-control" for h in _headers_of(record))
+
+
+def _tail_of(message: Any) -> int | None:
+    tail = message.get("tail") if isinstance(message, dict) else None
+    seq_num = tail.get("seq_num") if isinstance(tail, dict) else None
+    return seq_num if type(seq_num) is int and seq_num >= 0 else None
