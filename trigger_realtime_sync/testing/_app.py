@@ -80,18 +80,18 @@ class App:
         fault = self.faults.take(exchange.request)
         if fault is None:
             self._respond(exchange, None)
-        elif fault.after_hold and exchange.request.live:
+            return
+        exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
+        exchange.drop_headers = fault.drop_headers
+        if fault.after_hold and exchange.request.live:
             self._respond(exchange, fault)
         else:
             self._fail_first(exchange, fault)
 
     def _fail_first(self, exchange: Exchange, fault: Fault) -> None:
-        if fault.delay or fault.stall:
-            exchange.pause(fault.delay or fault.stall or 0.0)
-        if fault.reset or fault.stall:
-            exchange.reset()
-        if fault.replaces:
-            _send(exchange, Reply(*fault.replacement()), fault)
+        replacement = _strike(exchange, fault)
+        if replacement is not None:
+            _send(exchange, replacement)
         else:
             self._respond(exchange, fault)
 
@@ -103,13 +103,8 @@ class App:
         if reply is None:
             return
         if fault is not None and fault.after_hold and exchange.request.live:
-            if fault.delay or fault.stall:
-                exchange.pause(fault.delay or fault.stall or 0.0)
-            if fault.reset or fault.stall:
-                exchange.reset()
-            if fault.replaces:
-                reply = Reply(*fault.replacement())
-        _send(exchange, reply, fault)
+            reply = _strike(exchange, fault) or reply
+        _send(exchange, reply)
 
     def _route(self, exchange: Exchange, fault: Fault | None) -> Reply | None:
         request = exchange.request
@@ -230,22 +225,28 @@ class App:
         if self.store.get(run_id) is None:
             raise Refused(404, {"error": "Not found"}, {"x-should-retry": "false"})
         self._authorize(token)
-        if fault is not None:
-            exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
         refusal = self.streams.serve(exchange, run_id, key)
         return Reply(*refusal) if refusal is not None else None
 
 
-def _send(exchange: Exchange, reply: Reply, fault: Fault | None) -> None:
+def _strike(exchange: Exchange, fault: Fault) -> Reply | None:
+    """Let the fault happen; what it answers, if it answers."""
+    if fault.delay:
+        exchange.pause(fault.delay)
+    if fault.stall is not None:
+        exchange.pause(fault.stall)
+    if fault.reset or fault.stall is not None:
+        exchange.reset()
+    return Reply(*fault.replacement()) if fault.replaces else None
+
+
+def _send(exchange: Exchange, reply: Reply) -> None:
     headers, body = dict(reply.headers), reply.body
     accepted = exchange.request.headers.get("accept-encoding", "")
     if body and "gzip" in accepted and reply.headers.get("content-type", "").startswith(_JSON):
         body = gzip.compress(body, 1, mtime=0)
         headers["content-encoding"] = "gzip"
         headers["vary"] = "Accept-Encoding"
-    if fault is not None:
-        exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
-        headers = {k: v for k, v in headers.items() if k.lower() not in fault.drop_headers}
     exchange.reply(reply.status, headers, body)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ._rows import EXECUTING, server_status, timestamp
 from ._store import Batch, Store, now
+from ._stream_logs import StreamLogs, StreamVersion
 
 _UNSET: Any = object()
 
@@ -16,8 +17,11 @@ _UNSET: Any = object()
 class RunControl:
     """The part of `RealtimeServer` that plays the tasks. Every change wakes the held polls."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: StreamVersion) -> None:
+        if streams not in ("v1", "v2"):
+            raise ValueError(f"streams must be 'v1' or 'v2', not {streams!r}")
         self._store = Store()
+        self._stream_logs = StreamLogs(streams, self._store)
 
     def create_run(
         self,
@@ -240,3 +244,38 @@ class RunControl:
         raw = data.encode() if isinstance(data, str) else data
         self._store.packets[path] = (raw, content_type or "")
         return path
+
+    # --- streams
+
+    def append(self, run_id: str, key: str, *parts: Any) -> None:
+        """Write parts to a stream of the run: any values that JSON can hold.
+
+        The first write names the stream in the run's `realtimeStreams`.
+
+        Raises:
+            KeyError: there is no such run.
+        """
+        self._stream_logs.append(run_id, key, parts)
+
+    def append_raw(self, run_id: str, key: str, *entries: str) -> list[str]:
+        """v1: write exactly these entries, parts torn over several or several in one.
+
+        Returns:
+            The ids of the entries.
+        """
+        return self._stream_logs.append_raw(run_id, key, entries)
+
+    def append_records(self, run_id: str, key: str, *records: Mapping[str, Any]) -> list[int]:
+        """v2: write exactly these S2 records, with `headers` and `body` or without.
+
+        A body that is no text becomes JSON. `[["", "trim"]]` as headers make a command,
+        `[["trigger-control", "…"]]` without a body a control record.
+
+        Returns:
+            The numbers of the records.
+        """
+        return self._stream_logs.append_records(run_id, key, records)
+
+    def trim(self, run_id: str, key: str, keep: int = 0) -> None:
+        """Lose all but the last entries or records of a stream."""
+        self._stream_logs.trim(run_id, key, keep)

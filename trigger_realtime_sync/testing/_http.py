@@ -40,6 +40,7 @@ class Exchange:
         self.request = request
         self.cut_at: int | None = None
         self.cut_body_at: int | None = None
+        self.drop_headers: frozenset[str] = frozenset()
         self._sock = sock
         self._server = server
         self._can_chunk = chunked
@@ -51,7 +52,7 @@ class Exchange:
         headers = dict(headers)
         if status >= 200 and status not in (204, 304):
             headers["content-length"] = str(len(body))
-        head = _head(status, headers)
+        head = self._head(status, headers)
         if self.request.method == "HEAD" or "content-length" not in headers:
             body = b""
         self._send(head + body, cut=self._body_cut(len(head), len(body)))
@@ -61,7 +62,7 @@ class Exchange:
         """The head of a 200 whose body follows in chunks."""
         self._chunked = self._can_chunk
         framing = {"transfer-encoding": "chunked"} if self._chunked else {"connection": "close"}
-        self._send(_head(200, {**headers, **framing}))
+        self._send(self._head(200, {**headers, **framing}))
 
     def chunk(self, data: bytes) -> None:
         """Send this part of the body now."""
@@ -110,6 +111,15 @@ class Exchange:
             while (left := end - time.monotonic()) > 0:
                 self.wait(waiter, left)
 
+    def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
+        try:
+            reason = HTTPStatus(status).phrase
+        except ValueError:
+            reason = "Unknown"
+        kept = [one for one in headers.items() if one[0].lower() not in self.drop_headers]
+        lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {text}" for name, text in kept)]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
     def _body_cut(self, head: int, body: int) -> int | None:
         if self.cut_body_at is None or self.cut_body_at >= body:
             return None
@@ -129,15 +139,6 @@ class Exchange:
     def _finished(self) -> None:
         if self.cut_at is not None or self.cut_body_at is not None:
             raise Gone
-
-
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {text}" for name, text in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
 class Handler(WSGIRequestHandler):

@@ -38,6 +38,7 @@ class RealtimeServer(RunControl):
         snapshot_chunk_rows: Electric: split a snapshot into answers of that many rows.
         first_answer_empty: Electric: no rows in the first answer.
         use_204: answer with 204 where there is nothing but `up-to-date`, as old servers do.
+        stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class RealtimeServer(RunControl):
         snapshot_chunk_rows: int | None = None,
         first_answer_empty: bool = False,
         use_204: bool = False,
+        stream_start: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(streams)
         if backend not in ("native", "electric"):
             raise ValueError(f"backend must be 'native' or 'electric', not {backend!r}")
         self._address = (host, port)
@@ -71,12 +73,19 @@ class RealtimeServer(RunControl):
             first_answer_empty=first_answer_empty,
         )
         chosen: Backend = Native(self._store) if backend == "native" else self._electric
-        self._streams = Streams()
+        streams_app = Streams(
+            logs=self._stream_logs,
+            store=self._store,
+            observer=self._observer,
+            idle=stream_idle,
+            ping_interval=ping_interval,
+            honours_start=stream_start,
+        )
         self._app = App(
             name=backend,
             store=self._store,
             backend=chosen,
-            streams=self._streams,
+            streams=streams_app,
             rest=Rest(self._store, lambda: self.url),
             access=self._access,
             faults=self._faults,
