@@ -379,7 +379,7 @@ def test_a_failed_fetch_is_tried_again_at_the_next_read() -> None:
         value.read()
     assert isinstance(caught.value.__cause__, ApiConnectionError)
     assert caught.value.raw == "s3://a"
-    with pytest.raises(PayloadError, match="could not be fetched: OSError$"):
+    with pytest.raises(PayloadError, match=r"could not be fetched: OSError$"):
         value.read()
     with pytest.raises(PayloadError, match="stored elsewhere"):
         value.read()

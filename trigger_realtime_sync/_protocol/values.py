@@ -15,8 +15,9 @@ from . import json
 _MAX_INT_DIGITS = 40
 _MAX_FLOAT_CHARS = 400
 
-# The characters 4, 7, … 19 of a timestamp with a fraction: one slice checks all of its marks.
-_TIMESTAMP_MARKS = frozenset({"--T::.", "-- ::."})
+# The characters 4, 7, … 19 of a timestamp, without and with a fraction: one slice checks them all.
+_TIMESTAMP_MARKS = frozenset({"--T::", "-- ::", "--T::.", "-- ::."})
+_TIMESTAMP_LENGTHS = frozenset({19, 21, 22, 23, 24, 25, 26})
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?"
     r"(?:Z|([+-])(\d\d)(?::?([0-5]\d)(?::?([0-5]\d))?)?)?",
@@ -45,7 +46,7 @@ def parse_timestamp(text: str) -> datetime:
     Raises:
         ValueError: it is anything else, `infinity` and dates before Christ included.
     """
-    if text[4:20:3] in _TIMESTAMP_MARKS and 20 < len(text) < 27:
+    if text[4:20:3] in _TIMESTAMP_MARKS and len(text) in _TIMESTAMP_LENGTHS:
         try:
             return datetime.fromisoformat(text + "+00:00")
         except ValueError:

@@ -1,0 +1,274 @@
+"""Postgres text to Python values."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trigger_realtime_sync._protocol import values
+
+UTC = timezone.utc
+WHEN = datetime(2026, 11, 23, 6, 15, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("separator", ["T", " "])
+@pytest.mark.parametrize(
+    ("fraction", "micros"),
+    [
+        ("", 0),
+        (".9", 900_000),
+        (".97", 970_000),
+        (".979", 979_000),
+        (".9791", 979_100),
+        (".97912", 979_120),
+        (".979123", 979_123),
+    ],
+)
+@pytest.mark.parametrize("zone", ["", "Z", "+00", "+00:00", "-0000", "+00:00:00"])
+def test_a_timestamp_of_either_backend(
+    separator: str, fraction: str, micros: int, zone: str
+) -> None:
+    """`T` or blank, any fraction, with or without a zone of UTC."""
+    moment = values.parse_timestamp(f"2026-11-23{separator}06:15:09{fraction}{zone}")
+    assert moment == WHEN.replace(microsecond=micros)
+    assert moment.tzinfo is UTC
+
+
+def test_another_offset_becomes_utc() -> None:
+    """An offset is taken off."""
+    assert values.parse_timestamp("2026-11-23 11:45:09+05:30") == WHEN
+    assert values.parse_timestamp("2026-11-23T01:15:09.000-05").isoformat() == WHEN.isoformat()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "infinity",
+        "-infinity",
+        "2026-11-23",
+        "2026-11-23T06:15",
+        "2026-11-23_06:15:09.979",
+        "2026-11-23T06:15:09.",
+        "2026-11-23T06:15:09,979",
+        "2026-11-23T06:15:09.1234567",
+        "2026-W47-1T06:15:09.979",
+        "2026-13-23T06:15:09.979",
+        "2026-02-30 06:15:09.979",
+        "2026-11-23T24:00:00.000",
+        "2026-11-23T06:15:60.000",
+        "0044-03-15 12:00:00.000 BC",
+        "0000-01-01 00:00:00.000",
+        "12026-11-23 06:15:09.979",
+        "2026-11-23T06:15:09.979+24:00",
+        "2026-11-23T06:15:09.979+00:60",
+        "2026-11-23T06:15:09.979z",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        " 2026-11-23T06:15:09.979",
+        "2026-11-23T06:15:09.979\n",
+        "٢٠٢٦-11-23T06:15:09.979",
+        "2026-11-23T06:15:09.٩٧٩",
+    ],
+)
+def test_what_is_no_timestamp_is_refused(text: str) -> None:
+    """The forms that `fromisoformat` would take beyond these are refused, too."""
+    with pytest.raises(ValueError, match="not a timestamp"):
+        values.parse_timestamp(text)
+
+
+def test_an_error_shows_the_text_shortened() -> None:
+    """A long text does not fill the log."""
+    with pytest.raises(ValueError) as caught:
+        values.parse_timestamp("x" * 100_000)
+    assert len(str(caught.value)) < 100
+    with pytest.raises(ValueError, match="'soon'"):
+        values.parse_timestamp("soon")
+
+
+@given(st.datetimes(), st.sampled_from(["T", " "]), st.integers(-1439, 1439) | st.none())
+def test_any_moment_survives(moment: datetime, separator: str, minutes: int | None) -> None:
+    """What is written is read back, at any offset."""
+    zone = None if minutes is None else timezone(timedelta(minutes=minutes))
+    aware = moment.replace(tzinfo=zone or UTC)
+    text = moment.replace(tzinfo=zone).isoformat(separator)
+    try:
+        expected = aware.astimezone(UTC)
+    except OverflowError:
+        return
+    assert values.parse_timestamp(text) == expected
+
+
+def test_bools() -> None:
+    """Changes write one letter, snapshots the word."""
+    assert [values.parse_bool(text) for text in ("t", "true", "f", "false")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    for text in ("", "T", "1", "yes"):
+        with pytest.raises(ValueError, match="not a bool"):
+            values.parse_bool(text)
+
+
+def test_integers() -> None:
+    """Decimal digits and a sign, and nothing else that `int` would take."""
+    assert values.parse_int("-9223372036854775808") == -(2**63)
+    assert values.parse_int("0") == 0
+    assert values.parse_int("9" * 40) == 10**40 - 1
+    for text in ("", "-", "+1", "1_0", " 1", "1.0", "٣", "²", "--1", "9" * 41, "9" * 10_000_000):
+        with pytest.raises(ValueError, match="not an integer"):
+            values.parse_int(text)
+
+
+def test_floats() -> None:
+    """As Postgres writes them, its three words included."""
+    assert values.parse_float("0.0025") == 0.0025
+    assert values.parse_float("1e-07") == 1e-07
+    assert values.parse_float("-12") == -12.0
+    assert values.parse_float("Infinity") == math.inf
+    assert values.parse_float("-Infinity") == -math.inf
+    assert math.isnan(values.parse_float("NaN"))
+    for text in ("", "-", ".", "1_0", " 1", "inf", "nan", "0x1", "1e", "1" * 401, "1\n"):
+        with pytest.raises(ValueError, match="not a number"):
+            values.parse_float(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, "9" * 10_000])
+def test_json_that_is_none(text: str) -> None:
+    """Malformed, too deep, or with a number too long."""
+    with pytest.raises(ValueError):
+        values.parse_json(text)
+    assert values.parse_json('{"a": [null]}') == {"a": [None]}
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("{}", []),
+        ("{a}", ["a"]),
+        ("{a,b c}", ["a", "b c"]),
+        ("{NULL}", [None]),
+        ('{"NULL",NULL}', ["NULL", None]),
+        ('{""}', [""]),
+        ('{"",""}', ["", ""]),
+        ('{"a","b"}', ["a", "b"]),
+        ('{"a",",","b"}', ["a", ",", "b"]),
+        ('{"{","}"}', ["{", "}"]),
+        (r'{a,"b,c","say \"hi\"",NULL}', ["a", "b,c", 'say "hi"', None]),
+        (r'{"user_1","we\"ird, \\tag"}', ["user_1", r'we"ird, \tag']),
+        (r'{"\\"}', ["\\"]),
+        (r'{"\a\n"}', ["an"]),
+        (r"{a\,b,\NULL}", ["a,b", "NULL"]),
+        ('{"line\nbreak"}', ["line\nbreak"]),
+    ],
+)
+def test_arrays(text: str, elements: list[str | None]) -> None:
+    """Bare and quoted elements; NULL is None only without quotes."""
+    assert values.parse_array(text) == elements
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "}", "a", "a,b", "{,}", "{a,}", "{,a}", "{a,,b}", "{{a},{b}}", "{a}}", "{{a}"),
+        *('{"}', '{"a}', '{a"}', '{"a"b}', '{a"b"}', '{"a""b"}', '{"a"x","b"}', '{"a"",""b"}'),
+        *(r'{"\"}', r"{\}", '{"a",}', "{a}b", "[0:1]={a,b}", '{"a",{b}}', "{} ", r'{"a\\""}'),
+    ],
+)
+def test_malformed_arrays_are_refused(text: str) -> None:
+    """Anything that is no array of one dimension."""
+    with pytest.raises(ValueError, match="not an array"):
+        values.parse_array(text)
+
+
+def quoted(element: str | None) -> str:
+    if element is None:
+        return "NULL"
+    return '"' + element.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+elements_ = st.none() | st.text(st.sampled_from('a,"\\{}NUL \n')) | st.just("NULL")
+
+
+@given(st.lists(elements_))
+def test_any_array_survives(elements: list[str | None]) -> None:
+    """What is written quoted, as the native backend does, is read back."""
+    assert values.parse_array("{" + ",".join(map(quoted, elements)) + "}") == elements
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ['"' + "a" * 500_000, '"' + "\\a" * 300_000, 'a,"b\\"",' * 100_000, "\\a" * 300_000 + '"'],
+)
+def test_arrays_take_linear_time(inside: str) -> None:
+    """A quote that is never closed does not make the parser try every way."""
+    started = time.process_time()
+    with pytest.raises(ValueError):
+        values.parse_array("{" + inside + "}")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("type_", "dims", "text", "value"),
+    [
+        ("text", 0, "x", "x"),
+        ("TaskRunStatus", 0, "PENDING", "PENDING"),
+        (None, 0, "x", "x"),
+        ("timestamp", 0, "2026-11-23 06:15:09", WHEN),
+        ("bool", 0, "t", True),
+        ("int4", 0, "1", 1),
+        ("int8", 0, "1", 1),
+        ("float8", 0, "1", 1.0),
+        ("jsonb", 0, "[1]", [1]),
+        ("text", 1, '{a,NULL,"b"}', ["a", None, "b"]),
+        (None, 1, "{a}", ["a"]),
+        ("int4", 1, "{1,NULL}", [1, None]),
+        ("jsonb", 1, r'{"{\"a\":1}"}', [{"a": 1}]),
+        ("text", 2, "{{a}}", "{{a}}"),
+        ("int4", 3, "{{{1}}}", "{{{1}}}"),
+    ],
+)
+def test_a_column_is_read_by_its_type(type_: Any, dims: int, text: str, value: Any) -> None:
+    """Unknown types are text, as are arrays of more than one dimension."""
+    result = values.converter(type_, dims)(text)
+    assert result == value
+    assert type(result) is type(value)
+
+
+texts = st.text() | st.text(st.sampled_from('{}",\\NUL019-:. TZ+tfae[]'))
+
+
+@given(st.sampled_from(["timestamp", "bool", "int4", "float8", "jsonb", "text"]), texts)
+def test_any_text_is_a_value_or_a_value_error(type_: str, text: str) -> None:
+    """Nothing but ValueError ever comes out."""
+    for dims in (0, 1, 2):
+        try:
+            value = values.converter(type_, dims)(text)
+        except ValueError:
+            continue
+        assert dims != 1 or isinstance(value, list)
+
+
+@given(st.text(st.sampled_from('{}",\\Na ')))
+def test_the_fast_path_of_arrays_is_the_slow_one(text: str) -> None:
+    """Both read, or refuse, the same."""
+    text = "{" + text + "}"
+    if text == "{}":
+        return
+    assert outcome(values.parse_array, text) == outcome(values._parse_any_array, text)
+
+
+def outcome(parse: Any, text: str) -> str:
+    try:
+        return json.dumps(parse(text))
+    except ValueError:
+        return "refused"
