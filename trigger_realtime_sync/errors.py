@@ -140,7 +140,7 @@ class PayloadError(TriggerRealtimeError):
         self.content_type = content_type
 
 
-class RunFailed(TriggerRealtimeError):  # noqa: N818 (the name is the public contract)
+class RunFailed(TriggerRealtimeError):
     """`result()` was asked of a run that did not succeed.
 
     Attributes:
@@ -157,11 +157,15 @@ class RunFailed(TriggerRealtimeError):  # noqa: N818 (the name is the public con
         self.error = run.error
 
 
-class SubscriptionCancelled(TriggerRealtimeError):  # noqa: N818
+class SubscriptionCancelled(TriggerRealtimeError):
     """The subscription was cancelled while someone waited for it."""
 
 
-class WaitTimeout(TriggerRealtimeError, TimeoutError):  # noqa: N818
+class WaitTimeout(TriggerRealtimeError, TimeoutError):
     """What was waited for did not happen in time. The subscription goes on."""
 
     terminal = False
+
+
+class ClientClosed(TriggerRealtimeError, RuntimeError):
+    """The client was closed: it takes no more subscriptions."""

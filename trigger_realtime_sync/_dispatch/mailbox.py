@@ -1,0 +1,181 @@
+"""What waits to be told to one subscriber: in order, one at a time, at most so often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .pool import WorkerPool
+
+Deliver = Callable[[Any, Any], None]
+Then = Callable[[], None]
+
+
+class Mailbox:
+    """The queue of one subscriber's news, and the turns in which it is delivered.
+
+    News are kept by key: a newer item takes the place of the one that still waits under its key,
+    or is merged with it. A turn delivers all that waits, in the order in which the keys were first
+    touched, on a thread of the pool. Turns begin at least `throttle` seconds apart, but for urgent
+    items.
+
+    Args:
+        pool: lends the threads.
+        deliver: called with key and item. It must not raise.
+        throttle: seconds.
+    """
+
+    def __init__(self, pool: WorkerPool, deliver: Deliver, throttle: float) -> None:
+        self._pool = pool
+        self._deliver = deliver
+        self._throttle = throttle
+        # Protects everything below; notified when room is made, a turn ends, or all is over.
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: dict[Any, Any] = {}
+        self._urgent: set[Any] = set()
+        self._weight = 0
+        self._next_turn = 0.0
+        self._scheduled_for: float | None = None
+        self._owner: int | None = None
+        self._closed = False
+        self._then: Then | None = None
+
+    @property
+    def on_own_thread(self) -> bool:
+        """Whether this is called from inside a delivery."""
+        return self._owner == threading.get_ident()
+
+    def post(self, key: Any, item: Any, *, urgent: bool = False) -> None:
+        """Replaces what waits under the key. Never blocks."""
+        with self._changed:
+            if self._closed or self._then is not None:
+                return
+            self._waiting[key] = item
+            if urgent:
+                self._urgent.add(key)
+            self._have_a_turn(now=urgent)
+
+    def append(self, key: Any, items: list[Any], limit: int, weight: int) -> bool:
+        """Adds to the list under the key, once the weight of all that waits is below the limit.
+
+        Blocks until then, however long: that is how a slow subscriber holds the sender back. False
+        when the mailbox was closed meanwhile.
+        """
+        with self._changed:
+            while self._weight >= limit and not self._closed:
+                self._changed.wait()
+            if self._closed or self._then is not None:
+                return False
+            self._waiting.setdefault(key, []).extend(items)
+            self._weight += weight
+            self._have_a_turn(now=False)
+            return True
+
+    def finish(self, then: Then) -> None:
+        """Delivers everything now, throttled or not, then calls `then` on the same thread.
+
+        With nothing to deliver, it is called right here. Later news are dropped.
+        """
+        with self._changed:
+            if self._closed or self._then is not None:
+                return
+            self._then = then
+            if self._waiting or self._owner is not None:
+                self._have_a_turn(now=True)
+                return
+            self._closed = True
+        then()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def drop(self) -> None:
+        """Drops what waits. Later news are delivered."""
+        with self._changed:
+            self._waiting.clear()
+            self._urgent.clear()
+            self._weight = 0
+            self._scheduled_for = None
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Drops everything. No delivery begins after this returned; one may be running."""
+        with self._changed:
+            self._closed = True
+        self.drop()
+
+    def wait_for_turn_to_end(self, deadline: float) -> None:
+        """Waits, up to a time of `time.monotonic()`, while a delivery is running elsewhere."""
+        if self.on_own_thread:
+            return
+        with self._changed:
+            while self._owner is not None:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return
+
+    def abandon(self) -> None:
+        """In a forked child: everything is dropped, whatever state the locks were in."""
+        self._changed = threading.Condition(threading.Lock())
+        self._owner = None
+        self.close()
+
+    def _have_a_turn(self, *, now: bool) -> None:
+        if self._owner is not None:
+            return
+        clock = time.monotonic()
+        due = clock if now else max(clock, self._next_turn)
+        if self._scheduled_for is not None and self._scheduled_for <= due:
+            return
+        self._scheduled_for = due
+        if due <= clock:
+            self._pool.submit(self._turn)
+        else:
+            self._pool.submit_at(due, self._turn)
+
+    def _turn(self) -> None:
+        with self._changed:
+            if self._owner is not None or self._closed:
+                return
+            self._owner = threading.get_ident()
+            self._scheduled_for = None
+        while (items := self._take()) is not None:
+            for key, item in items:
+                if self._closed:
+                    break
+                self._deliver(key, item)
+
+    def _take(self) -> list[tuple[Any, Any]] | None:
+        """What this round delivers. None: the turn is over, and the next one arranged."""
+        with self._changed:
+            items = [] if self._closed else self._due_items()
+            self._changed.notify_all()
+            if items:
+                return items
+            self._owner = None
+            if self._closed:
+                return None
+            if self._then is None:
+                if self._waiting:
+                    self._have_a_turn(now=False)
+                return None
+            self._closed = True
+        self._then()
+        return None
+
+    def _due_items(self) -> list[tuple[Any, Any]]:
+        now = time.monotonic()
+        if now < self._next_turn and self._then is None:
+            keys = [key for key in self._waiting if key in self._urgent]
+            self._urgent.clear()
+            return [(key, self._waiting.pop(key)) for key in keys]
+        items = list(self._waiting.items())
+        self._waiting.clear()
+        self._urgent.clear()
+        self._weight = 0
+        if items:
+            self._next_turn = now + self._throttle
+        return items

@@ -1,0 +1,134 @@
+"""The threads that callbacks run on: as many as callbacks run at once, none when none do."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+Job = Callable[[], None]
+
+THREAD_NAME = "trigger-realtime-callbacks"
+# How long a thread without work stays, for the next callback to find it.
+LINGER_SECONDS = 2.0
+
+
+class WorkerPool:
+    """Runs jobs now or later. A job that blocks holds up no other: the pool grows.
+
+    There is always a thread that waits for what comes next, or none is needed: whoever takes a job
+    while more is to come and nobody else is waiting starts a successor first.
+    """
+
+    def __init__(self) -> None:
+        # Protects everything below. Held for moments only, never while a job runs.
+        self._changed = threading.Condition(threading.Lock())
+        self._ready: deque[Job] = deque()
+        self._timed: list[tuple[float, int, Job]] = []
+        self._sequence = itertools.count()
+        self._threads: set[threading.Thread] = set()
+        self._names = itertools.count(1)
+        self._waiting = 0
+        self._starting = 0
+        self._resident = False
+
+    def submit(self, job: Job) -> None:
+        """Runs the job as soon as a thread can take it."""
+        with self._changed:
+            self._ready.append(job)
+            self._have_someone_take_it()
+
+    def submit_at(self, due: float, job: Job) -> None:
+        """Runs the job at a time of `time.monotonic()`, or soon after."""
+        with self._changed:
+            heapq.heappush(self._timed, (due, next(self._sequence), job))
+            self._have_someone_take_it()
+
+    def keep(self, resident: bool) -> None:
+        """Whether idle threads stay for a while. If not, they leave now, timed jobs unseen: those
+        are of subscribers that are gone."""
+        with self._changed:
+            self._resident = resident
+            if not resident:
+                self._timed.clear()
+                self._changed.notify_all()
+
+    def join(self, deadline: float) -> list[threading.Thread]:
+        """Waits until its threads have ended, up to a time of `time.monotonic()`.
+
+        Returns those that are still in a callback. The caller's own thread is not waited for.
+        """
+        with self._changed:
+            threads = set(self._threads)
+        threads.discard(threading.current_thread())
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread for thread in threads if thread.is_alive()]
+
+    def _have_someone_take_it(self) -> None:
+        if self._waiting:
+            self._changed.notify()
+        elif not self._starting:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        name = f"{THREAD_NAME}-{next(self._names)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._starting += 1
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._starting -= 1
+            self._threads.discard(thread)
+            logger.error("no thread for callbacks: %s", error)
+
+    def _work(self) -> None:
+        with self._changed:
+            self._starting -= 1
+        try:
+            while (job := self._next_job()) is not None:
+                _run(job)
+                del job
+        finally:
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+
+    def _next_job(self) -> Job | None:
+        """Blocks. None when the thread is to end."""
+        leave_at = time.monotonic() + LINGER_SECONDS
+        with self._changed:
+            while True:
+                job = self._take()
+                if job is not None:
+                    if (self._ready or self._timed) and not self._waiting and not self._starting:
+                        self._start_thread()
+                    return job
+                now = time.monotonic()
+                idle = not self._resident or now >= leave_at
+                if idle and (not self._timed or self._waiting):
+                    return None
+                until = self._timed[0][0] if self._timed else leave_at
+                self._waiting += 1
+                try:
+                    self._changed.wait(max(0.0, until - now))
+                finally:
+                    self._waiting -= 1
+
+    def _take(self) -> Job | None:
+        if self._timed and self._timed[0][0] <= time.monotonic():
+            return heapq.heappop(self._timed)[2]
+        return self._ready.popleft() if self._ready else None
+
+
+def _run(job: Job) -> None:
+    try:
+        job()
+    except Exception:
+        logger.exception("a job of the callback threads failed")

@@ -1,0 +1,252 @@
+"""The shape log: what to ask next, and which rows an answer changed. Pure.
+
+Source: PROTOCOL, section 2.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from ..errors import ProtocolError
+from . import headers as wire
+from .values import parse_timestamp
+
+RowT = TypeVar("RowT")
+Decode = Callable[[Mapping[str, Any]], RowT]
+
+# How many rows that went away are remembered, to tell a late older state from news.
+GONE_LIMIT = 10_000
+
+
+@attrs.frozen
+class Changes(Generic[RowT]):
+    """What one answer brought to the user: nothing at all, unless it was up to date.
+
+    Attributes:
+        rows: the changed rows by key, in the order first touched.
+        gone: the keys of rows that are no longer part of the shape.
+        failures: rows that did not decode, by key.
+    """
+
+    rows: dict[str, RowT] = attrs.field(factory=dict)
+    gone: list[str] = attrs.field(factory=list)
+    failures: dict[str, ProtocolError] = attrs.field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.gone or self.failures)
+
+
+class ShapeLog(Generic[RowT]):
+    """The state of one shape: its place in the log and its rows.
+
+    Args:
+        decode: turns a whole row into what is handed out. It may raise ProtocolError. The rows
+            compare with `==`, and may have an `updated_at`.
+    """
+
+    def __init__(self, decode: Decode[RowT]) -> None:
+        self._decode = decode
+        self._columns: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, RowT] = {}
+        self._gone: dict[str, RowT] = {}
+        self._touched: dict[str, None] = {}
+        self._deleted: dict[str, None] = {}
+        self._stale: set[str] | None = None
+        self._unseen: set[str] = set()
+        self._offset = wire.START_OFFSET
+        self._handle: str | None = None
+        self._cursor = ""
+        self._cache_buster: str | None = None
+        self.live = False
+
+    @property
+    def offset(self) -> str:
+        """The place in the log that the next request asks after."""
+        return self._offset
+
+    def query(self) -> dict[str, str]:
+        """The parameters of the next request."""
+        query = {"log": "full", "offset": self._offset}
+        if self._handle is not None:
+            query["handle"] = self._handle
+        if self.live:
+            query["live"] = "true"
+            query["cursor"] = self._cursor
+        if self._cache_buster is not None:
+            query[wire.CACHE_BUSTER] = self._cache_buster
+        return query
+
+    def refetch(self) -> None:
+        """Forgets the place in the log and starts again: the server rotated the shape, say.
+
+        The rows stay, to be compared with what comes back: a row that comes back as it was is no
+        news, and one that does not come back is gone.
+        """
+        self._offset = wire.START_OFFSET
+        self._handle = None
+        self._cursor = ""
+        self._cache_buster = secrets.token_hex(8)
+        self.live = False
+        self._columns.clear()
+        self._touched.clear()
+        self._deleted.clear()
+        self._stale = set(self._rows)
+
+    def forget_seen(self) -> None:
+        """Makes every row news when it next arrives, though it be as it was."""
+        self._unseen = set(self._rows)
+
+    def receive(
+        self, headers: Mapping[str, str], messages: Any, source: str
+    ) -> Changes[RowT] | None:
+        """Takes in a whole 200 answer. None where it asks to start again, as the log then does.
+
+        Args:
+            headers: of the answer, names in lower case.
+            messages: its parsed JSON body.
+            source: names the request in errors.
+
+        Raises:
+            ProtocolError: a header is missing, or a message has no known form. Nothing of the
+                answer was taken in.
+        """
+        check_messages(messages, source)
+        handle, offset = headers.get(wire.HANDLE), headers.get(wire.OFFSET)
+        if not handle or not offset:
+            missing = wire.OFFSET if handle else wire.HANDLE
+            raise MissingHeader(
+                f"{source}: the answer has no {missing} header: a proxy stripped it,"
+                f" or this is not a Trigger.dev server"
+            )
+        if _has_control(messages, "must-refetch"):
+            self.refetch()
+            return None
+        self._handle, self._offset = handle, offset
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        for message in messages:
+            if "key" in message:
+                self._apply(message)
+        last = messages[-1]["headers"] if messages else {}
+        if last.get("control") != "up-to-date":
+            return Changes()
+        self._cache_buster = None
+        self.live = True
+        return self._up_to_date()
+
+    def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
+        """Takes in a 204: nothing new, up to date."""
+        self._handle = headers.get(wire.HANDLE) or self._handle
+        self._offset = headers.get(wire.OFFSET) or self._offset
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        self.live = self._handle is not None and self._offset != wire.START_OFFSET
+        return self._up_to_date() if self.live else Changes()
+
+    def _apply(self, message: Mapping[str, Any]) -> None:
+        key, operation = message["key"], message["headers"]["operation"]
+        if operation == "delete":
+            self._columns.pop(key, None)
+            self._touched.pop(key, None)
+            self._deleted[key] = None
+            return
+        value, known = message["value"], self._columns.get(key)
+        if known is not None:
+            if _is_older(value, known):
+                return
+            if operation == "update":
+                value = {**known, **value}
+        self._columns[key] = value
+        self._touched[key] = None
+        self._deleted.pop(key, None)
+        if self._stale is not None:
+            self._stale.discard(key)
+
+    def _up_to_date(self) -> Changes[RowT]:
+        changes: Changes[RowT] = Changes()
+        for key in self._touched:
+            self._settle(key, changes)
+        for key in [*self._deleted, *(self._stale or ())]:
+            if key in self._rows:
+                self._forget(key)
+                changes.gone.append(key)
+        self._touched.clear()
+        self._deleted.clear()
+        self._stale = None
+        return changes
+
+    def _settle(self, key: str, changes: Changes[RowT]) -> None:
+        try:
+            row = self._decode(self._columns[key])
+        except ProtocolError as error:
+            changes.failures[key] = error
+            return
+        last = self._rows.get(key)
+        before = last if last is not None else self._gone.get(key)
+        if before is not None and went_back(before, row):
+            return
+        self._gone.pop(key, None)
+        self._rows[key] = row
+        if row != last or key in self._unseen:
+            self._unseen.discard(key)
+            changes.rows[key] = row
+
+    def _forget(self, key: str) -> None:
+        self._gone[key] = self._rows.pop(key)
+        if len(self._gone) > GONE_LIMIT:
+            del self._gone[next(iter(self._gone))]
+
+
+class MissingHeader(ProtocolError):
+    """A 200 without a header that the log can't go on without."""
+
+
+def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """An older partial row must not even be merged: it would lay old columns over new ones."""
+    later, earlier = value.get("updatedAt"), known.get("updatedAt")
+    if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
+        return False
+    try:
+        return parse_timestamp(later) < parse_timestamp(earlier)
+    except ValueError:
+        return False
+
+
+def went_back(before: Any, after: Any) -> bool:
+    """Whether a state is older than the one before it (replica lag, a stale cache)."""
+    earlier = getattr(before, "updated_at", None)
+    later = getattr(after, "updated_at", None)
+    return earlier is not None and later is not None and later < earlier
+
+
+def check_messages(messages: Any, source: str) -> None:
+    """Raises ProtocolError unless this is a list of messages of the shape log."""
+    if not isinstance(messages, list):
+        raise ProtocolError(f"{source}: the body is not a JSON array of messages")
+    for message in messages:
+        if not _is_message(message):
+            raise ProtocolError(f"{source}: not a message of the shape log: {_shorten(message)}")
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("headers"), dict):
+        return False
+    if "key" not in message:
+        return True
+    operation = message["headers"].get("operation")
+    if not isinstance(message["key"], str):
+        return False
+    if operation == "delete":
+        return True
+    return operation in ("insert", "update") and isinstance(message.get("value"), dict)
+
+
+def _has_control(messages: list[Any], control: str) -> bool:
+    return any(message["headers"].get("control") == control for message in messages)
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

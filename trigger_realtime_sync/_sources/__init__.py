@@ -1,0 +1,1 @@
+"""The only I/O loops: each drives a protocol object over the transport and yields changes."""

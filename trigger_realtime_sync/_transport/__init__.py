@@ -1,0 +1,1 @@
+"""HTTP: connections that can be interrupted, status → error, tokens, backoff."""

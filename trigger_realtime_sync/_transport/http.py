@@ -1,0 +1,228 @@
+"""One requests session for a client, and answers that are read to a proven end."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import attrs
+import requests
+import urllib3.exceptions
+from requests.auth import AuthBase
+
+from .._version import __version__
+from ..config import Timeouts
+from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
+from .sockets import Call, Interrupted, WatchedAdapter, calling
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+READ_SIZE = 65536
+# Larger than any snapshot a server sends in one answer (Electric cuts at about 10 MB, and native
+# at 1,000 runs), so only a hostile or broken server meets it.
+MAX_BODY = 1 << 30
+USER_AGENT = f"trigger-realtime-sync/{__version__}"
+
+NETWORK_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+
+
+class BearerAuth(AuthBase):
+    """Sets the token at the last moment. As `auth`, so that a .netrc can't replace it."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Answer:
+    """A response whose headers have arrived. Read it to its end, or close it."""
+
+    def __init__(self, response: requests.Response, call: Call, source: str) -> None:
+        self._raw: Any = response.raw
+        self._response = response
+        self._call = call
+        self._source = source
+        self.status: int = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.framed = (
+            "content-length" in self.headers
+            or "chunked" in self.headers.get("transfer-encoding", "").lower()
+            or self.status == 204
+        )
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, decoded. Ends only where the body proved to be whole.
+
+        Raises:
+            ApiConnectionError: the body was cut, or silent for longer than `Timeouts.read`.
+            Interrupted: the call was cut off.
+        """
+        empty = True
+        while data := self._read():
+            empty = False
+            yield data
+        self._call.check()
+        if self._raw.length_remaining not in (0, None):
+            raise ApiConnectionError(f"{self._source}: the body is shorter than its Content-Length")
+        if empty and not self.framed:
+            # http.client takes headers cut off by the end of the connection for whole ones.
+            raise ApiConnectionError(f"{self._source}: the answer ended within its headers")
+
+    def body(self) -> bytes:
+        """The whole body."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in self.chunks():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MAX_BODY:
+                raise ProtocolError(f"{self._source}: the body is larger than {MAX_BODY} bytes")
+        return b"".join(parts)
+
+    def text(self, limit: int = 10_000) -> str:
+        """The start of the body, for an error."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in self.chunks():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                break
+        return b"".join(parts)[:limit].decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Gives the connection back if the body was read to its end, else drops it."""
+        self._call.release()
+        self._response.close()
+
+    def _read(self) -> bytes:
+        try:
+            return self._raw.read1(READ_SIZE) or b""
+        except NETWORK_ERRORS as error:
+            raise connection_error(error, self._call, self._source) from None
+
+
+def connection_error(error: Exception, call: Call, source: str) -> Exception:
+    """What to raise for a failure below HTTP: Interrupted where we caused it ourselves."""
+    if call.interrupted:
+        return Interrupted()
+    cause = _innermost(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return ConfigurationError(
+            f"{source}: the server's certificate is not trusted ({cause.verify_message});"
+            f" verify= takes the path of the authority's certificate"
+        )
+    return ApiConnectionError(f"{source}: {_in_a_few_words(cause)}")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first cause: the outer ones repeat the whole URL."""
+    inner: BaseException = error
+    seen = {id(inner)}
+    while True:
+        below = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(below, BaseException):
+            below = inner.__cause__ or inner.__context__
+        if not isinstance(below, BaseException) or id(below) in seen:
+            break
+        seen.add(id(below))
+        inner = below
+    return inner
+
+
+def _in_a_few_words(inner: BaseException) -> str:
+    if isinstance(inner, (TimeoutError, requests.Timeout)):
+        return "timed out"
+    if isinstance(inner, urllib3.exceptions.HTTPError):
+        return type(inner).__name__
+    return f"{type(inner).__name__}: {inner}"[:300]
+
+
+@attrs.frozen(kw_only=True)
+class HttpOptions:
+    """What the user said of HTTP."""
+
+    timeouts: Timeouts
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    proxies: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    verify: bool | str = True
+
+
+class Transport:
+    """The one session of a client. Safe from any thread."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+        self._session = requests.Session()
+        self._session.max_redirects = 5
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
+        if options.proxies:
+            self._session.proxies.update(options.proxies)
+        adapter = WatchedAdapter(options.verify)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._adapter = adapter
+        self._lock = threading.Lock()
+
+    def get(
+        self,
+        url: str,
+        *,
+        call: Call,
+        source: str,
+        token: str | None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Sends a GET and returns when the headers arrived.
+
+        Without a token the user's own headers stay at home too: the URL is of a third party.
+
+        Raises:
+            ApiConnectionError: the server can't be reached, or the answer broke off.
+            Interrupted: the call was cut off.
+        """
+        call.check()
+        timeouts = self._options.timeouts
+        if token is None:
+            headers = {**dict.fromkeys(self._options.headers), **(headers or {})}  # type: ignore[dict-item]
+        try:
+            with calling(call):
+                response = self._session.get(
+                    url,
+                    params=query,
+                    headers=headers,
+                    auth=BearerAuth(token),
+                    stream=True,
+                    timeout=(timeouts.connect, timeouts.read),
+                    verify=self._options.verify,
+                )
+        except requests.TooManyRedirects:
+            call.release()
+            raise ProtocolError(f"{source}: the server redirects in a circle") from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            call.release()
+            raise ConfigurationError(f"{source}: {type(error).__name__}") from None
+        except NETWORK_ERRORS as error:
+            call.release()
+            raise connection_error(error, call, source) from None
+        return Answer(response, call, source)
+
+    def close(self) -> None:
+        """Closes the kept-alive connections. Calls under way must be interrupted first."""
+        self._session.close()

@@ -1,0 +1,252 @@
+"""Connections that another thread can cut off while they block.
+
+Closing a response or a session interrupts nothing, and a held poll blocks before there is a
+response at all. What works is `shutdown()` on the socket itself; so each connection tells the call
+that uses it which socket it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import requests.adapters
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+# Kept-alive connections per host. Each held poll has one, so it must not be below the number of
+# subscriptions of a busy client, or every poll would connect anew.
+POOL_SIZE = 2048
+
+
+class Interrupted(Exception):
+    """The call was cut off because its subscription ended."""
+
+
+class Call:
+    """What one thread is doing on the network, and the switch that ends it at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.interrupted = False
+
+    def interrupt(self) -> None:
+        """Ends whatever the call is blocked on, and all that it would begin. Any thread."""
+        with self._lock:
+            self.interrupted = True
+            if self._socket is not None:
+                _shut_down(self._socket)
+
+    def check(self) -> None:
+        """Raises Interrupted once the call was interrupted."""
+        if self.interrupted:
+            raise Interrupted
+
+    def watch(self, sock: socket.socket | None) -> None:
+        """Names the socket that this call blocks on from now on."""
+        with self._lock:
+            self._socket = sock
+        self.check()
+
+    def release(self) -> None:
+        """The connection goes back to its pool: it is another call's now."""
+        with self._lock:
+            self._socket = None
+
+    def hand_over(self, sock: socket.socket) -> bool:
+        """Another call uses this kept-alive connection now. Whether it was shut down before."""
+        with self._lock:
+            if self._socket is sock:
+                self._socket = None
+            return self.interrupted
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread of the call does not exist."""
+        self._lock = threading.Lock()
+        self._socket = None
+        self.interrupted = True
+
+
+def _shut_down(sock: socket.socket) -> None:
+    # Of the base class: an SSLSocket's own would drop the TLS state under the reading thread.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+_current = threading.local()
+_open_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def close_inherited() -> None:
+    """In a forked child: closes its copies of all sockets, without a word to the servers.
+
+    Not through the pools: their locks may be held by threads that the child does not have.
+    """
+    for sock in list(_open_sockets):
+        with contextlib.suppress(OSError):
+            os.close(sock.detach())
+
+
+@contextlib.contextmanager
+def calling(call: Call) -> Iterator[None]:
+    """Connections used by this thread inside the block belong to this call."""
+    _current.call = call
+    try:
+        yield
+    finally:
+        _current.call = None
+
+
+def _watch(sock: socket.socket | None) -> None:
+    if sock is not None:
+        _open_sockets.add(sock)
+    call: Call | None = getattr(_current, "call", None)
+    if call is not None:
+        call.watch(sock)
+
+
+def _take_over(connection: HTTPConnection) -> None:
+    """A kept-alive connection goes from the call that used it last to this thread's."""
+    call: Call | None = getattr(_current, "call", None)
+    previous: Call | None = getattr(connection, "last_call", None)
+    connection.last_call = call  # type: ignore[attr-defined]
+    if connection.sock is None:
+        return
+    if previous is not None and previous is not call and previous.hand_over(connection.sock):
+        connection.close()
+    else:
+        _watch(connection.sock)
+
+
+class _PlainConnection(HTTPConnection):
+    def connect(self) -> None:
+        _watch(None)
+        super().connect()
+        _watch(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _take_over(self)
+        super().request(*args, **kwargs)
+
+
+class _TlsConnection(HTTPSConnection):
+    def connect(self) -> None:
+        _watch(None)
+        try:
+            super().connect()
+            _watch(self.sock)
+        finally:
+            self._drop_guard()
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # The handshake takes the socket object over, so only a second one can interrupt it.
+        self._guard: socket.socket | None = sock.dup()
+        _watch(self._guard)
+        return sock
+
+    def _drop_guard(self) -> None:
+        guard = getattr(self, "_guard", None)
+        self._guard = None
+        if guard is not None:
+            guard.close()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _take_over(self)
+        super().request(*args, **kwargs)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class WatchedAdapter(requests.adapters.HTTPAdapter):
+    """An adapter of watched connections, with one TLS context for all of them.
+
+    requests and urllib3 would read the certificates of all authorities for each connection: 20 ms
+    and a megabyte each time.
+    """
+
+    def __init__(self, verify: bool | str) -> None:
+        self._verify = verify
+        self._context: ssl.SSLContext | None = None
+        self._context_lock = threading.Lock()
+        super().__init__(pool_connections=32, pool_maxsize=POOL_SIZE)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_watched_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._tls_context(), **kwargs)
+        _use_watched_pools(manager)
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            pool.pop("ca_certs", None)
+            pool.pop("ca_cert_dir", None)
+            pool["ssl_context"] = self._tls_context()
+            pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing to do: the shared context holds the certificates already."""
+
+    def close(self) -> None:
+        """Closes every kept connection: requests would only forget them."""
+        managers = [self.poolmanager, *self.proxy_manager.values()]
+        for manager in managers:
+            for key in manager.pools.keys():  # noqa: SIM118 (not a mapping)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
+    def _tls_context(self) -> ssl.SSLContext:
+        with self._context_lock:
+            if self._context is None:
+                self._context = _make_context(self._verify)
+            return self._context
+
+
+def _use_watched_pools(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+def _make_context(verify: bool | str) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context.verify_mode = ssl.CERT_REQUIRED
+    path = verify if isinstance(verify, str) else _ca_bundle()
+    if os.path.isdir(path):
+        context.load_verify_locations(capath=path)
+    else:
+        context.load_verify_locations(cafile=path)
+    return context
+
+
+def _ca_bundle() -> str:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if os.environ.get(name):
+            return os.environ[name]
+    return str(DEFAULT_CA_BUNDLE_PATH)

@@ -1,0 +1,75 @@
+"""Iterators over the changes of a subscription."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+from .errors import TriggerRealtimeError, WaitTimeout
+
+T = TypeVar("T", covariant=True)
+
+
+class Updates(Iterator[T], Generic[T]):
+    """Yields the current state, then each change; ends when the subscription does.
+
+    States that were not yet asked for coalesce: the next one is the latest. Raises the terminal
+    error of the subscription, or `WaitTimeout` when nothing came for `timeout` seconds: it can be
+    asked again after that. Closing it cancels nothing. For one thread at a time.
+    """
+
+    def __init__(self, what: str, timeout: float | None) -> None:
+        self._what = what
+        self._timeout = timeout
+        self._changed = threading.Condition(threading.Lock())
+        self._pending: dict[Hashable, T] = {}
+        self._last: dict[Hashable, T] = {}
+        self._over = False
+        self._error: TriggerRealtimeError | None = None
+
+    def __iter__(self) -> Updates[T]:
+        return self
+
+    def __next__(self) -> T:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        with self._changed:
+            while not self._pending:
+                if self._over:
+                    self._raise_end()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise WaitTimeout(f"{self._what}: no update within {self._timeout} s")
+                self._changed.wait(left)
+            key = next(iter(self._pending))
+            item = self._last[key] = self._pending.pop(key)
+            return item
+
+    def close(self) -> None:
+        """Ends the iterator, not the subscription."""
+        with self._changed:
+            self._pending.clear()
+            self._over, self._error = True, None
+            self._changed.notify_all()
+
+    def _put(self, key: Hashable, item: T) -> None:  # type: ignore[misc]
+        with self._changed:
+            if self._over:
+                return
+            if key not in self._pending and self._last.get(key) == item:
+                return
+            self._pending[key] = item
+            self._changed.notify_all()
+
+    def _end(self, error: TriggerRealtimeError | None) -> None:
+        with self._changed:
+            if not self._over:
+                self._over, self._error = True, error
+            self._changed.notify_all()
+
+    def _raise_end(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        raise StopIteration

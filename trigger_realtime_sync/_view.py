@@ -1,0 +1,74 @@
+"""The latest known state of one subscription, readable from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+from .models import AnyRun
+
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
+
+
+def creation(run: AnyRun) -> tuple[datetime, str]:
+    """Sorts runs by when they were created."""
+    return run.created_at or _LAST, run.id
+
+
+class RunView:
+    """Runs by the key of their row, shown in the order in which they were created."""
+
+    def __init__(self, runs: Iterable[tuple[str, AnyRun]] = ()) -> None:
+        # Protects the two below: the reading thread writes, any thread reads.
+        self._lock = threading.Lock()
+        self._runs = dict(runs)
+        self._order: list[str] | None = None
+
+    def put(self, key: str, run: AnyRun) -> None:
+        with self._lock:
+            before = self._runs.get(key)
+            if before is None or before.created_at != run.created_at:
+                self._order = None
+            self._runs[key] = run
+
+    def drop(self, key: str) -> None:
+        with self._lock:
+            if self._runs.pop(key, None) is not None:
+                self._order = None
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        with self._lock:
+            self._runs = {key: self._runs[key] for key in keys if key in self._runs}
+            self._order = None
+
+    def get(self, key: str) -> AnyRun | None:
+        with self._lock:
+            return self._runs.get(key)
+
+    def items(self) -> list[tuple[str, AnyRun]]:
+        """Keys and runs in the order of creation."""
+        with self._lock:
+            if self._order is None:
+                self._order = sorted(self._runs, key=lambda key: creation(self._runs[key]))
+            return [(key, self._runs[key]) for key in self._order]
+
+    def runs(self) -> list[AnyRun]:
+        """The runs in the order of creation."""
+        return [run for _, run in self.items()]
+
+    def latest(self) -> AnyRun | None:
+        """The one run of a single-run subscription."""
+        with self._lock:
+            return next(reversed(self._runs.values()), None)
+
+    def copy(self) -> RunView:
+        with self._lock:
+            return RunView(self._runs.items())
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def abandon_lock(self) -> None:
+        """In a forked child, where the lock may be held by a thread that does not exist."""
+        self._lock = threading.Lock()

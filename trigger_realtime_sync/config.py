@@ -1,0 +1,243 @@
+"""Options, and the checks that turn a bad one into a clear error at the call."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from .errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.trigger.dev"
+
+NEVER_SKIPPABLE = frozenset({"id", "taskIdentifier", "friendlyId", "status", "createdAt"})
+
+COLUMN_OF_FIELD = {
+    "task_identifier": "taskIdentifier",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+    "started_at": "startedAt",
+    "queued_at": "queuedAt",
+    "delayed_until": "delayUntil",
+    "expired_at": "expiredAt",
+    "finished_at": "completedAt",
+    "duration_ms": "usageDurationMs",
+    "cost_in_cents": "costInCents",
+    "base_cost_in_cents": "baseCostInCents",
+    "is_test": "isTest",
+    "idempotency_key": "idempotencyKey",
+    "tags": "runTags",
+    "realtime_streams": "realtimeStreams",
+}
+
+_CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _seconds(*, zero: bool = False) -> Any:
+    def check(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
+        if not _is_number(value) or value < 0 or (value == 0 and not zero):
+            least = "at least 0" if zero else "more than 0"
+            raise ConfigurationError(f"{attribute.name} must be {least} seconds, not {value!r}")
+
+    return check
+
+
+def _multiplier(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
+    if not _is_number(value) or value < 1:
+        raise ConfigurationError(f"multiplier must be a number of at least 1, not {value!r}")
+
+
+def _retries(instance: object, attribute: attrs.Attribute[int | None], value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigurationError(
+            f"max_retries must be None or a whole number of at least 0, not {value!r}"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How long to wait between attempts: exponential, with full jitter.
+
+    Attempt n waits a random time up to `min(max_delay, initial_delay * multiplier ** n)` seconds;
+    what a server asks for (`Retry-After`) is a floor. `max_retries=None`: for ever; else that many
+    attempts in a row may fail before the subscription ends with the last error.
+    """
+
+    initial_delay: float = attrs.field(default=0.5, validator=_seconds())
+    max_delay: float = attrs.field(default=30.0, validator=_seconds())
+    multiplier: float = attrs.field(default=2.0, validator=_multiplier)
+    max_retries: int | None = attrs.field(default=None, validator=_retries)
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_delay < self.initial_delay:
+            raise ConfigurationError(
+                f"max_delay ({self.max_delay!r}) must not be below"
+                f" initial_delay ({self.initial_delay!r})"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """In seconds. `read` bounds the silence on a connection: it must outlast the 23 s for which
+    the server holds a poll, and the pings of a stream."""
+
+    connect: float = attrs.field(default=10.0, validator=_seconds())
+    read: float = attrs.field(default=45.0, validator=_seconds())
+
+
+def check_base_url(value: Any, name: str = "base_url") -> str:
+    """The URL without a trailing slash. A URL with credentials is refused without showing it."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    text = value.strip()
+    try:
+        parts = urlsplit(text)
+        port_is_fine = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        raise ConfigurationError(f"{name} is not a URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(f"{name} must not hold credentials: pass access_token instead")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+        raise ConfigurationError(f"{name} must be an http or https URL, not {value!r}")
+    if parts.query or parts.fragment or _UNPRINTABLE.search(text) or " " in text:
+        raise ConfigurationError(
+            f"{name} must have no query, fragment, blank or control character: {value!r}"
+        )
+    return text.rstrip("/")
+
+
+def check_token(value: Any, name: str = "access_token") -> str:
+    """A token as it goes into a header. The value never shows in the error."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    token = value.strip()
+    if not token:
+        raise ConfigurationError(f"{name} is empty")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{name} holds a blank, a control or a non-ASCII character")
+    return token
+
+
+def check_id(value: Any, name: str) -> str:
+    """A run, batch or stream id: any printable text, since it is percent-encoded."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} is empty")
+    if _UNPRINTABLE.search(value):
+        raise ValueError(f"{name} holds a control character: {value!r}")
+    if value in (".", ".."):
+        raise ValueError(f"{name} must not be {value!r}: it would change the path")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds a lone surrogate: {value!r}") from None
+    return value
+
+
+def check_tags(value: Any) -> tuple[str, ...]:
+    """One tag or several, which a run must all carry. The order does not matter to the server."""
+    tags = [value] if isinstance(value, str) else value
+    if not isinstance(tags, Iterable):
+        raise ValueError(f"tag must be a string or a list of strings, not {type(value).__name__}")
+    checked = tuple(_check_tag(tag) for tag in tags)
+    if not checked:
+        raise ValueError("tag is an empty list: name at least one")
+    return tuple(dict.fromkeys(checked))
+
+
+def _check_tag(tag: Any) -> str:
+    check_id(tag, "tag")
+    if "," in tag:
+        raise ValueError(f"tag {tag!r} holds a comma: the server can't be asked for it")
+    if "\\" in tag or '"' in tag:
+        raise ValueError(f"tag {tag!r} holds a backslash or a double quote: the server refuses it")
+    return str(tag)
+
+
+def check_created_at(value: Any) -> str | None:
+    """`"90m"`, `"1d12h"` or a timedelta: how far back runs are looked for. 24 h at the most."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        seconds = math.ceil(value.total_seconds())
+        if seconds <= 0:
+            raise ValueError(f"created_at must be more than 0 seconds, not {value!r}")
+        return f"{seconds}s"
+    if not isinstance(value, str) or not _CREATED_AT.fullmatch(value):
+        raise ValueError(
+            f"created_at must be a duration such as '90m' or '1d' (w, d, h, hr, m, s),"
+            f" or a timedelta, not {value!r}"
+        )
+    return value
+
+
+def check_skip_columns(value: Any) -> tuple[str, ...]:
+    """Columns the server need not send, as fields of `Run` or as the server names them."""
+    if value is None:
+        return ()
+    names = [value] if isinstance(value, str) else list(value)
+    return tuple(sorted({_check_column(name) for name in names}))
+
+
+def _check_column(name: Any) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"skip_columns must hold names of columns, not {name!r}")
+    column = COLUMN_OF_FIELD.get(name, name)
+    if column in NEVER_SKIPPABLE:
+        raise ValueError(f"skip_columns: {name!r} is always sent")
+    return column
+
+
+def check_throttle(value: Any, name: str = "throttle_in_ms") -> float:
+    """Milliseconds, at least 0. Returns seconds."""
+    if not _is_number(value) or value < 0:
+        raise ValueError(f"{name} must be a number of at least 0 milliseconds, not {value!r}")
+    return float(value) / 1000
+
+
+def check_timeout(value: Any, name: str = "timeout") -> float | None:
+    """Seconds to wait, at least 0, or None for no bound."""
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+        raise ValueError(f"{name} must be None or at least 0 seconds, not {value!r}")
+    return float(value)
+
+
+def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
+    """A whole number within bounds."""
+    too_large = most is not None and isinstance(value, int) and value > most
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or too_large:
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {bounds}, not {value!r}")
+    return value
+
+
+def check_callback(value: Any, name: str) -> None:
+    """A callable or None."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
+
+
+def check_headers(value: Any) -> dict[str, str]:
+    """Names and values as they may stand in a request. Values never show in the error."""
+    headers = dict(value or {})
+    for name, text in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ConfigurationError(f"headers: {name!r} is not the name of a header")
+        if not isinstance(text, str) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+            raise ConfigurationError(f"headers: the value of {name} can't stand in a header")
+    return headers
