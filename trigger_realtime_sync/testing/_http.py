@@ -345,6 +345,8 @@ class Server(ThreadedWSGIServer):
     def pausing(self, waiter: Waiter) -> Iterator[None]:
         with self._lock:
             self._pausing.add(waiter)
+            if self.stopping:
+                waiter.wake()
         try:
             yield
         finally:
@@ -352,9 +354,8 @@ class Server(ThreadedWSGIServer):
                 self._pausing.discard(waiter)
 
     def halt(self) -> None:
-        """End everything: bounded, from any thread."""
+        """End everything: bounded, from any thread. The caller wakes the held requests."""
         deadline = time.monotonic() + _STOP_SECONDS
-        self.stopping = True
         self._ring()
         self._thread.join(_STOP_SECONDS)
         with self._lock:

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-Match = "str | Callable[[RecordedRequest], bool] | None"
 KINDS = ("run", "runs", "batch", "stream", "packets", "presigned", "api")
 
 

@@ -130,6 +130,8 @@ class Store:
         waiter = Waiter()
         with self.lock:
             self._waiters.setdefault(subject, set()).add(waiter)
+            if self.closed:
+                waiter.wake()
         try:
             yield waiter
         finally:

@@ -119,9 +119,12 @@ class RealtimeServer(RunControl):
 
     def stop(self) -> None:
         """Release what is held, close every connection, and return within seconds. Idempotent."""
+        if self._server is None or self._server.stopping:
+            return
+        # In this order: what wakes up now has to see that it is over.
+        self._server.stopping = True
         self._store.close()
-        if self._server is not None:
-            self._server.halt()
+        self._server.halt()
 
     def __enter__(self: _ServerT) -> _ServerT:
         return self.start() if self._server is None else self
