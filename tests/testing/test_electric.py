@@ -23,9 +23,20 @@ def test_first_answer_is_never_up_to_date(electric, client_of):
     assert row["value"]["runTags"] == '{a,"b c"}'
     assert second.controls == ["up-to-date"]
     assert second.rows == []
+    assert "electric-up-to-date" not in first.headers
+    assert second.headers["electric-up-to-date"] == ""
     schema = json.loads(second.headers["electric-schema"])
     assert schema["id"] == {"type": "text", "pk_index": 0, "not_null": True}
     assert schema["status"]["type"] == "TaskRunStatus"
+
+
+def test_nothing_is_null_that_the_schema_says_is_not(electric, client_of):
+    """The official client gives up silently on a null where the schema allows none."""
+    got = client_of(electric).get(f"/realtime/v1/runs/{electric.create_run()}", offset="-1")
+    schema, value = json.loads(got.headers["electric-schema"]), got.rows[0]["value"]
+    required = {name for name, column in schema.items() if column.get("not_null")}
+    assert {name for name in required if value[name] is None} == set()
+    assert {"id", "payload", "status"} <= required
 
 
 def test_timestamps_have_a_blank_and_no_trailing_zeros(electric, client_of):

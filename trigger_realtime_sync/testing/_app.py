@@ -203,6 +203,9 @@ class App:
             headers[name] = answer.offset
         if answer.status != 200:
             return Reply(answer.status, headers, answer.body)
+        if answer.complete:
+            # Its presence says it all. Without it the official client fetches ahead for ever.
+            headers["electric-up-to-date"] = ""
         if request.live:
             idle = answer.offset == request.query.get("offset")
             headers["electric-cursor"] = str(self.store.tick() if idle else self.store.seq)

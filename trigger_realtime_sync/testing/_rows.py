@@ -219,6 +219,9 @@ def to_row(values: Mapping[str, Any]) -> Row:
         name = column_name(given)
         if name in PACKETS:
             row[name], row[name + "Type"] = packet(value)
+            if name == "payload" and row[name] is None:
+                # The one packet that can't be null: no payload is an empty string.
+                row[name] = ""
         elif name == "runTags":
             tags = [value] if isinstance(value, str) else list(value or ())
             row[name] = array(tags) if tags else None

@@ -66,6 +66,8 @@ class Answer:
     handle: str | None = None
     offset: str | None = None
     status: int = 200
+    # Electric: the answer ends with `up-to-date`, which a header says too.
+    complete: bool = False
 
 
 class Backend(Protocol):
@@ -260,7 +262,7 @@ class Electric:
         return self._changes(log, at, stale)
 
     def idle(self, shape: Shape, at: Position) -> Answer:
-        return Answer(_array([self._up_to_date()]), at.handle, at.offset)
+        return Answer(_array([self._up_to_date()]), at.handle, at.offset, complete=True)
 
     def _refuse(self, log: _Log, at: Position) -> Answer | None:
         if not re.fullmatch(r"-1|\d{1,20}_(\d{1,20}|inf)", at.offset):
@@ -325,7 +327,8 @@ class Electric:
             offset = f"{changes[-1].seq}_0"
         elif not stale:
             offset = at.offset
-        return Answer(_array([*messages, self._up_to_date()]), log.handle, offset)
+        body = _array([*messages, self._up_to_date()])
+        return Answer(body, log.handle, offset, complete=True)
 
     def _message(self, log: _Log, change: Change) -> bytes | None:
         before = change.before if log.shape.holds(change.before, log.floor) else None
