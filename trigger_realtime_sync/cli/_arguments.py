@@ -1,0 +1,144 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from typing import NoReturn
+
+from .._version import __version__
+from ._exits import Exit
+
+_EPILOG = """\
+environment:
+  TRIGGER_ACCESS_TOKEN, or else TRIGGER_SECRET_KEY: the token
+  TRIGGER_API_URL: the server, if it is not https://api.trigger.dev
+
+exit codes of watch and wait:
+  0 completed   1 failed   2 cancelled   124 timed out   130 interrupted
+  64 wrong usage   66 not found   69 server or network failed   77 token refused
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse's own code, 2, means here that a run was cancelled.
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The arguments, checked. Ends the process for `--help` and for mistakes."""
+    return _parser().parse_args(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="trigger-realtime",
+        description="Follow Trigger.dev runs live.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_watch(commands)
+    _add_stream(commands)
+    _add_wait(commands)
+    _add_demo(commands)
+    _add_serve(commands)
+    return parser
+
+
+def _add_watch(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "show a run, the runs of a tag or those of a batch as they change"
+    watch = commands.add_parser("watch", help=about, description=about.capitalize() + ".")
+    kinds = watch.add_subparsers(dest="kind", metavar="KIND", required=True)
+    for kind, metavar, end in (
+        ("run", "RUN", "until it has finished"),
+        ("tag", "TAG", "until Ctrl-C; several tags: runs that carry all of them"),
+        ("batch", "BATCH", "until all of it has finished"),
+    ):
+        one = kinds.add_parser(kind, help=end, description=f"Follow a {kind}, {end}.")
+        one.add_argument("id", metavar=metavar, nargs="+" if kind == "tag" else None)
+        if kind == "tag":
+            one.add_argument(
+                "--created-at",
+                metavar="AGE",
+                help="only runs created since then: 90m, 1d (the default and the most: 24h)",
+            )
+        _add_connection(one)
+        _add_output(one)
+
+
+def _add_stream(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "print a stream of a run as it comes: text as it is, the rest as JSON lines"
+    stream = commands.add_parser("stream", help=about, description=about.capitalize() + ".")
+    stream.add_argument("run", metavar="RUN")
+    stream.add_argument("key", metavar="KEY", nargs="?", default="default")
+    _add_connection(stream)
+    _add_output(stream)
+
+
+def _add_wait(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "block until a run has finished; the exit code says how"
+    wait = commands.add_parser("wait", help=about, description=about.capitalize() + ".")
+    wait.add_argument("run", metavar="RUN")
+    wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="exit code 124 then")
+    wait.add_argument("--json", action="store_true", help="print the run as JSON")
+    _add_connection(wait)
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "watch runs on a server inside this process: no account, no token"
+    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
+    demo.add_argument("--speed", type=_factor, default=1.0, metavar="N", help="N times as fast")
+
+
+def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
+    about = "the server of the demo, for clients that you try out: its runs play again and again"
+    serve = commands.add_parser("serve", help=about, description=about.capitalize() + ".")
+    serve.add_argument("--port", type=_port, default=3040, help="0: any free one (default: 3040)")
+    serve.add_argument("--backend", choices=("native", "electric"), default="native")
+    serve.add_argument("--speed", type=_factor, default=1.0, metavar="N", help="N times as fast")
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base-url", metavar="URL", help="default: TRIGGER_API_URL")
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="others on this machine can read it there: rather set TRIGGER_ACCESS_TOKEN",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each update")
+    parser.add_argument(
+        "--throttle-ms",
+        metavar="MS",
+        type=float,
+        default=0.0,
+        help="at most one round of updates in that many milliseconds",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(text)
+    return value
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1000, not {text}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text}")
+    return value

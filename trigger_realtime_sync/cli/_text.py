@@ -1,0 +1,97 @@
+"""Text for terminals: what comes from the network must not steer them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import PayloadError
+from ..models import AnyRun
+
+_STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_UNSAFE = re.compile(f"[{_STEERING}]")
+_BLANKS = re.compile(r"\s+")
+
+
+def safe(text: str) -> str:
+    """Without control characters, but for line ends and tabs."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def one_line(text: str) -> str:
+    """Safe, and on one line."""
+    return safe(_BLANKS.sub(" ", text)).strip()
+
+
+def progress_of(run: AnyRun) -> float | None:
+    """The share that is done, from 0 to 1, as `metadata.progress` tells it; None if it does not.
+
+    Tasks write what they like there. Understood are `percentage` (0 to 100), `current` and `total`,
+    and a bare number, which up to 1 is a share and above that a percentage.
+    """
+    told = _metadata(run).get("progress")
+    if isinstance(told, dict):
+        percentage = _number(told.get("percentage"))
+        if percentage is not None:
+            return _share(percentage / 100)
+        current, total = _number(told.get("current")), _number(told.get("total"))
+        return _share(current / total) if current is not None and total else None
+    number = _number(told)
+    if number is None:
+        return None
+    return _share(number if number <= 1 else number / 100)
+
+
+def _metadata(run: AnyRun) -> dict[str, Any]:
+    try:
+        metadata = run.metadata
+    except PayloadError:
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if number == number else None
+
+
+def _share(value: float) -> float:
+    return min(1.0, max(0.0, value))
+
+
+def note_of(run: AnyRun) -> str:
+    """What there is to say of a run: why it failed, what it is doing, or its tags."""
+    if run.error is not None:
+        return one_line(run.error.message)
+    status = _metadata(run).get("status")
+    if isinstance(status, str) and status and not run.is_finished:
+        return one_line(status)
+    return one_line(" ".join(f"#{tag}" for tag in run.tags))
+
+
+def seconds_of(run: AnyRun, now: datetime | None = None) -> float | None:
+    """How long it has been running, or ran; None before it started."""
+    if run.started_at is None:
+        return None
+    end = run.finished_at
+    if end is None:
+        end = run.updated_at if run.is_finished else now or datetime.now(timezone.utc)
+    return None if end is None else max(0.0, (end - run.started_at).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """`4.2s`, `3m05s`, `2h07m`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    return f"{minutes // 60}h{minutes % 60:02}m"
