@@ -30,7 +30,7 @@ from .errors import (
     WaitTimeout,
 )
 from .models import Run, RunError, RunStatus, Task
-from .subscription import RunsSubscription, RunSubscription, Subscription
+from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
 
 __all__ = [
     "ApiConnectionError",
@@ -56,6 +56,7 @@ __all__ = [
     "RunsSubscription",
     "ServerError",
     "State",
+    "StreamSubscription",
     "Subscription",
     "SubscriptionCancelled",
     "Task",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Protocol
 
+from ._parts import PartStore
 from ._protocol.shape import went_back
-from ._sources.batch import BatchMembers
 from ._sources.runs import RunChanges, RunFeed
 from ._target import Target
 from ._transport.requester import Origin, Requester
@@ -47,10 +47,24 @@ class State(str, Enum):
 
 
 class Listener(Protocol):
-    """What a channel needs of a handle. All but `end` are called under the channel's lock."""
+    """What a channel needs of a handle. `end` and `wake` are called without the channel's lock,
+    the others under it."""
+
+    @property
+    def stops_on_completion(self) -> bool:
+        """Whether it wants no more of a single run that is done."""
 
     def tell(self, key: str, run: AnyRun) -> None:
         """A run changed."""
+
+    def tell_done(self, key: str, run: AnyRun) -> None:
+        """A run has finished, and so have the streams that are read of it."""
+
+    def tell_parts(self, run_id: str, key: str) -> None:
+        """A stream has parts that may be new."""
+
+    def take_from(self, parts: PartStore) -> None:
+        """Reads its parts from this store, which waits for it from now on."""
 
     def tell_failure(self, key: str, error: TriggerRealtimeError) -> None:
         """A row did not decode."""
@@ -80,8 +94,6 @@ class Channel:
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
         self.target = target
         self.view = view
-        self.members: list[str] | None = None
-        self.members_error: TriggerRealtimeError | None = None
         # Protects the listeners, the order in which they are told, and what is below.
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
@@ -89,11 +101,9 @@ class Channel:
         self._state = State.CONNECTING
         self._has_snapshot = False
         self._over = False
-        self._unfinished: set[str] = set()
+        self._done: set[str] = set()
         self._contact: float | None = None
         self._requesters: list[Requester] = []
-        self._members_wanted = False
-        self._members_thread: threading.Thread | None = None
         self._requester = self._make_requester()
         self._decoder = target.decoder(origin)
         self._feed = RunFeed(
@@ -127,6 +137,9 @@ class Channel:
             if self._has_snapshot:
                 for key, run in self.view.items():
                     listener.tell(key, run)
+                    if key in self._done:
+                        listener.tell_done(key, run)
+            self._welcome(listener)
             self._listeners.append(listener)
         self._end_satisfied()
         return True
@@ -166,23 +179,6 @@ class Channel:
             for listener in self._listeners:
                 listener.forget()
 
-    def want_members(self) -> None:
-        """Asks which runs the batch has, once it is known which of them the feed shows."""
-        with self._lock:
-            self._members_wanted = True
-            if self._has_snapshot:
-                self._ask_for_members()
-
-    def _ask_for_members(self) -> None:
-        asking = self._members_thread is not None and self.members_error is None
-        if self._over or asking or self.members is not None:
-            return
-        self.members_error = None
-        requester = self._make_requester()
-        self._members_thread = self._start_thread(
-            lambda: self._read_members(requester), f"members of {self.target.label}"
-        )
-
     def _make_requester(self) -> Requester:
         requester = Requester(
             self._origin,
@@ -213,10 +209,13 @@ class Channel:
         except Interrupted:
             return
         except TriggerRealtimeError as error:
-            self._fail(error)
+            self._feed_failed(error)
         except Exception as error:
             logger.exception("%s: the reader failed", self.target.label)
             self._fail(ProtocolError(f"{self.target.label}: the reader failed: {error!r}"))
+
+    def _feed_failed(self, error: TriggerRealtimeError) -> None:
+        self._fail(error)
 
     def _fail(self, error: TriggerRealtimeError) -> None:
         with self._lock:
@@ -233,46 +232,54 @@ class Channel:
             self._state = State.LIVE
             if not self._has_snapshot:
                 self._has_snapshot = True
-                self.view.keep_only(changes.rows)
-                if self._members_wanted:
-                    self._ask_for_members()
+                self._drop_all_but(changes.rows)
             self._apply(changes)
+            goes_on = self._reads_on()
         if changes:
             self._end_satisfied()
             time.sleep(YIELD_SECONDS)
-        if self.target.is_batch and self._all_known_finished() and self.members_error is None:
-            self.want_members()
-        return not self._over
+        return goes_on and not self._over
+
+    def _drop_all_but(self, keys: Container[str]) -> None:
+        """What was known from before and is no longer there, was a run's row late or not."""
+        for key, _ in self.view.items():
+            if key not in keys and not self.target.is_single:
+                self._drop(key)
 
     def _apply(self, changes: RunChanges) -> None:
         for key, run in changes.rows.items():
             known = self.view.get(key)
-            if known is not None and self.members is not None and went_back(known, run):
+            if known is not None and went_back(known, run):
                 continue
             self._put(key, run)
             for listener in self._listeners:
                 listener.tell(key, run)
+            if self._is_done(run):
+                self._tell_done(key, run)
         if not self.target.is_single:
             for key in changes.gone:
-                self.view.drop(key)
-                self._unfinished.discard(key)
+                self._drop(key)
         for key, error in changes.failures.items():
             logger.error("%s: a row does not decode: %s", self.target.label, error)
             for listener in self._listeners:
                 listener.tell_failure(key, error)
 
-    def _put(self, key: str, run: AnyRun) -> None:
-        self.view.put(key, run)
-        if run.is_finished:
-            self._unfinished.discard(key)
-        else:
-            self._unfinished.add(key)
+    def _tell_done(self, key: str, run: AnyRun) -> None:
+        self._done.add(key)
+        for listener in self._listeners:
+            listener.tell_done(key, run)
 
     def _end_satisfied(self) -> None:
         """Ends the handles that want no more, and the channel with the last of them."""
-        complete = self._batch_is_complete()
+        self._end_those(lambda listener: listener.is_satisfied())
+
+    def _complete(self) -> None:
+        """Ends every handle: there is no more."""
+        self._end_those(lambda listener: True)
+
+    def _end_those(self, is_done: Callable[[Listener], bool]) -> None:
         with self._lock:
-            done = [one for one in self._listeners if complete or one.is_satisfied()]
+            done = [listener for listener in self._listeners if is_done(listener)]
             if not done:
                 return
             self._listeners = [one for one in self._listeners if one not in done]
@@ -283,52 +290,19 @@ class Channel:
         for listener in done:
             listener.end(None)
 
-    # On the thread that asks which runs a batch has.
+    # What a channel that reads more than runs does otherwise. All under the lock.
 
-    def _read_members(self, requester: Requester) -> None:
-        source = BatchMembers(
-            requester,
-            self.target.subject,
-            self._decoder,
-            on_members=self._on_members,
-            on_changes=self._on_member_changes,
-        )
-        try:
-            source.run()
-        except Interrupted:
-            return
-        except TriggerRealtimeError as error:
-            logger.warning("%s: its runs are not known: %s", self.target.label, error)
-            self._members_failed(error)
-        except Exception as error:
-            logger.exception("%s: asking for its runs failed", self.target.label)
-            self._members_failed(ProtocolError(f"{self.target.label}: {error!r}"))
+    def _welcome(self, listener: Listener) -> None:
+        """A handle joins."""
 
-    def _members_failed(self, error: TriggerRealtimeError) -> None:
-        self.members_error = error
-        with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.wake()
+    def _put(self, key: str, run: AnyRun) -> None:
+        self.view.put(key, run)
 
-    def _on_members(self, members: list[str]) -> list[str]:
-        with self._lock:
-            self.members = members
-        self._end_satisfied()
-        known = {run.id for run in self.view.runs()}
-        return [run_id for run_id in members if run_id not in known]
+    def _drop(self, key: str) -> None:
+        self.view.drop(key)
 
-    def _on_member_changes(self, changes: RunChanges) -> bool:
-        with self._lock:
-            self._apply(changes)
-        self._end_satisfied()
-        return not all(run.is_finished for run in changes.rows.values()) or not changes.rows
+    def _is_done(self, run: AnyRun) -> bool:
+        return run.is_finished
 
-    def _all_known_finished(self) -> bool:
-        return bool(self.view) and not self._unfinished
-
-    def _batch_is_complete(self) -> bool:
-        if self.members is None or self._unfinished:
-            return False
-        finished = {run.id for run in self.view.runs() if run.is_finished}
-        return finished.issuperset(self.members)
+    def _reads_on(self) -> bool:
+        return True

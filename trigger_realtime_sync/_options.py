@@ -29,3 +29,11 @@ class RunsOptions(TypedDict, total=False):
 
 class RunOptions(RunsOptions, total=False):
     stop_on_completion: bool
+
+
+class StreamSubscriptionOptions(RunsOptions, total=False):
+    start_index: int | None
+    last_event_id: str | None
+    from_latest: bool
+    max_parts: int | None
+    timeout_in_seconds: int

@@ -49,6 +49,7 @@ class Registry:
         self.pool = WorkerPool()
         self._cache: OrderedDict[str, tuple[Target, RunView]] = OrderedDict()
         self._threads: set[threading.Thread] = set()
+        self._threads_lock = threading.Lock()
 
     def add(self, handle: Subscription, id_: str, target: Target, *, enabled: bool) -> None:
         """Puts a handle under an id: beside others of the same target, or in place of them.
@@ -135,7 +136,7 @@ class Registry:
         with self.lock:
             known, view = self._cache.get(id_, (None, None))
             if view is None or known != target:
-                return RunView()
+                return target.new_view()
             self._cache.move_to_end(id_)
             return view
 
@@ -163,12 +164,15 @@ class Registry:
     # The end.
 
     def _started(self, thread: threading.Thread) -> None:
-        self._threads = {one for one in self._threads if one.is_alive() or one.ident is None}
-        self._threads.add(thread)
+        with self._threads_lock:
+            self._threads = {one for one in self._threads if one.is_alive() or one.ident is None}
+            self._threads.add(thread)
 
     def join(self, deadline: float) -> list[threading.Thread]:
         """Waits for all threads, up to a time of `time.monotonic()`. Returns those still alive."""
-        threads = [one for one in self._threads if one is not threading.current_thread()]
+        with self._threads_lock:
+            threads = list(self._threads)
+        threads = [one for one in threads if one is not threading.current_thread()]
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))

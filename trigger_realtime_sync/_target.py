@@ -6,11 +6,40 @@ from typing import Any
 
 import attrs
 
+from ._parts import PartStore
 from ._protocol.rows import RowDecoder
+from ._protocol.streams import StreamCursor
 from ._sources.packets import PacketFetcher
 from ._transport.requester import Origin, segment
 from ._transport.tokens import Token
+from ._view import RunView
 from .models import Task
+
+
+@attrs.frozen(kw_only=True)
+class StreamOptions:
+    """What to read of the runs' streams.
+
+    Attributes:
+        key: the one stream to read, whatever the run names; None for those that it names.
+        types: the types of the parts, by stream.
+        start_index, last_event_id, from_latest: where to start the one stream.
+        most_kept: how many parts are kept to be looked at.
+        timeout: seconds of silence after which the server is to end a body.
+    """
+
+    key: str | None = None
+    types: tuple[tuple[str, Any], ...] = ()
+    start_index: int | None = None
+    last_event_id: str | None = None
+    from_latest: bool = False
+    most_kept: int | None = None
+    timeout: int = 60
+
+    def cursor(self) -> StreamCursor:
+        if self.last_event_id is not None:
+            return StreamCursor.restore(self.last_event_id)
+        return StreamCursor(start_index=self.start_index or 0, from_latest=self.from_latest)
 
 
 @attrs.frozen(kw_only=True)
@@ -24,19 +53,28 @@ class Target:
     base_url: str
     token: Token = attrs.field(repr=False)
     tasks: tuple[Task[Any, Any], ...] = ()
+    streams: StreamOptions | None = None
 
     @property
     def label(self) -> str:
         """Names it in thread names, errors and logs."""
+        if self.streams is not None and self.streams.key is not None:
+            return f"stream {self.streams.key} of run {self.subject}"
         return f"{self.kind} {self.subject}"
 
     @property
     def is_single(self) -> bool:
-        return self.kind == "run"
+        return self.kind in ("run", "stream")
 
     @property
     def is_batch(self) -> bool:
         return self.kind == "batch"
+
+    def new_view(self) -> RunView:
+        """What is known at first: nothing."""
+        if self.streams is None:
+            return RunView()
+        return RunView(parts=PartStore(self.streams.most_kept))
 
     def decoder(self, origin: Origin) -> RowDecoder:
         fetch = PacketFetcher(origin)

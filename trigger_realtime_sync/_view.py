@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
+from ._parts import PartStore
 from .models import AnyRun
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc)
@@ -17,9 +18,16 @@ def creation(run: AnyRun) -> tuple[datetime, str]:
 
 
 class RunView:
-    """Runs by the key of their row, shown in the order in which they were created."""
+    """Runs by the key of their row, shown in the order in which they were created.
 
-    def __init__(self, runs: Iterable[tuple[str, AnyRun]] = ()) -> None:
+    Attributes:
+        parts: those of their streams, where streams are read.
+    """
+
+    def __init__(
+        self, runs: Iterable[tuple[str, AnyRun]] = (), parts: PartStore | None = None
+    ) -> None:
+        self.parts = parts
         # Protects the two below: the reading thread writes, any thread reads.
         self._lock = threading.Lock()
         self._runs = dict(runs)
@@ -36,11 +44,6 @@ class RunView:
         with self._lock:
             if self._runs.pop(key, None) is not None:
                 self._order = None
-
-    def keep_only(self, keys: Iterable[str]) -> None:
-        with self._lock:
-            self._runs = {key: self._runs[key] for key in keys if key in self._runs}
-            self._order = None
 
     def get(self, key: str) -> AnyRun | None:
         with self._lock:
@@ -64,7 +67,8 @@ class RunView:
 
     def copy(self) -> RunView:
         with self._lock:
-            return RunView(self._runs.items())
+            runs = dict(self._runs)
+        return RunView(runs.items(), None if self.parts is None else self.parts.copy())
 
     def __len__(self) -> int:
         return len(self._runs)

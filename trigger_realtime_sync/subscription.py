@@ -1,353 +1,27 @@
-"""The handles: what `subscribe_to_…` returns.
-
-Which thread does what: the reading thread of the channel calls `tell…` and `end`; a thread of the
-callback pool calls `_deliver`, and so the user's callbacks; everything public is for any thread.
-"""
+"""The handles: what `subscribe_to_…` returns."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
 
-import attrs
-
-from ._channel import Channel, State
-from ._dispatch.mailbox import Mailbox
-from ._updates import Updates
-from ._view import RunView, creation
-from .config import check_count, check_id, check_timeout
-from .errors import (
-    CallbackError,
-    RunFailed,
-    SubscriptionCancelled,
-    TriggerRealtimeError,
-    WaitTimeout,
-)
+from ._batching import BatchChannel
+from ._channel import State
+from ._handle import Subscription
+from ._parts import event_id
+from ._updates import PartUpdates, Updates
+from ._view import creation
+from .config import check_count, check_timeout
+from .errors import RunFailed
 from .models import AnyRun, OutputT, PayloadT, Run
 
-if TYPE_CHECKING:
-    from ._registry import Registry, Slot
+__all__ = ["RunSubscription", "RunsSubscription", "StreamSubscription", "Subscription"]
 
-logger = logging.getLogger("trigger_realtime_sync")
-
-Self = TypeVar("Self", bound="Subscription")
-
-ENDED = frozenset({State.COMPLETED, State.CANCELLED, State.FAILED})
-# How long `cancel()` waits for a callback that is running: long enough to know that it began.
-CALLBACK_GRACE = 0.02
-# How long a waiter lets `on_error` go first.
-ERROR_GRACE = 1.0
-
-RUN, DONE, FAILURE, ERROR = "run", "done", "failure", "error"
+PartT = TypeVar("PartT", covariant=True)
 
 
-@attrs.frozen(kw_only=True)
-class Callbacks:
-    """What the subscriber wants to be told."""
-
-    on_update: Callable[[Any], object] | None = None
-    on_error: Callable[[TriggerRealtimeError], object] | None = None
-    on_complete: Callable[[Any], object] | None = None
-    on_stream: Callable[..., object] | None = None
-
-
-class Subscription:
-    """One subscriber's hold on a subscription. Safe from any thread.
-
-    As a context manager, it cancels at the end of the block.
-    """
-
-    def __init__(
-        self, registry: Registry, callbacks: Callbacks, throttle: float, stop_on_completion: bool
-    ) -> None:
-        self._registry = registry
-        self._callbacks = callbacks
-        self._stop_on_completion = stop_on_completion
-        self._mailbox = Mailbox(registry.pool, self._deliver, throttle)
-        # Protects what is below; notified when something that is waited for may have happened.
-        self._changed = threading.Condition(threading.Lock())
-        self._ended: State | None = None
-        self._error: TriggerRealtimeError | None = None
-        self._finished: dict[str, AnyRun] = {}
-        self._told: dict[str, AnyRun] = {}
-        self._error_told = False
-        self._satisfied = False
-        self._iterators: weakref.WeakSet[Updates[Any]] = weakref.WeakSet()
-        # Written under the registry's lock.
-        self._slot: Slot | None = None
-        self._channel: Channel | None = None
-        self._last_channel: Channel | None = None
-        self._view = RunView()
-
-    @property
-    def id(self) -> str:
-        """The id under which the registry knows it."""
-        return self._slot.id if self._slot is not None else ""
-
-    @property
-    def state(self) -> State:
-        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
-        ended, channel = self._ended, self._channel
-        if ended is not None:
-            return ended
-        if channel is None:
-            return State.LIVE if self._satisfied else State.IDLE
-        return channel.state
-
-    @property
-    def error(self) -> TriggerRealtimeError | None:
-        """The error that ended it, or None."""
-        return self._error
-
-    @property
-    def last_contact(self) -> datetime | None:
-        """When the server last answered anything (aware, UTC): the health check of a worker."""
-        channel = self._last_channel
-        return None if channel is None else channel.last_contact
-
-    def cancel(self) -> None:
-        """Ends it now, whatever it is blocked on. Nothing is delivered after this returned.
-
-        A callback that is running on another thread is waited for, but for 20 ms at the most. The
-        cache keeps what was known. Idempotent; from any thread, from inside a callback too.
-        """
-        self._cancel()
-        self._mailbox.wait_for_turn_to_end(time.monotonic() + CALLBACK_GRACE)
-
-    def enable(self) -> None:
-        """Goes on after `disable()`, or starts, if it was made with `enabled=False`.
-
-        Raises:
-            SubscriptionCancelled: it was cancelled, or its client closed.
-        """
-        with self._registry.lock:
-            if self._ended is State.CANCELLED:
-                raise SubscriptionCancelled(f"subscription {self.id} was cancelled")
-            if self._ended is None and self._channel is None and not self._satisfied:
-                self._registry.connect(self)
-
-    def disable(self) -> None:
-        """Stops reading until `enable()`. What is known stays; what is queued is dropped."""
-        with self._registry.lock:
-            if self._ended is not None or self._channel is None or self._satisfied:
-                return
-            self._registry.disconnect(self)
-            self._mailbox.drop()
-
-    def change_id(self, new_id: str) -> None:
-        """Unsubscribes this handle, drops its cached data, and subscribes it under the new id.
-
-        Raises:
-            ValueError: the new id is not a non-empty string.
-            SubscriptionCancelled: it has ended.
-        """
-        check_id(new_id, "new_id")
-        with self._registry.lock:
-            if self._ended is not None or self._slot is None:
-                raise SubscriptionCancelled(f"subscription {self.id} has ended")
-            slot = self._slot
-            if new_id == slot.id:
-                return
-            enabled = self._channel is not None
-            self._registry.remove(self)
-            self._mailbox.drop()
-            if slot.id not in self._registry.slots:
-                self._registry.forget(slot.id)
-            self._told.clear()
-            self._registry.add(self, new_id, slot.target, enabled=enabled)
-
-    def __enter__(self: Self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.cancel()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id!r} {self.state.value}>"
-
-    # Called by the registry, under its lock.
-
-    def _attach(self, channel: Channel) -> bool:
-        self._channel = self._last_channel = channel
-        self._view = channel.view
-        if channel.attach(self):
-            return True
-        self._channel = None
-        return False
-
-    def _detach(self) -> None:
-        self._channel = None
-
-    def _cancel(self) -> None:
-        with self._registry.lock:
-            if not self._end_as(State.CANCELLED):
-                return
-            self._mailbox.close()
-            self._registry.remove(self)
-        self._end_iterators(None, drop=True)
-
-    def _abandon(self) -> None:
-        """In a forked child, where only this thread exists."""
-        self._changed = threading.Condition(threading.Lock())
-        self._iterators = weakref.WeakSet()
-        self._view.abandon_lock()
-        self._channel = None
-        if self._ended is None:
-            self._ended = State.CANCELLED
-        self._mailbox.abandon()
-
-    # Called by the channel; all but `end` and `wake` under its lock.
-
-    def tell(self, key: str, run: AnyRun) -> None:
-        if self._satisfied:
-            return
-        finished = run.is_finished
-        self._mailbox.post((RUN, key), run, urgent=finished)
-        if finished and run.id not in self._finished:
-            self._mailbox.post((DONE, key), run, urgent=True)
-        for iterator in list(self._iterators):
-            iterator._put(key, run)
-        if finished and self._stop_on_completion:
-            self._satisfied = True
-
-    def tell_failure(self, key: str, error: TriggerRealtimeError) -> None:
-        error.terminal = False
-        self._mailbox.post((FAILURE, key), error)
-
-    def is_satisfied(self) -> bool:
-        return self._satisfied
-
-    def forget(self) -> None:
-        self._told.clear()
-
-    def end(self, error: TriggerRealtimeError | None) -> None:
-        if error is None:
-            self._satisfied = True
-            self._end_iterators(None)
-            self._mailbox.finish(self._completed)
-            return
-        error.terminal = True
-        self._error = error
-        self._mailbox.post((ERROR,), error, urgent=True)
-        self._registry.remove(self)
-        if self._end_as(State.FAILED):
-            self._end_iterators(error)
-            self._mailbox.finish(self._error_was_told)
-
-    def wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _completed(self) -> None:
-        self._registry.remove(self)
-        self._end_as(State.COMPLETED)
-
-    def _error_was_told(self) -> None:
-        with self._changed:
-            self._error_told = True
-            self._changed.notify_all()
-
-    def _end_as(self, state: State) -> bool:
-        with self._changed:
-            if self._ended is not None:
-                return False
-            self._ended = state
-            self._changed.notify_all()
-            return True
-
-    def _end_iterators(self, error: TriggerRealtimeError | None, *, drop: bool = False) -> None:
-        for iterator in list(self._iterators):
-            if drop:
-                iterator.close()
-            else:
-                iterator._end(error)
-
-    # On a thread of the callback pool.
-
-    def _deliver(self, key: tuple[str, ...], item: Any) -> None:
-        kind = key[0]
-        if kind == RUN:
-            self._deliver_run(key[1], item)
-        elif kind == DONE:
-            self._deliver_done(item)
-        else:
-            self._call("on_error", self._callbacks.on_error, item)
-
-    def _deliver_run(self, key: str, run: AnyRun) -> None:
-        if self._told.get(key) == run:
-            return
-        self._told[key] = run
-        self._call("on_update", self._callbacks.on_update, run)
-
-    def _deliver_done(self, run: AnyRun) -> None:
-        if run.id in self._finished:
-            return
-        self._call("on_complete", self._callbacks.on_complete, run)
-        with self._changed:
-            self._finished[run.id] = run
-            self._changed.notify_all()
-
-    def _call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
-        if callback is None or self._mailbox.closed:
-            return
-        try:
-            callback(*arguments)
-        except BaseException as error:
-            failure = CallbackError(
-                f"{name} of subscription {self.id} raised {type(error).__name__}", callback=name
-            )
-            failure.__cause__ = error
-            logger.error("%s", failure, exc_info=error)
-            if name != "on_error":
-                self._call("on_error", self._callbacks.on_error, failure)
-
-    # Waiting.
-
-    def _wait(self, is_done: Callable[[], bool], timeout: float | None, what: str) -> None:
-        """Blocks until it is done, or raises what prevents that for good."""
-        if self._mailbox.on_own_thread:
-            raise RuntimeError(f"waiting for {what} inside its own callback would never end")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not is_done():
-                self._raise_if_over(what)
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{what} did not finish within {timeout} s")
-                self._changed.wait(left)
-
-    def _raise_if_over(self, what: str) -> None:
-        if self._ended is State.CANCELLED:
-            raise SubscriptionCancelled(f"{what}: the subscription was cancelled")
-        if self._error is not None and self._ended is State.FAILED:
-            grace = time.monotonic() + ERROR_GRACE
-            while not self._error_told and self._changed.wait(max(0.0, grace - time.monotonic())):
-                pass
-            raise self._error
-
-    def _iterate(self, items: Iterable[tuple[str, Any]], updates: Updates[Any]) -> None:
-        for key, item in items:
-            updates._put(key, item)
-        if self._ended is not None:
-            updates._end(self._error)
-        elif self._satisfied:
-            updates._end(None)
-        else:
-            self._iterators.add(updates)
-
-
-class _RunsView(Subscription, Generic[PayloadT, OutputT]):
+class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
     def updates(self, timeout: float | None = None) -> Updates[Run[PayloadT, OutputT]]:
         """Iterates over the runs: the current state first, then each change.
 
@@ -358,15 +32,16 @@ class _RunsView(Subscription, Generic[PayloadT, OutputT]):
         """
         updates: Updates[Run[PayloadT, OutputT]] = Updates(self._what(), check_timeout(timeout))
         channel = self._channel
-        with channel.locked() if channel is not None else threading.Lock():
-            self._iterate(self._view.items(), updates)
+        with channel.locked() if channel is not None else contextlib.nullcontext():
+            for key, run in self._view.items():
+                updates._put(key, run)
+            self._iterators.add(updates)
+        if self._ended is not None or self._satisfied:
+            updates._end(self._error)
         return updates
 
-    def _what(self) -> str:
-        return self._slot.target.label if self._slot is not None else self.id
 
-
-class RunSubscription(_RunsView[PayloadT, OutputT]):
+class RunSubscription(_OfRuns[PayloadT, OutputT]):
     """The subscription to one run."""
 
     @property
@@ -374,11 +49,19 @@ class RunSubscription(_RunsView[PayloadT, OutputT]):
         """The latest state, or None as long as nothing is known."""
         return self._view.latest()
 
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        """The parts of each stream so far, where streams are read."""
+        parts = self._view.parts
+        return {} if parts is None else {key: parts.values((_, key)) for _, key in parts.streams()}
+
     def wait_for_completion(self, timeout: float | None = None) -> Run[PayloadT, OutputT]:
         """Blocks until the run has finished, well or not, and every callback was told.
 
         Args:
             timeout: seconds; None for no bound.
+
+        With streams, until the last part was delivered.
 
         Raises:
             WaitTimeout: it did not finish in time. The subscription goes on.
@@ -386,9 +69,8 @@ class RunSubscription(_RunsView[PayloadT, OutputT]):
             TriggerRealtimeError: what ended the subscription.
             RuntimeError: called from inside one of its own callbacks.
         """
-        seconds = check_timeout(timeout)
-        self._wait(self._is_done, seconds, self._what())
-        return next(iter(self._finished.values()))
+        run: Run[PayloadT, OutputT] = _wait_for_run(self, timeout)
+        return run
 
     def result(self, timeout: float | None = None) -> OutputT:
         """Blocks like `wait_for_completion`, and returns the run's output.
@@ -403,18 +85,92 @@ class RunSubscription(_RunsView[PayloadT, OutputT]):
             raise RunFailed(run)
         return run.output
 
-    def _is_done(self) -> bool:
-        ready = self._ended is not None or not self._stop_on_completion
-        return bool(self._finished) and ready
+
+class StreamSubscription(Subscription, Generic[PartT]):
+    """The subscription to one stream of a run."""
+
+    @property
+    def run(self) -> AnyRun | None:
+        """The latest state of the run, or None as long as nothing is known."""
+        return self._view.latest()
+
+    @property
+    def parts(self) -> list[PartT]:
+        """The parts so far; with `max_parts`, the last of them."""
+        store = self._view.parts
+        return [] if store is None else store.values(self._stream)
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The place after the last part that was handed out: to `on_stream`, or by `updates()`.
+
+        An opaque text. Passed back as `last_event_id=`, in another process too, it goes on
+        exactly there. Stored inside `on_stream`, it goes with the parts of that call.
+        """
+        place = self._place
+        store = self._view.parts
+        if place is None and self._taker is None and store is not None:
+            place = store.last_event_id(self._stream)
+        if place is not None:
+            return event_id(place)
+        streams = self._slot.target.streams if self._slot is not None else None
+        return None if streams is None else streams.last_event_id
+
+    def updates(self, timeout: float | None = None) -> PartUpdates[PartT]:
+        """Iterates over the parts: those so far first, then each new one.
+
+        Args:
+            timeout: seconds without a part after which `WaitTimeout` is raised.
+
+        Ends when the stream does, raising its terminal error. Closing it cancels nothing. A slow
+        reader of it holds the server back.
+        """
+        return PartUpdates(self, self._stream, check_timeout(timeout))
+
+    def wait_for_completion(self, timeout: float | None = None) -> AnyRun | None:
+        """Blocks until the run has finished and the last part was delivered. Returns the run.
+
+        None where the stream may be read but the run may not: the stream ends then when it is
+        silent for `timeout_in_seconds`. Otherwise as of `RunSubscription`.
+        """
+        run: AnyRun | None = _wait_for_run(self, timeout)
+        return run
+
+    @property
+    def _stream(self) -> tuple[str, str]:
+        assert self._slot is not None
+        target = self._slot.target
+        assert target.streams is not None
+        return target.subject, target.streams.key or ""
 
 
-class RunsSubscription(_RunsView[PayloadT, OutputT]):
+def _wait_for_run(subscription: Subscription, timeout: float | None) -> Any:
+    def is_done() -> bool:
+        if subscription._ended is State.COMPLETED:
+            return True
+        return bool(subscription._finished) and not subscription.stops_on_completion
+
+    subscription._wait(is_done, check_timeout(timeout), subscription._what())
+    return next(iter(subscription._finished.values()), None)
+
+
+class RunsSubscription(_OfRuns[PayloadT, OutputT]):
     """The subscription to the runs of a tag or a batch."""
 
     @property
     def runs(self) -> list[Run[PayloadT, OutputT]]:
         """The latest states, in the order in which the runs were created."""
         return self._view.runs()
+
+    @property
+    def streams(self) -> dict[str, dict[str, list[Any]]]:
+        """The parts of each stream of each run so far, where streams are read."""
+        streams: dict[str, dict[str, list[Any]]] = {}
+        parts = self._view.parts
+        for run_id, key in parts.streams() if parts is not None else ():
+            assert parts is not None
+            streams.setdefault(run_id, {})[key] = parts.values((run_id, key))
+        return streams
 
     def wait_for_completion(
         self, timeout: float | None = None, *, expected: int | None = None
@@ -450,17 +206,19 @@ class RunsSubscription(_RunsView[PayloadT, OutputT]):
 
     def _wait_for_batch(self, timeout: float | None) -> list[Run[PayloadT, OutputT]]:
         channel = self._channel
-        if channel is not None:
+        if isinstance(channel, BatchChannel):
             channel.want_members()
         self._wait(self._batch_is_done, timeout, self._what())
         channel = self._last_channel
-        members = channel.members if channel is not None else None
+        members = channel.members if isinstance(channel, BatchChannel) else None
         return self._finished_runs(self._finished if members is None else members)
 
     def _batch_is_done(self) -> bool:
         channel = self._channel
-        if channel is not None and channel.members is None and channel.members_error is not None:
-            raise channel.members_error
+        if isinstance(channel, BatchChannel) and channel.members is None:
+            error = channel.members_error
+            if error is not None:
+                raise error
         return self._ended is State.COMPLETED
 
     def _finished_runs(self, ids: Iterable[str]) -> list[Run[PayloadT, OutputT]]:

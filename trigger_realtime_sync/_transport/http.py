@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from .._version import __version__
 from ..config import Timeouts
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
-from .sockets import Call, Interrupted, WatchedAdapter, calling
+from .sockets import Call, Interrupted, Nudged, WatchedAdapter, calling
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -63,6 +63,9 @@ class Answer:
             or "chunked" in self.headers.get("transfer-encoding", "").lower()
             or self.status == 204
         )
+        # http.client takes headers cut off by the end of the connection for whole ones; only what
+        # comes after them proves that they were.
+        self.proven = self.framed
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives, decoded. Ends only where the body proved to be whole.
@@ -71,16 +74,12 @@ class Answer:
             ApiConnectionError: the body was cut, or silent for longer than `Timeouts.read`.
             Interrupted: the call was cut off.
         """
-        empty = True
         while data := self._read():
-            empty = False
+            self.proven = True
             yield data
         self._call.check()
         if self._raw.length_remaining not in (0, None):
             raise ApiConnectionError(f"{self._source}: the body is shorter than its Content-Length")
-        if empty and not self.framed:
-            # http.client takes headers cut off by the end of the connection for whole ones.
-            raise ApiConnectionError(f"{self._source}: the answer ended within its headers")
 
     def body(self) -> bytes:
         """The whole body."""
@@ -111,7 +110,7 @@ class Answer:
 
     def _read(self) -> bytes:
         try:
-            return self._raw.read1(READ_SIZE) or b""
+            return self._raw.read1(READ_SIZE, decode_content=True) or b""
         except NETWORK_ERRORS as error:
             raise connection_error(error, self._call, self._source) from None
 
@@ -120,6 +119,8 @@ def connection_error(error: Exception, call: Call, source: str) -> Exception:
     """What to raise for a failure below HTTP: Interrupted where we caused it ourselves."""
     if call.interrupted:
         return Interrupted()
+    if call.nudged:
+        return Nudged()
     cause = _innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConfigurationError(

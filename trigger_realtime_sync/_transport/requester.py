@@ -64,6 +64,7 @@ class Requester:
         self._backoff = Backoff(origin.retry)
         self._call = Call()
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._token: str | None = None
         self._renewed: str | None = None
         self._may_renew = True
@@ -77,7 +78,18 @@ class Requester:
     def stop(self) -> None:
         """Ends the feed now, whatever it waits for. Any thread."""
         self._stop.set()
+        self._wake.set()
         self._call.interrupt()
+
+    def nudge(self) -> None:
+        """Ends the answer that is being read, or the pause, but not the feed. Any thread."""
+        self._call.nudge()
+        self._wake.set()
+
+    def rearm(self) -> None:
+        """Call before looking at what a nudge tells of; later nudges cut the next answer off."""
+        self._wake.clear()
+        self._call.rearm()
 
     def abandon(self) -> None:
         """In a forked child, where the feed's thread does not exist."""
@@ -130,18 +142,22 @@ class Requester:
             return
         level = logging.WARNING if self._backoff.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, delay)
+        self._on_trouble()
         self.pause(delay)
 
     def pause(self, seconds: float) -> None:
-        """Waits; raises Interrupted as soon as the feed is told to end."""
-        self._on_trouble()
-        if self._stop.wait(seconds):
+        """Waits, or less when nudged; raises Interrupted as soon as the feed is told to end."""
+        self._wake.wait(seconds)
+        if self._stop.is_set():
             raise Interrupted
 
     def _error_text(self, answer: Answer) -> str:
         """The body of an error. Cut off, its headers may be too, so the request is sent again."""
         try:
-            return answer.text()
+            text = answer.text()
+            if not answer.proven:
+                raise ApiConnectionError(f"{self.source}: the answer ended within its headers")
+            return text
         except ApiConnectionError:
             self._cut_errors += 1
             if self._cut_errors < CUT_ERRORS_LIMIT:

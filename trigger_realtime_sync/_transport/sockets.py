@@ -31,6 +31,10 @@ class Interrupted(Exception):
     """The call was cut off because its subscription ended."""
 
 
+class Nudged(Exception):
+    """The answer was cut off on purpose: something changed that calls for another request."""
+
+
 class Call:
     """What one thread is doing on the network, and the switch that ends it at once."""
 
@@ -38,6 +42,7 @@ class Call:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self.interrupted = False
+        self.nudged = False
 
     def interrupt(self) -> None:
         """Ends whatever the call is blocked on, and all that it would begin. Any thread."""
@@ -46,10 +51,24 @@ class Call:
             if self._socket is not None:
                 _shut_down(self._socket)
 
+    def nudge(self) -> None:
+        """Cuts off the request under way, or the next one, if none is. Any thread."""
+        with self._lock:
+            self.nudged = True
+            if self._socket is not None:
+                _shut_down(self._socket)
+
+    def rearm(self) -> None:
+        """What a nudge before this one called for is done by the next request."""
+        with self._lock:
+            self.nudged = False
+
     def check(self) -> None:
-        """Raises Interrupted once the call was interrupted."""
+        """Raises Interrupted once the call was interrupted, Nudged when it was nudged."""
         if self.interrupted:
             raise Interrupted
+        if self.nudged:
+            raise Nudged
 
     def watch(self, sock: socket.socket | None) -> None:
         """Names the socket that this call blocks on from now on."""
@@ -67,7 +86,7 @@ class Call:
         with self._lock:
             if self._socket is sock:
                 self._socket = None
-            return self.interrupted
+            return self.interrupted or self.nudged
 
     def abandon(self) -> None:
         """In a forked child, where the thread of the call does not exist."""

@@ -1,0 +1,202 @@
+"""The parts of the streams of one subscription, and how far each reader of them has come.
+
+The threads that read the network append; subscribers take all that is new to them, each at its own
+pace; and whoever appends waits for the slowest of them, so that TCP holds the server back.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+# What may wait for a subscriber before the reading stops, per stream: so many parts, or so many
+# bytes of the body, whichever comes first.
+MOST_PARTS_WAITING = 2_000
+MOST_BYTES_WAITING = 1 << 20
+# An iterator that nobody holds any more disappears without a word.
+LOOK_AGAIN_SECONDS = 1.0
+
+StreamKey = tuple[str, str]
+
+
+def event_id(place: Any) -> str:
+    """The `last_event_id` of a place: made only when asked for, for there are many places."""
+    return str(place[0](*place[1:]))
+
+
+class Log:
+    """The parts of one stream. `positions` and `values` are those from `base` on."""
+
+    __slots__ = ("base", "bytes", "last_event_id", "positions", "values")
+
+    def __init__(self) -> None:
+        self.base = 0
+        self.bytes = 0
+        self.values: list[Any] = []
+        self.positions: list[Any] = []
+        self.last_event_id: Any = None
+
+    @property
+    def end(self) -> int:
+        return self.base + len(self.values)
+
+    def copy(self) -> Log:
+        log = Log()
+        log.base, log.bytes, log.last_event_id = self.base, self.bytes, self.last_event_id
+        log.values, log.positions = list(self.values), list(self.positions)
+        return log
+
+
+class Taker:
+    """One who takes parts: how many of each stream, and up to which byte."""
+
+    def __init__(self) -> None:
+        self.taken: dict[StreamKey, tuple[int, int]] = {}
+
+
+class PartStore:
+    """Args:
+    most_kept: how many parts of a stream are kept to be looked at; None for all.
+    """
+
+    def __init__(self, most_kept: int | None = None) -> None:
+        self._most_kept = most_kept
+        # Protects everything below; notified when parts came, were taken, or the end is near.
+        self._changed = threading.Condition(threading.Lock())
+        self._logs: dict[StreamKey, Log] = {}
+        self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
+        self._closed = False
+
+    def append(
+        self, stream: StreamKey, values: Sequence[Any], positions: Sequence[Any], size: int
+    ) -> None:
+        """Adds parts, and for each the place after it."""
+        with self._changed:
+            log = self._logs.setdefault(stream, Log())
+            log.values.extend(values)
+            log.positions.extend(positions)
+            log.bytes += size
+            if positions:
+                log.last_event_id = positions[-1]
+            self._trim(stream, log)
+            self._changed.notify_all()
+
+    def wait_for_room(self, stream: StreamKey) -> None:
+        """Blocks while a taker is too far behind in this stream."""
+        with self._changed:
+            while not self._closed and self._is_full(stream):
+                self._changed.wait(LOOK_AGAIN_SECONDS)
+
+    def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
+        """All parts that are new to the taker, and the place after them."""
+        with self._changed:
+            log = self._logs.get(stream)
+            if log is None:
+                return [], None
+            start = taker.taken.get(stream, (0, 0))[0]
+            values = log.values[max(0, start - log.base) :]
+            taker.taken[stream] = (log.end, log.bytes)
+            self._trim(stream, log)
+            self._changed.notify_all()
+            return values, log.last_event_id
+
+    def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
+        """`(part, place after it)`, or None when none came in time, or none will."""
+        with self._changed:
+            log = self._logs.setdefault(stream, Log())
+            index, size = taker.taken.get(stream, (log.base, 0))
+            if index >= log.end and timeout and not self._closed:
+                self._changed.wait(timeout)
+            if index >= log.end:
+                return None
+            index = max(index, log.base)
+            value, position = log.values[index - log.base], log.positions[index - log.base]
+            caught_up = index + 1 >= log.end
+            taker.taken[stream] = (index + 1, log.bytes if caught_up else size)
+            self._trim(stream, log)
+            self._changed.notify_all()
+            return value, position
+
+    def add(self, taker: Taker) -> None:
+        """From now on the reading waits for this taker."""
+        with self._changed:
+            self._takers.add(taker)
+
+    def remove(self, taker: Taker) -> None:
+        with self._changed:
+            self._takers.discard(taker)
+            self._changed.notify_all()
+
+    def streams(self, run_id: str | None = None) -> list[StreamKey]:
+        """The streams that have parts, of one run or of all."""
+        with self._changed:
+            return [key for key in self._logs if run_id in (None, key[0]) and self._logs[key].end]
+
+    def values(self, stream: StreamKey) -> list[Any]:
+        """The parts that are kept to be looked at."""
+        with self._changed:
+            log = self._logs.get(stream)
+            if log is None or self._most_kept == 0:
+                return []
+            return log.values[-self._most_kept :] if self._most_kept else list(log.values)
+
+    def last_event_id(self, stream: StreamKey) -> Any:
+        """The place after the last part."""
+        with self._changed:
+            log = self._logs.get(stream)
+            return None if log is None else log.last_event_id
+
+    def forget(self, run_id: str) -> None:
+        """Drops the streams of a run that is gone."""
+        with self._changed:
+            for key in [key for key in self._logs if key[0] == run_id]:
+                del self._logs[key]
+
+    def close(self) -> None:
+        """Nothing will be appended any more: nobody need wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def copy(self) -> PartStore:
+        """For another to go on with."""
+        store = PartStore(self._most_kept)
+        with self._changed:
+            store._logs = {key: log.copy() for key, log in self._logs.items()}
+        return store
+
+    def abandon(self) -> None:
+        """In a forked child: the lock may be held by a thread that does not exist."""
+        self._changed = threading.Condition(threading.Lock())
+        self._closed = True
+
+    def _is_full(self, stream: StreamKey) -> bool:
+        log = self._logs.get(stream)
+        if log is None:
+            return False
+        for taker in self._takers:
+            parts, size = taker.taken.get(stream, (0, 0))
+            if log.end - parts >= MOST_PARTS_WAITING:
+                return True
+            if parts < log.end and log.bytes - size >= MOST_BYTES_WAITING:
+                return True
+        return False
+
+    def _trim(self, stream: StreamKey, log: Log) -> None:
+        """Drops the places that every taker is past, and the parts that need not be kept."""
+        if self._most_kept is None:
+            return
+        surplus = len(log.values) - self._most_kept
+        if surplus <= 0:
+            return
+        for taker in self._takers:
+            surplus = min(surplus, taker.taken.get(stream, (0, 0))[0] - log.base)
+        if surplus > 0:
+            del log.values[:surplus], log.positions[:surplus]
+            log.base += surplus

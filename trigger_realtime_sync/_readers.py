@@ -1,0 +1,169 @@
+"""The stream readers of one subscription: which read, which wait their turn, which are done.
+
+At most so many read at once. When others wait, a reader gives its place up at the end of each body
+and queues again, so that every stream advances, however many there are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ._sources.streams import StreamFeed
+from ._transport.requester import Requester
+from ._transport.sockets import Interrupted
+from .errors import ProtocolError, TriggerRealtimeError
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+# Connections that one subscription opens for streams at the same time.
+MOST_READERS = 64
+# While others wait, a body ends after this many silent seconds.
+TURN_SECONDS = 5
+
+
+class Reader:
+    """One stream: its feed, and the run it belongs to."""
+
+    def __init__(self, run_id: str, key: str, requester: Requester, feed: StreamFeed) -> None:
+        self.run_id = run_id
+        self.key = key
+        self.requester = requester
+        self.feed = feed
+
+
+class MakeReader(Protocol):
+    def __call__(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader: ...
+
+
+class _RunStreams:
+    """What is known of the streams of one run."""
+
+    def __init__(self) -> None:
+        self.readers: dict[str, Reader] = {}
+        self.open: set[str] = set()
+        self.finished = False
+
+
+class StreamReaders:
+    """Args:
+    make_reader: makes the reader of a stream.
+    start_thread: starts a thread, given its work and its label.
+    on_over: called on a reading thread when a stream is over; with the error that ended it, if
+        any. No lock is held.
+    """
+
+    def __init__(
+        self,
+        make_reader: MakeReader,
+        start_thread: Callable[[Callable[[], None], str], threading.Thread],
+        on_over: Callable[[str, str, TriggerRealtimeError | None], None],
+        most: int = MOST_READERS,
+    ) -> None:
+        self._make_reader = make_reader
+        self._start_thread = start_thread
+        self._on_over = on_over
+        self._most = most
+        # Protects everything below.
+        self._lock = threading.Lock()
+        self._runs: dict[str, _RunStreams] = {}
+        self._queue: deque[Reader] = deque()
+        self._threads = 0
+        self._stopped = False
+
+    def update(self, run_id: str, keys: Iterable[str], *, finished: bool) -> None:
+        """Reads the streams that a run names now, each once; drains them when it has finished."""
+        nudged: list[Reader] = []
+        with self._lock:
+            if self._stopped:
+                return
+            run = self._runs.setdefault(run_id, _RunStreams())
+            if finished and not run.finished:
+                run.finished = True
+                nudged = [run.readers[key] for key in run.open]
+            for key in keys:
+                if key not in run.readers:
+                    reader = self._make_reader(run_id, key, lambda: run.finished)
+                    run.readers[key] = reader
+                    run.open.add(key)
+                    self._enqueue(reader)
+        for reader in nudged:
+            reader.requester.nudge()
+
+    def is_drained(self, run_id: str) -> bool:
+        """Whether every stream of the run is over."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return run is None or not run.open
+
+    def forget(self, run_id: str) -> None:
+        """Stops reading the streams of a run that is gone."""
+        with self._lock:
+            run = self._runs.pop(run_id, None)
+        for reader in run.readers.values() if run is not None else ():
+            reader.requester.stop()
+
+    def stop(self) -> None:
+        """Ends all readers, wherever they are."""
+        with self._lock:
+            self._stopped = True
+            self._queue.clear()
+            readers = [reader for run in self._runs.values() for reader in run.readers.values()]
+        for reader in readers:
+            reader.requester.stop()
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
+        self._stopped = True
+        for run in self._runs.values():
+            for reader in run.readers.values():
+                reader.requester.abandon()
+
+    def _enqueue(self, reader: Reader) -> None:
+        self._queue.append(reader)
+        if self._threads < self._most:
+            self._threads += 1
+            self._start_thread(self._work, f"stream {reader.run_id} {reader.key}")
+
+    def _next(self) -> Reader | None:
+        with self._lock:
+            if self._queue and not self._stopped:
+                return self._queue.popleft()
+            self._threads -= 1
+            return None
+
+    def _work(self) -> None:
+        while (reader := self._next()) is not None:
+            threading.current_thread().name = (
+                f"trigger-realtime stream {reader.run_id} {reader.key}"
+            )
+            self._read(reader)
+
+    def _read(self, reader: Reader) -> None:
+        """Until the stream is over, or another reader wants the place."""
+        error: TriggerRealtimeError | None = None
+        try:
+            while not reader.feed.step(TURN_SECONDS if self._queue else None):
+                with self._lock:
+                    if self._queue:
+                        self._queue.append(reader)
+                        return
+        except Interrupted:
+            return
+        except TriggerRealtimeError as failure:
+            error = failure
+        except Exception as failure:
+            logger.exception("%s: the reader failed", reader.requester.source)
+            error = ProtocolError(f"{reader.requester.source}: the reader failed: {failure!r}")
+        self._over(reader, error)
+
+    def _over(self, reader: Reader, error: TriggerRealtimeError | None) -> None:
+        with self._lock:
+            run = self._runs.get(reader.run_id)
+            if run is not None:
+                run.open.discard(reader.key)
+        self._on_over(reader.run_id, reader.key, error)

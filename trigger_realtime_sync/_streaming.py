@@ -1,0 +1,204 @@
+"""A channel that reads the streams of its runs as well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ._channel import Channel, Listener
+from ._parts import PartStore, event_id
+from ._protocol.parts import AnyPart, BadPart
+from ._protocol.streams import StreamCursor
+from ._protocol.structure import structure
+from ._readers import Reader, StreamReaders
+from ._sources.streams import StreamFeed
+from ._target import Target
+from ._transport.requester import Origin, Requester
+from ._view import RunView
+from .errors import PayloadError, TriggerRealtimeError
+from .models import AnyRun
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+
+class StreamingChannel(Channel):
+    """Reads runs and their streams. A run is done when it has finished and they are drained."""
+
+    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+        super().__init__(target, origin, view)
+        assert target.streams is not None
+        self._options = target.streams
+        self._types = dict(self._options.types)
+        self._keys_of_runs: dict[str, str] = {}
+        self._run_is_unknown = False
+        self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_over)
+
+    @property
+    def parts(self) -> PartStore:
+        assert self.view.parts is not None
+        return self.view.parts
+
+    def start(self, started: Callable[[Any], None]) -> None:
+        super().start(started)
+        if self._options.key is not None:
+            self._readers.update(self.target.subject, [self._options.key], finished=False)
+
+    def stop(self) -> None:
+        super().stop()
+        self._readers.stop()
+        self.parts.close()
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._readers.abandon()
+        self.parts.abandon()
+
+    # Of the channel, under its lock.
+
+    def _welcome(self, listener: Listener) -> None:
+        listener.take_from(self.parts)
+        for run_id, key in self.parts.streams():
+            listener.tell_parts(run_id, key)
+
+    def _put(self, key: str, run: AnyRun) -> None:
+        super()._put(key, run)
+        run_id = self._stream_run_id(run)
+        self._keys_of_runs[run_id] = key
+        self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
+
+    def _drop(self, key: str) -> None:
+        run = self.view.get(key)
+        super()._drop(key)
+        if run is not None:
+            self._keys_of_runs.pop(run.id, None)
+            self._readers.forget(run.id)
+            self.parts.forget(run.id)
+
+    def _is_done(self, run: AnyRun) -> bool:
+        return run.is_finished and self._readers.is_drained(self._stream_run_id(run))
+
+    def _stream_run_id(self, run: AnyRun) -> str:
+        """The id that the streams of a run are asked for by: a single one's as the user gave it."""
+        return self.target.subject if self.target.is_single else run.id
+
+    def _reads_on(self) -> bool:
+        """A finished run need not be polled while its streams are drained."""
+        if not self.target.is_single:
+            return True
+        run = self.view.latest()
+        if run is None or not run.is_finished:
+            return True
+        return any(not listener.stops_on_completion for listener in self._listeners)
+
+    def _feed_failed(self, error: TriggerRealtimeError) -> None:
+        if self._options.key is None:
+            super()._feed_failed(error)
+            return
+        # The stream may be readable though the run is not: read it until it is idle.
+        logger.warning(
+            "%s: whether the run has finished is not known: %s", self.target.label, error
+        )
+        self._run_is_unknown = True
+
+    def _streams_of(self, run: AnyRun) -> list[str]:
+        """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
+        if self._options.key is not None:
+            return [self._options.key]
+        try:
+            named = (run.metadata or {}).get("$$streams")
+        except (PayloadError, AttributeError):
+            named = None
+        if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
+            return [key for key in named if key]
+        return [key for key in run.realtime_streams if key]
+
+    # On the threads of the readers.
+
+    def _make_reader(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader:
+        requester = Requester(
+            self._origin, f"stream {key} of run {run_id}", on_contact=self._on_contact
+        )
+        feed = StreamFeed(
+            requester,
+            run_id,
+            key,
+            self._cursor(run_id, key),
+            timeout=self._options.timeout,
+            on_parts=lambda parts, size: self._on_parts(run_id, key, parts, size),
+            run_is_finished=is_finished,
+            ends_when_idle=lambda: self._run_is_unknown,
+        )
+        return Reader(run_id, key, requester, feed)
+
+    def _cursor(self, run_id: str, key: str) -> StreamCursor:
+        """Goes on after the parts that are known from before."""
+        place = self.parts.last_event_id((run_id, key))
+        if place is not None:
+            return StreamCursor.restore(event_id(place))
+        return self._options.cursor()
+
+    def _on_parts(self, run_id: str, key: str, parts: list[AnyPart], size: int) -> None:
+        values: list[Any] = []
+        positions: list[Any] = []
+        failures: list[PayloadError] = []
+        type_ = self._types.get(key)
+        for part in parts:
+            try:
+                values.append(_value_of(part, type_))
+                positions.append(part.place)
+            except ValueError as problem:
+                failures.append(_failure(run_id, key, part, problem))
+        with self._lock:
+            if self._over:
+                return
+            self.parts.append((run_id, key), values, positions, size)
+            for listener in self._listeners:
+                for failure in failures:
+                    listener.tell_failure(f"{key}\0{id(failure)}", failure)
+                if values:
+                    listener.tell_parts(run_id, key)
+        for failure in failures:
+            logger.error("%s", failure)
+        self.parts.wait_for_room((run_id, key))
+
+    def _on_stream_over(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
+        if error is not None and not self._goes_on_without(run_id, key, error):
+            self._fail(error)
+            return
+        with self._lock:
+            row = self._keys_of_runs.get(run_id)
+            run = self.view.get(row) if row is not None else None
+            if row is not None and run is not None and self._is_done(run):
+                self._tell_done(row, run)
+            complete = self._run_is_unknown
+        if complete:
+            self._complete()
+        else:
+            self._end_satisfied()
+
+    def _goes_on_without(self, run_id: str, key: str, error: TriggerRealtimeError) -> bool:
+        """One stream among those of many runs ends alone."""
+        if self.target.is_single:
+            return False
+        logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
+        with self._lock:
+            for listener in self._listeners:
+                listener.tell_failure(f"{run_id}\0{key}", error)
+        return True
+
+
+def _value_of(part: AnyPart, type_: Any) -> Any:
+    if isinstance(part, BadPart):
+        raise ValueError(part.reason)
+    return part.value if type_ is None else structure(part.value, type_)
+
+
+def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:
+    raw = part.raw if isinstance(part, BadPart) else part.value
+    return PayloadError(
+        f"stream {key} of run {run_id}: part {part.index}: {problem}",
+        run_id=run_id,
+        field=key,
+        raw=raw,
+    )
