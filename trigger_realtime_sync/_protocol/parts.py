@@ -1,18 +1,16 @@
-"""What a stream hands out: parts, parts that did not decode, and the positions after them."""
+"""What a stream hands out: parts, parts that did not decode, and the places after them."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from .sse import Event
 
-
-class Position(Protocol):
-    """A place in a stream; `str()` of it is a `last_event_id`."""
-
-    def __str__(self) -> str: ...
+Place: TypeAlias = tuple[Any, ...]
+"""The place right after a part: a class, and what to call it with for an object whose `str()` is
+the `last_event_id`. Made into text only when asked for, which is seldom."""
 
 
 # Not frozen: that makes them take three times as long, and there are many.
@@ -24,12 +22,17 @@ class Part:
         value: the decoded JSON, or text.
         index: how many parts came before it, counted from the stream's beginning; from where the
             cursor was started for one that began at the tail or after a server's own id.
-        position: the place right after this part; made into text only when asked for.
+        place: right after this part.
     """
 
     value: Any
     index: int
-    position: Position
+    place: Place
+
+    @property
+    def position(self) -> object:
+        """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
+        return self.place[0](*self.place[1:])
 
     @property
     def id(self) -> str:
@@ -45,13 +48,18 @@ class BadPart:
         reason: what was wrong, in words for an error message.
         raw: what came in its place, None when nothing did.
         index: as of `Part`; for parts that are gone, the index of the next one.
-        position: the place right after it.
+        place: right after it.
     """
 
     reason: str
     raw: Any
     index: int
-    position: Position
+    place: Place
+
+    @property
+    def position(self) -> object:
+        """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
+        return self.place[0](*self.place[1:])
 
     @property
     def id(self) -> str:
@@ -80,8 +88,8 @@ class StreamFormat(Protocol):
     def resume_id(self) -> str | None:
         """The `Last-Event-ID` to send, None to read from the beginning."""
 
-    def position(self) -> Position:
-        """The place after the last part handed out."""
+    def position(self) -> object:
+        """The place after the last part handed out; its `str()` is the `last_event_id`."""
 
     def begin(self) -> None:
         """A new body starts."""

@@ -8,7 +8,7 @@ was cut off.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TypeAlias
 
 import sseclient
 
@@ -22,15 +22,13 @@ MAX_EVENT_LINES = 64
 event for each further line, so many lines would take quadratic time. The protocol's have three."""
 
 _BOM = b"\xef\xbb\xbf"
-_PLAIN = re.compile(r"id: ([^\n]*)\ndata: ([^\n]*)")
+_PLAIN = re.compile(r"id: ([^\n]*)\ndata: ([^\n]*)\n\n")
+_PLAIN_OVERHEAD = len("id: \ndata: \n\n")
 
 
-class Event(NamedTuple):
-    """One event: its name (`"message"` when it has none), data, and id if it has one."""
-
-    name: str
-    data: str
-    id: str | None
+Event: TypeAlias = tuple[str | None, str, str]
+"""An event's id (None if it has none), its data, and its name ("message" if it has none). A plain
+tuple, for there are many: this is what the regular expression below makes."""
 
 
 class EventFramer:
@@ -38,10 +36,12 @@ class EventFramer:
 
     Attributes:
         ends_with_event: whether the last byte fed ended an event that was handed out.
+        saw_comment: whether the last `feed` ended a comment, which servers send in silences.
     """
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.ends_with_event = False
+        self.saw_comment = False
         self._max_event_bytes = max_event_bytes
         self._pending: list[bytes] = []
         self._size = 0
@@ -58,6 +58,7 @@ class EventFramer:
             ProtocolError: an event is too long, or has too many lines. The body is no use then.
         """
         chunk = self._normalized(chunk)
+        self.saw_comment = False
         if not chunk:
             return []
         self.ends_with_event = False
@@ -113,36 +114,41 @@ class EventFramer:
             )
 
     def _parse(self, whole: bytes) -> list[Event]:
-        blocks = whole.decode("utf-8", "replace").split("\n\n")
         if len(whole) > self._max_event_bytes:
             self._check_size(max(map(len, whole.split(b"\n\n"))))
-        last = blocks.pop()
-        events = []
-        event = None
-        for block in blocks:
-            event = _plain_event(block) or _any_event(block)
-            if event is not None:
-                events.append(event)
-        self.ends_with_event = event is not None and not last
-        return events
+        text = whole.decode("utf-8", "replace")
+        events = _plain_events(text)
+        if events is not None:
+            self.ends_with_event = True
+            return events
+        *blocks, last = text.split("\n\n")
+        self.saw_comment = any([block.startswith(":") for block in blocks])
+        last_event = _any_events(blocks[-1:])
+        self.ends_with_event = bool(last_event) and not last
+        return _any_events(blocks[:-1]) + last_event if len(blocks) > 1 else last_event
 
 
-def _plain_event(block: str) -> Event | None:
-    """The frame of a v1 part, `id: …` and `data: …`, without sseclient-py's cost; None if other."""
-    match = _PLAIN.fullmatch(block)
-    return Event("message", match[2], match[1]) if match else None
+def _plain_events(text: str) -> list[Event] | None:
+    """Events that are all framed as v1 parts are, `id: …` and `data: …`; None if any is not.
+
+    This takes a tenth of sseclient-py's time. The matches are the whole of the text when their
+    lengths add up to its own.
+    """
+    found = _PLAIN.findall(text)
+    length = sum([len(ident) + len(data) for ident, data in found])
+    if length + len(found) * _PLAIN_OVERHEAD != len(text):
+        return None
+    return [(ident, data, "message") for ident, data in found]
 
 
-def _any_event(block: str) -> Event | None:
-    if block.count("\n") >= MAX_EVENT_LINES:
-        block = _without_comments(block)
-    raw = block.encode() + b"\n\n"
-    for event in sseclient.SSEClient(iter([raw])).events():
-        return Event(event.event, event.data, event.id)
-    return None
+def _any_events(blocks: list[str]) -> list[Event]:
+    raw = [_bounded(block).encode() + b"\n\n" for block in blocks]
+    return [(e.id, e.data, e.event) for e in sseclient.SSEClient(iter(raw)).events()]
 
 
-def _without_comments(block: str) -> str:
+def _bounded(block: str) -> str:
+    if block.count("\n") < MAX_EVENT_LINES:
+        return block
     lines = [line for line in block.split("\n") if line and not line.startswith(":")]
     if len(lines) > MAX_EVENT_LINES:
         raise ProtocolError(f"an event of the stream has more than {MAX_EVENT_LINES} lines")

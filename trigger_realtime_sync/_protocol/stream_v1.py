@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from .json import loads
+from .joined import MALFORMED, loads_all
 from .parts import AnyPart, BadPart, Part
 from .sse import Event
 
@@ -35,6 +35,7 @@ _TOKEN = re.compile(
 )
 _MAX_U64 = 2**64 - 1
 _NOT_JSON = frozenset({"NaN", "Infinity", "-Infinity"})
+_CERTAIN = frozenset({dict, list, str})  # what ends with a bracket or quote is no half of itself
 
 
 class PositionV1(NamedTuple):
@@ -126,7 +127,10 @@ class StreamV1:
 
     def position(self) -> PositionV1:
         """The place after the last part handed out."""
-        return PositionV1(
+        return PositionV1(*self._fields())
+
+    def _fields(self) -> tuple[str, str, str, int, bool, int, int]:
+        return (
             self._after,
             self._previous,
             self._current,
@@ -162,43 +166,82 @@ class StreamV1:
 
     def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
         """Put the parts of `events` into `out`."""
-        # Without events, `at_end` still being true means that no byte came.
-        for event in events:
-            ident = self._id_of(event)
-            if self._replaying and self._is_replay(ident, out):
-                continue
-            if self._last is not None:
-                self._release(out)
-                self._count(self._last)
-            elif self._from_latest:
-                self._start_before(ident)
-            self._last = ident
-            self._held = None
-            if self._resend:
-                self._resend = False
-            else:
-                self._candidate(event.data, out)
+        if self._replaying or self._resend:
+            events = self._without_replays(events, out)
         if events:
-            self._silent = False
+            self._take_new(events, out)
+            self._silent = self._silent and not at_end  # the silence may have been at the end
+        # Without events, `at_end` still being true means that no byte came.
         if self._last is not None and not at_end:
             self._release(out)
 
-    def _candidate(self, data: str, out: list[AnyPart]) -> None:
-        value, whole = _decoded(data)
+    def _take_new(self, events: list[Event], out: list[AnyPart]) -> None:
+        values = loads_all([data for _, data, _ in events])
+        *earlier, (ident, data, _) = events
+        if earlier:
+            self._take_certain(earlier, values, out)
+        self._follow(ident, out)
+        value, certain = _judged(values[-1], data)
         self._held = (value,)
-        if whole or not self._silent:
+        if certain or not self._silent:
             self._release(out)
 
+    def _take_certain(self, events: list[Event], values: list[Any], out: list[AnyPart]) -> None:
+        """Parts that another one follows in the same bytes: `_follow` and `_release`, inlined."""
+        skip_until = self.skip_until
+        index = self.index
+        for (ident, data, _), value in zip(events, values, strict=False):
+            if ident == self._last == self._current and self._held is None:
+                self._counted += 1
+            else:
+                self._follow(ident, out)
+                index = self.index
+                self._handed = True
+            if value is MALFORMED or type(value) is float:
+                value = _judged(value, data)[0]
+            self.index = after = index + 1
+            if index >= skip_until:
+                # fmt: off
+                place = (PositionV1, self._after, self._previous, self._current, self._counted,
+                         True, after, skip_until)
+                # fmt: on
+                out.append(Part(value, index, place))
+            index = after
+
+    def _without_replays(self, events: list[Event], out: list[AnyPart]) -> list[Event]:
+        for n, (ident, _, _) in enumerate(events):
+            if self._replaying and self._is_replay(self._id_of(ident), out):
+                continue
+            if not self._resend:
+                return events[n:]
+            self._resend = False
+            self._follow(ident, out)
+        return []
+
+    def _follow(self, ident: str | None, out: list[AnyPart]) -> None:
+        """A part beyond the current place arrived: the one before it is certain by that."""
+        if ident != self._event_id:
+            self._id_of(ident)
+        if self._last is not None:
+            if self._held is not None:
+                self._release(out)
+            self._count(self._last)
+        elif self._from_latest:
+            self._start_before(self._event_id)
+        self._last = self._event_id
+        self._held = None
+
     def _release(self, out: list[AnyPart]) -> None:
+        """Hand out the part in hand."""
         if self._held is None:
             return
         (value,) = self._held
         self._held = None
         index = self.index
-        self.index += 1
+        self.index = index + 1
         self._handed = True
         if index >= self.skip_until:
-            out.append(Part(value, index, self.position()))
+            out.append(Part(value, index, (PositionV1, *self._fields())))
 
     def _count(self, ident: str) -> None:
         """A part whose id is certain, because another one followed in the same body."""
@@ -229,7 +272,7 @@ class StreamV1:
         # twice is better than one never.
         self._resend = self._handed = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
-        out.append(BadPart(reason, None, self.index, self.position()))
+        out.append(BadPart(reason, None, self.index, (PositionV1, *self._fields())))
 
     def _start_before(self, ident: str) -> None:
         """After a start at the tail there is no id before the first: the number before it does."""
@@ -237,9 +280,8 @@ class StreamV1:
         if not self._after and not self._counted:
             self._after = _before(ident)
 
-    def _id_of(self, event: Event) -> str:
+    def _id_of(self, ident: str | None) -> str:
         """An event without a usable id counts under the one before it."""
-        ident = event.id
         if ident is not None and ident != self._event_id and is_v1_id(ident):
             self._event_id = ident
         return self._event_id
@@ -264,12 +306,8 @@ def _before(ident: str) -> str:
     return f"{ms - 1}-{_MAX_U64}" if ms > 0 else ""
 
 
-def _decoded(data: str) -> tuple[Any, bool]:
-    """The value, and whether it is certain to be a whole line's."""
-    try:
-        value = loads(data)
-    except ValueError:
+def _judged(value: Any, data: str) -> tuple[Any, bool]:
+    """The value, text where the data is no JSON, and whether it is certain to be a whole line's."""
+    if value is MALFORMED or (type(value) is float and data.strip() in _NOT_JSON):
         return data, False
-    if isinstance(value, (dict, list, str)):
-        return value, True
-    return (data if data in _NOT_JSON else value), False
+    return value, type(value) in _CERTAIN

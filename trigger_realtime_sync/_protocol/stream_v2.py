@@ -9,11 +9,11 @@ one retry repeats, only for their ids.
 from __future__ import annotations
 
 import re
-import secrets
 from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import ApiConnectionError, ProtocolError
+from .joined import loads_all
 from .json import loads
 from .parts import AnyPart, BadPart, Part
 from .sse import Event
@@ -26,9 +26,6 @@ READ_BACK = 1_000
 
 _TOKEN = re.compile(r"v2:([0-9]{1,15}),([0-9]{1,15})(?:,([0-9]{1,15}))?")
 _SEQ_NUM = re.compile(r"[0-9]{1,15}")
-# No body can hold it, nor spell it with escapes, for nobody outside this process knows it.
-_SEPARATOR = secrets.token_hex(16)
-_JOIN = f',"{_SEPARATOR}",'
 
 
 class PositionV2(NamedTuple):
@@ -77,6 +74,7 @@ class StreamV2:
         self._from_latest = from_latest
         self._from_beginning = not (from_latest or position.next_seq_num)
         self._read_back = 0 if position.bare else READ_BACK
+        self._settled = False  # until the first new record: the rest come one after the other
         self._ids: dict[str, None] = {}
         self._tail: int | None = None
 
@@ -121,16 +119,16 @@ class StreamV2:
             ApiConnectionError: the server reported a failure, which is transient.
             ProtocolError: a batch is not what it should be.
         """
-        for event in events:
+        for _, data, name in events:
             if self.over:
                 return
-            if event.name == "batch":
-                self._take_batch(event.data, out)
-            elif event.name == "ping":
-                self._take_ping(event.data)
-            elif event.name == "error":
-                raise ApiConnectionError(f"the stream broke off at the server: {event.data[:200]}")
-            elif event.data.strip() == "[DONE]":
+            if name == "batch":
+                self._take_batch(data, out)
+            elif name == "ping":
+                self._take_ping(data)
+            elif name == "error":
+                raise ApiConnectionError(f"the stream broke off at the server: {data[:200]}")
+            elif data.strip() == "[DONE]":
                 self.over = True
 
     def _take_ping(self, data: str) -> None:
@@ -152,9 +150,14 @@ class StreamV2:
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
         bodies = [_body_of(record) for record in records]
-        envelopes = iter(_decoded([body for body in bodies if body is not None]))
+        envelopes = iter(loads_all([body for body in bodies if body is not None]))
         for record, body in zip(records, bodies, strict=True):
-            self._take_record(record, None if body is None else next(envelopes), out)
+            envelope = None if body is None else next(envelopes)
+            if self._settled and type(envelope) is dict and record.get("seq_num") == self._next:
+                self._next += 1
+                self._take_envelope(envelope, False, out)
+            else:
+                self._take_record(record, envelope, out)
         self._tail = _tail_of(batch)
 
     def _take_record(self, record: Any, envelope: Any, out: list[AnyPart]) -> None:
@@ -178,6 +181,7 @@ class StreamV2:
             self.index += seq_num  # trimmed: they were parts once
         self._from_beginning = self._from_latest = self._bare = False
         self._read_back = 0
+        self._settled = True
         self._next = seq_num + 1
 
     def _take_envelope(self, envelope: dict[str, Any], again: bool, out: list[AnyPart]) -> None:
@@ -191,7 +195,8 @@ class StreamV2:
         index = self.index
         self.index += 1
         if index >= self.skip_until:
-            out.append(Part(envelope.get("data"), index, self.position()))
+            place = (PositionV2, self._next, self.index, self.skip_until)
+            out.append(Part(envelope.get("data"), index, place))
 
     def _remember(self, ident: str) -> None:
         self._ids[ident] = None
@@ -203,37 +208,7 @@ class StreamV2:
         index = self.index
         self.index += counts
         if not counts or index >= self.skip_until:
-            out.append(BadPart(reason, raw, index, self.position()))
-
-
-class _Malformed:
-    """Stands for a body that is not JSON: it must not be taken for one that is `null`."""
-
-
-_MALFORMED = _Malformed()
-
-
-def _decoded(bodies: list[str]) -> list[Any]:
-    """The value of each body, by one call for all of them where that is possible.
-
-    The separators in between prove that no malformed body changed its neighbours: only when every
-    body is one whole value do they stand between the values, each in its place.
-    """
-    apart = len(bodies) - 1
-    try:
-        values: list[Any] = loads(f"[{_JOIN.join(bodies)}]")
-    except ValueError:
-        return [_decoded_alone(body) for body in bodies]
-    if len(values) == 2 * apart + 1 and values[1::2].count(_SEPARATOR) == apart:
-        return values[::2]
-    return [_decoded_alone(body) for body in bodies]
-
-
-def _decoded_alone(body: str) -> Any:
-    try:
-        return loads(body)
-    except ValueError:
-        return _MALFORMED
+            out.append(BadPart(reason, raw, index, (PositionV2, *self.position())))
 
 
 def _body_of(record: Any) -> str | None:

@@ -150,6 +150,8 @@ class StreamCursor:
             return out
         try:
             events = self._framer.feed(chunk)
+            if self._framer.saw_comment:
+                self._format.idle()
             self._format.take(events, at_end=self._framer.ends_with_event, out=out)
         except (ProtocolError, ApiConnectionError) as problem:
             self._problem = problem
@@ -159,11 +161,11 @@ class StreamCursor:
     def idle(self) -> None:
         """Say that what is fed next may have been written after a silence.
 
-        Call it before `feed` when no bytes came, or none were read, for a while; well below the
-        time after which the server closes for idleness (half of `Timeout-Seconds` will do), for
-        then it may send half a line. A part that could be one is handed out as soon as any more
-        bytes come, a ping at the latest (10 s); so the shorter the while, the more plain text
-        and numbers are late. Nothing else ever is.
+        Call it before `feed` when no *part* came for about half of `Timeout-Seconds`, whether for
+        want of bytes or because none were read: a server that closes for idleness may send half a
+        line. A server's pings say the same by themselves, so that only a time-out shorter than
+        twice their 10 s depends on this. A part that could be half a line is handed out as soon as
+        any more bytes come, a ping at the latest. Everything else is handed out at once.
         """
         if self._format is not None:
             self._format.idle()
