@@ -30,6 +30,16 @@ def test_first_answer_is_never_up_to_date(electric, client_of):
     assert schema["status"]["type"] == "TaskRunStatus"
 
 
+def test_a_poll_held_in_vain_is_up_to_date(client_of):
+    """The answer says so twice, and stays where it was."""
+    with RealtimeServer("electric", hold=0.01) as server:
+        feed = client_of(server).follow(f"/realtime/v1/runs/{server.create_run()}").start()
+        got = feed.live()
+    assert got.controls == ["up-to-date"]
+    assert got.headers["electric-up-to-date"] == ""
+    assert got.headers["electric-offset"] == "0_inf"
+
+
 def test_nothing_is_null_that_the_schema_says_is_not(electric, client_of):
     """The official client gives up silently on a null where the schema allows none."""
     got = client_of(electric).get(f"/realtime/v1/runs/{electric.create_run()}", offset="-1")

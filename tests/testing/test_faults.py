@@ -44,6 +44,14 @@ def test_cut_at_counts_every_byte_on_the_wire(native, raw_request):
         assert len(raw_request(native, target)) == count
 
 
+def test_cut_at_counts_on_over_the_parts_of_a_stream(native, raw_request):
+    """A stream that is sent in many pieces ends at the byte that was asked for."""
+    run_id = native.create_run()
+    native.append(run_id, "s", *range(3000))
+    native.fail_next(cut_at=100_000)
+    assert len(raw_request(native, f"/realtime/v1/streams/{run_id}/s")) == 100_000
+
+
 def test_cut_body_at_counts_the_body(native, raw_request):
     """The head is whole, and promises more than comes."""
     run_id = native.create_run()

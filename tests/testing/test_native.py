@@ -140,7 +140,8 @@ def test_batch_lists_more_than_its_feed_shows(native, client_of):
     reused, own = native.create_run(), native.create_run()
     batch = native.batch(own, reused=[reused], run_count=3, processing_completed=False)
     client = client_of(native)
-    feed = client.follow(f"/realtime/v1/batches/{batch}").start()
+    feed = client.follow(f"/realtime/v1/batches/{batch}")
+    assert [row["value"]["friendlyId"] for row in feed.ask().rows] == [own]
     (late,) = native.batch_add(batch, count=1, errors=[{"index": 2}])
 
     assert [row["value"]["friendlyId"] for row in feed.live().rows] == [late]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -226,6 +228,26 @@ def test_https():
         server.wait_for_connections(0)
 
 
+def test_https_notices_a_closing_alert():
+    """A client that says goodbye over TLS, and leaves its socket open, is gone all the same."""
+    authority = trustme.CA()
+    inner, outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(inner)
+    authority.configure_trust(outer)
+    with RealtimeServer(ssl_context=inner) as server:
+        url = urlsplit(server.url)
+        raw = socket.create_connection((url.hostname, url.port), timeout=10)
+        with outer.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+            path = f"/realtime/v1/streams/{server.create_run()}/s"
+            sock.sendall(f"GET {path} HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n".encode())
+            server.wait_until_held(match="stream")
+            sock.recv(65536)
+            with suppress(OSError):
+                while True:
+                    sock.unwrap()
+            server.wait_for_connections(0)
+
+
 def test_unknown_runs_are_key_errors(native):
     """A mistake in a test is told to the test."""
     for call in (native.update_run, native.complete_run, native.cancel_run, native.delete_run):
@@ -263,6 +285,22 @@ def test_fixture_is_a_running_server(realtime_server):
     """The plugin's fixture."""
     assert realtime_server.url.startswith("http://127.0.0.1:")
     assert realtime_server.create_run().startswith("run_")
+
+
+def test_hang_ups_and_releases_at_once(native, client_of, held_socket):
+    """Polls that end while their clients leave do not disturb the server."""
+    run_id = native.create_run()
+    for _ in range(10):
+        offset = client_of(native).follow(f"/realtime/v1/runs/{run_id}").start().offset
+        target = f"/realtime/v1/runs/{run_id}?offset={offset}&live=true"
+        sockets = [held_socket(native, target) for _ in range(30)]
+        native.wait_until_held(30)
+        for sock in sockets[:15]:
+            sock.close()
+        native.update_run(run_id, status="EXECUTING")
+        for sock in sockets[15:]:
+            sock.close()
+    assert client_of(native).get(f"/realtime/v1/runs/{run_id}", offset="-1").status == 200
 
 
 def test_1000_held_polls(native, client_of, held_socket):

@@ -253,16 +253,18 @@ class Server(ThreadedWSGIServer):
 
     def _hang_up(self, sock: socket.socket) -> None:
         with self._lock:
-            known = self._connections.pop(sock, None) is not None
+            if sock not in self._connections:
+                return
             reset = sock in self._resets
-            self._resets.discard(sock)
-        if not known:
-            return
         if reset:
             sock.close()
         else:
             self.shutdown_request(sock)
         self._observer.connected(-1)
+        # Last, because whoever stops the server joins the threads that are still listed.
+        with self._lock:
+            del self._connections[sock]
+            self._resets.discard(sock)
 
     def reset(self, sock: socket.socket) -> None:
         # Closing with a linger time of zero sends a reset instead of an orderly end.
@@ -330,6 +332,9 @@ class Server(ThreadedWSGIServer):
                     selector.register(descriptor, selectors.EVENT_READ, (sock, waiter))
 
     def _look(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        if selector.get_map().get(key.fd) is not key:
+            # Let go a moment ago, in the same round of events.
+            return
         sock, waiter = key.data
         selector.unregister(key.fd)
         try:
