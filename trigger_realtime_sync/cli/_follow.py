@@ -105,6 +105,7 @@ def stream(options: argparse.Namespace) -> int:
             subscription = here.client.subscribe_to_stream(
                 options.run,
                 options.key,
+                max_parts=1,
                 on_stream=here.feed.on_stream,
                 on_error=here.feed.on_error,
             )
