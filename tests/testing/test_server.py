@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from trigger_realtime_sync.testing import RealtimeServer
+from trigger_realtime_sync.testing._store import Store
 
 
 def test_tokens(client_of):
@@ -200,6 +201,14 @@ def test_stop_releases_everything(held_socket):
         while sock.recv(65536):
             pass
     server.stop()
+
+
+def test_a_wait_that_begins_after_the_stop_ends_at_once(in_background):
+    """A request may be on its way to waiting while the server stops."""
+    store = Store()
+    store.close()
+    with store.waiting(("run", "run_1")) as waiter:
+        in_background(waiter.wait, 600).result(5)
 
 
 def test_a_taken_port_is_an_os_error(native):
