@@ -64,7 +64,7 @@ class V1Body:
         return b"".join(sent)
 
     def idle_close(self) -> bytes:
-        """The last bytes before the clean end for idleness: a half-written line, if there is one."""
+        """The last bytes before the clean end for idleness: a half-written line, or none."""
         return _frame(self._after, self._rest.strip()) if self._rest.strip() else b""
 
 
@@ -178,7 +178,7 @@ def random_line(rng: random.Random) -> str:
             ['{"i":%d}', '{"text":"w\u00f6 %d"}', "[%d]", "[[],{}, %d]"]
         ) % rng.randint(0, 99)
     if kind == 1:
-        return rng.choice(['"just a string"', '"%d"' % rng.randint(0, 9), '""', '"{\\"a\\":1}"'])
+        return rng.choice(['"just a string"', f'"{rng.randint(0, 9)}"', '""', '"{\\"a\\":1}"'])
     if kind == 2:
         return str(rng.choice([rng.randint(-5, 2000), 4.25, 10**12]))
     if kind == 3:

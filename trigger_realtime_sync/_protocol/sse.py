@@ -36,12 +36,13 @@ class EventFramer:
 
     Attributes:
         ends_with_event: whether the last byte fed ended an event that was handed out.
-        saw_comment: whether the last `feed` ended a comment, which servers send in silences.
+        after_comment: whether a comment, which servers send in silences, came right before it.
     """
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.ends_with_event = False
-        self.saw_comment = False
+        self.after_comment = False
+        self._commented = False
         self._max_event_bytes = max_event_bytes
         self._pending: list[bytes] = []
         self._size = 0
@@ -58,7 +59,6 @@ class EventFramer:
             ProtocolError: an event is too long, or has too many lines. The body is no use then.
         """
         chunk = self._normalized(chunk)
-        self.saw_comment = False
         if not chunk:
             return []
         self.ends_with_event = False
@@ -120,12 +120,21 @@ class EventFramer:
         events = _plain_events(text)
         if events is not None:
             self.ends_with_event = True
+            self.after_comment = self._commented and len(events) == 1
+            self._commented = False
             return events
         *blocks, last = text.split("\n\n")
-        self.saw_comment = any([block.startswith(":") for block in blocks])
+        if not blocks:
+            return []
         last_event = _any_events(blocks[-1:])
         self.ends_with_event = bool(last_event) and not last
+        commented = [self._commented, *map(_is_comment, blocks[-2:])]
+        self.after_comment, self._commented = commented[-2:]
         return _any_events(blocks[:-1]) + last_event if len(blocks) > 1 else last_event
+
+
+def _is_comment(block: str) -> bool:
+    return block.lstrip("\n").startswith(":")
 
 
 def _plain_events(text: str) -> list[Event] | None:

@@ -170,7 +170,7 @@ class StreamV1:
             events = self._without_replays(events, out)
         if events:
             self._take_new(events, out)
-            self._silent = self._silent and not at_end  # the silence may have been at the end
+            self._silent = False
         # Without events, `at_end` still being true means that no byte came.
         if self._last is not None and not at_end:
             self._release(out)

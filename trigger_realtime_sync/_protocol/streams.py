@@ -150,7 +150,7 @@ class StreamCursor:
             return out
         try:
             events = self._framer.feed(chunk)
-            if self._framer.saw_comment:
+            if self._framer.after_comment:
                 self._format.idle()
             self._format.take(events, at_end=self._framer.ends_with_event, out=out)
         except (ProtocolError, ApiConnectionError) as problem:

@@ -1,0 +1,309 @@
+"""v1 streams: every part once, in order, never torn, whatever happens to bodies and processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from protocol.v1_server_model import PING, Reader, V1Server, run_trial
+
+from trigger_realtime_sync._protocol.parts import BadPart, Part
+from trigger_realtime_sync._protocol.streams import StreamCursor
+
+# More are run by setting this; 40,000 take about 15 s.
+TRIALS = int(os.environ.get("STREAM_V1_TRIALS", "6000"))
+WIRE = Path(__file__).parents[1] / "wire"
+
+
+def frame(ident: str, data: str) -> bytes:
+    """One part on the wire."""
+    return f"id: {ident}\ndata: {data}\n\n".encode()
+
+
+def opened(cursor: StreamCursor | None = None) -> StreamCursor:
+    """A cursor at the start of a v1 body."""
+    cursor = cursor or StreamCursor()
+    assert cursor.open("v1")
+    return cursor
+
+
+def values(parts: list[Any]) -> list[Any]:
+    """The values of parts, all of which are good."""
+    assert all(isinstance(part, Part) for part in parts)
+    return [part.value for part in parts]
+
+
+def reopened(cursor: StreamCursor) -> StreamCursor:
+    """The cursor of another process that goes on at the same place, in a new body."""
+    last = cursor.last_event_id
+    assert last is not None
+    return opened(StreamCursor.restore(last))
+
+
+def test_random_streams_are_read_exactly() -> None:
+    """Texts of all kinds in entries cut anywhere, bodies cut anywhere, idle closes that flush half
+    a line, restarts from the cursor's text and from a single part's."""
+    for seed in range(TRIALS):
+        got, wanted, trace = run_trial(random.Random(seed))
+        assert repr(got) == repr(wanted), f"seed {seed}\n" + "\n".join(trace)
+
+
+@settings(suppress_health_check=[HealthCheck.large_base_example])
+@given(st.randoms(use_true_random=False))
+def test_random_streams_that_hypothesis_can_shrink(rng: random.Random) -> None:
+    """The same trial; a failure comes with the smallest stream that shows it."""
+    got, wanted, trace = run_trial(rng)
+    assert repr(got) == repr(wanted), "\n".join(trace)
+
+
+def test_every_part_names_the_place_after_it() -> None:
+    """The id of each part of a stream resumes with the next one, also where parts are torn over
+    entries and entries start with a newline."""
+    server = V1Server()
+    entries = [
+        '{"i":0}\n{"i"',
+        ":1}\n",
+        '{"i":2',
+        '}\n{"i":3}',
+        '\n{"i":4}\n\n',
+        '\n{"i":5}\n',
+        "6\n",
+    ]
+    for entry in entries:
+        server.write(entry)
+    reader = Reader(server, random.Random(1))
+    reader.read()
+    parts = list(reader.parts)
+    assert values(parts) == [*({"i": n} for n in range(6)), 6]
+    assert [part.index for part in parts if isinstance(part, Part)] == list(range(7))
+    for n, part in enumerate(parts):
+        cursor = StreamCursor.restore(part.id)
+        body = server.body(cursor.request_headers())
+        opened(cursor)
+        assert values(cursor.feed(body.news())) == values(parts)[n + 1 :]
+
+
+def test_every_split_of_a_body_gives_the_same_parts() -> None:
+    """Cut into two at every byte, of a first body and of one that resumes."""
+    body = (
+        frame("1-0", "half")
+        + PING
+        + frame("1-0", '{"a":"ö"}')
+        + frame("2-0", "3")
+        + frame("4-1", "x")
+    )
+    for at in range(len(body) + 1):
+        cursor = opened()
+        got = cursor.feed(body[:at]) + cursor.feed(body[at:])
+        assert values(got) == ["half", {"a": "ö"}, 3, "x"]
+        cursor = reopened(cursor)
+        rest = body + frame("4-1", '"new"')
+        assert values(cursor.feed(rest[:at]) + cursor.feed(rest[at:])) == ["new"]
+
+
+@pytest.mark.parametrize("name", ["stream_v1", "stream_v1_resume"])
+def test_recorded_bodies(name: str) -> None:
+    """What a real server sent, against what the official client made of it (parsing alone:
+    resuming is where it is wrong)."""
+    emitted = json.loads((WIRE / f"{name}.emitted.json").read_text())
+    runs = [emitted] if name == "stream_v1" else [run.popitem()[1] for run in emitted]
+    for exchange, run in zip(json.loads((WIRE / f"{name}.json").read_text()), runs, strict=True):
+        cursor = opened()
+        got = []
+        for chunk in exchange["response"]["body_chunks"]:
+            got += cursor.feed(chunk["text"].encode())
+        assert values(got) == [part["chunk"] for part in run]
+
+
+def test_the_recorded_stream_resumed_at_every_part() -> None:
+    """Where the official client loses `{"i":1}` or hands out `:3}`, all four parts come once."""
+    server = V1Server()
+    for entry in ['{"i":0}\n{"i":1}\n', '{"i":2}\n{"i"', ":3}\n"]:
+        server.write(entry, later=4)
+    for count in range(1, 5):
+        cursor = opened()
+        whole = server.body({}).news().split(b"\n\n")
+        got = [part for one in whole[:count] for part in cursor.feed(one + b"\n\n")]
+        cursor.end(clean=False)
+        body = server.body(cursor.request_headers())
+        cursor = reopened(cursor)
+        assert values(got + cursor.feed(body.news())) == [{"i": n} for n in range(4)]
+
+
+@pytest.mark.parametrize("data", ['{"a": 1}', "[1]", '"text"'])
+def test_whole_json_is_handed_out_at_once_even_after_a_silence(data: str) -> None:
+    """Tokens of a language model are not late."""
+    cursor = opened()
+    cursor.idle()
+    assert values(cursor.feed(frame("1-0", data))) == [json.loads(data)]
+
+
+@pytest.mark.parametrize("data", ["12", "-", "some text", "tru", "null", '{"a":'])
+def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data: str) -> None:
+    """It is handed out when any byte follows, and not when the body ends instead."""
+    cursor = opened()
+    assert len(cursor.feed(frame("1-0", data))) == 1  # no silence yet
+    cursor.idle()
+    assert cursor.feed(frame("2-0", data)) == []
+    assert cursor.feed(b"") == []
+    assert len(cursor.feed(b":")) == 1
+    assert cursor.feed(b" ping\n\n") == []
+    assert cursor.feed(frame("3-0", data)) == []  # the ping told of a silence
+    cursor.end(clean=True)
+    cursor = reopened(cursor)
+    replay = frame("1-0", data) + frame("2-0", data)
+    assert values(cursor.feed(replay + frame("4-0", "all of it"))) == ["all of it"]
+
+
+def test_finish_hands_out_the_last_line_that_never_ended() -> None:
+    """When the run is over, what looked like half a line is the whole of it, once."""
+    cursor = opened()
+    cursor.feed(frame("1-0", "a"))
+    cursor.idle()
+    assert cursor.feed(frame("2-0", "the end")) == []
+    cursor.end(clean=True)
+    assert cursor.drained
+    opened(cursor)
+    assert not cursor.drained
+    assert values(cursor.finish()) == ["the end"]
+    assert cursor.finish() == []
+
+
+def test_a_flushed_line_that_was_whole_comes_once() -> None:
+    """Its newline comes in a later entry, so that it comes again under another id."""
+    cursor = opened()
+    cursor.idle()
+    assert values(cursor.feed(frame("1-0", '{"a":1}'))) == [{"a": 1}]
+    cursor.end(clean=True)
+    cursor = reopened(cursor)
+    assert values(cursor.feed(frame("2-0", '{"a":1}') + frame("2-0", '{"a":2}'))) == [{"a": 2}]
+
+
+def test_start_index_counts_parts_across_bodies_and_processes() -> None:
+    """Those before it are read and not handed out."""
+    cursor = opened(StreamCursor(start_index=3))
+    body = b"".join(frame(f"{n // 2}-0", str(n)) for n in range(6))
+    assert cursor.feed(body[: 2 * len(frame("0-0", "0"))]) == []
+    cursor = reopened(cursor)
+    parts = cursor.feed(body)
+    assert values(parts) == [3, 4, 5]
+    assert parts[0].index == 3
+    with pytest.raises(ValueError, match="start_index"):
+        StreamCursor(start_index=-1)
+
+
+def test_a_start_at_the_tail_is_asked_for_until_something_was_read() -> None:
+    """Then the place is known, and nothing from before the tail comes any more."""
+    server = V1Server()
+    server.write("0\n1\n", later=1)
+    cursor = StreamCursor(from_latest=True)
+    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    assert cursor.last_event_id is None
+    body = server.body(cursor.request_headers())
+    opened(cursor)
+    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    ident = server.write("2\n3\n", later=1)
+    assert values(cursor.feed(body.news())) == [2, 3]
+    cursor.end(clean=False)
+    server.write("4\n")
+    headers = cursor.request_headers()
+    ms = int(ident.partition("-")[0])
+    assert headers == {"Last-Event-ID": f"{ms - 1}-{2**64 - 1}"}
+    assert values(reopened(cursor).feed(server.body(headers).news())) == [4]
+
+
+def test_parts_the_server_no_longer_has_are_reported() -> None:
+    """It keeps the newest entries only. What is there is read, and the loss is told of."""
+    server = V1Server(cap=5)
+    cursor = opened()
+    body = server.body({})
+    got: list[Any] = []
+    for n in range(4):
+        server.write(f"{n}\n", later=1)
+        got += cursor.feed(body.news())
+    cursor.end(clean=False)
+    for n in range(4, 20):
+        server.write(f"{n}\n", later=1)
+    cursor_ = reopened(cursor)
+    lost, *rest = cursor_.feed(server.body(cursor_.request_headers()).news())
+    assert values(got) == [0, 1, 2, 3]
+    assert isinstance(lost, BadPart)
+    assert "no longer has the parts between" in lost.reason
+    assert lost.raw is None
+    assert values(rest) == [15, 16, 17, 18, 19]
+    assert values(reopened(cursor_).feed(server.body(cursor_.request_headers()).news())) == []
+
+
+def test_a_capped_stream_that_is_kept_up_with_is_read_exactly() -> None:
+    """Entries older than the two ids before the current one are not needed."""
+    for seed in range(200):
+        rng = random.Random(seed)
+        server = V1Server(cap=4)
+        reader = Reader(server, rng)
+        for n in range(30):
+            server.write(f'{{"i":{n}}}\n', later=1)
+            rng.choice([reader.read, reader.ping, reader.idle_close])()
+            reader.read()
+        assert reader.drain() == [{"i": n} for n in range(30)], seed
+
+
+def test_a_plain_server_id_resumes_after_its_entry() -> None:
+    """Inexact by nature, but usable; and from there on resuming is exact."""
+    cursor = StreamCursor.restore("1795414755739-0")
+    assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
+    opened(cursor)
+    body = frame("1795414755740-0", "1") + frame("1795414755740-0", "2")
+    assert values(cursor.feed(body)) == [1, 2]
+    cursor = reopened(cursor)
+    assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
+    assert values(cursor.feed(body + frame("1795414755740-0", "3"))) == [3]
+
+
+def test_events_without_a_usable_id_are_counted() -> None:
+    """They can only be resumed from the beginning; a malformed id is never sent back."""
+    cursor = opened()
+    body = b"data: 1\n\nid: \ndata: 2\n\nid: x\ndata: 3\n\nid: 99999999999999999999-0\ndata: 4\n\n"
+    assert values(cursor.feed(body)) == [1, 2, 3, 4]
+    assert cursor.request_headers() == {}
+    assert values(reopened(cursor).feed(body + b"data: 5\n\n")) == [5]
+
+
+def test_what_is_not_json_is_text() -> None:
+    """JavaScript's JSON has no NaN; depth and digits without limit are not crashes."""
+    deep, long = "[" * 100_000, "9" * 10_000
+    cursor = opened()
+    data = ["NaN", "-Infinity", "1e5", '{"a"', deep, long, "", '"\\ud800"']
+    got = values(cursor.feed(b"".join(frame("1-0", one) for one in data)))
+    assert got == ["NaN", "-Infinity", 1e5, '{"a"', deep, long, "", "\ud800"]
+
+
+@given(st.text() | st.from_regex(r"v1:[0-9,-]*", fullmatch=True))
+def test_garbage_is_no_last_event_id(text: str) -> None:
+    """It is refused, or names a place that is written in the same way."""
+    try:
+        cursor = StreamCursor.restore(text)
+    except ValueError:
+        return
+    last = cursor.last_event_id
+    assert last is not None
+    assert StreamCursor.restore(last).last_event_id == last
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "v1:", "v1:,,,0,0", "v1:,,,0,2,3", "v1:1-0,2-0,,1,0,3,", "v1:,,1-0,0,0,0",
+        "v1:,1-0,,0,0,5", "v1:,,1-0,3,0,2", "v1:99999999999999999999-0,,,0,0,0", "1-", "-1",
+        "v1:,,1-0,1,0,1\n", "v1:,,\u0661-0,1,0,1", "1.5", "v3:1", "v1:,,1-0,1,0,9999999999999999",
+    ],
+)  # fmt: skip
+def test_contradictions_are_no_last_event_id(text: str) -> None:
+    """A place that no stream can be at is refused when it is given, not later."""
+    with pytest.raises(ValueError, match="last_event_id"):
+        StreamCursor.restore(text)
