@@ -208,7 +208,7 @@ def test_a_wait_that_begins_after_the_stop_ends_at_once(in_background):
     store = Store()
     store.close()
     with store.waiting(("run", "run_1")) as waiter:
-        in_background(waiter.wait, 600).result(5)
+        in_background(waiter.wait, 10).result(5)
 
 
 def test_a_taken_port_is_an_os_error(native):
