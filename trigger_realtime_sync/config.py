@@ -35,6 +35,9 @@ COLUMN_OF_FIELD = {
     "realtime_streams": "realtimeStreams",
 }
 
+# Seconds. The system's own waits can't count much further, and differ in how far.
+LONGEST = 366 * 86_400.0
+
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -45,9 +48,12 @@ def _is_number(value: Any) -> bool:
 
 def _seconds(*, zero: bool = False) -> Any:
     def check(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-        if not _is_number(value) or value < 0 or (value == 0 and not zero):
+        too_small = not _is_number(value) or value < 0 or (value == 0 and not zero)
+        if too_small or value > LONGEST:
             least = "at least 0" if zero else "more than 0"
-            raise ConfigurationError(f"{attribute.name} must be {least} seconds, not {value!r}")
+            raise ConfigurationError(
+                f"{attribute.name} must be {least} seconds, and at most a year, not {value!r}"
+            )
 
     return check
 
@@ -203,8 +209,10 @@ def _check_column(name: Any) -> str:
 
 def check_throttle(value: Any, name: str = "throttle_in_ms") -> float:
     """Milliseconds, at least 0. Returns seconds."""
-    if not _is_number(value) or value < 0:
-        raise ValueError(f"{name} must be a number of at least 0 milliseconds, not {value!r}")
+    if not _is_number(value) or not 0 <= value <= LONGEST * 1000:
+        raise ValueError(
+            f"{name} must be a number of at least 0 milliseconds, at most a year, not {value!r}"
+        )
     return float(value) / 1000
 
 
@@ -214,7 +222,7 @@ def check_timeout(value: Any, name: str = "timeout") -> float | None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
         raise ValueError(f"{name} must be None or at least 0 seconds, not {value!r}")
-    return float(value)
+    return float(value) if value < LONGEST else None
 
 
 def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:

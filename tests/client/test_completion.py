@@ -1,0 +1,287 @@
+"""Waiting for a run: the heart of a script."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from support.waiting import Gate, Recorder, eventually
+
+from trigger_realtime_sync import (
+    AuthenticationError,
+    RealtimeClient,
+    RunFailed,
+    RunStatus,
+    State,
+    SubscriptionCancelled,
+    WaitTimeout,
+)
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+def test_returns_as_soon_as_the_server_says_so(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Within 100 ms of the change, and not one request goes out after it."""
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id)
+    server.wait_until_held(1)
+    latencies = []
+
+    def complete() -> None:
+        latencies.append(time.monotonic())
+        server.complete_run(run_id, output=[1])
+
+    threading.Timer(0.05, complete).start()
+    run = subscription.wait_for_completion(5)
+    assert time.monotonic() - latencies[0] < 0.1
+    assert run.status is RunStatus.COMPLETED
+    assert run.output == [1]
+    assert subscription.state is State.COMPLETED
+    before = len(server.requests)
+    client.close()
+    assert len(server.requests) == before
+
+
+def test_of_the_client_waits_in_one_call(server: RealtimeServer, client: RealtimeClient) -> None:
+    """`client.wait_for_completion` leaves no subscription and no cache behind."""
+    run_id = server.create_run()
+    threading.Timer(0.05, server.complete_run, [run_id, "hey"]).start()
+    assert client.wait_for_completion(run_id, timeout=5).output == "hey"
+    assert dict(client.subscriptions) == {}
+    with pytest.raises(WaitTimeout):
+        client.wait_for_completion(server.create_run(), timeout=0.05)
+    assert dict(client.subscriptions) == {}
+
+
+def test_a_run_that_has_finished_takes_one_request(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """One that is over already is known from the snapshot: no live poll is begun."""
+    run_id = server.create_run()
+    server.complete_run(run_id, output=7)
+    assert client.subscribe_to_run(run_id).result(5) == 7
+    assert not any(request.live for request in server.requests)
+
+
+@pytest.mark.parametrize("was_executing", [False, True])
+def test_a_cancelled_run_completes(
+    server: RealtimeServer, client: RealtimeClient, was_executing: bool
+) -> None:
+    """Though a run cancelled while it was queued never gets a time of completion."""
+    run_id = server.create_run(status="EXECUTING" if was_executing else "PENDING")
+    subscription = client.subscribe_to_run(run_id)
+    server.wait_until_held(1)
+    server.cancel_run(run_id)
+    assert subscription.wait_for_completion(5).is_cancelled
+    with pytest.raises(RunFailed) as caught:
+        subscription.result(5)
+    assert caught.value.error is None
+
+
+def test_completion_is_seen_though_its_column_is_skipped(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """The status alone ends a run, with `completedAt` hidden."""
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id, skip_columns=["finished_at"])
+    server.wait_until_held(1)
+    server.complete_run(run_id)
+    assert subscription.wait_for_completion(5).finished_at is None
+
+
+def test_result_raises_what_the_run_failed_with(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """`RunFailed` carries the run and its error."""
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id)
+    server.fail_run(run_id, "boom", name="ValueError")
+    with pytest.raises(RunFailed, match="boom") as caught:
+        subscription.result(5)
+    assert caught.value.run.is_failed
+    assert caught.value.error is not None
+    assert caught.value.error.name == "ValueError"
+    assert subscription.wait_for_completion(0).is_failed
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_a_wait_that_times_out_ends_nothing(
+    server: RealtimeServer, client: RealtimeClient, timeout: float
+) -> None:
+    """`WaitTimeout` is a TimeoutError, and the subscription goes on."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = client.subscribe_to_run(run_id, **recorder.options)
+    with pytest.raises(TimeoutError) as caught:
+        subscription.wait_for_completion(timeout)
+    assert isinstance(caught.value, WaitTimeout)
+    assert not caught.value.terminal
+    server.complete_run(run_id, output=1)
+    assert subscription.result(5) == 1
+    assert recorder.errors == []
+
+
+@pytest.mark.parametrize("timeout", [None, float("inf"), 1e12])
+def test_a_wait_may_be_as_long_as_it_likes(
+    server: RealtimeServer, client: RealtimeClient, timeout: float | None
+) -> None:
+    """Even longer than the system can count."""
+    run_id = server.create_run()
+    threading.Timer(0.05, server.complete_run, [run_id]).start()
+    assert client.wait_for_completion(run_id, timeout=timeout).is_success
+
+
+def test_who_waits_learns_of_a_cancellation(server: RealtimeServer, client: RealtimeClient) -> None:
+    """All waiters are told, before and after."""
+    subscription = client.subscribe_to_run(server.create_run())
+    raised: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            subscription.wait_for_completion(10)
+        except SubscriptionCancelled as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    server.wait_until_held(1)
+    subscription.cancel()
+    for thread in threads:
+        thread.join(5)
+    assert len(raised) == 5
+    with pytest.raises(SubscriptionCancelled):
+        subscription.result()
+    assert subscription.state is State.CANCELLED
+
+
+def test_waiting_inside_its_own_callback_is_refused(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """It would never end. Waiting for another subscription there is fine."""
+    run_id, other = server.create_run(), server.create_run()
+    said: list[Any] = []
+    ready = threading.Event()
+
+    def on_update(run: Any) -> None:
+        ready.wait(5)
+        try:
+            subscription.wait_for_completion()
+        except RuntimeError as error:
+            said.append(error)
+        said.append(client.wait_for_completion(other, timeout=5).output)
+
+    subscription = client.subscribe_to_run(run_id, on_update=on_update)
+    ready.set()
+    server.complete_run(other, output="fine")
+    eventually(lambda: len(said) == 2)
+    assert type(said[0]) is RuntimeError
+    assert said[1] == "fine"
+
+
+def test_everything_is_told_before_the_waiter_goes_on(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """`on_complete` has returned when `wait_for_completion` does."""
+    run_id = server.create_run()
+    done: list[str] = []
+
+    def on_complete(run: Any) -> None:
+        time.sleep(0.05)
+        done.append(run.id)
+
+    subscription = client.subscribe_to_run(run_id, on_complete=on_complete)
+    server.complete_run(run_id)
+    subscription.wait_for_completion(5)
+    assert done == [run_id]
+
+
+def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeClient) -> None:
+    """With `stop_on_completion=False` later changes arrive, and completion is told once."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = client.subscribe_to_run(run_id, stop_on_completion=False, **recorder.options)
+    server.wait_until_held(1)
+    server.complete_run(run_id, output=1)
+    assert subscription.wait_for_completion(5).is_finished
+    for step in range(3):
+        server.update_run(run_id, metadata={"after": step})
+        eventually(lambda s=step: recorder.updates[-1].metadata == {"after": s})  # type: ignore[misc]
+    assert subscription.state is State.LIVE
+    assert len(recorder.completes) == 1
+
+
+def test_updates_begin_with_the_present_and_end_with_the_run(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """An iterator yields what is, then each change, and stops; closing it cancels nothing."""
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id)
+    server.wait_until_held(1)
+    updates, other = subscription.updates(timeout=5), subscription.updates()
+    assert next(updates).status is RunStatus.QUEUED
+    other.close()
+    assert list(other) == []
+    server.update_run(run_id, status="EXECUTING")
+    assert next(updates).status is RunStatus.EXECUTING
+    server.complete_run(run_id)
+    assert [run.status for run in updates] == [RunStatus.COMPLETED]
+    assert [run.status for run in subscription.updates()] == [RunStatus.COMPLETED]
+
+
+def test_updates_time_out_and_can_be_asked_again(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """`timeout` bounds the silence."""
+    run_id = server.create_run()
+    updates = client.subscribe_to_run(run_id).updates(timeout=0.3)
+    assert next(updates).is_queued
+    with pytest.raises(WaitTimeout):
+        next(updates)
+    server.update_run(run_id, status="EXECUTING")
+    assert next(updates).is_executing
+
+
+def test_updates_end_when_the_subscription_is_cancelled(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """A loop over the updates ends; so does one that blocks already."""
+    subscription = client.subscribe_to_run(server.create_run())
+    server.wait_until_held(1)
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.extend(subscription.updates()))
+    thread.start()
+    eventually(lambda: seen or thread.is_alive())
+    subscription.cancel()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert list(subscription.updates()) in ([], [subscription.run])
+
+
+def test_a_callback_that_cancels_at_the_error_keeps_it(raw: Any, connect: Any) -> None:
+    """Cancelling inside `on_error` does not turn a failure into a cancellation."""
+    server = raw(lambda exchange: exchange.answer(401, {}, {"error": "no"}))
+    client = connect(server)
+    for _ in range(50):
+        subscription = client.subscribe_to_run(
+            "run_1", id="x", on_error=lambda error: client.cancel("x")
+        )
+        with pytest.raises(AuthenticationError):
+            subscription.wait_for_completion(5)
+        assert subscription.state is State.FAILED
+
+
+def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any) -> None:
+    """The waiter lets `on_error` go first, but only so long."""
+    server = raw(lambda exchange: exchange.answer(401, {}, {"error": "no"}))
+    gate = Gate()
+    subscription = connect(server).subscribe_to_run("run_1", on_error=gate)
+    assert gate.entered.wait(5)
+    started = time.monotonic()
+    with pytest.raises(AuthenticationError):
+        subscription.wait_for_completion(10)
+    assert time.monotonic() - started < 3
+    gate.go.set()

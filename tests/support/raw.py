@@ -1,0 +1,162 @@
+"""A server that answers exactly the bytes it is told to, however wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+
+class Hangup(Exception):
+    """The exchange ends, and the connection with it."""
+
+
+class Exchange:
+    """One request, and the socket to answer it on."""
+
+    def __init__(self, sock: socket.socket, head: bytes, index: int) -> None:
+        self.sock = sock
+        self.index = index
+        lines = head.decode("latin-1").split("\r\n")
+        self.method, self.target, _ = lines[0].split(" ", 2)
+        parts = urlsplit(self.target)
+        self.path = unquote(parts.path)
+        self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        pairs = (line.split(":", 1) for line in lines[1:] if ":" in line)
+        self.headers = {name.strip().lower(): value.strip() for name, value in pairs}
+
+    @property
+    def live(self) -> bool:
+        return self.query.get("live") == "true"
+
+    @property
+    def token(self) -> str:
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.sock.sendall(data)
+        except OSError:
+            raise Hangup from None
+
+    def answer(
+        self, status: int = 200, headers: Mapping[str, str] | None = None, body: Any = b""
+    ) -> None:
+        self.send(answer_bytes(status, headers, body))
+
+    def hold(self, seconds: float = 30.0) -> None:
+        """Blocks until the client hangs up."""
+        select.select([self.sock], [], [], seconds)
+        raise Hangup
+
+
+def answer_bytes(
+    status: int = 200, headers: Mapping[str, str] | None = None, body: Any = b""
+) -> bytes:
+    """A whole answer with its Content-Length. What is no text or bytes becomes JSON."""
+    if not isinstance(body, (bytes, str)):
+        body = json.dumps(body)
+    data = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status} Whatever"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if status != 204:
+        lines.append(f"content-length: {len(data)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
+
+
+class RawServer:
+    """Calls `handle` with each exchange, on a thread per connection.
+
+    `handle` answers by itself, and raises `Hangup` to close the connection.
+    """
+
+    def __init__(
+        self, handle: Callable[[Exchange], None], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._handle = handle
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self.exchanges: list[Exchange] = []
+        self.errors: list[BaseException] = []
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self.host}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._sockets)
+
+    def __enter__(self) -> RawServer:
+        threading.Thread(target=self._accept, name="raw-server", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            sockets = list(self._sockets)
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        if self.errors:
+            raise self.errors[0]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(
+                target=self._serve, args=(sock,), name="raw-server-connection", daemon=True
+            ).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except (OSError, ValueError):
+                sock.close()
+                return
+        with self._lock:
+            self._sockets.add(sock)
+        try:
+            while (head := _read_head(sock)) is not None:
+                with self._lock:
+                    exchange = Exchange(sock, head, len(self.exchanges))
+                    self.exchanges.append(exchange)
+                self._handle(exchange)
+        except (Hangup, OSError):
+            pass
+        except BaseException as error:  # noqa: BLE001 (raised when the test ends)
+            self.errors.append(error)
+        finally:
+            with self._lock:
+                self._sockets.discard(sock)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+
+def _read_head(sock: socket.socket) -> bytes | None:
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        if not byte:
+            return None
+        data += byte
+    return data

@@ -1,0 +1,112 @@
+"""Waiting for conditions, and recording what callbacks are told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 10.0
+
+
+def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
+    """Returns what the condition says, once that is true; fails if it never is."""
+    deadline = time.monotonic() + seconds
+    while not (said := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(0.002)
+    return said
+
+
+def threads_named(part: str) -> list[threading.Thread]:
+    """The living threads with this in their names."""
+    return [thread for thread in threading.enumerate() if part in thread.name]
+
+
+class Recorder:
+    """Callbacks that remember what they were told, by which thread, and when."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.events: list[tuple[str, Any]] = []
+        self.times: list[float] = []
+        self.threads: set[int] = set()
+        self.overlaps = 0
+        self._running = 0
+
+    def _note(self, kind: str, value: Any) -> None:
+        with self._changed:
+            self.overlaps += self._running > 0
+            self._running += 1
+            self.events.append((kind, value))
+            self.times.append(time.monotonic())
+            self.threads.add(threading.get_ident())
+            self._changed.notify_all()
+        # A second callback at the same time would be seen here.
+        time.sleep(0)
+        with self._changed:
+            self._running -= 1
+
+    def on_update(self, run: Any) -> None:
+        self._note("update", run)
+
+    def on_complete(self, run: Any) -> None:
+        self._note("complete", run)
+
+    def on_error(self, error: Any) -> None:
+        self._note("error", error)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For `subscribe_…(…, **recorder.options)`."""
+        return {
+            "on_update": self.on_update,
+            "on_complete": self.on_complete,
+            "on_error": self.on_error,
+        }
+
+    def of(self, kind: str) -> list[Any]:
+        with self._changed:
+            return [value for name, value in self.events if name == kind]
+
+    @property
+    def updates(self) -> list[Any]:
+        return self.of("update")
+
+    @property
+    def completes(self) -> list[Any]:
+        return self.of("complete")
+
+    @property
+    def errors(self) -> list[Any]:
+        return self.of("error")
+
+    @property
+    def statuses(self) -> list[str]:
+        return [run.status.value for run in self.updates]
+
+    def wait(self, kind: str, count: int = 1, seconds: float = PATIENCE) -> list[Any]:
+        """Blocks until so many of a kind were told, and returns them."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.of_locked(kind)) >= count, seconds):
+                raise AssertionError(f"not {count} {kind}s within {seconds} s: {self.events}")
+            return self.of_locked(kind)
+
+    def of_locked(self, kind: str) -> list[Any]:
+        return [value for name, value in self.events if name == kind]
+
+
+class Gate:
+    """A callback that blocks until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        self.calls = 0
+
+    def __call__(self, *arguments: Any) -> None:
+        self.calls += 1
+        self.entered.set()
+        self.go.wait(30)
