@@ -116,8 +116,12 @@ class Reader:
         self._end(clean=False)
 
     def idle_close(self, *, restart: bool = True) -> None:
+        """The server gives up waiting; the silence before shows by the clock, or by its pings."""
         self._feed(self.body.news())
-        self.silence()
+        if self.rng.random() < 0.5:
+            self.silence()
+        else:
+            self._feed(PING)
         self._feed(self.body.idle_close())
         self._end(clean=True, restart=restart)
 

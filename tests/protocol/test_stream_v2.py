@@ -1,0 +1,387 @@
+"""v2 streams: S2 batches, retried writes, and the cursor over versions and processes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trigger_realtime_sync._protocol import joined, stream_v2
+from trigger_realtime_sync._protocol.joined import MALFORMED, loads_all
+from trigger_realtime_sync._protocol.json import loads
+from trigger_realtime_sync._protocol.parts import BadPart, Part
+from trigger_realtime_sync._protocol.streams import StreamCursor
+from trigger_realtime_sync.errors import ApiConnectionError, ProtocolError
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(name: str, data: Any) -> bytes:
+    """One event on the wire; data that is no text as JSON."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    return f"event: {name}\ndata: {text}\n\n".encode()
+
+
+def record(seq_num: int, part: Any, ident: str | None = None) -> dict[str, Any]:
+    """A record that holds a part, under an envelope id of its own unless told otherwise."""
+    body = json.dumps({"data": part, "id": ident or f"id{seq_num}"})
+    return {"seq_num": seq_num, "timestamp": 1700000000000, "headers": [], "body": body}
+
+
+def batch(*records: Any, tail: int | None = None) -> bytes:
+    """A batch event of these records."""
+    data: dict[str, Any] = {"records": list(records)}
+    if tail is not None:
+        data["tail"] = {"seq_num": tail, "timestamp": 1}
+    return b"id: 1,1,10\n" + event("batch", data)
+
+
+def ping(tail: int) -> bytes:
+    """A ping that says where the tail is."""
+    return event("ping", {"timestamp": 1, "tail": {"seq_num": tail, "timestamp": 1}})
+
+
+def opened(cursor: StreamCursor | None = None) -> StreamCursor:
+    """A cursor at the start of a v2 body."""
+    cursor = cursor or StreamCursor()
+    assert cursor.open("v2")
+    return cursor
+
+
+def reopened(cursor: StreamCursor) -> StreamCursor:
+    """The cursor of another process that goes on at the same place, in a new body."""
+    last = cursor.last_event_id
+    assert last is not None
+    return opened(StreamCursor.restore(last))
+
+
+def values(parts: list[Any]) -> list[Any]:
+    """The values of parts, all of which are good."""
+    assert all(isinstance(part, Part) for part in parts)
+    return [part.value for part in parts]
+
+
+def test_parts_come_in_order_with_their_index_and_place() -> None:
+    """A string that holds JSON stays one."""
+    cursor = opened()
+    parts = cursor.feed(batch(record(0, {"a": 1}), record(1, '{"b": 2}')) + batch(record(2, None)))
+    assert values(parts) == [{"a": 1}, '{"b": 2}', None]
+    assert [part.index for part in parts] == [0, 1, 2]
+    assert cursor.last_event_id == parts[-1].id
+    assert cursor.request_headers() == {"Last-Event-ID": "2"}
+    for n, part in enumerate(parts):
+        restored = opened(StreamCursor.restore(part.id))
+        rest = restored.feed(batch(*(record(k, k) for k in range(4))))
+        assert values(rest) == list(range(n + 1, 4))
+
+
+def test_every_split_of_a_body_gives_the_same_parts() -> None:
+    """Cut into two at every byte."""
+    body = ping(0) + batch(record(0, "ö"), record(1, 2), tail=2) + b": x\r\n\r\n" + ping(2) + DONE
+    for at in range(len(body) + 1):
+        cursor = opened()
+        assert values(cursor.feed(body[:at]) + cursor.feed(body[at:])) == ["ö", 2]
+        assert (cursor.over, cursor.drained) == (True, True)
+
+
+@given(st.data())
+def test_any_chunks_and_cuts_give_every_part_once(data: st.DataObject) -> None:
+    """Over bodies that break off anywhere, with retried writes, commands and restarts."""
+    idents = data.draw(st.lists(st.integers(0, 8), max_size=20))
+    records = [record(n, n, f"id{ident}") for n, ident in enumerate(idents)]
+    command = {"seq_num": 0, "headers": [["", "trim"]], "body": "AAAA"}
+    for n in data.draw(st.sets(st.integers(0, 19))):
+        if n < len(records):
+            records[n] = {**command, "seq_num": n}
+    wanted = {}
+    for r in records:
+        if r.get("headers") == []:
+            envelope = json.loads(r["body"])
+            wanted.setdefault(envelope["id"], envelope["data"])
+    cursor = StreamCursor()
+    got: list[Any] = []
+    for _ in range(data.draw(st.integers(0, 4))):
+        _read(cursor, records, data, got, cut=True)
+        if data.draw(st.booleans()):
+            cursor = StreamCursor.restore(cursor.last_event_id or "v2:0,0")
+    _read(cursor, records, data, got, cut=False)
+    assert values(got) == list(wanted.values())
+    assert [part.index for part in got] == list(range(len(got)))
+
+
+def _read(
+    cursor: StreamCursor, records: list[Any], data: st.DataObject, got: list[Any], *, cut: bool
+) -> None:
+    first = int(cursor.request_headers().get("Last-Event-ID", "-1")) + 1
+    opened(cursor)
+    body = b"".join(batch(*records[n : n + 3]) for n in range(first, len(records), 3))
+    size = data.draw(st.integers(1, 400))
+    end = data.draw(st.integers(0, len(body))) if cut else len(body)
+    for at in range(0, end, size):
+        got += cursor.feed(body[at : min(at + size, end)])
+    cursor.end(clean=not cut)
+
+
+def test_records_that_are_not_data_only_advance_the_cursor() -> None:
+    """Commands and control records; headers, bodies and tails may be missing."""
+    cursor = opened()
+    fence = {"seq_num": 0, "headers": [["", "fence"]], "body": "not json"}
+    control = {"seq_num": 2, "headers": [["a", "b"], ["trigger-control", "turn-complete"]]}
+    bare = {"seq_num": 1, "body": '{"data": 1}'}
+    odd = {"seq_num": 3, "headers": [None, [], 5], "body": '{"data": 2, "id": 7}'}
+    assert values(cursor.feed(batch(fence, bare, control, odd))) == [1, 2]
+    assert cursor.request_headers() == {"Last-Event-ID": "3"}
+
+
+def test_retries_of_one_write_come_once_even_over_a_restart() -> None:
+    """A restored cursor reads a batch back for the ids; the memory for them is bounded."""
+    cursor = opened()
+    records = [record(n, n) for n in range(1500)]
+    again = [record(1500 + n, n, f"id{n}") for n in range(1490, 1500)]
+    assert len(cursor.feed(batch(*records))) == 1500
+    assert cursor.request_headers() == {"Last-Event-ID": "1499"}
+    cursor = reopened(cursor)
+    assert cursor.request_headers() == {"Last-Event-ID": "499"}
+    new = record(1510 + 1490, "new")
+    assert values(cursor.feed(batch(*records[500:]) + batch(*again, new))) == ["new"]
+    assert cursor.request_headers() == {"Last-Event-ID": "3000"}
+
+
+def test_the_memory_of_ids_is_bounded() -> None:
+    """Old ones are forgotten, the last thousands never."""
+    cursor = opened()
+    limit = stream_v2.REMEMBERED_IDS
+    for n in range(0, 3 * limit, 1000):
+        assert len(cursor.feed(batch(*(record(k, k) for k in range(n, n + 1000))))) == 1000
+    assert isinstance(cursor._format, stream_v2.StreamV2)
+    assert len(cursor._format._ids) <= limit
+    kept = 3 * limit - limit * 4 // 5 + 1
+    assert cursor.feed(batch(record(3 * limit, 1, f"id{kept}"))) == []
+    assert len(cursor.feed(batch(record(3 * limit + 1, 1, "id0")))) == 1
+
+
+def test_a_read_back_is_over_once_its_end_was_seen() -> None:
+    """Idle bodies do not each read a batch again."""
+    for chunk in (batch(record(2000, "old")), ping(2001)):
+        cursor = opened(StreamCursor.restore("v2:2001,2001"))
+        assert cursor.request_headers() == {"Last-Event-ID": "1000"}
+        assert cursor.feed(chunk) == []
+        assert cursor.request_headers() == {"Last-Event-ID": "2000"}
+
+
+def test_drained_is_what_the_server_said_last() -> None:
+    """By the tail of a ping or a batch; a new body knows nothing yet."""
+    cursor = opened()
+    steps = [
+        (ping(1), False),
+        (batch(record(0, 0)), False),
+        (batch(record(1, 1), tail=3), False),
+        (batch(record(2, 2), tail=3), True),
+        (ping(4), False),
+        (batch(record(3, 3)), False),
+        (ping(4), True),
+    ]
+    for chunk, drained in steps:
+        cursor.feed(chunk)
+        assert cursor.drained is drained, chunk
+    opened(cursor)
+    assert not cursor.drained
+
+
+def test_done_ends_the_body_and_not_the_stream() -> None:
+    """What follows is not read; the next body goes on."""
+    cursor = opened()
+    assert values(cursor.feed(batch(record(0, 0)) + DONE + batch(record(1, 1)))) == [0]
+    assert cursor.over
+    assert cursor.feed(batch(record(1, 1))) == []
+    cursor.end(clean=True)
+    assert values(opened(cursor).feed(batch(record(1, 1)))) == [1]
+
+
+def test_an_error_event_is_transient_and_loses_nothing() -> None:
+    """The parts before it are handed out, then `end` raises, once."""
+    cursor = opened()
+    assert values(cursor.feed(batch(record(0, 0)) + event("error", "read timed out"))) == [0]
+    assert cursor.over
+    with pytest.raises(ApiConnectionError, match="read timed out"):
+        cursor.end(clean=True)
+    cursor.end(clean=True)
+    assert values(opened(cursor).feed(batch(record(1, 1)))) == [1]
+
+
+@pytest.mark.parametrize("data", ["{", "[]", "null", '{"records": 5}', "[" * 100_000])
+def test_a_batch_that_is_none_breaks_the_body(data: str) -> None:
+    """How many records it held is unknown: the cursor stays where it was."""
+    cursor = opened()
+    assert values(cursor.feed(batch(record(0, 0)) + event("batch", data))) == [0]
+    assert cursor.over
+    assert cursor.request_headers() == {"Last-Event-ID": "0"}
+    with pytest.raises(ProtocolError, match="batch of the stream"):
+        cursor.end(clean=True)
+
+
+def test_bad_parts_are_reported_in_their_place() -> None:
+    """They lose nothing else, and count as parts where they have a number."""
+    cursor = opened()
+    bodies = ["{", "[1]", None, "", '{"data": "ok"}', 5]
+    records = [{"seq_num": n, "body": body} for n, body in enumerate(bodies)]
+    got = cursor.feed(batch(*records, {"body": "{}"}, 7, record(6, "end")))
+    assert [type(part) for part in got] == [BadPart] * 4 + [Part] + [BadPart] * 3 + [Part]
+    assert [part.index for part in got] == [0, 1, 2, 3, 4, 5, 6, 6, 6]
+    bad = got[0]
+    assert isinstance(bad, BadPart)
+    assert (bad.reason, bad.raw) == ("record 0 of the stream is not an envelope", "{")
+    assert StreamCursor.restore(bad.id).last_event_id == "v2:1,1"
+
+
+def test_start_index_counts_parts_not_records() -> None:
+    """Commands and retries in between do not count; trimmed records do."""
+    records = [record(0, "a"), {"seq_num": 1, "headers": [["", "trim"]]}, record(2, "a", "id0")]
+    records += [record(3, "b"), record(4, "c")]
+    cursor = opened(StreamCursor(start_index=2))
+    assert cursor.request_headers() == {}
+    assert cursor.feed(batch(*records[:4])) == []
+    cursor = reopened(cursor)
+    parts = cursor.feed(batch(*records))
+    assert [(part.value, part.index) for part in parts] == [("c", 2)]
+    trimmed = opened(StreamCursor(start_index=4)).feed(batch(record(3, "x"), record(4, "y")))
+    assert [(part.value, part.index) for part in trimmed] == [("y", 4)]
+
+
+def test_a_start_at_the_tail_resumes_from_where_the_tail_was() -> None:
+    """Also when nothing was there to be read."""
+    cursor = opened(StreamCursor(from_latest=True))
+    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    cursor.feed(ping(7))
+    assert cursor.request_headers() == {"Last-Event-ID": "6"}
+    assert values(reopened(cursor).feed(batch(record(7, 7)))) == [7]
+    cursor = opened(StreamCursor(from_latest=True))
+    [part] = cursor.feed(batch(record(7, 7)))
+    assert (part.index, cursor.request_headers()) == (0, {"Last-Event-ID": "7"})
+
+
+def test_a_plain_sequence_number_is_sent_as_it_is() -> None:
+    """So that a number from another client works here."""
+    cursor = opened(StreamCursor.restore("42"))
+    assert cursor.last_event_id == "42"
+    assert cursor.request_headers() == {"Last-Event-ID": "42"}
+    assert values(cursor.feed(batch(record(42, 42), record(43, 43)))) == [43]
+    assert cursor.last_event_id == "v2:44,1"
+
+
+def test_a_server_that_changes_the_format_makes_the_stream_start_over() -> None:
+    """The old id means nothing in the new format; the parts handed out are skipped by number."""
+    v1 = b"".join(b"id: %d-0\ndata: %d\n\n" % (n, n) for n in range(1, 6))
+    v2 = batch(*(record(n, n + 1) for n in range(7)))
+    cursor = StreamCursor()
+    cursor.open(None)
+    assert values(cursor.feed(v1)) == [1, 2, 3, 4, 5]
+    assert cursor.request_headers() == {"Last-Event-ID": "2-0"}
+    restored = StreamCursor.restore(cursor.last_event_id or "")
+    for one in (cursor, restored):
+        assert not one.open("V2")
+        assert one.request_headers() == {}
+        assert one.open("v2")
+        assert values(one.feed(v2)) == [6, 7]
+        assert not one.open("v1")
+        assert one.open("v1")
+        assert values(
+            one.feed(v1 + b"id: 6-0\ndata: 6\n\nid: 7-0\ndata: 7\n\nid: 8-0\ndata: 8\n\n")
+        ) == [8]
+
+
+def test_a_change_of_format_needs_no_second_request_when_no_id_was_sent() -> None:
+    """The body is the whole stream then."""
+    cursor = StreamCursor()
+    cursor.open("v1")
+    assert values(cursor.feed(b"id: 1-0\ndata: 1\n\n")) == [1]
+    assert cursor.open("v2")
+    assert values(cursor.feed(batch(record(0, 1), record(1, 2)))) == [2]
+    with pytest.raises(ProtocolError, match="unknown format 'v3'"):
+        cursor.open("v3")
+
+
+json_ish = st.lists(
+    st.sampled_from(
+        [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            '"',
+            '"a"',
+            "1",
+            "null",
+            " ",
+            "{}",
+            "[1",
+            "2]",
+            '{"data":',
+            "\\",
+        ]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@given(st.lists(json_ish | st.just('{"data": 1}'), max_size=6))
+def test_texts_decoded_together_are_what_they_are_alone(texts: list[str]) -> None:
+    """A malformed one can't lean on its neighbours, nor hide between them."""
+    wanted = []
+    for text in texts:
+        try:
+            wanted.append(loads(text))
+        except ValueError:
+            wanted.append(MALFORMED)
+    assert loads_all(texts) == wanted
+
+
+def test_texts_that_only_make_sense_together_are_malformed() -> None:
+    """Three pieces that make three values when joined by commas."""
+    assert loads_all(["[1", "2]", "3,4"]) == [MALFORMED] * 3
+    assert loads_all(["1,2", " ", ""]) == [MALFORMED] * 3
+    assert loads_all([]) == []
+
+
+def test_good_texts_are_decoded_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is the gain: the parser's fixed cost per call is more than that of a small text."""
+    calls: list[Any] = []
+    monkeypatch.setattr(joined, "loads", lambda text: calls.append(text) or loads(text))
+    assert loads_all(['{"a": 1}'] * 100) == [{"a": 1}] * 100
+    assert len(calls) == 1
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["records", "tail", "seq_num", "headers", "body", "data", "id"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.sampled_from(["batch", "ping", "error", "other", ""]),
+    any_json | st.fixed_dictionaries({"records": st.lists(any_json)}) | st.text(max_size=20),
+)
+def test_garbage_is_never_a_crash(name: str, data: Any) -> None:
+    """It makes bad parts, or breaks the body with a documented error, and a part has a place."""
+    for version in ("v1", "v2"):
+        cursor = StreamCursor()
+        cursor.open(version)
+        for part in cursor.feed(event(name, data)):
+            assert StreamCursor.restore(part.id).last_event_id == part.id
+        try:
+            cursor.end(clean=True)
+        except (ProtocolError, ApiConnectionError):
+            assert cursor.over
+        if cursor.last_event_id is not None:
+            StreamCursor.restore(cursor.last_event_id)
