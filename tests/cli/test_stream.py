@@ -1,0 +1,111 @@
+"""`stream`, `wait`, `demo` and `serve` in a pipe."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+import requests
+
+from trigger_realtime_sync.testing import RealtimeServer
+
+from .conftest import Command, ended
+
+
+def test_text_comes_raw_and_at_once(realtime_server: RealtimeServer, command: Command) -> None:
+    """Tokens join up as they were written: nothing is added, not even at the end."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "openai", "Hel", "lo,\n")
+    process = command("stream", run_id, "openai")
+    assert process.stdout is not None
+    assert process.stdout.read(7) == "Hello,\n"
+    realtime_server.append(run_id, "openai", " wörld\x1b[0m")
+    realtime_server.complete_run(run_id)
+    end = ended(process)
+    assert (end.code, end.out, end.err) == (0, " wörld\x1b[0m", "")
+
+
+def test_objects_are_json_lines(realtime_server: RealtimeServer, command: Command) -> None:
+    """A part that is no text is a line of JSON; the stream's name is optional."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "default", {"a": "é"}, 1, None, [True])
+    realtime_server.complete_run(run_id)
+    end = ended(command("stream", run_id))
+    assert (end.code, end.lines) == (0, ['{"a": "é"}', "1", "null", "[true]"])
+
+
+def test_json_makes_lines_of_texts_too(realtime_server: RealtimeServer, command: Command) -> None:
+    """With --json each line is one part."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "default", "a\nb", {"c": 1})
+    realtime_server.complete_run(run_id)
+    end = ended(command("stream", run_id, "--json"))
+    assert [json.loads(line) for line in end.lines] == ["a\nb", {"c": 1}]
+
+
+def test_an_output_without_utf8_is_still_json(
+    realtime_server: RealtimeServer, command: Command, environment: dict[str, str]
+) -> None:
+    """What the terminal can't encode is escaped, as JSON does it."""
+    environment["PYTHONIOENCODING"] = "ascii"
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "default", {"a": "é\ud800"})
+    realtime_server.complete_run(run_id)
+    assert json.loads(ended(command("stream", run_id)).out) == {"a": "é\ud800"}
+
+
+def test_wait_prints_the_run_as_json(realtime_server: RealtimeServer, command: Command) -> None:
+    """One object, when the run has finished."""
+    run_id = realtime_server.create_run()
+    process = command("wait", run_id, "--timeout", "30", "--json")
+    realtime_server.wait_until_held(timeout=30)
+    realtime_server.complete_run(run_id, output={"pages": 3})
+    end = ended(process)
+    assert end.code == 0
+    assert json.loads(end.out)["output"] == {"pages": 3}
+
+
+def test_wait_is_interrupted_quietly(realtime_server: RealtimeServer, command: Command) -> None:
+    """Ctrl-C: 130, without a traceback."""
+    process = command("wait", realtime_server.create_run())
+    realtime_server.wait_until_held(timeout=30)
+    process.send_signal(signal.SIGINT)
+    end = ended(process)
+    assert (end.code, end.out, end.err) == (130, "", "")
+
+
+def test_the_demo_plays_to_its_end(command: Command, environment: dict[str, str]) -> None:
+    """It needs no token and no server, shows every fate of a run, and ends with a next step."""
+    del environment["TRIGGER_ACCESS_TOKEN"], environment["TRIGGER_API_URL"]
+    end = ended(command("demo", "--speed", "30"))
+    assert (end.code, end.err) == (0, "")
+    for text in ("QUEUED", "WAITING", "EXECUTING", "COMPLETED", "CANCELED", "FAILED", "100%"):
+        assert text in end.out
+    assert "answer: A queue keeps work that is still to be done.\n" in end.out
+    assert "7 runs finished: 5 completed, 1 " in end.out
+    assert "from trigger_realtime_sync import RealtimeClient" in end.out
+
+
+@pytest.mark.parametrize("backend", ["native", "electric"])
+def test_serve_plays_the_runs_of_the_demo(command: Command, backend: str) -> None:
+    """Its first line has a URL that answers, with runs of the tag that it names."""
+    process = command("serve", "--port", "0", "--backend", backend, "--speed", "50")
+    assert process.stdout is not None
+    url = re.search(r"http://[^\s,]+", process.stdout.readline())
+    assert url is not None
+    while "new runs" not in process.stdout.readline():
+        pass
+    answer = requests.get(
+        f"{url[0]}/realtime/v1/runs?tags=demo&offset=-1",
+        headers={"Authorization": "Bearer tr_demo"},
+        timeout=30,
+    )
+    assert answer.status_code == 200
+    assert "answer-question" in answer.text
+    while "new runs" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    end = ended(process)
+    assert (end.code, end.err) == (130, "")
