@@ -1,0 +1,119 @@
+"""The files that describe the project agree with each other and with what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import trigger_realtime_sync
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "trigger_realtime_sync"
+
+
+def config(name: str) -> ConfigParser:
+    parser = ConfigParser(interpolation=None)
+    parser.read(ROOT / name, encoding="utf-8")
+    return parser
+
+
+SETUP = config("setup.cfg")
+TOX = config("tox.ini")
+
+
+def requirements(*texts: str) -> list[str]:
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "%"))]
+
+
+def lowest() -> dict[str, str]:
+    """The lower bounds of everything that the tests need."""
+    extras = SETUP["options.extras_require"]
+    named = [SETUP["options"]["install_requires"]]
+    named += [extras[name] for name in ("testing", "cli", "test")]
+    return dict(line.split(">=") for line in requirements(*named))
+
+
+def padded(version: str) -> str:
+    return ".".join((version.split(".") + ["0", "0"])[:3])
+
+
+def test_the_oldest_versions_are_those_that_are_tested() -> None:
+    """The environment `oldest` has each lower bound of setup.cfg, and nothing else."""
+    pinned = dict(line.split("==") for line in requirements(TOX["testenv:oldest"]["deps"]))
+    assert pinned == {name: padded(version) for name, version in lowest().items()}
+
+
+def test_every_requirement_has_a_lower_bound_alone() -> None:
+    """An upper bound would break users of libraries for a guess."""
+    extras = SETUP["options.extras_require"]
+    every = requirements(SETUP["options"]["install_requires"], *dict(extras).values())
+    assert [line for line in every if not re.fullmatch(r"[a-z-]+[0-9]?>=[0-9.]+", line)] == []
+
+
+def test_every_python_that_is_named_is_tested() -> None:
+    """The classifiers, the environments of tox and the lower bound say the same."""
+    versions = re.findall(r"Python :: (3\.\d+)", SETUP["metadata"]["classifiers"])
+    environments = re.findall(r"\bpy(3)(\d+)\b", TOX["tox"]["envlist"])
+    assert [".".join(pair) for pair in environments] == versions
+    assert SETUP["options"]["python_requires"] == f">={versions[0]}"
+    assert TOX["testenv:oldest"]["base_python"] == f"python{versions[0]}"
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    """With a heading of its own."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{trigger_realtime_sync.__version__}]" in changelog
+
+
+def test_ci_ends_with_the_tests_as_the_readme_runs_them() -> None:
+    """The last command is that of the README, so that the last line is pytest's summary."""
+    script = ROOT / ".ci" / "run"
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in lines
+    assert lines[-1] == '"$python" -m pytest "$@"'
+    assert ".venv/bin/python -m pytest\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+    if os.name == "posix":
+        assert os.access(script, os.X_OK)
+
+
+def test_every_folder_of_the_package_is_installed() -> None:
+    """A folder without `__init__.py` would be missing from a wheel; so would the type marker."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+    assert (PACKAGE / "py.typed").exists()
+    assert SETUP["options.package_data"]["trigger_realtime_sync"].split() == ["py.typed"]
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("console_scripts", "trigger-realtime"), ("pytest11", "trigger_realtime_sync")],
+)
+def test_the_entry_points_lead_somewhere(group: str, name: str) -> None:
+    """The command and the pytest plugin can be loaded."""
+    found = [point for point in entry_points(group=group) if point.name == name]
+    assert found
+    assert found[0].load() is not None
+
+
+@pytest.mark.parametrize(
+    "module", ["trigger_realtime_sync", "trigger_realtime_sync.testing.pytest_plugin"]
+)
+def test_importing_needs_no_extra_and_starts_nothing(module: str) -> None:
+    """Neither werkzeug nor rich is imported by the library, and no thread runs."""
+    code = (
+        f"import sys, threading, {module}\n"
+        "print(sorted({'werkzeug', 'rich'} & set(sys.modules)), threading.active_count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
