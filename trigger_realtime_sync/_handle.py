@@ -78,7 +78,8 @@ class Subscription:
         self._told: dict[str, AnyRun] = {}
         self._error_told = False
         self._satisfied = False
-        self._iterators: weakref.WeakSet[Updates[Any]] = weakref.WeakSet()
+        # A tuple, replaced whole: it is looked at for each change, and mostly empty.
+        self._iterators: tuple[weakref.ref[Updates[Any]], ...] = ()
         self._taker = Taker() if callbacks.on_stream is not None else None
         self._place: Any = None
         # Written under the registry's lock.
@@ -214,7 +215,7 @@ class Subscription:
     def _abandon(self) -> None:
         """In a forked child, where only this thread exists."""
         self._changed = threading.Condition(threading.Lock())
-        self._iterators = weakref.WeakSet()
+        self._iterators = ()
         self._view.abandon_lock()
         self._channel = None
         if self._ended is None:
@@ -231,8 +232,10 @@ class Subscription:
         if self._satisfied:
             return
         self._mailbox.post((RUN, key), run, urgent=run.is_finished)
-        for iterator in list(self._iterators):
-            iterator._put(key, run)
+        for reference in self._iterators:
+            iterator = reference()
+            if iterator is not None:
+                iterator._put(key, run)
 
     def tell_done(self, key: str, run: AnyRun) -> None:
         if self._satisfied:
@@ -298,11 +301,19 @@ class Subscription:
             return True
 
     def _end_iterators(self, error: TriggerRealtimeError | None, *, drop: bool = False) -> None:
-        for iterator in list(self._iterators):
+        for iterator in self._live_iterators():
             if drop:
                 iterator.close()
             else:
                 iterator._end(error)
+
+    def _add_iterator(self, iterator: Updates[Any]) -> None:
+        """Called under the channel's lock, if there is a channel."""
+        self._iterators = tuple(map(weakref.ref, [*self._live_iterators(), iterator]))
+
+    def _live_iterators(self) -> list[Updates[Any]]:
+        iterators = [reference() for reference in self._iterators]
+        return [iterator for iterator in iterators if iterator is not None]
 
     # On a thread of the callback pool.
 

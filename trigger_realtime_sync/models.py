@@ -81,18 +81,12 @@ class LazyValue:
         raise NotImplementedError
 
 
-@attrs.frozen
-class PlainValue(LazyValue):
-    """A value that is there already: what a `Run` built by hand holds."""
-
-    value: Any = None
-
-    def read(self) -> Any:
-        return self.value
+def _read(value: Any) -> Any:
+    return value.read() if isinstance(value, LazyValue) else value
 
 
-def _lazy(value: Any) -> LazyValue:
-    return value if isinstance(value, LazyValue) else PlainValue(value)
+def _status(status: Any) -> RunStatus:
+    return status if status.__class__ is RunStatus else RunStatus(status)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -107,7 +101,7 @@ class Run(Generic[PayloadT, OutputT]):
 
     id: str
     task_identifier: str = ""
-    status: RunStatus = attrs.field(default=RunStatus.QUEUED, converter=RunStatus)
+    status: RunStatus = attrs.field(default=RunStatus.QUEUED, converter=_status)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     started_at: datetime | None = None
@@ -125,30 +119,24 @@ class Run(Generic[PayloadT, OutputT]):
     idempotency_key: str | None = None
     error: RunError | None = None
     realtime_streams: list[str] = attrs.field(factory=list, hash=False)
-    _payload: LazyValue = attrs.field(
-        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="payload"
-    )
-    _output: LazyValue = attrs.field(
-        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="output"
-    )
-    _metadata: LazyValue = attrs.field(
-        default=PlainValue(), converter=_lazy, repr=False, hash=False, alias="metadata"
-    )
+    _payload: Any = attrs.field(default=None, repr=False, hash=False, alias="payload")
+    _output: Any = attrs.field(default=None, repr=False, hash=False, alias="output")
+    _metadata: Any = attrs.field(default=None, repr=False, hash=False, alias="metadata")
 
     @property
     def payload(self) -> PayloadT:
         """What the task was triggered with, or None. May raise `PayloadError`."""
-        return self._payload.read()  # type: ignore[no-any-return]
+        return _read(self._payload)  # type: ignore[no-any-return]
 
     @property
     def output(self) -> OutputT:
         """What the task returned, or None as long as it has not. May raise `PayloadError`."""
-        return self._output.read()  # type: ignore[no-any-return]
+        return _read(self._output)  # type: ignore[no-any-return]
 
     @property
     def metadata(self) -> dict[str, Any] | None:
         """What the task says of itself while it runs, or None. May raise `PayloadError`."""
-        return self._metadata.read()  # type: ignore[no-any-return]
+        return _read(self._metadata)  # type: ignore[no-any-return]
 
     @property
     def is_queued(self) -> bool:

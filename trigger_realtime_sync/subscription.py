@@ -35,7 +35,7 @@ class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
         with channel.locked() if channel is not None else contextlib.nullcontext():
             for key, run in self._view.items():
                 updates._put(key, run)
-            self._iterators.add(updates)
+            self._add_iterator(updates)
         if self._ended is not None or self._satisfied:
             updates._end(self._error)
         return updates

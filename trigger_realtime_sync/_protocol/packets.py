@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import LazyValue
@@ -21,8 +19,7 @@ STORE = "application/store"
 _UNREAD: Any = object()
 
 
-@attrs.frozen
-class Packet:
+class Packet(NamedTuple):
     """What the server sends of a payload, an output or metadata.
 
     Attributes:

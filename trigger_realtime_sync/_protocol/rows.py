@@ -6,11 +6,12 @@ Public names and statuses: PROTOCOL, section 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..errors import ProtocolError
 from ..models import AnyRun, Run, RunError, RunStatus, Task
-from .packets import Packet, PacketValue
+from .packets import JSON, Packet, PacketValue
 from .values import parse_array, parse_bool, parse_float, parse_int, parse_json, parse_timestamp
 
 Fetch = Callable[[str, str, str], Packet]
@@ -38,20 +39,6 @@ PUBLIC_STATUS = {
 
 # The types are fixed here rather than taken from `electric-schema`: a field of `Run` has one type
 # whatever a server calls its column's, and a stripped or foreign header can't change it.
-_FIELDS = (
-    ("created_at", "createdAt", parse_timestamp),
-    ("updated_at", "updatedAt", parse_timestamp),
-    ("started_at", "startedAt", parse_timestamp),
-    ("queued_at", "queuedAt", parse_timestamp),
-    ("delayed_until", "delayUntil", parse_timestamp),
-    ("expired_at", "expiredAt", parse_timestamp),
-    ("finished_at", "completedAt", parse_timestamp),
-    ("duration_ms", "usageDurationMs", parse_int),
-    ("cost_in_cents", "costInCents", parse_float),
-    ("base_cost_in_cents", "baseCostInCents", parse_float),
-    ("number", "number", parse_int),
-    ("is_test", "isTest", parse_bool),
-)
 
 
 def public_status(server_status: str) -> RunStatus:
@@ -106,8 +93,12 @@ class RowDecoder:
         self._any_task = any_task
         self._fetch = fetch
 
-    def decode(self, columns: Columns) -> AnyRun:
+    def decode(self, columns: Columns, last: AnyRun | None = None) -> AnyRun:
         """The run of a whole row.
+
+        Args:
+            columns: of the row.
+            last: the run's state before this one: packets that are as they were stay decoded.
 
         Raises:
             ProtocolError: a column holds what its type does not allow; names run and column.
@@ -120,47 +111,107 @@ class RowDecoder:
             raise ProtocolError(f"run {run_id}: column status is {_shorten(status)}, not text")
         identifier = _text(columns.get("taskIdentifier"))
         task = self._any_task or self._tasks.get(identifier)
-        values = {field: _read(columns, column, run_id, parse) for field, column, parse in _FIELDS}
-        return Run(
-            id=run_id,
-            task_identifier=identifier,
-            status=public_status(status),
-            tags=_strings(columns, "runTags", run_id),
-            realtime_streams=_strings(columns, "realtimeStreams", run_id),
-            ttl=_text_or_none(columns.get("ttl")),
-            idempotency_key=_text_or_none(columns.get("idempotencyKey")),
-            error=parse_error(_read(columns, "error", run_id, parse_json)),
-            payload=self._packet(columns, "payload", run_id, task and task.payload),
-            output=self._packet(columns, "output", run_id, task and task.output),
-            metadata=self._packet(columns, "metadata", run_id, None),
-            **values,
-        )
+        get = columns.get
+        try:
+            # One call with every column by name: a snapshot has thousands of rows, and a dict of
+            # values in between would make each a third slower.
+            return Run(
+                id=run_id,
+                task_identifier=identifier,
+                status=public_status(status),
+                created_at=None if (text := get("createdAt")) is None else parse_timestamp(text),
+                updated_at=None if (text := get("updatedAt")) is None else parse_timestamp(text),
+                started_at=None if (text := get("startedAt")) is None else parse_timestamp(text),
+                queued_at=None if (text := get("queuedAt")) is None else parse_timestamp(text),
+                delayed_until=None
+                if (text := get("delayUntil")) is None
+                else parse_timestamp(text),
+                expired_at=None if (text := get("expiredAt")) is None else parse_timestamp(text),
+                finished_at=None if (text := get("completedAt")) is None else parse_timestamp(text),
+                duration_ms=None if (text := get("usageDurationMs")) is None else parse_int(text),
+                cost_in_cents=None if (text := get("costInCents")) is None else parse_float(text),
+                base_cost_in_cents=None
+                if (text := get("baseCostInCents")) is None
+                else parse_float(text),
+                number=None if (text := get("number")) is None else parse_int(text),
+                tags=_strings(get("runTags")),
+                ttl=_text_or_none(get("ttl")),
+                is_test=None if (text := get("isTest")) is None else parse_bool(text),
+                idempotency_key=_text_or_none(get("idempotencyKey")),
+                error=None if (text := get("error")) is None else _error(text),
+                realtime_streams=_strings(get("realtimeStreams")),
+                payload=self._packet(
+                    columns, "payload", run_id, task and task.payload, last and last._payload
+                ),
+                output=self._packet(
+                    columns, "output", run_id, task and task.output, last and last._output
+                ),
+                metadata=self._packet(columns, "metadata", run_id, None, last and last._metadata),
+            )
+        except (ValueError, TypeError, AttributeError):
+            raise _unreadable(columns, run_id) from None
 
-    def _packet(self, columns: Columns, field: str, run_id: str, type_: Any) -> PacketValue:
+    def _packet(
+        self, columns: Columns, field: str, run_id: str, type_: Any, last: Any
+    ) -> PacketValue | None:
         data = columns.get(field)
+        if not isinstance(data, str):
+            return None
         content_type = columns.get(field + "Type")
-        packet = Packet(
-            data if isinstance(data, str) else None,
-            content_type if isinstance(content_type, str) else "application/json",
-        )
+        packet = Packet(data, content_type if isinstance(content_type, str) else JSON)
+        if isinstance(last, PacketValue) and last.packet == packet:
+            return last
         return PacketValue(run_id, field, packet, type_, self._fetch)
 
 
-def _read(columns: Columns, column: str, run_id: str, parse: Callable[[str], Any]) -> Any:
-    text = columns.get(column)
-    if text is None:
-        return None
-    try:
-        return parse(text)
-    except (ValueError, TypeError, AttributeError):
-        raise ProtocolError(
-            f"run {run_id}: column {column} can't be read from {_shorten(text)}"
-        ) from None
+def _error(text: str) -> RunError | None:
+    return parse_error(parse_json(text))
 
 
-def _strings(columns: Columns, column: str, run_id: str) -> list[str]:
-    items = _read(columns, column, run_id, parse_array) or ()
-    return [item for item in items if item is not None]
+def _strings(text: str | None) -> list[str]:
+    if text is None or text == "{}":
+        return []
+    return list(_remembered(text) if len(text) <= LONGEST_REMEMBERED else _present(text))
+
+
+def _present(text: str) -> tuple[str, ...]:
+    return tuple(item for item in parse_array(text) if item is not None)
+
+
+# The runs of a tag, and the states of a run, mostly have the same tags.
+_remembered = lru_cache(maxsize=1024)(_present)
+LONGEST_REMEMBERED = 500
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "createdAt": parse_timestamp,
+    "updatedAt": parse_timestamp,
+    "startedAt": parse_timestamp,
+    "queuedAt": parse_timestamp,
+    "delayUntil": parse_timestamp,
+    "expiredAt": parse_timestamp,
+    "completedAt": parse_timestamp,
+    "usageDurationMs": parse_int,
+    "costInCents": parse_float,
+    "baseCostInCents": parse_float,
+    "number": parse_int,
+    "isTest": parse_bool,
+    "runTags": _strings,
+    "realtimeStreams": _strings,
+    "error": _error,
+}
+
+
+def _unreadable(columns: Columns, run_id: str) -> ProtocolError:
+    """Which column it was."""
+    for column, parse in _PARSERS.items():
+        text = columns.get(column)
+        if text is None:
+            continue
+        try:
+            parse(text)
+        except (ValueError, TypeError, AttributeError):
+            return ProtocolError(f"run {run_id}: column {column} can't be read: {_shorten(text)}")
+    return ProtocolError(f"run {run_id}: the row can't be read")
 
 
 def _shorten(value: Any) -> str:

@@ -16,7 +16,7 @@ from . import headers as wire
 from .values import parse_timestamp
 
 RowT = TypeVar("RowT")
-Decode = Callable[[Mapping[str, Any]], RowT]
+Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 
 # How many rows that went away are remembered, to tell a late older state from news.
 GONE_LIMIT = 10_000
@@ -44,8 +44,9 @@ class ShapeLog(Generic[RowT]):
     """The state of one shape: its place in the log and its rows.
 
     Args:
-        decode: turns a whole row into what is handed out. It may raise ProtocolError. The rows
-            compare with `==`, and may have an `updated_at`.
+        decode: turns the columns of a whole row, and what was handed out of it last, into what
+            is handed out. It may raise ProtocolError. What it returns compares with `==`, and may
+            have an `updated_at`.
     """
 
     def __init__(self, decode: Decode[RowT]) -> None:
@@ -178,12 +179,12 @@ class ShapeLog(Generic[RowT]):
         return changes
 
     def _settle(self, key: str, changes: Changes[RowT]) -> None:
+        last = self._rows.get(key)
         try:
-            row = self._decode(self._columns[key])
+            row = self._decode(self._columns[key], last)
         except ProtocolError as error:
             changes.failures[key] = error
             return
-        last = self._rows.get(key)
         before = last if last is not None else self._gone.get(key)
         if before is not None and went_back(before, row):
             return

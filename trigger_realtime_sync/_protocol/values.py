@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from . import json
@@ -90,6 +91,8 @@ def parse_int(text: str) -> int:
     return int(text)
 
 
+# Costs repeat from run to run, and most are 0.
+@lru_cache(maxsize=1024)
 def parse_float(text: str) -> float:
     """A float of decimal digits, `NaN`, `Infinity` or `-Infinity`."""
     if len(text) > _MAX_FLOAT_CHARS or not _FLOAT.fullmatch(text):
