@@ -15,6 +15,7 @@ from protocol.v1_server_model import PING, Reader, V1Server, run_trial
 
 from trigger_realtime_sync._protocol.parts import BadPart, Part
 from trigger_realtime_sync._protocol.streams import StreamCursor
+from trigger_realtime_sync.errors import ProtocolError
 
 # More are run by setting this; 40,000 take about 15 s.
 TRIALS = int(os.environ.get("STREAM_V1_TRIALS", "6000"))
@@ -263,6 +264,18 @@ def test_a_plain_server_id_resumes_after_its_entry() -> None:
     cursor = reopened(cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
     assert values(cursor.feed(body + frame("1795414755740-0", "3"))) == [3]
+
+
+def test_a_broken_body_is_no_sign_that_the_stream_is_drained() -> None:
+    """An event that is too long ends the body, and the place stays what it was."""
+    cursor = opened(StreamCursor(max_event_bytes=100))
+    assert values(cursor.feed(frame("1-0", "1"))) == [1]
+    assert cursor.feed(b"x" * 200) == []
+    assert cursor.over
+    with pytest.raises(ProtocolError, match="longer than 100 bytes"):
+        cursor.end(clean=True)
+    assert not cursor.drained
+    assert cursor.last_event_id == "v1:,,,0,1,1"
 
 
 def test_events_without_a_usable_id_are_counted() -> None:

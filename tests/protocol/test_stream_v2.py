@@ -132,8 +132,9 @@ def test_records_that_are_not_data_only_advance_the_cursor() -> None:
     control = {"seq_num": 2, "headers": [["a", "b"], ["trigger-control", "turn-complete"]]}
     bare = {"seq_num": 1, "body": '{"data": 1}'}
     odd = {"seq_num": 3, "headers": [None, [], 5], "body": '{"data": 2, "id": 7}'}
-    assert values(cursor.feed(batch(fence, bare, control, odd))) == [1, 2]
-    assert cursor.request_headers() == {"Last-Event-ID": "3"}
+    trim = {"seq_num": 4, "headers": [["", "trim"]], "body": '{"data": 3}'}
+    assert values(cursor.feed(batch(fence, bare, control, odd, trim))) == [1, 2]
+    assert cursor.request_headers() == {"Last-Event-ID": "4"}
 
 
 def test_retries_of_one_write_come_once_even_over_a_restart() -> None:
@@ -345,6 +346,7 @@ def test_texts_that_only_make_sense_together_are_malformed() -> None:
     """Three pieces that make three values when joined by commas."""
     assert loads_all(["[1", "2]", "3,4"]) == [MALFORMED] * 3
     assert loads_all(["1,2", " ", ""]) == [MALFORMED] * 3
+    assert loads_all(["0", "1,2"]) == [0, MALFORMED]
     assert loads_all([]) == []
 
 

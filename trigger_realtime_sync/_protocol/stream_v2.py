@@ -1,8 +1,8 @@
 """Streams v2: batches of S2 records (protocol section 4).
 
 The place is a sequence number. Each record's body is an envelope of its own, `{"data", "id"}`; two
-records with one id are one write that was retried. The ids of the last `REMEMBERED_IDS` records
-are kept to tell; a place restored in another process starts by reading one batch back, as much as
+records with one id are one write that was retried. The ids of the last thousands of records are
+kept to tell; a place restored in another process starts by reading one batch back, as much as
 one retry repeats, only for their ids.
 """
 
@@ -19,7 +19,8 @@ from .parts import AnyPart, BadPart, Part
 from .sse import Event
 
 REMEMBERED_IDS = 5_000
-"""How many envelope ids are kept, about 0.6 MB: five of the largest batches."""
+"""How many envelope ids are kept at most, about 0.6 MB. The last 4,000 always are: four of the
+largest batches."""
 
 READ_BACK = 1_000
 """How many records before a restored place are read again for their ids: the largest batch."""
@@ -150,15 +151,37 @@ class StreamV2:
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
         bodies = [_body_of(record) for record in records]
-        envelopes = iter(loads_all([body for body in bodies if body is not None]))
-        for record, body in zip(records, bodies, strict=True):
-            envelope = None if body is None else next(envelopes)
-            if self._settled and type(envelope) is dict and record.get("seq_num") == self._next:
-                self._next += 1
-                self._take_envelope(envelope, False, out)
-            else:
-                self._take_record(record, envelope, out)
+        values = loads_all([body for body in bodies if body is not None])
+        if self._settled and len(values) == len(records):
+            self._take_plain(records, values, out)
+        else:
+            envelopes = iter(values)
+            for record, body in zip(records, bodies, strict=True):
+                self._take_record(record, None if body is None else next(envelopes), out)
         self._tail = _tail_of(batch)
+
+    def _take_plain(
+        self, records: list[dict[str, Any]], envelopes: list[Any], out: list[AnyPart]
+    ) -> None:
+        """Records that all have a body, mostly just the next ones: `_take_record`, inlined."""
+        ids = self._ids
+        for record, envelope in zip(records, envelopes, strict=True):
+            if type(envelope) is not dict or record.get("seq_num") != self._next:
+                self._take_record(record, envelope, out)
+                ids = self._ids
+                continue
+            self._next = following = self._next + 1
+            ident = envelope.get("id")
+            if type(ident) is str:
+                if ident in ids:
+                    continue
+                ids[ident] = None
+            index = self.index
+            self.index = after = index + 1
+            if index >= self.skip_until:
+                place = (PositionV2, following, after, self.skip_until)
+                out.append(Part(envelope.get("data"), index, place))
+        self._forget()
 
     def _take_record(self, record: Any, envelope: Any, out: list[AnyPart]) -> None:
         seq_num = record.get("seq_num") if isinstance(record, dict) else None
@@ -189,7 +212,8 @@ class StreamV2:
         if type(ident) is str:
             if ident in self._ids:
                 return
-            self._remember(ident)
+            self._ids[ident] = None
+            self._forget()
         if again:
             return
         index = self.index
@@ -198,11 +222,11 @@ class StreamV2:
             place = (PositionV2, self._next, self.index, self.skip_until)
             out.append(Part(envelope.get("data"), index, place))
 
-    def _remember(self, ident: str) -> None:
-        self._ids[ident] = None
+    def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:
             # In one sweep: taking the first of a dict each time walks over all that were taken.
-            self._ids = dict.fromkeys(islice(self._ids, REMEMBERED_IDS // 5, None))
+            keep = REMEMBERED_IDS * 4 // 5
+            self._ids = dict.fromkeys(islice(self._ids, len(self._ids) - keep, None))
 
     def _bad(self, reason: str, raw: Any, out: list[AnyPart], *, counts: bool = False) -> None:
         index = self.index
