@@ -139,9 +139,14 @@ class ShapeLog(Generic[RowT]):
         return self._up_to_date()
 
     def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
-        """Takes in a 204: nothing new, up to date."""
-        self._handle = headers.get(wire.HANDLE) or self._handle
-        self._offset = headers.get(wire.OFFSET) or self._offset
+        """Takes in a 204: nothing new, up to date.
+
+        A place that is known stands: a 204 has no body that would prove its headers whole, and
+        half an offset is another offset.
+        """
+        if self._handle is None:
+            self._handle = headers.get(wire.HANDLE)
+            self._offset = headers.get(wire.OFFSET) or self._offset
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         self.live = self._handle is not None and self._offset != wire.START_OFFSET
         return self._up_to_date() if self.live else Changes()

@@ -66,7 +66,10 @@ class TokenSource:
         except TriggerRealtimeError:
             raise
         except OSError as error:
-            raise ApiConnectionError(f"access_token could not get a token: {error!r}") from error
-        except Exception as error:
+            raise ApiConnectionError(
+                f"access_token could not get a token: {type(error).__name__}"
+            ) from error
+        except BaseException as error:
+            # Whatever it is: a reading thread that just ended would leave its waiters for ever.
             raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
         return check_token(token, "what access_token returned")

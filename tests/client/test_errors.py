@@ -1,0 +1,186 @@
+"""Errors that end a subscription: the right class, once, at once, for everyone who asks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support import shape
+from support.waiting import Recorder, eventually
+
+from trigger_realtime_sync import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RetryPolicy,
+    ServerError,
+    State,
+    TriggerRealtimeError,
+    UnprocessableEntityError,
+)
+from trigger_realtime_sync._transport import failures
+from trigger_realtime_sync.testing import RealtimeServer
+
+TERMINAL: list[tuple[dict[str, Any], type[TriggerRealtimeError]]] = [
+    ({"status": 400}, BadRequestError),
+    ({"status": 401}, AuthenticationError),
+    ({"status": 403}, PermissionDeniedError),
+    ({"status": 404}, NotFoundError),
+    ({"status": 404, "headers": {"x-should-retry": "false"}}, NotFoundError),
+    ({"status": 422}, UnprocessableEntityError),
+    ({"status": 418}, ApiError),
+    ({"drop_headers": ["electric-handle"]}, ProtocolError),
+    ({"drop_headers": ["electric-offset"]}, ProtocolError),
+]
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["first", "live"])
+@pytest.mark.parametrize(("fault", "kind"), TERMINAL)
+def test_everyone_learns_of_it_once(
+    server: RealtimeServer,
+    connect: Any,
+    fault: dict[str, Any],
+    kind: type[TriggerRealtimeError],
+    live: bool,
+) -> None:
+    """The waiter, the iterator and `on_error` get it within a moment, and no request follows."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    server.fail_next(times=100, live=live, after_hold=live, **fault)
+    subscription = connect(server).subscribe_to_run(run_id, **recorder.options)
+    updates = subscription.updates(timeout=5)
+    if live:
+        server.wait_until_held(1)
+        assert next(updates).is_queued
+        server.update_run(run_id, status="EXECUTING")
+    started = time.monotonic()
+    with pytest.raises(kind) as caught:
+        subscription.wait_for_completion(5)
+    assert time.monotonic() - started < 1
+    assert type(caught.value) is kind or kind is ProtocolError
+    assert caught.value.terminal
+    with pytest.raises(kind):
+        next(updates)
+    assert list(updates) == []
+    assert recorder.errors == [caught.value]
+    assert subscription.error is caught.value
+    assert subscription.state is State.FAILED
+    assert subscription.id not in connect(server).subscriptions
+    before = len(server.requests)
+    assert sum(request.live is live for request in server.requests) == 1
+    subscription.cancel()
+    assert subscription.state is State.FAILED
+    assert len(server.requests) == before
+
+
+def test_a_missing_header_is_named(server: RealtimeServer, connect: Any) -> None:
+    """The error says which header a proxy stripped."""
+    server.fail_next(drop_headers=["electric-handle"])
+    subscription = connect(server).subscribe_to_run(server.create_run())
+    with pytest.raises(ProtocolError, match="electric-handle"):
+        subscription.wait_for_completion(5)
+
+
+def test_what_the_error_carries(server: RealtimeServer, connect: Any) -> None:
+    """Status, code, body and headers of the answer."""
+    body = {"error": "Unauthorized", "code": "unauthorized", "param": "access_token"}
+    server.fail_next(status=403, body=body, headers={"X-Request-Id": "abc"})
+    subscription = connect(server).subscribe_to_run(server.create_run())
+    with pytest.raises(PermissionDeniedError, match="Unauthorized") as caught:
+        subscription.wait_for_completion(5)
+    assert caught.value.status == 403
+    assert caught.value.code == "unauthorized"
+    assert '"param"' in caught.value.body
+    assert caught.value.headers["x-request-id"] == "abc"
+
+
+@pytest.mark.parametrize("backend", ["native", "electric"])
+def test_a_real_refusal(backend: Any, connect: Any) -> None:
+    """Unknown token, token without the scope, unknown run."""
+    with RealtimeServer(backend, tokens=["tr_good"]) as server:
+        server.forbidden.add("tr_narrow")
+        run_id = server.create_run()
+        for token, wanted, kind in (
+            ("tr_other", run_id, AuthenticationError),
+            ("tr_narrow", run_id, PermissionDeniedError),
+            ("tr_good", "run_none", NotFoundError),
+        ):
+            client = connect(server, access_token=token)
+            with pytest.raises(kind):
+                client.wait_for_completion(wanted, timeout=5)
+
+
+def test_a_batch_that_may_yet_appear(server: RealtimeServer, connect: Any) -> None:
+    """`x-should-retry: true`: a replica may not know it yet."""
+    runs = [server.create_run()]
+    recorder = Recorder()
+    subscription = connect(server).subscribe_to_batch("batch_late", **recorder.options)
+    server.wait_for_requests(3)
+    server.batch(*runs, id="batch_late")
+    server.complete_run(runs[0])
+    assert len(subscription.wait_for_completion(5)) == 1
+    assert recorder.errors == []
+
+
+def test_a_batch_that_never_appears(
+    server: RealtimeServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a few seconds it is taken for what it is."""
+    monkeypatch.setattr(failures, "NOT_FOUND_SECONDS", 0.2)
+    subscription = connect(server).subscribe_to_batch("batch_none")
+    with pytest.raises(NotFoundError):
+        subscription.wait_for_completion(5)
+    assert len(server.requests) > 1
+
+
+def test_retries_are_counted(server: RealtimeServer, connect: Any) -> None:
+    """`max_retries` attempts in a row may fail; the error of the last one is reported."""
+    retry = RetryPolicy(initial_delay=0.001, max_delay=0.002, max_retries=3)
+    server.fail_next(status=503, times=100)
+    with pytest.raises(ServerError):
+        connect(server, retry=retry).wait_for_completion(server.create_run(), timeout=5)
+    assert len(server.requests) == 4
+
+
+def test_success_starts_the_count_anew(server: RealtimeServer, connect: Any) -> None:
+    """Failures with data between them never add up."""
+    retry = RetryPolicy(initial_delay=0.001, max_delay=0.002, max_retries=1)
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = connect(server, retry=retry).subscribe_to_run(run_id, **recorder.options)
+    for step in range(5):
+        server.wait_until_held(1)
+        server.fail_next(status=500, live=True)
+        server.update_run(run_id, metadata={"step": step})
+        eventually(lambda s=step: recorder.updates[-1].metadata == {"step": s})  # type: ignore[misc]
+        server.wait_for_requests(2 + 2 * (step + 1))
+    server.complete_run(run_id)
+    assert subscription.wait_for_completion(5).is_success
+
+
+def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
+    """`on_error` hears of it, not terminal; other rows and later states arrive."""
+    bad = shape.row("run_bad", 1, createdAt="yesterday")
+    answers = [[bad, shape.row("run_good", 1)], [shape.row("run_bad", 2)]]
+
+    def handle(exchange: Any) -> None:
+        if not answers:
+            exchange.hold()
+        if exchange.live:
+            eventually(lambda: recorder.errors)
+        shape.answer(exchange, *answers.pop(0), offset=f"{len(answers)}_0")
+
+    recorder = Recorder()
+    subscription = connect(raw(handle)).subscribe_to_runs_with_tag("t", **recorder.options)
+    recorder.wait("update", 2)
+    assert [run.id for run in recorder.updates] == ["run_good", "run_bad"]
+    assert len(recorder.errors) == 1
+    assert isinstance(recorder.errors[0], ProtocolError)
+    assert "run_bad" in str(recorder.errors[0])
+    assert "createdAt" in str(recorder.errors[0])
+    assert recorder.errors[0].terminal is False
+    assert subscription.state is State.LIVE

@@ -1,0 +1,202 @@
+"""Tokens that expire: renewed once for all, and the feed goes on where it was."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import pytest
+from support.waiting import Recorder, eventually
+
+from trigger_realtime_sync import AuthenticationError, ConfigurationError, PermissionDeniedError
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+class Provider:
+    """Gives out tokens, and counts how often it is asked."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+        self.calls = 0
+        self.lock = threading.Lock()
+
+    def __call__(self) -> str:
+        with self.lock:
+            self.calls += 1
+            return self.tokens[0]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_goes_on_at_the_same_offset(server: RealtimeServer, connect: Any, status: int) -> None:
+    """The refused poll is sent again with the new token; no state is told twice."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    server.fail_next(status=status, live=True)
+
+    def provide() -> str:
+        return "tr_new" if any(request.live for request in server.requests) else "tr_old"
+
+    client = connect(server, access_token=provide)
+    subscription = client.subscribe_to_run(run_id, **recorder.options)
+    server.wait_until_held(1)
+    refused, again = [request for request in server.requests if request.live]
+    assert refused.query == again.query
+    assert refused.headers["authorization"] == "Bearer tr_old"
+    assert again.headers["authorization"] == "Bearer tr_new"
+    server.complete_run(run_id)
+    subscription.wait_for_completion(5)
+    assert recorder.statuses == ["QUEUED", "COMPLETED"]
+    assert recorder.errors == []
+
+
+def test_an_expired_token_is_renewed_again_and_again(connect: Any) -> None:
+    """Each time it expires, for as long as the subscription lasts."""
+    with RealtimeServer(tokens=["tr_0"]) as server:
+        provider = Provider("tr_0")
+        run_id = server.create_run()
+        recorder = Recorder()
+        client = connect(server, access_token=provider)
+        subscription = client.subscribe_to_run(run_id, **recorder.options)
+        for step in range(1, 5):
+            server.wait_until_held(1)
+            server.accept(f"tr_{step}")
+            server.revoke(f"tr_{step - 1}")
+            provider.tokens = [f"tr_{step}"]
+            server.update_run(run_id, metadata={"step": step})
+            eventually(lambda s=step: recorder.updates[-1].metadata == {"step": s})  # type: ignore[misc]
+        server.complete_run(run_id)
+        assert subscription.wait_for_completion(5).is_success
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
+def test_the_same_token_again_is_the_end(
+    server: RealtimeServer, connect: Any, kind: type[Exception]
+) -> None:
+    """A callable that has nothing better is asked once more, not for ever."""
+    provider = Provider("tr_bad")
+    server.fail_next(status=401 if kind is AuthenticationError else 403, times=50)
+    with pytest.raises(kind):
+        connect(server, access_token=provider).wait_for_completion(server.create_run(), timeout=5)
+    assert len(server.requests) == 1
+    assert provider.calls == 2
+
+
+def test_a_new_token_that_is_refused_too_is_the_end(server: RealtimeServer, connect: Any) -> None:
+    """However many different tokens the callable makes up."""
+    numbers = itertools.count()
+    server.fail_next(status=401, times=50)
+    client = connect(server, access_token=lambda: f"tr_{next(numbers)}")
+    with pytest.raises(AuthenticationError):
+        client.wait_for_completion(server.create_run(), timeout=5)
+    assert len(server.requests) == 2
+
+
+def test_one_call_for_fifty_threads(connect: Any) -> None:
+    """When all are refused at once, one asks, and the others take what it got."""
+    count = 50
+    with RealtimeServer(tokens=["tr_old"]) as server:
+        fresh = threading.Event()
+        asked_when_refused = 0
+        lock = threading.Lock()
+
+        def provide() -> str:
+            # A cache, as the documentation advises, that is renewed by asking after a refusal.
+            nonlocal asked_when_refused
+            if not fresh.is_set():
+                return "tr_old"
+            if threading.current_thread().name.startswith("trigger-realtime"):
+                with lock:
+                    asked_when_refused += 1
+            return "tr_new"
+
+        client = connect(server, access_token=provide)
+        runs = [server.create_run() for _ in range(count)]
+        subscriptions = [client.subscribe_to_run(run_id) for run_id in runs]
+        server.wait_until_held(count, timeout=20)
+        before = len(server.requests)
+        server.revoke("tr_old")
+        server.accept("tr_new")
+        # The next poll of each goes out with the old token, since the callable does not know.
+        original = client._token_source(provide).current
+        client._token_source(provide).current = lambda: "tr_old"
+        fresh.set()
+        for run_id in runs:
+            server.update_run(run_id, status="EXECUTING")
+        server.wait_for_requests(before + 2 * count, timeout=20)
+        assert asked_when_refused == 1
+        client._token_source(provide).current = original
+        for run_id in runs:
+            server.complete_run(run_id)
+        for subscription in subscriptions:
+            assert subscription.wait_for_completion(20).is_success
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit(1), RuntimeError("no")])
+def test_a_callable_that_raises_ends_it(
+    server: RealtimeServer, connect: Any, error: BaseException
+) -> None:
+    """With a configuration error, whose cause is what it raised."""
+
+    def provide() -> str:
+        raise error
+
+    subscription = connect(server, access_token=provide).subscribe_to_run("run_1")
+    with pytest.raises(ConfigurationError, match="access_token") as caught:
+        subscription.wait_for_completion(5)
+    assert caught.value.__cause__ is error
+
+
+def test_a_callable_that_can_not_reach_its_source_is_asked_again(
+    server: RealtimeServer, connect: Any
+) -> None:
+    """An OSError is a matter of the network: it passes."""
+    answers: list[Any] = [ConnectionError("down"), TimeoutError("slow"), "tr_good"]
+
+    def provide() -> str:
+        answer = answers[0] if len(answers) == 1 else answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    client = connect(server, access_token=provide)
+    assert client.wait_for_completion(run_id, timeout=5).is_success
+
+
+@pytest.mark.parametrize("bad", [None, 7, "", "tr bad", b"tr_bytes"])
+def test_a_callable_that_returns_no_token_ends_it(
+    server: RealtimeServer, connect: Any, bad: Any
+) -> None:
+    """With an error that names it, and not the value."""
+    with pytest.raises(ConfigurationError, match="access_token returned"):
+        connect(server, access_token=lambda: bad).wait_for_completion("run_1", timeout=5)
+
+
+def test_the_subscription_s_own_token_goes_first(server: RealtimeServer, connect: Any) -> None:
+    """`access_token=` of the subscription stands in for the client's, for this one alone."""
+    client = connect(server)
+    client.subscribe_to_run(server.create_run(), access_token="tr_own")
+    client.subscribe_to_run(server.create_run())
+    server.wait_until_held(2)
+    told = {request.headers["authorization"] for request in server.requests}
+    assert told == {"Bearer tr_own", "Bearer tr_secret_of_the_test"}
+
+
+def test_the_environment(
+    server: RealtimeServer, monkeypatch: pytest.MonkeyPatch, connect: Any
+) -> None:
+    """`TRIGGER_ACCESS_TOKEN`, then `TRIGGER_SECRET_KEY`; without any, subscribing is refused."""
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    client = connect(server, access_token=None)
+    with pytest.raises(ConfigurationError, match="access_token"):
+        client.subscribe_to_run(run_id)
+    monkeypatch.setenv("TRIGGER_SECRET_KEY", "tr_second")
+    client.wait_for_completion(run_id, timeout=5)
+    monkeypatch.setenv("TRIGGER_ACCESS_TOKEN", "tr_first")
+    client.wait_for_completion(run_id, timeout=5)
+    told = [request.headers["authorization"] for request in server.requests if not request.live]
+    assert told[0] == "Bearer tr_second"
+    assert told[-1] == "Bearer tr_first"
