@@ -143,6 +143,8 @@ def _plain_events(text: str) -> list[Event] | None:
     This takes a tenth of sseclient-py's time. The matches are the whole of the text when their
     lengths add up to its own.
     """
+    if not text.startswith("id: "):
+        return None
     found = _PLAIN.findall(text)
     length = sum([len(ident) + len(data) for ident, data in found])
     if length + len(found) * _PLAIN_OVERHEAD != len(text):
