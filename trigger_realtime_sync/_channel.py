@@ -104,7 +104,7 @@ class Channel:
         self._done: set[str] = set()
         self._contact: float | None = None
         self._requesters: list[Requester] = []
-        self._requester = self._make_requester()
+        self._requester = self._make_requester(self._on_trouble)
         self._decoder = target.decoder(origin)
         self._feed = RunFeed(
             self._requester,
@@ -179,12 +179,9 @@ class Channel:
             for listener in self._listeners:
                 listener.forget()
 
-    def _make_requester(self) -> Requester:
+    def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
         requester = Requester(
-            self._origin,
-            self.target.label,
-            on_contact=self._on_contact,
-            on_trouble=self._on_trouble,
+            self._origin, self.target.label, on_contact=self._on_contact, on_trouble=on_trouble
         )
         self._requesters.append(requester)
         return requester

@@ -142,6 +142,7 @@ class Subscription:
                 return
             self._registry.disconnect(self)
             self._mailbox.drop()
+        self._mailbox.wait_for_turn_to_end(time.monotonic() + CALLBACK_GRACE)
 
     def change_id(self, new_id: str) -> None:
         """Unsubscribes this handle, drops its cached data, and subscribes it under the new id.
@@ -206,11 +207,13 @@ class Subscription:
 
     def _cancel(self) -> None:
         with self._registry.lock:
-            if not self._end_as(State.CANCELLED):
-                return
+            cancelled = self._end_as(State.CANCELLED)
             self._mailbox.close()
             self._registry.remove(self)
-        self._end_iterators(None, drop=True)
+        if cancelled:
+            self._end_iterators(None, drop=True)
+        else:
+            self._error_was_told()
 
     def _abandon(self) -> None:
         """In a forked child, where only this thread exists."""
@@ -273,10 +276,10 @@ class Subscription:
             return
         error.terminal = True
         self._error = error
-        self._mailbox.post((ERROR,), error, urgent=True)
-        self._registry.remove(self)
+        self._registry.disconnect(self)
         if self._end_as(State.FAILED):
             self._end_iterators(error)
+            self._mailbox.post((ERROR,), error, urgent=True)
             self._mailbox.finish(self._error_was_told)
 
     def wake(self) -> None:
@@ -288,6 +291,7 @@ class Subscription:
         self._end_as(State.COMPLETED)
 
     def _error_was_told(self) -> None:
+        self._registry.remove(self)
         with self._changed:
             self._error_told = True
             self._changed.notify_all()

@@ -182,6 +182,7 @@ class Registry:
     def abandon(self) -> None:
         """In a forked child: every handle is cancelled, and nothing of it is used again."""
         self.lock = threading.RLock()
+        self.pool.abandon()
         for slot in list(self.slots.values()):
             if slot.channel is not None:
                 slot.channel.abandon()

@@ -39,6 +39,7 @@ from .config import (
     check_tags,
     check_throttle,
     check_token,
+    check_verify,
 )
 from .errors import ClientClosed, ConfigurationError
 from .models import AnyRun, OutputT, PayloadT, Run, Task
@@ -111,7 +112,7 @@ class RealtimeClient:
             timeouts=timeouts,
             headers=check_headers(headers),
             proxies=dict(proxies) if proxies else None,
-            verify=verify,
+            verify=check_verify(verify),
         )
         self._reset()
         self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(lambda: self._registry)
@@ -588,9 +589,12 @@ class RealtimeClient:
 
         Idempotent. A thread that is inside a callback of yours ends when the callback returns.
         """
-        self._close(CLOSE_SECONDS)
+        left = self._close(CLOSE_SECONDS)
+        if left:
+            logger.warning("close() left threads that did not end in time: %s", ", ".join(left))
 
-    def _close(self, seconds: float) -> None:
+    def _close(self, seconds: float) -> list[str]:
+        """Returns the names of the threads that did not end in time."""
         registry = self._registry
         with registry.lock:
             registry.closed = True
@@ -598,10 +602,8 @@ class RealtimeClient:
         deadline = time.monotonic() + seconds
         _settle(handles)
         left = registry.join(deadline)
-        if left:
-            names = ", ".join(sorted(thread.name for thread in left))
-            logger.warning("close() left threads that did not end in time: %s", names)
         self._transport.close()
+        return sorted(thread.name for thread in left)
 
     def __enter__(self) -> RealtimeClient:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from datetime import timedelta
@@ -249,3 +250,12 @@ def check_headers(value: Any) -> dict[str, str]:
         if not isinstance(text, str) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
             raise ConfigurationError(f"headers: the value of {name} can't stand in a header")
     return headers
+
+
+def check_verify(value: Any) -> bool | str:
+    """True, False, or the path of a file or directory of certificates."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
+        raise ConfigurationError(f"verify must be a bool or an existing path, not {value!r}")
+    return os.fspath(value)

@@ -71,6 +71,13 @@ class WorkerPool:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread for thread in threads if thread.is_alive()]
 
+    def abandon(self) -> None:
+        """In a forked child: the lock may be held by a thread that does not exist. The one thread
+        that does may be one of this pool, in a callback that forked: it ends after that."""
+        self._changed = threading.Condition(threading.Lock())
+        self._ready.clear()
+        self.keep(False)
+
     def _have_someone_take_it(self) -> None:
         if self._waiting:
             self._changed.notify()

@@ -172,8 +172,6 @@ class Transport:
         self._session.max_redirects = 5
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
-        if options.proxies:
-            self._session.proxies.update(options.proxies)
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -211,6 +209,8 @@ class Transport:
                     auth=BearerAuth(token),
                     stream=True,
                     timeout=(timeouts.connect, timeouts.read),
+                    # Here, because those of the environment win over those of a session.
+                    proxies=dict(self._options.proxies or {}),
                     verify=self._options.verify,
                 )
         except requests.TooManyRedirects:
