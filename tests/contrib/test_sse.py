@@ -1,0 +1,378 @@
+"""The relay of one subscription to browsers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from contrib.conftest import TOKEN
+from contrib.events import events_of, next_event, text_of
+from hypothesis import given
+from hypothesis import strategies as st
+from support.waiting import eventually, threads_named
+
+from trigger_realtime_sync import RealtimeClient, Run, RunError, State
+from trigger_realtime_sync.contrib import _feeds, sse
+from trigger_realtime_sync.contrib.sse import Relay, has_ended, run_as_dict, shared
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+@pytest.fixture
+def writer(server: RealtimeServer) -> str:
+    """A run that streams an answer."""
+    return server.create_run(
+        "answer", tags=["a"], status="EXECUTING", realtime_streams=["text"], metadata={"n": 0}
+    )
+
+
+def test_the_current_state_comes_first_and_then_each_change(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A browser sees the run as it is, then what happens to it, then that nothing more will."""
+    relay = Relay(shared(client.subscribe_to_run, writer))
+    events = events_of(relay)
+
+    first = next_event(events)
+    assert (first.name, first.data["status"], first.data["metadata"]) == (
+        "run",
+        "EXECUTING",
+        {"n": 0},
+    )
+    server.update_run(writer, metadata={"n": 1})
+    assert next_event(events, "run").data["metadata"] == {"n": 1}
+    server.complete_run(writer, output={"words": 2})
+    last = next_event(events, "run").data
+    assert (last["isFinished"], last["output"]) == (True, {"words": 2})
+    assert [event.name for event in events] == ["complete"]
+    assert not client.subscriptions
+
+
+def test_a_hundred_browsers_cost_one_connection_that_ends_with_the_last(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """Tabs on the same run join one subscription; it goes on until the last tab is closed."""
+    relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(100)]
+    feeds = [events_of(relay) for relay in relays]
+    for feed in feeds:
+        next_event(feed, "run")
+    server.wait_until_held(1)
+    server.update_run(writer, metadata={"n": 1})
+    for feed in feeds:
+        assert next_event(feed, "run").data["metadata"] == {"n": 1}
+
+    server.wait_until_held(1)
+    assert server.open_connections == 1
+    assert len({(one.path, one.query["offset"]) for one in server.requests}) == len(server.requests)
+    for relay in relays[:-1]:
+        relay.close()
+    assert len(client.subscriptions) == 1
+    relays[-1].close()
+    assert not client.subscriptions
+    server.wait_for_connections(0)
+
+
+def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A comment is written into the silence, so that the server finds the pipe broken."""
+    relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=0.02)
+    events = events_of(relay)
+    next_event(events, "run")
+    assert next(events).name == ""
+    relay.close()
+    assert list(events) == []
+    assert not client.subscriptions
+
+
+def test_a_browser_goes_on_exactly_after_the_parts_it_has(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """The id of the last event leads to the next part, in a process that knows nothing too."""
+    source = shared(client.subscribe_to_run_with_streams, writer)
+    server.append(writer, "text", "a", "b")
+    relay = Relay(source)
+    first = next_event(events_of(relay), "part")
+    assert (first.data["key"], first.data["index"], first.data["parts"]) == ("text", 0, ["a", "b"])
+    relay.close()
+
+    server.append(writer, "text", "c", "d")
+    client.clear_cache()
+    server.complete_run(writer)
+    again = [one for one in events_of(Relay(source, last_event_id=first.id)) if one.name == "part"]
+    assert text_of(again) == "cd"
+    assert again[0].data["index"] == 2
+
+
+def test_each_stream_has_a_place_of_its_own(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """Many runs, many streams, odd names: one id remembers all of them."""
+    server.update_run(writer, realtime_streams=["text", "ä=&/%0A"])
+    server.append(writer, "text", "1", "2")
+    server.append(writer, "ä=&/%0A", "x")
+    server.complete_run(writer)
+    source = shared(client.subscribe_to_runs_with_streams, "a")
+    relay = Relay(source)
+    events = events_of(relay)
+    parts = [next_event(events, "part") for _ in range(2)]
+    assert {one.data["runId"] for one in parts} == {writer}
+    relay.close()
+
+    server.append(writer, "text", "3")
+    client.clear_cache()
+    relay = Relay(source, last_event_id=parts[1].id)
+    more = next_event(events_of(relay), "part").data
+    assert (more["key"], more["index"], more["parts"]) == ("text", 2, ["3"])
+    relay.close()
+
+
+@given(st.text(max_size=60) | st.from_regex(r"text=[0-9]{0,30}(&text=-1)?", fullmatch=True))
+def test_any_last_event_id_is_taken(text: str) -> None:
+    """What a browser makes up is a place in a stream, or nothing."""
+    counts = _feeds.Cursor(text).counts
+    assert all(isinstance(count, int) and count >= 0 for count in counts.values())
+    assert _feeds.Cursor(str(_feeds.Cursor(text))).counts == counts
+
+
+def test_the_end_can_be_told_from_a_lost_connection(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A browser that was told the end shows it when it connects again."""
+    server.complete_run(writer)
+    last = list(events_of(Relay(shared(client.subscribe_to_run, writer))))[-1]
+    assert last.name == "complete"
+    assert has_ended(last.id)
+    assert not has_ended(None)
+    assert not has_ended("end=1")
+
+
+def test_a_terminal_error_tells_what_but_no_secret(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Kind and status, never the token, the address of the API, or what it answered."""
+    server.fail_next(status=403, body={"error": "Sesame of host-17"}, match="run")
+    body = b"".join(Relay(shared(client.subscribe_to_run, "run_1")))
+    events = [event for event in events_of([body]) if event.name]
+    assert [event.name for event in events] == ["error"]
+    assert events[0].data["error"] == "PermissionDeniedError"
+    assert events[0].data["status"] == 403
+    assert has_ended(events[0].id)
+    for secret in (TOKEN, server.url, "127.0.0.1", "Sesame", "run_1"):
+        assert secret.encode() not in body
+    assert not client.subscriptions
+
+
+def test_a_cancelled_subscription_leaves_the_browser_to_connect_again(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A process that stops ends the body without an end of the run."""
+    events = events_of(Relay(shared(client.subscribe_to_run, writer)))
+    next_event(events, "run")
+    client.cancel_all()
+    assert [event.name for event in events] == []
+
+
+def test_a_slow_browser_holds_nobody_back_and_coalesces(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """While one browser takes nothing, another sees every change; then it sees the latest alone."""
+    slow = events_of(Relay(shared(client.subscribe_to_run, writer)))
+    quick_relay = Relay(shared(client.subscribe_to_run, writer))
+    quick = events_of(quick_relay)
+    next_event(slow, "run")
+    next_event(quick, "run")
+    for number in range(1, 21):
+        server.update_run(writer, metadata={"n": number})
+        assert next_event(quick, "run").data["metadata"] == {"n": number}
+    server.complete_run(writer)
+    assert [event.name for event in quick] == ["run", "complete"]
+    rest = list(slow)
+    assert [event.name for event in rest] == ["run", "complete"]
+    assert rest[0].data["isFinished"]
+
+
+def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """What waits for a browser is bounded, the others get all, and no part is lost or twice."""
+    source = shared(client.subscribe_to_stream, writer, "text")
+    slow_relay, quick = Relay(source), events_of(Relay(source))
+    slow = events_of(slow_relay)
+    server.append(writer, "text", "0 ")
+    got = [next_event(slow, "part")]
+    heard = [next_event(quick, "part")]
+    total = _feeds.MOST_WAITING + 1500
+    for start in range(1, total, 500):
+        batch = [f"{number} " for number in range(start, min(start + 500, total))]
+        server.append(writer, "text", *batch)
+        while sum(len(event.data["parts"]) for event in heard) < start + len(batch):
+            heard.append(next_event(quick, "part"))
+
+    expected = "".join(f"{number} " for number in range(total))
+    assert text_of(heard) == expected
+    assert slow_relay._feed._waiting < _feeds.MOST_WAITING + 500  # type: ignore[attr-defined]
+    got += [event for event in slow if event.name]
+    assert not {event.name for event in got} - {"part", "run"}
+    got_parts = [event for event in got if event.name == "part"]
+    assert text_of(got_parts) != expected
+    server.complete_run(writer)
+    rest = list(events_of(Relay(source, last_event_id=got_parts[-1].id)))
+    assert text_of(got_parts + rest) == expected
+    assert rest[-1].name == "complete"
+    assert list(quick)[-1].name == "complete"
+
+
+def test_a_long_stream_comes_in_events_of_bounded_size(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """One who comes late is sent what there is piece by piece."""
+    server.append(writer, "text", *["x"] * 1000)
+    server.complete_run(writer)
+    relay = Relay(shared(client.subscribe_to_stream, writer, "text"))
+    parts = [event.data["parts"] for event in events_of(relay) if event.name == "part"]
+    assert sum(map(len, parts)) == 1000
+    assert max(map(len, parts)) <= _feeds.MOST_TOGETHER
+
+
+def test_callers_with_different_tokens_do_not_meet(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A shared id depends on the token, and does not hold it."""
+    one = shared(client.subscribe_to_run, writer, access_token="tr_one_secret")
+    two = shared(client.subscribe_to_run, writer, access_token="tr_two_secret")
+    with one(), two():
+        assert len(client.subscriptions) == 2
+        assert "secret" not in repr(list(client.subscriptions))
+
+
+@pytest.fixture
+def _ends_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "_ending", False)
+
+
+@pytest.mark.usefixtures("_ends_again")
+def test_a_process_that_stops_ends_its_relays(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A relay that waits for news is over at once, and its subscription with it."""
+    relay = Relay(shared(client.subscribe_to_run, writer))
+    told: list[str] = []
+    thread = threading.Thread(target=lambda: told.extend(e.name for e in events_of(relay)))
+    thread.start()
+    server.wait_until_held(1)
+    sse.end_relays()
+    thread.join(2)
+    assert not thread.is_alive()
+    assert told == ["", "run"] or told == ["run"]
+    assert not client.subscriptions
+
+
+def test_somebody_elses_subscription_is_relayed_and_left_running(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A browser that leaves takes nothing away from who owns the subscription."""
+    with client.subscribe_to_run(writer) as subscription:
+        relay = Relay(subscription)
+        events = events_of(relay)
+        assert next_event(events).data["id"] == writer
+        relay.close()
+        assert list(events) == []
+        assert subscription.state is State.LIVE
+        server.complete_run(writer)
+        subscription.wait_for_completion(10)
+        assert [event.name for event in events_of(Relay(subscription)) if event.name] == [
+            "run",
+            "complete",
+        ]
+
+
+def test_the_parts_of_somebody_elses_stream_are_relayed(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """All of them from the start, or from where the browser was."""
+    server.append(writer, "text", "a", "b", "c")
+    with client.subscribe_to_stream(writer, "text") as subscription:
+        server.complete_run(writer)
+        subscription.wait_for_completion(10)
+        events = list(events_of(Relay(subscription)))
+        assert text_of(events) == "abc"
+        assert text_of(events_of(Relay(subscription, last_event_id=events[2].id))) == "c"
+
+
+def test_the_error_of_somebody_elses_subscription_is_told(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """It ends the relay as it ended the subscription."""
+    with client.subscribe_to_run("run_nowhere") as subscription:
+        eventually(lambda: subscription.state is State.FAILED)
+        last = list(events_of(Relay(subscription)))[-1]
+    assert (last.name, last.data["status"]) == ("error", 404)
+
+
+def test_a_run_is_shown_without_what_is_nobody_elses_business() -> None:
+    """Payload, idempotency key and stack trace stay inside; the times are in ISO 8601."""
+    run = Run(
+        id="run_1",
+        payload="secret",
+        idempotency_key="secret",
+        output={1, 2},
+        error=RunError("it broke", stack_trace="secret"),
+        created_at=datetime(2026, 1, 2, tzinfo=timezone.utc),
+    )
+    line = sse.to_json(run_as_dict(run))
+    assert b"secret" not in line
+    assert b'"createdAt":"2026-01-02T00:00:00+00:00"' in line
+    assert b'"error":{"name":null,"message":"it broke"}' in line
+
+
+def _knot() -> Any:
+    knot: list[Any] = []
+    knot.append(knot)
+    return knot
+
+
+def _deep() -> Any:
+    deep: Any = 0
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _knot,
+        _deep,
+        lambda: {"x": float("nan"), 3: {4}, "big": 10**9999, "bytes": b"\0", "text": "\ud800\n"},
+        lambda: [object, datetime(2026, 1, 1, tzinfo=timezone.utc), [[]] * 300_000],
+    ],
+)
+def test_any_value_is_one_line_of_json(make: Callable[[], Any]) -> None:
+    """Whatever a task returns reaches the browser as something its parser takes."""
+    line = sse.to_json(make())
+    assert b"\n" not in line
+    assert len(line) < 2_000_000
+
+
+def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeClient) -> None:
+    """A bad id or option is the view's to answer."""
+    with pytest.raises(ValueError, match="run_id"):
+        Relay(shared(client.subscribe_to_run, "\n"))
+    with pytest.raises(ValueError, match="keep_alive"):
+        Relay(shared(client.subscribe_to_run, "run_1"), keep_alive=0)
+    assert not client.subscriptions
+
+
+def test_relays_need_no_thread_of_their_own(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """Beside the reader of the network there are some for callbacks, not one per browser."""
+    relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(100)]
+    for relay in relays:
+        next_event(events_of(relay), "run")
+    assert len(threads_named("trigger-realtime")) < 30
+    for relay in relays:
+        relay.close()

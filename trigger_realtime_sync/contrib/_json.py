@@ -1,0 +1,146 @@
+"""Runs and parts as JSON for browsers, whatever they hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from .. import PayloadError, Run
+
+# What a browser is shown of a run, under the names that the JavaScript hooks use. Not among them:
+# what the task was triggered with and its idempotency key, which may be nobody else's business.
+FIELDS = {
+    "id": "id",
+    "taskIdentifier": "task_identifier",
+    "status": "status",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    "startedAt": "started_at",
+    "queuedAt": "queued_at",
+    "delayedUntil": "delayed_until",
+    "expiredAt": "expired_at",
+    "finishedAt": "finished_at",
+    "durationMs": "duration_ms",
+    "costInCents": "cost_in_cents",
+    "baseCostInCents": "base_cost_in_cents",
+    "number": "number",
+    "tags": "tags",
+    "ttl": "ttl",
+    "isTest": "is_test",
+    "metadata": "metadata",
+    "output": "output",
+    "isQueued": "is_queued",
+    "isExecuting": "is_executing",
+    "isWaiting": "is_waiting",
+    "isFinished": "is_finished",
+    "isSuccess": "is_success",
+    "isFailed": "is_failed",
+    "isCancelled": "is_cancelled",
+}
+
+# Values may refer to themselves, or be nested deeper than a browser's parser goes.
+MAX_DEPTH = 100
+MAX_VALUES = 100_000
+MAX_INTEGER_BITS = 4096
+
+
+def run_as_dict(run: Run[Any, Any]) -> dict[str, Any]:
+    """What a browser is shown of a run, under the names that the JavaScript hooks use.
+
+    Left out: `payload`, `idempotencyKey`, and the error's stack trace. A field that can't be read
+    is None, and named in `unreadable`.
+    """
+    fields: dict[str, Any] = {}
+    unreadable = []
+    for name, attribute in FIELDS.items():
+        try:
+            fields[name] = getattr(run, attribute)
+        except PayloadError:
+            fields[name] = None
+            unreadable.append(name)
+    error = run.error
+    fields["error"] = error and {"name": error.name, "message": error.message}
+    if unreadable:
+        fields["unreadable"] = unreadable
+    return fields
+
+
+def to_json(value: Any) -> bytes:
+    """One line of ASCII. What JSON does not know becomes text; what is too deep or long, "…"."""
+    try:
+        return _dumps(value, default=_scalar)
+    except (TypeError, ValueError, RecursionError):
+        return _dumps(_Plain().value(value, 0))
+
+
+def _dumps(value: Any, **options: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), **options).encode()
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)
+
+
+class _Plain:
+    """Turns one value into what JSON holds."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def value(self, value: Any, depth: int) -> Any:
+        self._left -= 1
+        if isinstance(value, Enum):
+            value = value.value
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, (int, float)):
+            return _number(value)
+        if depth >= MAX_DEPTH or self._left < 0:
+            return "…"
+        return self._other(value, depth + 1)
+
+    def _other(self, value: Any, depth: int) -> Any:
+        if attrs.has(type(value)):
+            value = attrs.asdict(value, recurse=False)
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return self._list(value, depth)
+        if isinstance(value, date):
+            return value.isoformat()
+        if isinstance(value, (bytes, bytearray)):
+            return base64.b64encode(value).decode()
+        return str(value)
+
+    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        plain = {}
+        for key, item in mapping.items():
+            if self._left < 0:
+                break
+            plain[str(key)] = self.value(item, depth)
+        return plain
+
+    def _list(self, items: Iterable[Any], depth: int) -> list[Any]:
+        plain = []
+        for item in items:
+            if self._left < 0:
+                break
+            plain.append(self.value(item, depth))
+        return plain
+
+
+def _number(value: float) -> Any:
+    if isinstance(value, int):
+        return value if value.bit_length() <= MAX_INTEGER_BITS else hex(value)
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
