@@ -27,11 +27,16 @@ def event_id(place: Any) -> str:
 
 
 class Log:
-    """The parts of one stream. `positions` and `values` are those from `base` on."""
+    """The parts of one stream. `positions` and `values` are those from `base` on.
 
-    __slots__ = ("base", "bytes", "last_event_id", "positions", "values")
+    A log that was dropped and begun anew has another `lineage`: how far somebody had come in the
+    old one means nothing in it.
+    """
+
+    __slots__ = ("base", "bytes", "last_event_id", "lineage", "positions", "values")
 
     def __init__(self) -> None:
+        self.lineage = object()
         self.base = 0
         self.bytes = 0
         self.values: list[Any] = []
@@ -44,16 +49,25 @@ class Log:
 
     def copy(self) -> Log:
         log = Log()
+        log.lineage = self.lineage
         log.base, log.bytes, log.last_event_id = self.base, self.bytes, self.last_event_id
         log.values, log.positions = list(self.values), list(self.positions)
         return log
 
 
 class Taker:
-    """One who takes parts: how many of each stream, and up to which byte."""
+    """One who takes parts: how many of each stream, and up to which byte, of which log."""
 
     def __init__(self) -> None:
-        self.taken: dict[StreamKey, tuple[int, int]] = {}
+        self.taken: dict[StreamKey, tuple[int, int, object]] = {}
+
+    def progress(self, stream: StreamKey, log: Log) -> tuple[int, int]:
+        """How many parts of the log were taken, and how many bytes of the body before that."""
+        parts, size, lineage = self.taken.get(stream, (0, 0, None))
+        return (parts, size) if lineage is log.lineage else (0, 0)
+
+    def note(self, stream: StreamKey, log: Log, parts: int, size: int) -> None:
+        self.taken[stream] = (parts, size, log.lineage)
 
 
 class PartStore:
@@ -70,16 +84,20 @@ class PartStore:
         self._closed = False
 
     def append(
-        self, stream: StreamKey, values: Sequence[Any], positions: Sequence[Any], size: int
+        self,
+        stream: StreamKey,
+        values: Sequence[Any],
+        positions: Sequence[Any],
+        size: int,
+        place: Any,
     ) -> None:
-        """Adds parts, and for each the place after it."""
+        """Adds parts, for each the place after it, and the place after all that was read."""
         with self._changed:
             log = self._logs.setdefault(stream, Log())
             log.values.extend(values)
             log.positions.extend(positions)
             log.bytes += size
-            if positions:
-                log.last_event_id = positions[-1]
+            log.last_event_id = place
             self._trim(stream, log)
             self._changed.notify_all()
 
@@ -95,9 +113,9 @@ class PartStore:
             log = self._logs.get(stream)
             if log is None:
                 return [], None
-            start = taker.taken.get(stream, (0, 0))[0]
+            start = taker.progress(stream, log)[0]
             values = log.values[max(0, start - log.base) :]
-            taker.taken[stream] = (log.end, log.bytes)
+            taker.note(stream, log, log.end, log.bytes)
             self._trim(stream, log)
             self._changed.notify_all()
             return values, log.last_event_id
@@ -106,15 +124,16 @@ class PartStore:
         """`(part, place after it)`, or None when none came in time, or none will."""
         with self._changed:
             log = self._logs.setdefault(stream, Log())
-            index, size = taker.taken.get(stream, (log.base, 0))
+            index, size = taker.progress(stream, log)
+            index = max(index, log.base)
             if index >= log.end and timeout and not self._closed:
                 self._changed.wait(timeout)
+                index = max(index, log.base)
             if index >= log.end:
                 return None
-            index = max(index, log.base)
             value, position = log.values[index - log.base], log.positions[index - log.base]
             caught_up = index + 1 >= log.end
-            taker.taken[stream] = (index + 1, log.bytes if caught_up else size)
+            taker.note(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
             self._changed.notify_all()
             return value, position
@@ -153,6 +172,7 @@ class PartStore:
         with self._changed:
             for key in [key for key in self._logs if key[0] == run_id]:
                 del self._logs[key]
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing will be appended any more: nobody need wait."""
@@ -181,7 +201,7 @@ class PartStore:
         if log is None:
             return False
         for taker in self._takers:
-            parts, size = taker.taken.get(stream, (0, 0))
+            parts, size = taker.progress(stream, log)
             if log.end - parts >= MOST_PARTS_WAITING:
                 return True
             if parts < log.end and log.bytes - size >= MOST_BYTES_WAITING:
@@ -196,7 +216,7 @@ class PartStore:
         if surplus <= 0:
             return
         for taker in self._takers:
-            surplus = min(surplus, taker.taken.get(stream, (0, 0))[0] - log.base)
+            surplus = min(surplus, taker.progress(stream, log)[0] - log.base)
         if surplus > 0:
             del log.values[:surplus], log.positions[:surplus]
             log.base += surplus

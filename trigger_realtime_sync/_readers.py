@@ -1,7 +1,7 @@
 """The stream readers of one subscription: which read, which wait their turn, which are done.
 
-At most so many read at once. When others wait, a reader gives its place up at the end of each body
-and queues again, so that every stream advances, however many there are.
+At most so many read at once. While others wait, a reader gives its place up at the end of each
+body, which is a short one then, and queues again: every stream advances, however many there are.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ logger = logging.getLogger("trigger_realtime_sync")
 
 # Connections that one subscription opens for streams at the same time.
 MOST_READERS = 64
-# While others wait, a body ends after this many silent seconds.
-TURN_SECONDS = 5
 
 
 class Reader:
@@ -40,11 +38,12 @@ class MakeReader(Protocol):
 
 
 class _RunStreams:
-    """What is known of the streams of one run."""
+    """What is known of the streams of one run: all their keys, and the readers of those that are
+    not over."""
 
     def __init__(self) -> None:
-        self.readers: dict[str, Reader] = {}
-        self.open: set[str] = set()
+        self.keys: set[str] = set()
+        self.open: dict[str, Reader] = {}
         self.finished = False
 
 
@@ -71,6 +70,7 @@ class StreamReaders:
         self._lock = threading.Lock()
         self._runs: dict[str, _RunStreams] = {}
         self._queue: deque[Reader] = deque()
+        self._staying: set[Reader] = set()
         self._threads = 0
         self._stopped = False
 
@@ -83,13 +83,17 @@ class StreamReaders:
             run = self._runs.setdefault(run_id, _RunStreams())
             if finished and not run.finished:
                 run.finished = True
-                nudged = [run.readers[key] for key in run.open]
+                nudged = list(run.open.values())
             for key in keys:
-                if key not in run.readers:
+                if key not in run.keys:
+                    run.keys.add(key)
                     reader = self._make_reader(run_id, key, lambda: run.finished)
-                    run.readers[key] = reader
-                    run.open.add(key)
+                    run.open[key] = reader
                     self._enqueue(reader)
+            if self._queue and self._threads >= self._most:
+                # They were told that nobody waits.
+                nudged += self._staying
+                self._staying.clear()
         for reader in nudged:
             reader.requester.nudge()
 
@@ -103,7 +107,7 @@ class StreamReaders:
         """Stops reading the streams of a run that is gone."""
         with self._lock:
             run = self._runs.pop(run_id, None)
-        for reader in run.readers.values() if run is not None else ():
+        for reader in run.open.values() if run is not None else ():
             reader.requester.stop()
 
     def stop(self) -> None:
@@ -111,7 +115,7 @@ class StreamReaders:
         with self._lock:
             self._stopped = True
             self._queue.clear()
-            readers = [reader for run in self._runs.values() for reader in run.readers.values()]
+            readers = [reader for run in self._runs.values() for reader in run.open.values()]
         for reader in readers:
             reader.requester.stop()
 
@@ -120,7 +124,7 @@ class StreamReaders:
         self._lock = threading.Lock()
         self._stopped = True
         for run in self._runs.values():
-            for reader in run.readers.values():
+            for reader in run.open.values():
                 reader.requester.abandon()
 
     def _enqueue(self, reader: Reader) -> None:
@@ -147,12 +151,15 @@ class StreamReaders:
         """Until the stream is over, or another reader wants the place."""
         error: TriggerRealtimeError | None = None
         try:
-            while not reader.feed.step(TURN_SECONDS if self._queue else None):
+            while not reader.feed.step(lambda: self._may_stay(reader)):
                 with self._lock:
+                    self._staying.discard(reader)
                     if self._queue:
                         self._queue.append(reader)
                         return
         except Interrupted:
+            with self._lock:
+                self._staying.discard(reader)
             return
         except TriggerRealtimeError as failure:
             error = failure
@@ -161,9 +168,18 @@ class StreamReaders:
             error = ProtocolError(f"{reader.requester.source}: the reader failed: {failure!r}")
         self._over(reader, error)
 
+    def _may_stay(self, reader: Reader) -> bool:
+        with self._lock:
+            if self._queue:
+                return False
+            self._staying.add(reader)
+            return True
+
     def _over(self, reader: Reader, error: TriggerRealtimeError | None) -> None:
         with self._lock:
+            self._staying.discard(reader)
             run = self._runs.get(reader.run_id)
-            if run is not None:
-                run.open.discard(reader.key)
+            if run is None or run.open.get(reader.key) is not reader:
+                return
+            del run.open[reader.key]
         self._on_over(reader.run_id, reader.key, error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from ._channel import Channel, Listener
+from ._channel import Channel, Listener, State
 from ._parts import PartStore, event_id
+from ._protocol.packets import STORE, PacketValue, media_type
 from ._protocol.parts import AnyPart, BadPart
 from ._protocol.streams import StreamCursor
 from ._protocol.structure import structure
@@ -21,6 +23,10 @@ from .models import AnyRun
 
 logger = logging.getLogger("trigger_realtime_sync")
 
+# Parts that don't fit and wait for an `on_error` that does not return: of more than these, only the
+# newest are kept.
+MOST_FAILURES_WAITING = 2_000
+
 
 class StreamingChannel(Channel):
     """Reads runs and their streams. A run is done when it has finished and they are drained."""
@@ -32,6 +38,7 @@ class StreamingChannel(Channel):
         self._types = dict(self._options.types)
         self._keys_of_runs: dict[str, str] = {}
         self._run_is_unknown = False
+        self._failures = itertools.count()
         self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_over)
 
     @property
@@ -105,10 +112,12 @@ class StreamingChannel(Channel):
         """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
         if self._options.key is not None:
             return [self._options.key]
-        try:
-            named = (run.metadata or {}).get("$$streams")
-        except (PayloadError, AttributeError):
+        metadata = run._metadata
+        if isinstance(metadata, PacketValue) and media_type(metadata.packet.content_type) == STORE:
+            # Nothing is fetched here, where all wait.
             named = None
+        else:
+            named = _named_streams(run)
         if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
             return [key for key in named if key]
         return [key for key in run.realtime_streams if key]
@@ -125,7 +134,7 @@ class StreamingChannel(Channel):
             key,
             self._cursor(run_id, key),
             timeout=self._options.timeout,
-            on_parts=lambda parts, size: self._on_parts(run_id, key, parts, size),
+            on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
             run_is_finished=is_finished,
             ends_when_idle=lambda: self._run_is_unknown,
         )
@@ -138,7 +147,9 @@ class StreamingChannel(Channel):
             return StreamCursor.restore(event_id(place))
         return self._options.cursor()
 
-    def _on_parts(self, run_id: str, key: str, parts: list[AnyPart], size: int) -> None:
+    def _on_parts(
+        self, requester: Requester, run_id: str, key: str, parts: list[AnyPart], size: int
+    ) -> None:
         values: list[Any] = []
         positions: list[Any] = []
         failures: list[PayloadError] = []
@@ -150,12 +161,15 @@ class StreamingChannel(Channel):
             except ValueError as problem:
                 failures.append(_failure(run_id, key, part, problem))
         with self._lock:
-            if self._over:
+            if self._over or requester.stopped:
                 return
-            self.parts.append((run_id, key), values, positions, size)
+            self._state = State.LIVE
+            self.parts.append((run_id, key), values, positions, size, parts[-1].place)
+            for failure in failures:
+                slot = next(self._failures) % MOST_FAILURES_WAITING
+                for listener in self._listeners:
+                    listener.tell_failure(f"{key}\0{slot}", failure)
             for listener in self._listeners:
-                for failure in failures:
-                    listener.tell_failure(f"{key}\0{id(failure)}", failure)
                 if values:
                     listener.tell_parts(run_id, key)
         for failure in failures:
@@ -186,6 +200,13 @@ class StreamingChannel(Channel):
             for listener in self._listeners:
                 listener.tell_failure(f"{run_id}\0{key}", error)
         return True
+
+
+def _named_streams(run: AnyRun) -> Any:
+    try:
+        return (run.metadata or {}).get("$$streams")
+    except (PayloadError, AttributeError):
+        return None
 
 
 def _value_of(part: AnyPart, type_: Any) -> Any:

@@ -124,7 +124,11 @@ class PartUpdates(Iterator[T], Generic[T]):
         if store is not self._store:
             store.add(self._taker)
             self._store = store
-        return store.take_one(self._taker, self._stream, seconds)
+        item = store.take_one(self._taker, self._stream, seconds)
+        if item is None and seconds and store.closed:
+            # Disabled, or about to end: this store has no more, and would not wait.
+            time.sleep(min(seconds, CLOSED_SLICE_SECONDS))
+        return item
 
     def _end(self) -> None:
         self.close()
@@ -135,6 +139,7 @@ class PartUpdates(Iterator[T], Generic[T]):
 
 # A subscription that ends or is disabled is noticed at the latest after this time.
 SLICE_SECONDS = 0.25
+CLOSED_SLICE_SECONDS = 0.02
 
 
 def _wait_until(deadline: float | None) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import attrs
 
 from .._protocol.headers import STREAM_VERSION, TIMEOUT_SECONDS
 from .._protocol.parts import AnyPart
@@ -14,10 +17,18 @@ from .._transport.requester import Requester, segment
 from .._transport.sockets import Nudged
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
 
+logger = logging.getLogger("trigger_realtime_sync")
+
 # Of the reads after the run has finished: the last one ends this long after the last part.
 DRAIN_TIMEOUT_SECONDS = 1
+# While other streams wait for the place, a body is read for so long, or until so long a silence.
+TURN_SECONDS = 5
 # A body without news that ends sooner than this was not held: the next one is asked for later.
 HELD_SECONDS = 1.0
+# A body that is cut off after this time did well: proxies cut what is idle, and servers restart.
+GOOD_SECONDS = 5.0
+# A read that took longer had to wait for the server: all that it had sent before was read.
+WAITED_SECONDS = 0.05
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 # Bodies in a row that ended at once and without a proven end, before they are taken for whole.
@@ -26,8 +37,49 @@ DOUBTS_LIMIT = 5
 Sink = Callable[[list[AnyPart], int], None]
 
 
+@attrs.define
+class _Body:
+    """One body: what it is read for, and what became of it.
+
+    Attributes:
+        timeout: seconds of silence after which the server is to end it.
+        draining: whether it was asked for after the run had finished.
+        last: when the last part came, or the body began.
+        spoke: whether a byte of it came.
+        useful: whether it is in the format that was asked for.
+        drained: whether it said that nothing more is in the stream.
+        stalled: seconds spent with a slow subscriber since all that the server had sent was read.
+        given_up: whether it was left before its end, though more may come.
+    """
+
+    timeout: int
+    draining: bool
+    started: float = attrs.field(factory=time.monotonic)
+    last: float = attrs.field(factory=time.monotonic)
+    spoke: bool = False
+    news: bool = False
+    useful: bool = True
+    drained: bool = False
+    stalled: float = 0.0
+    given_up: bool = False
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def is_silent(self) -> bool:
+        """For so long that the server may be about to end it, or has."""
+        return time.monotonic() - self.last > self.timeout / 2
+
+    @property
+    def is_the_last(self) -> bool:
+        """Having ended, whether it shows that the stream of a finished run is over."""
+        return self.draining and (self.drained or self.is_silent or not self.news)
+
+
 class StreamFeed:
-    """Reads one stream until its run has finished and a further read brings nothing.
+    """Reads one stream until its run has finished and nothing more is in it.
 
     Args:
         requester: asks on behalf of the thread that drives the feed.
@@ -37,7 +89,7 @@ class StreamFeed:
         on_parts: called with new parts and the bytes they came in. It may block.
         run_is_finished: whether the run is, as far as is known. `requester.nudge()` when it
             becomes so.
-        ends_when_idle: whether a body without news ends the stream, finished run or not.
+        ends_when_idle: whether a silence of `timeout` ends the stream, finished run or not.
     """
 
     def __init__(
@@ -61,80 +113,128 @@ class StreamFeed:
         self._ends_when_idle = ends_when_idle
         self._pause = FIRST_PAUSE
         self._doubts = 0
+        self._bytes = 0
+        self._silent_since = time.monotonic()
 
-    def step(self, longest: int | None = None) -> bool:
+    def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
         """Reads one body. Whether the stream is over.
 
         Args:
-            longest: seconds of silence after which the body is to end, if less than usual.
+            may_stay: whether nobody else waits for the place. `requester.nudge()` when somebody
+                does after all.
 
         Raises:
             TriggerRealtimeError: the stream can't be read.
             Interrupted: the feed was told to end.
         """
         self._requester.rearm()
-        finished = self._run_is_finished()
-        timeout = (
-            DRAIN_TIMEOUT_SECONDS if finished else min(self._timeout, longest or self._timeout)
-        )
-        started = time.monotonic()
+        body = self._new_body(may_stay())
         try:
-            news = self._read_body(timeout, stop_when_drained=finished)
+            self._read(body, may_stay)
         except Nudged:
             return False
         except TriggerRealtimeError as error:
+            self._recover(error, body)
+            return False
+        self._requester.succeeded()
+        return body.useful and not body.given_up and self._is_over_after(body)
+
+    def _new_body(self, may_stay: bool) -> _Body:
+        if self._run_is_finished():
+            return _Body(DRAIN_TIMEOUT_SECONDS, draining=True)
+        return _Body(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), False)
+
+    def _recover(self, error: TriggerRealtimeError, body: _Body) -> None:
+        if isinstance(error, ApiConnectionError) and body.spoke and body.age > GOOD_SECONDS:
+            self._requester.succeeded()
+            logger.info("%s; going on", error)
+        else:
             self._requester.recover(error)
-            return False
-        if news is None:
-            return False
-        if news:
-            self._pause = FIRST_PAUSE
-        elif finished or self._ends_when_idle():
+
+    def _is_over_after(self, body: _Body) -> bool:
+        if body.is_the_last or (self._ends_when_idle() and self._is_idle()):
             self._hand_out(self._cursor.finish(), 0)
             return True
-        elif time.monotonic() - started < HELD_SECONDS:
-            self._requester.succeeded()
+        if body.news:
+            self._pause = FIRST_PAUSE
+        elif body.age < HELD_SECONDS:
             self._requester.pause(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return False
 
-    def _read_body(self, timeout: int, *, stop_when_drained: bool) -> bool | None:
-        """Whether the body brought news. None where it was of no use."""
+    def _is_idle(self) -> bool:
+        # Nearly: the server counts from when it sent the last part.
+        return time.monotonic() - self._silent_since > self._timeout * 0.9
+
+    def _read(self, body: _Body, may_stay: Callable[[], bool]) -> None:
         headers = {
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
-            TIMEOUT_SECONDS: str(timeout),
+            TIMEOUT_SECONDS: str(body.timeout),
             **self._cursor.request_headers(),
         }
         answer = self._requester.get(self._path, headers=headers)
         try:
-            if answer.status == 204:
-                return False
-            if not self._cursor.open(answer.headers.get(STREAM_VERSION)):
-                return None
-            return self._read_parts(answer, timeout, stop_when_drained)
+            chunks = answer.chunks()
+            # Only a byte of the body proves that none of the headers was cut off, the format's
+            # name among them.
+            first = next(chunks, b"")
+            body.spoke = bool(first)
+            if first and self._open(answer, body):
+                self._read_parts(first, chunks, body, may_stay)
         finally:
             answer.close()
+        if not (body.news or body.given_up or answer.framed):
+            self._doubt(body.age)
 
-    def _read_parts(self, answer: Answer, timeout: int, stop_when_drained: bool) -> bool:
-        news = clean = False
-        started = last = time.monotonic()
+    def _open(self, answer: Answer, body: _Body) -> bool:
+        kind = answer.headers.get("content-type", "text/event-stream")
+        if kind.split(";")[0].strip().lower() != "text/event-stream":
+            source = self._requester.source
+            raise UnreadableAnswer(f"{source}: the answer is {kind[:100]}, not an event stream")
+        body.useful = self._cursor.open(answer.headers.get(STREAM_VERSION))
+        return body.useful
+
+    def _read_parts(
+        self, chunk: bytes, chunks: Iterator[bytes], body: _Body, may_stay: Callable[[], bool]
+    ) -> None:
+        clean = False
         try:
-            for chunk in answer.chunks():
-                if time.monotonic() - last > timeout / 2:
-                    self._cursor.idle()
-                parts = self._cursor.feed(chunk)
-                news = news or bool(parts)
-                self._hand_out(parts, len(chunk))
-                last = time.monotonic()
-                if self._cursor.over or (stop_when_drained and self._cursor.drained):
+            while chunk:
+                self._take(chunk, body)
+                body.drained = self._cursor.drained
+                if self._cursor.over or (body.draining and body.drained):
                     break
+                if self._is_to_leave(body, may_stay):
+                    body.given_up = True
+                    return
+                asked = time.monotonic()
+                chunk = next(chunks, b"")
+                if time.monotonic() - asked > WAITED_SECONDS:
+                    body.stalled = 0.0
             clean = True
         finally:
             self._end(clean)
-        if not news and not answer.framed:
-            self._doubt(time.monotonic() - started)
-        return news
+
+    def _take(self, chunk: bytes, body: _Body) -> None:
+        if body.is_silent:
+            self._cursor.idle()
+        parts = self._cursor.feed(chunk)
+        self._bytes += len(chunk)
+        if not parts:
+            return
+        body.news = True
+        body.last = time.monotonic()
+        self._hand_out(parts, self._bytes)
+        self._bytes = 0
+        body.stalled += time.monotonic() - body.last
+
+    def _is_to_leave(self, body: _Body, may_stay: Callable[[], bool]) -> bool:
+        # After a long stall the server may have ended the body for idleness, half a line last, and
+        # what has not been read of it does not show when. A new body does.
+        if body.stalled > body.timeout / 2:
+            return True
+        return body.age > TURN_SECONDS and not may_stay()
 
     def _doubt(self, seconds: float) -> None:
         """An end that proves nothing may be a cut, unless the server had kept the body open."""
@@ -156,3 +256,4 @@ class StreamFeed:
             # Data arrived: a body that is cut off later is the first failure of its row.
             self._requester.succeeded()
             self._on_parts(parts, size)
+            self._silent_since = time.monotonic()
