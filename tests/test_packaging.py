@@ -42,7 +42,7 @@ def lowest() -> dict[str, str]:
 
 
 def padded(version: str) -> str:
-    return ".".join((version.split(".") + ["0", "0"])[:3])
+    return ".".join([*version.split("."), "0", "0"][:3])
 
 
 def test_the_oldest_versions_are_those_that_are_tested() -> None:

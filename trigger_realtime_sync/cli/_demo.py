@@ -21,7 +21,6 @@ TOKEN = "tr_demo"
 
 NEXT = """\
 What to do next: set TRIGGER_SECRET_KEY, take the id of a run of your own, and
-
     from trigger_realtime_sync import RealtimeClient
     with RealtimeClient() as client:
         print(client.wait_for_completion("run_1234", timeout=300).output)
@@ -68,4 +67,4 @@ def demo(options: argparse.Namespace) -> int:
 def _summary(runs: list[AnyRun]) -> str:
     ends = Counter(run.status.value.lower() for run in runs)
     told = ", ".join(f"{count} {status}" for status, count in ends.most_common())
-    return f"\n{len(runs)} runs finished: {told}.\n"
+    return f"{len(runs)} runs finished: {told}.\n"
