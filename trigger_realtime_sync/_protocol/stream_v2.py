@@ -164,18 +164,16 @@ class StreamV2:
         self, records: list[dict[str, Any]], envelopes: list[Any], out: list[AnyPart]
     ) -> None:
         """Records that all have a body, mostly just the next ones: `_take_record`, inlined."""
-        ids = self._ids
         for record, envelope in zip(records, envelopes, strict=True):
             if type(envelope) is not dict or record.get("seq_num") != self._next:
                 self._take_record(record, envelope, out)
-                ids = self._ids
                 continue
             self._next = following = self._next + 1
             ident = envelope.get("id")
             if type(ident) is str:
-                if ident in ids:
+                if ident in self._ids:
                     continue
-                ids[ident] = None
+                self._ids[ident] = None
             index = self.index
             self.index = after = index + 1
             if index >= self.skip_until:
