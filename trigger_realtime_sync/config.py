@@ -139,14 +139,18 @@ def check_token(value: Any, name: str = "access_token") -> str:
 
 def check_id(value: Any, name: str) -> str:
     """A run, batch or stream id: any printable text, since it is percent-encoded."""
+    if _check_text(value, name) in (".", ".."):
+        raise ValueError(f"{name} must not be {value!r}: it would change the path")
+    return str(value)
+
+
+def _check_text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
         raise ValueError(f"{name} is empty")
     if _UNPRINTABLE.search(value):
         raise ValueError(f"{name} holds a control character: {value!r}")
-    if value in (".", ".."):
-        raise ValueError(f"{name} must not be {value!r}: it would change the path")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -166,7 +170,7 @@ def check_tags(value: Any) -> tuple[str, ...]:
 
 
 def _check_tag(tag: Any) -> str:
-    check_id(tag, "tag")
+    _check_text(tag, "tag")
     if "," in tag:
         raise ValueError(f"tag {tag!r} holds a comma: the server can't be asked for it")
     if "\\" in tag or '"' in tag:

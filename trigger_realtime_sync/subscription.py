@@ -172,6 +172,9 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
             streams.setdefault(run_id, {})[key] = parts.values((run_id, key))
         return streams
 
+    def _call_on_stream(self, run_id: str, key: str, values: list[Any]) -> None:
+        self._call("on_stream", self._callbacks.on_stream, run_id, key, values)
+
     def wait_for_completion(
         self, timeout: float | None = None, *, expected: int | None = None
     ) -> list[Run[PayloadT, OutputT]]:
