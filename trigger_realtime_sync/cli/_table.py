@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -42,7 +43,11 @@ class LiveTable:
         self._states: Sequence[State] = ()
         self._next_frame = 0.0
         self._live = Live(
-            console=self._console, auto_refresh=False, get_renderable=self._draw, transient=False
+            console=self._console,
+            auto_refresh=False,
+            get_renderable=self._draw,
+            # Warnings are shown above the table, unless they go to a file.
+            redirect_stderr=sys.stderr.isatty(),
         )
 
     def __enter__(self) -> LiveTable:
@@ -77,7 +82,7 @@ class LiveTable:
         panels = [self._panel(key, text) for key, text in self._streams.items()]
         ordered = sorted(self._runs.values(), key=_age)
         failures = _failures(ordered)
-        room = self._console.height - 4 - len(failures) - len(panels) * (PANEL_LINES + 2)
+        room = self._console.height - 5 - len(failures) - len(panels) * (PANEL_LINES + 2)
         shown = _most_interesting(ordered, max(3, room))
         table = _table(wide)
         now = datetime.now(timezone.utc)
@@ -85,7 +90,9 @@ class LiveTable:
             table.add_row(*self._cells(run, now, wide))
         hidden = len(ordered) - len(shown)
         more = [Text(f"  … and {hidden} more", style="dim")] if hidden else []
-        return Group(self._headline(), table, *more, *failures, *panels)
+        # The cursor rests on an empty line: at the end of a full one, the terminal's own "^C" would
+        # wrap, and what is drawn over it would be a line off.
+        return Group(self._headline(), table, *more, *failures, *panels, Text(" "))
 
     def _headline(self) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
