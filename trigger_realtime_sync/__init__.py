@@ -4,33 +4,40 @@
 `wait_for_completion()`.
 """
 
-from ._channel import State
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .client import RealtimeClient
-from .config import RetryPolicy, Timeouts
-from .errors import (
-    ApiConnectionError,
-    ApiError,
-    AuthenticationError,
-    BadRequestError,
-    CallbackError,
-    ClientClosed,
-    ConfigurationError,
-    ConflictError,
-    NotFoundError,
-    PayloadError,
-    PermissionDeniedError,
-    ProtocolError,
-    RateLimitError,
-    RunFailed,
-    ServerError,
-    SubscriptionCancelled,
-    TriggerRealtimeError,
-    UnprocessableEntityError,
-    WaitTimeout,
-)
-from .models import Run, RunError, RunStatus, Task
-from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
+
+if TYPE_CHECKING:
+    from ._channel import State
+    from .client import RealtimeClient
+    from .config import RetryPolicy, Timeouts
+    from .errors import (
+        ApiConnectionError,
+        ApiError,
+        AuthenticationError,
+        BadRequestError,
+        CallbackError,
+        ClientClosed,
+        ConfigurationError,
+        ConflictError,
+        NotFoundError,
+        PayloadError,
+        PermissionDeniedError,
+        ProtocolError,
+        RateLimitError,
+        RunFailed,
+        ServerError,
+        SubscriptionCancelled,
+        TriggerRealtimeError,
+        UnprocessableEntityError,
+        WaitTimeout,
+    )
+    from .models import Run, RunError, RunStatus, Task
+    from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
 
 __all__ = [
     "ApiConnectionError",
@@ -66,3 +73,21 @@ __all__ = [
     "WaitTimeout",
     "__version__",
 ]
+
+_MODULES = (".errors", ".models", ".config", "._channel", ".subscription", ".client")
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: pytest loads this package in every run of everyone who has it
+    # installed, for the fixture, and most of those runs need nothing of it.
+    if name in __all__:
+        for module in _MODULES:
+            value = getattr(import_module(module, __name__), name, None)
+            if value is not None:
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

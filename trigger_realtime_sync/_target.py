@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ._parts import PartStore
 from ._protocol.rows import RowDecoder
-from ._protocol.streams import StreamCursor
 from ._sources.packets import PacketFetcher
 from ._transport.requester import Origin, segment
 from ._transport.tokens import Token
 from ._view import RunView
 from .models import Task
+
+if TYPE_CHECKING:
+    from ._protocol.streams import StreamCursor
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +39,9 @@ class StreamOptions:
     timeout: int = 60
 
     def cursor(self) -> StreamCursor:
+        # Here, because most subscriptions read no stream.
+        from ._protocol.streams import StreamCursor
+
         if self.last_event_id is not None:
             return StreamCursor.restore(self.last_event_id)
         return StreamCursor(start_index=self.start_index or 0, from_latest=self.from_latest)

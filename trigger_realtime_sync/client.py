@@ -16,7 +16,6 @@ from ._batching import BatchChannel
 from ._channel import Channel
 from ._handle import Subscription
 from ._registry import Registry, SubscriptionMap
-from ._streaming import StreamingChannel
 from ._subscribe import HandleT, SubscribeMethods
 from ._target import Target
 from ._transport.http import HttpOptions, Transport
@@ -213,6 +212,8 @@ class RealtimeClient(SubscribeMethods):
             preview_branch=self._preview_branch,
         )
         if target.streams is not None:
+            from ._streaming import StreamingChannel
+
             return StreamingChannel(target, origin, view)
         if target.is_batch:
             return BatchChannel(target, origin, view)

@@ -1,4 +1,7 @@
-"""Packets: a payload, output or metadata as text and a content type (PROTOCOL, section 3)."""
+"""Packets: a payload, output or metadata as text and a content type (PROTOCOL, section 3).
+
+What few runs need, superjson and types, is imported when one does.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from typing import Any, NamedTuple
 
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import LazyValue
-from . import json, superjson
-from .structure import structure
+from . import json
 
 JSON = "application/json"
 SUPER_JSON = "application/super+json"
@@ -54,6 +56,8 @@ def decode(packet: Packet) -> Any:
     if kind == JSON:
         return json.loads(packet.data)
     if kind == SUPER_JSON:
+        from . import superjson
+
         return superjson.decode_in_place(json.loads(packet.data))
     if kind == STORE:
         raise ValueError("it is stored elsewhere and must be fetched")
@@ -113,7 +117,7 @@ class PacketValue(LazyValue):
             packet = self._fetched(packet.data)
         try:
             value = decode(packet)
-            return None if value is None else structure(value, self.type_)
+            return _structured(value, self.type_)
         except ValueError as error:
             raise self._error(str(error), packet) from error
 
@@ -172,3 +176,11 @@ def _renew_lock() -> None:
 if hasattr(os, "register_at_fork"):
     # Another thread may have held it at the fork.
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _structured(value: Any, type_: Any) -> Any:
+    if value is None or type_ is None:
+        return value
+    from .structure import structure
+
+    return structure(value, type_)
