@@ -1,0 +1,167 @@
+"""Tasks for runs that have finished."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from trigger_realtime_sync import ConfigurationError, RealtimeClient, Run
+from trigger_realtime_sync.testing import RealtimeServer
+
+celery = pytest.importorskip("celery", reason="Celery is not installed")
+
+from trigger_realtime_sync.contrib.celery import (  # noqa: E402
+    DjangoCacheClaims,
+    RedisClaims,
+    enqueue_on_complete,
+    task_id_of,
+)
+
+
+class Claims:
+    """Claims that all "processes" of a test see."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self._lock = threading.Lock()
+
+    def claim(self, key: str) -> bool:
+        with self._lock:
+            first = key not in self.keys
+            self.keys.add(key)
+            return first
+
+    def release(self, key: str) -> None:
+        self.keys.discard(key)
+
+
+class Redis:
+    """As much of a Redis client as is used."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def set(self, key: str, value: Any, *, nx: bool, px: int) -> bool | None:
+        if nx and key in self.values:
+            return None
+        self.values[key] = (value, px)
+        return True
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class Cache:
+    """As much of Django's cache as is used."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def add(self, key: str, value: Any, timeout: float) -> bool:
+        if key in self.values:
+            return False
+        self.values[key] = (value, timeout)
+        return True
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> Any:
+    app = celery.Celery("shop", broker="memory://", backend="cache+memory://")
+
+    @app.task(name="shop.process")
+    def process(run_id: str) -> None: ...
+
+    process.sent = []
+    monkeypatch.setattr(process, "apply_async", lambda **options: process.sent.append(options))
+    return process
+
+
+def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task: Any) -> None:
+    """The first to claim it sends; the id of the task is made from that of the run."""
+    claims = Claims()
+    listeners = [enqueue_on_complete(task, claims=claims, queue="slow") for _ in range(5)]
+    for listener in listeners:
+        listener(Run(id="run_1"))
+        listener(Run(id="run_1"))
+    assert task.sent == [
+        {"args": ["run_1"], "kwargs": {}, "task_id": task_id_of(task, "run_1"), "queue": "slow"}
+    ]
+    listeners[3](Run(id="run_2"))
+    assert [sent["args"] for sent in task.sent] == [["run_1"], ["run_2"]]
+
+
+def test_two_tasks_for_one_run_are_two_tasks(task: Any) -> None:
+    """A claim is for a run and a task."""
+    claims = Claims()
+
+    @task.app.task(name="shop.other")
+    def other(run_id: str) -> None: ...
+
+    assert task_id_of(task, "run_1") != task_id_of(other, "run_1")
+    assert task_id_of(task, "run_1") == task_id_of(task, "run_1")
+    enqueue_on_complete(task, claims=claims)(Run(id="run_1"))
+    assert claims.claim(task_id_of(other, "run_1"))
+
+
+def test_a_broker_that_fails_gives_the_claim_back(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is the callback's; the next process, or subscription, tries again."""
+
+    def fails(**options: Any) -> None:
+        raise ConnectionError("no broker")
+
+    claims = Claims()
+    listener = enqueue_on_complete(task, claims=claims)
+    with monkeypatch.context() as broken:
+        broken.setattr(task, "apply_async", fails)
+        with pytest.raises(ConnectionError):
+            listener(Run(id="run_1"))
+    listener(Run(id="run_1"))
+    assert len(task.sent) == 1
+
+
+def test_the_arguments_are_chosen_by_the_caller(task: Any) -> None:
+    """Anything of the run."""
+    listener = enqueue_on_complete(
+        task, claims=Claims(), arguments=lambda run: ([], {"run_id": run.id, "ok": run.is_success})
+    )
+    listener(Run(id="run_1", status="COMPLETED"))
+    assert task.sent[0]["kwargs"] == {"run_id": "run_1", "ok": True}
+
+
+@pytest.mark.parametrize(
+    "claims", [RedisClaims(Redis(), 60.0), DjangoCacheClaims(Cache(), 60.0)], ids=["redis", "cache"]
+)
+def test_claims_are_taken_once_until_they_are_released(claims: Any) -> None:
+    """In Redis and in Django's cache, for a bounded time."""
+    assert claims.claim("a")
+    assert not claims.claim("a")
+    claims.release("a")
+    assert claims.claim("a")
+    store = getattr(claims, "_redis", None) or claims._cache
+    assert [bound for _, bound in store.values.values()] in ([60_000], [60.0])
+
+
+def test_claims_need_a_place_that_all_processes_see(task: Any) -> None:
+    """Without Redis as the result backend the place must be named; the id can't be chosen."""
+    with pytest.raises(ConfigurationError, match="claims="):
+        enqueue_on_complete(task)
+    with pytest.raises(ConfigurationError, match="task_id"):
+        enqueue_on_complete(task, claims=Claims(), task_id="mine")
+
+
+def test_a_subscription_enqueues(server: RealtimeServer, client: RealtimeClient, task: Any) -> None:
+    """Both of two subscriptions hear of the end, and one task is sent."""
+    listener = enqueue_on_complete(task, claims=Claims())
+    run_id = server.create_run()
+    both = [client.subscribe_to_run(run_id, on_complete=listener) for _ in range(2)]
+    server.complete_run(run_id)
+    for subscription in both:
+        subscription.wait_for_completion(10)
+    assert [sent["args"] for sent in task.sent] == [[run_id]]

@@ -1,0 +1,357 @@
+"""The Django app."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from contrib.conftest import QUICK, TOKEN
+from contrib.events import events_of, next_event
+
+from trigger_realtime_sync import RealtimeClient
+from trigger_realtime_sync.testing import RealtimeServer
+
+pytest.importorskip("django", reason="Django is not installed")
+
+from contrib.django_settings import set_up
+
+set_up()
+
+from django.core.management import CommandError, call_command  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import AsyncRequestFactory, RequestFactory, override_settings  # noqa: E402
+
+from trigger_realtime_sync.contrib.django import views  # noqa: E402
+from trigger_realtime_sync.contrib.django.checks import check_settings  # noqa: E402
+from trigger_realtime_sync.contrib.django.client import get_client  # noqa: E402
+from trigger_realtime_sync.contrib.django.signals import (  # noqa: E402
+    part_received,
+    run_completed,
+    run_updated,
+)
+from trigger_realtime_sync.contrib.django.watching import (  # noqa: E402
+    watch_batch,
+    watch_run,
+    watch_stream,
+    watch_tag,
+)
+
+USER = SimpleNamespace(is_authenticated=True, is_active=True)
+
+
+@pytest.fixture(autouse=True)
+def client(server: RealtimeServer) -> Iterator[RealtimeClient]:
+    values = {"ACCESS_TOKEN": TOKEN, "BASE_URL": server.url, "RETRY": QUICK, "KEEP_ALIVE": 0.05}
+    with override_settings(TRIGGER_REALTIME=values):
+        yield get_client()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, Any]]]:
+    """What the signals told."""
+    told: list[tuple[str, Any]] = []
+
+    def on_run(sender: Any, signal: Any, run: Any, **more: Any) -> None:
+        told.append(("updated" if signal is run_updated else "completed", run.status.value))
+
+    def on_part(sender: Any, run_id: str, key: str, parts: list[Any], **more: Any) -> None:
+        told.append((key, parts))
+
+    run_updated.connect(on_run)
+    run_completed.connect(on_run)
+    part_received.connect(on_part)
+    yield told
+    run_updated.disconnect(on_run)
+    run_completed.disconnect(on_run)
+    part_received.disconnect(on_part)
+
+
+def _get(path: str = "/", user: Any = USER, **headers: str) -> Any:
+    request = RequestFactory().get(path, headers=headers)
+    request.user = user
+    return request
+
+
+def _ids(**settings: Any) -> list[str]:
+    with override_settings(TRIGGER_REALTIME=settings):
+        return [message.id for message in check_settings(None)]
+
+
+def test_the_process_has_one_client_made_on_first_use(server: RealtimeServer) -> None:
+    """From the settings; it follows them when a test overrides them."""
+    client = get_client()
+    assert get_client() is client
+    assert server.url in repr(client)
+    with override_settings(TRIGGER_REALTIME={"BASE_URL": "http://other.example"}):
+        assert "other.example" in repr(get_client())
+
+
+def test_settings_that_work_pass_the_checks() -> None:
+    """Nothing to say, and nothing sent."""
+    assert _ids(ACCESS_TOKEN="tr_x", KEEP_ALIVE=5, PERMISSION=views.anyone) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "ids"),
+    [
+        ({}, ["trigger_realtime.W001"]),
+        ({"ACCESS_TOKEN": "tr_x", "BASEURL": "x"}, ["trigger_realtime.E002"]),
+        ({"ACCESS_TOKEN": "tr_x", "BASE_URL": "ftp://x"}, ["trigger_realtime.E003"]),
+        ({"ACCESS_TOKEN": "tr_x", "KEEP_ALIVE": 0}, ["trigger_realtime.E004"]),
+        ({"ACCESS_TOKEN": "tr_x", "KEEP_ALIVE": "15"}, ["trigger_realtime.E004"]),
+        ({"ACCESS_TOKEN": "tr_x", "PERMISSION": "no.such.thing"}, ["trigger_realtime.E005"]),
+        ({"ACCESS_TOKEN": "tr_x", "PERMISSION": 7}, ["trigger_realtime.E005"]),
+    ],
+)
+def test_settings_that_can_not_work_are_found_by_the_checks(
+    settings: dict[str, Any], ids: list[str]
+) -> None:
+    """Each by its own id, before the first run is followed."""
+    assert _ids(**settings) == ids
+
+
+def test_settings_that_are_no_dictionary_are_found_by_the_checks() -> None:
+    """And nothing else is said of them."""
+    with override_settings(TRIGGER_REALTIME="tr_x"):
+        assert [message.id for message in check_settings(None)] == ["trigger_realtime.E001"]
+
+
+def test_the_checks_are_those_of_the_project() -> None:
+    """`manage.py check` runs them."""
+    with (
+        override_settings(TRIGGER_REALTIME={"KEEP_ALIVE": -1}),
+        pytest.raises(CommandError, match="KEEP_ALIVE"),
+    ):
+        call_command("check")
+
+
+def test_a_run_sends_signals(server: RealtimeServer, heard: list[tuple[str, Any]]) -> None:
+    """Each change, then the end."""
+    run_id = server.create_run(status="EXECUTING")
+    subscription = watch_run(run_id)
+    server.wait_until_held(1)
+    server.complete_run(run_id)
+    subscription.wait_for_completion(10)
+    assert heard == [("updated", "EXECUTING"), ("updated", "COMPLETED"), ("completed", "COMPLETED")]
+
+
+def test_asked_for_twice_signals_are_sent_once(
+    server: RealtimeServer, heard: list[tuple[str, Any]]
+) -> None:
+    """Whoever watches a run that is watched gets the running subscription."""
+    run_id = server.create_run()
+    subscription = watch_run(run_id)
+    assert watch_run(run_id) is subscription
+    server.complete_run(run_id)
+    subscription.wait_for_completion(10)
+    assert heard.count(("completed", "COMPLETED")) == 1
+
+
+def test_tags_batches_and_streams_send_signals(
+    server: RealtimeServer, heard: list[tuple[str, Any]]
+) -> None:
+    """Each kind of subscription has its function."""
+    run_id = server.create_run(tags=["a"], status="EXECUTING")
+    server.append(run_id, "text", "x", "y")
+    server.complete_run(run_id)
+    batch_id = server.batch(run_id)
+    watch_stream(run_id, "text").wait_for_completion(10)
+    assert ("text", ["x", "y"]) in heard
+    watch_batch(batch_id).wait_for_completion(10)
+    with watch_tag("a") as tagged:
+        tagged.wait_for_completion(10, expected=1)
+    assert heard.count(("completed", "COMPLETED")) == 3
+
+
+def test_a_receiver_that_raises_keeps_nobody_from_being_told(
+    server: RealtimeServer, heard: list[tuple[str, Any]]
+) -> None:
+    """The other receivers, and later changes, go on."""
+
+    def breaks(sender: Any, **more: Any) -> None:
+        raise RuntimeError("as the test wants it")
+
+    run_updated.connect(breaks)
+    try:
+        run_id = server.create_run()
+        server.complete_run(run_id)
+        watch_run(run_id).wait_for_completion(10)
+    finally:
+        run_updated.disconnect(breaks)
+    assert heard == [("updated", "COMPLETED"), ("completed", "COMPLETED")]
+
+
+def test_database_connections_are_closed_around_callbacks(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """A callback that queries leaves no connection open on a thread that may never query again."""
+    seen: list[tuple[str, Any]] = []
+
+    def queries(run: Any) -> None:
+        seen.append(("before", connection.connection))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        seen.append(("inside", connection))
+
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    after: list[Any] = []
+
+    def looks(run: Any) -> None:
+        after.append((threading.get_ident(), connection.connection))
+
+    client.subscribe_to_run(run_id, on_update=queries, on_complete=looks).wait_for_completion(10)
+    assert seen[0] == ("before", None)
+    assert after[0][1] is None
+
+
+def test_the_view_relays_a_run_to_who_is_logged_in(server: RealtimeServer) -> None:
+    """As an event stream that ends with the run."""
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    response = views.run_events(_get(), run_id=run_id)
+    assert response["Content-Type"].startswith("text/event-stream")
+    assert response["X-Accel-Buffering"] == "no"
+    names = [event.name for event in events_of(response.streaming_content) if event.name]
+    assert names == ["run", "complete"]
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        None,
+        SimpleNamespace(is_authenticated=False, is_active=False),
+        SimpleNamespace(is_authenticated=True, is_active=False),
+    ],
+)
+def test_nobody_else_sees_anything(server: RealtimeServer, user: Any) -> None:
+    """403, and no subscription."""
+    response = views.run_events(_get(user=user), run_id="run_1")
+    assert response.status_code == 403
+    assert not server.requests
+
+
+def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
+    """By the setting, or for one view; it is told what the URL says."""
+    asked: list[Any] = []
+
+    def permission(request: Any, **what: Any) -> bool:
+        asked.append(what)
+        return bool(what["run_id"] == "run_mine")
+
+    def source(request: Any, run_id: str) -> Any:
+        return lambda **callbacks: get_client().subscribe_to_run(run_id, **callbacks)
+
+    view = views.events_view(source, permission=permission)
+    assert view(_get(user=None), run_id="run_other").status_code == 403
+    response = view(_get(user=None), run_id="run_mine")
+    assert response.status_code == 200
+    response.close()
+    assert asked == [{"run_id": "run_other"}, {"run_id": "run_mine"}]
+    with override_settings(TRIGGER_REALTIME={"ACCESS_TOKEN": "tr_x", "PERMISSION": permission}):
+        assert views.run_events(_get(), run_id="run_other").status_code == 403
+
+
+def test_the_view_of_a_stream_resumes(server: RealtimeServer) -> None:
+    """After what the browser names as its last event."""
+    run_id = server.create_run(status="EXECUTING")
+    server.append(run_id, "text", "a", "b")
+    server.complete_run(run_id)
+    request = _get(**{"Last-Event-ID": "text=1"})
+    response = views.stream_events(request, run_id=run_id, key="text")
+    parts = [e.data["parts"] for e in events_of(response.streaming_content) if e.name == "part"]
+    assert parts == [["b"]]
+    ended = views.stream_events(_get(**{"Last-Event-ID": "end"}), run_id=run_id, key="text")
+    assert ended.status_code == 204
+
+
+def test_bad_requests_are_answered(server: RealtimeServer) -> None:
+    """A bad id with 400, HEAD without a subscription, a method that changes things with 405."""
+    assert views.run_events(_get(), run_id="\n").status_code == 400
+    head = RequestFactory().head("/")
+    head.user = USER
+    assert views.run_events(head, run_id="run_1").status_code == 200
+    assert not server.requests
+    request = RequestFactory().post("/")
+    request.user = USER
+    assert views.run_events(request, run_id="run_1").status_code == 405
+
+
+def test_closing_the_response_ends_the_subscription(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """As a server does when the browser is gone."""
+    response = views.run_events(_get(), run_id=server.create_run())
+    next_event(events_of(response.streaming_content), "run")
+    assert len(client.subscriptions) == 1
+    response.close()
+    assert not client.subscriptions
+
+
+def test_under_asgi_the_response_is_asynchronous(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """It ends with the run; and when the task that sends it is cancelled, its subscription ends."""
+    run_id = server.create_run()
+
+    async def read(enough: Callable[[bytes], bool]) -> bytes:
+        request = AsyncRequestFactory().get("/")
+        request.user = USER
+        response = views.run_events(request, run_id=run_id)
+        assert response.is_async
+        body = b""
+        chunks = aiter(response.streaming_content)
+        async for chunk in chunks:
+            body += chunk
+            if enough(body):
+                break
+        await chunks.aclose()
+        return body
+
+    assert b"event: run" in asyncio.run(read(lambda body: b"event: run" in body))
+    assert not client.subscriptions
+    server.complete_run(run_id)
+    assert b"event: complete" in asyncio.run(read(lambda body: False))
+
+
+def _command(*arguments: str) -> list[str]:
+    out = io.StringIO()
+    call_command("watch_run", *arguments, stdout=out)
+    return out.getvalue().splitlines()
+
+
+def test_the_command_follows_a_run_to_its_end(
+    server: RealtimeServer, heard: list[tuple[str, Any]]
+) -> None:
+    """One line for each change, as text or JSON; the signals are sent as well."""
+    run_id = server.create_run()
+    server.complete_run(run_id, output=[1])
+    assert _command(run_id)[-1].endswith(" COMPLETED")
+    assert json.loads(_command(run_id, "--json")[-1])["output"] == [1]
+    assert ("completed", "COMPLETED") in heard
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "text"),
+    [
+        ("fail_run", 1, "FAILED: It failed"),
+        ("cancel_run", 2, "CANCELED"),
+        ("delete_run", 1, "404"),
+        ("catch_up", 124, "did not finish within 0.1 s"),
+    ],
+)
+def test_the_command_exits_as_the_run_ended(
+    server: RealtimeServer, end: str, code: int, text: str
+) -> None:
+    """1 for a failure, 2 for a cancelled run, 124 when the time was over."""
+    run_id = server.create_run()
+    getattr(server, end)(run_id)
+    with pytest.raises(CommandError, match=text) as raised:
+        _command(run_id, "--timeout", "0.1")
+    assert raised.value.returncode == code

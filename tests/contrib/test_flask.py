@@ -1,0 +1,126 @@
+"""The Flask extension."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from contrib.conftest import QUICK, TOKEN
+from contrib.events import events_of, next_event
+
+from trigger_realtime_sync import ConfigurationError, RealtimeClient
+from trigger_realtime_sync.testing import RealtimeServer
+
+flask = pytest.importorskip("flask", reason="Flask is not installed")
+
+from trigger_realtime_sync.contrib.flask import TriggerRealtime, shared  # noqa: E402
+
+
+@pytest.fixture
+def realtime() -> TriggerRealtime:
+    return TriggerRealtime(retry=QUICK)
+
+
+@pytest.fixture
+def app(server: RealtimeServer, realtime: TriggerRealtime) -> Iterator[Any]:
+    app = flask.Flask("shop")
+    app.config["TRIGGER_REALTIME_ACCESS_TOKEN"] = TOKEN
+    app.config["TRIGGER_REALTIME_BASE_URL"] = server.url
+    realtime.init_app(app)
+
+    @app.get("/runs/<run_id>/events")
+    def events(run_id: str) -> Any:
+        return realtime.sse_response(shared(realtime.client.subscribe_to_run, run_id))
+
+    yield app
+    realtime.client_of(app).close()
+
+
+def test_each_app_has_one_client_made_from_its_configuration(
+    app: Any, realtime: TriggerRealtime, server: RealtimeServer
+) -> None:
+    """Asked for twice it is the same; another app's is another."""
+    with app.app_context():
+        client = realtime.client
+        assert isinstance(client, RealtimeClient)
+        assert realtime.client is client
+    assert server.url in repr(client)
+    other = flask.Flask("other")
+    other.config["TRIGGER_REALTIME_BASE_URL"] = "http://other.example"
+    realtime.init_app(other)
+    with other.app_context():
+        assert "other.example" in repr(realtime.client)
+
+
+def test_callbacks_run_in_an_application_context(
+    app: Any, realtime: TriggerRealtime, server: RealtimeServer
+) -> None:
+    """`current_app` and all that needs it work in every callback, and are torn down after it."""
+    told: queue.Queue[Any] = queue.Queue()
+    app.teardown_appcontext(lambda error: told.put("torn down"))
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    with app.app_context():
+        client = realtime.client
+    told.get(timeout=5)
+
+    subscription = client.subscribe_to_run(
+        run_id,
+        on_update=lambda run: told.put(("update", flask.current_app.name)),
+        on_complete=lambda run: told.put(("complete", flask.current_app.name)),
+    )
+    subscription.wait_for_completion(10)
+    assert [told.get(timeout=5) for _ in range(4)] == [
+        ("update", "shop"),
+        "torn down",
+        ("complete", "shop"),
+        "torn down",
+    ]
+
+
+def test_a_response_relays_a_run(app: Any, server: RealtimeServer) -> None:
+    """It is an event stream that nothing may keep or collect, and it ends with the run."""
+    run_id = server.create_run()
+    server.complete_run(run_id, output=1)
+    response = app.test_client().get(f"/runs/{run_id}/events")
+    assert response.mimetype == "text/event-stream"
+    assert response.headers["Cache-Control"] == "no-cache, no-transform"
+    assert response.headers["X-Accel-Buffering"] == "no"
+    names = [event.name for event in events_of([response.data]) if event.name]
+    assert names == ["run", "complete"]
+
+
+def test_a_browser_that_leaves_ends_the_subscription(
+    app: Any, realtime: TriggerRealtime, server: RealtimeServer
+) -> None:
+    """Closing the response is enough."""
+    run_id = server.create_run()
+    response = app.test_client().get(f"/runs/{run_id}/events", buffered=False)
+    next_event(events_of(response.response), "run")
+    assert len(realtime.client_of(app).subscriptions) == 1
+    response.close()
+    assert not realtime.client_of(app).subscriptions
+
+
+def test_a_head_request_subscribes_to_nothing(app: Any, server: RealtimeServer) -> None:
+    """Its response has the same headers and no body."""
+    response = app.test_client().head(f"/runs/{server.create_run()}/events")
+    assert response.mimetype == "text/event-stream"
+    assert not server.requests
+
+
+def test_a_browser_that_knows_the_end_is_told_to_stop(app: Any, server: RealtimeServer) -> None:
+    """204 is what keeps `EventSource` from connecting again."""
+    response = app.test_client().get("/runs/run_1/events", headers={"Last-Event-ID": "end"})
+    assert response.status_code == 204
+    assert not server.requests
+
+
+def test_what_is_wrong_is_said_at_once(realtime: TriggerRealtime) -> None:
+    """An option that does not exist, and an app that was not readied."""
+    with pytest.raises(ConfigurationError, match="acess_token"):
+        TriggerRealtime(acess_token="x")
+    with flask.Flask("bare").app_context(), pytest.raises(RuntimeError, match="init_app"):
+        _ = realtime.client

@@ -1,0 +1,66 @@
+"""System checks: what can't work is told before the first run is followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from ... import ConfigurationError, RealtimeClient
+from . import conf
+
+TOKEN_VARIABLES = ("TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY")
+
+
+def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
+    """All that can be said of the settings without the network."""
+    try:
+        names = set(conf.all_settings())
+    except ImproperlyConfigured as error:
+        return [checks.Error(str(error), id="trigger_realtime.E001")]
+    return [
+        *_unknown(names - conf.CLIENT_OPTIONS - conf.OWN_OPTIONS),
+        *_of(_make_client, "trigger_realtime.E003"),
+        *_of(conf.keep_alive, "trigger_realtime.E004"),
+        *_of(conf.permission, "trigger_realtime.E005"),
+        *_no_token(),
+    ]
+
+
+def _unknown(names: set[Any]) -> list[checks.CheckMessage]:
+    known = ", ".join(sorted(conf.CLIENT_OPTIONS | conf.OWN_OPTIONS))
+    return [
+        checks.Error(
+            f"{conf.NAME}[{name!r}] is not a setting",
+            hint=f"There are: {known}.",
+            id="trigger_realtime.E002",
+        )
+        for name in sorted(names, key=str)
+    ]
+
+
+def _of(read: Callable[[], object], id_: str) -> list[checks.CheckMessage]:
+    try:
+        read()
+    except (ImproperlyConfigured, ConfigurationError) as error:
+        return [checks.Error(f"{conf.NAME}: {error}", id=id_)]
+    return []
+
+
+def _make_client() -> None:
+    RealtimeClient(**conf.client_options()).close()
+
+
+def _no_token() -> list[checks.CheckMessage]:
+    if conf.client_options().get("access_token") or any(map(os.environ.get, TOKEN_VARIABLES)):
+        return []
+    return [
+        checks.Warning(
+            "There is no access token: runs can't be followed.",
+            hint=f"Set {conf.NAME}['ACCESS_TOKEN'], or {' or '.join(TOKEN_VARIABLES)}.",
+            id="trigger_realtime.W001",
+        )
+    ]

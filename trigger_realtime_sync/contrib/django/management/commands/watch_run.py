@@ -1,0 +1,65 @@
+"""`manage.py watch_run RUN_ID`: prints each change of a run, and sends the signals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ..... import Run, TriggerRealtimeError, WaitTimeout
+from ...._json import run_as_dict, to_json
+from ...watching import watch_run
+
+# Seconds without a change after which the clock is looked at.
+SLICE = 0.25
+
+
+def _until(updates: Iterator[Run[Any, Any]], timeout: float | None) -> Iterator[Run[Any, Any]]:
+    """Ends with the updates, or raises their `WaitTimeout` when the time is over."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            yield next(updates)
+        except StopIteration:
+            return
+        except WaitTimeout:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
+
+
+class Command(BaseCommand):
+    help = "Follows a run until it has finished: prints each change, and sends the signals."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run_id", help="the id of the run (run_…)")
+        parser.add_argument("--timeout", type=float, help="seconds to wait in all")
+        parser.add_argument("--json", action="store_true", help="one line of JSON per change")
+
+    def handle(self, *arguments: Any, run_id: str, timeout: float | None, **options: Any) -> None:
+        try:
+            run = self._follow(run_id, timeout, options["json"])
+        except WaitTimeout:
+            message = f"{run_id} did not finish within {timeout} s"
+            raise CommandError(message, returncode=124) from None
+        except (TriggerRealtimeError, ValueError) as error:
+            raise CommandError(f"{run_id}: {error}") from None
+        if not run.is_success:
+            why = f": {run.error.message}" if run.error is not None else ""
+            code = 2 if run.is_cancelled else 1
+            raise CommandError(f"{run.id} finished as {run.status}{why}", returncode=code)
+
+    def _follow(self, run_id: str, timeout: float | None, as_json: bool) -> Run[Any, Any]:
+        with watch_run(run_id) as subscription:
+            for run in _until(subscription.updates(timeout=SLICE), timeout):
+                self._show(run, as_json)
+            return subscription.wait_for_completion(SLICE)
+
+    def _show(self, run: Run[Any, Any], as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(to_json(run_as_dict(run)).decode())
+        else:
+            when = f"{run.updated_at:%H:%M:%S}" if run.updated_at is not None else "--:--:--"
+            self.stdout.write(f"{when} {run.status}")
