@@ -92,6 +92,17 @@ def test_a_new_token_that_is_refused_too_is_the_end(server: RealtimeServer, conn
     assert len(server.requests) == 2
 
 
+def test_an_outage_may_outlast_the_new_token(server: RealtimeServer, connect: Any) -> None:
+    """Refused, renewed, no answer for a while, refused: a new row of refusals."""
+    numbers = itertools.count()
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    for status in (401, 503, 401, 503, 403):
+        server.fail_next(status=status)
+    client = connect(server, access_token=lambda: f"tr_{next(numbers)}")
+    assert client.wait_for_completion(run_id, timeout=5).is_success
+
+
 def test_one_call_for_fifty_threads(connect: Any) -> None:
     """When all are refused at once, one asks, and the others take what it got."""
     count = 50

@@ -122,6 +122,7 @@ class Requester:
         )
         self._on_contact()
         if answer.status in (200, 204):
+            self._may_renew = True
             return answer
         body = self._error_text(answer).replace(token, "***")
         shown = {name: text.replace(token, "***") for name, text in answer.headers.items()}
@@ -131,7 +132,6 @@ class Requester:
         """Data arrived."""
         self._backoff.succeeded()
         self._cut_errors = 0
-        self._may_renew = True
 
     def recover(self, error: TriggerRealtimeError) -> None:
         """Waits until the next attempt is due, or raises the error if there is none to be."""
@@ -167,9 +167,14 @@ class Requester:
             answer.close()
 
     def _renew_token(self, error: TriggerRealtimeError) -> bool:
-        """Once for each row of refusals: a token that is refused right away is no better."""
-        refused = isinstance(error, (AuthenticationError, PermissionDeniedError))
-        if not refused or not self._may_renew or self._token is None:
+        """Once for each row of refusals: a token that is refused right away is no better.
+
+        After an outage in between it may have been good, and have expired.
+        """
+        if not isinstance(error, (AuthenticationError, PermissionDeniedError)):
+            self._may_renew = True
+            return False
+        if not self._may_renew or self._token is None:
             return False
         self._may_renew = False
         self._renewed = self._origin.token.renew(self._token)
