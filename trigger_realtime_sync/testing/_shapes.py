@@ -123,7 +123,9 @@ class Native:
             states = [self._earlier(shape, one) for one in states]
         states = states[-self.snapshot_cap :]
         messages = [self._message(shape, one, "insert") for one in states]
-        return Answer(_array([*messages, UP_TO_DATE]), handle, self._offset(states))
+        # A lagging replica: with an offset from which the newer rows come again.
+        offset = f"{states[0].updated_ms}_0" if stale and states else self._offset(states)
+        return Answer(_array([*messages, UP_TO_DATE]), handle, offset)
 
     def _news(self, shape: Shape, at: Position, after: int, floor: str) -> Answer | None:
         latest: dict[str, State] = {}
