@@ -1,0 +1,163 @@
+"""Rotations, restarts, errors and cut answers: what is told through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trigger_realtime_sync import AuthenticationError, NotFoundError
+
+
+@pytest.fixture
+def electric(make_pair: Callable[..., Any]) -> Any:
+    return make_pair("electric")
+
+
+REEMITS = "theirs tells every run again after a 409; ours only what changed"
+
+
+@pytest.mark.parametrize(
+    ("keep_handle", "send_handle"), [(False, True), (True, True), (True, False)]
+)
+def test_a_rotated_shape(electric: Any, keep_handle: bool, send_handle: bool) -> None:
+    """On purpose: after a 409 theirs repeats the run as it was. Both then tell the change."""
+    server = electric.server
+    run = server.create_run(status="EXECUTING")
+    both = electric.run(run)
+    both.states()
+    server.wait_until_held(2)
+    both.states(
+        lambda: server.rotate(keep_handle=keep_handle, send_handle=send_handle),
+        theirs=1,
+        ours=0,
+        why=REEMITS,
+    )
+    both.states(lambda: server.update_run(run, metadata={"a": 1}))
+    both.nothing_more()
+
+
+def test_a_409_that_names_no_handle(electric: Any) -> None:
+    """On purpose: theirs makes up a handle, gets a 409 for it, and so on without a pause."""
+    server = electric.server
+    run = server.create_run(status="EXECUTING")
+    both = electric.run(run)
+    both.states()
+    server.wait_until_held(2)
+    server.rotate(send_handle=False)
+    made_up = server.wait_for_requests(
+        10, match=lambda request: request.query.get("handle", "").endswith("-next"), timeout=10
+    )
+    both.theirs.stop()
+    assert {request.headers["authorization"] for request in made_up} == {"Bearer tr_official"}
+    server.update_run(run, metadata={"a": 1})
+    both.ours.wait_for(runs=2)
+    assert both.ours.runs[1].metadata == {"a": 1}
+
+
+def test_a_rotated_shape_of_many_runs(electric: Any) -> None:
+    """The same for a tag, where only one run changed meanwhile."""
+    server = electric.server
+    runs = [server.create_run(tags=["t"]) for _ in range(5)]
+    both = electric.tag("t")
+    both.states(count=5)
+    server.wait_until_held(2)
+
+    def rotate() -> None:
+        server.rotate()
+        server.update_run(runs[4], metadata={"changed": True})
+
+    both.states(rotate, theirs=5, ours=1, why=REEMITS)
+    both.nothing_more()
+
+
+def test_a_deleted_run(electric: Any) -> None:
+    """A run that is gone is told by neither; ours takes it out of `.runs`."""
+    server = electric.server
+    runs = [server.create_run(tags=["t"]) for _ in range(2)]
+    both = electric.tag("t")
+    both.states(count=2)
+    server.delete_run(runs[0])
+    both.states(lambda: server.update_run(runs[1], metadata={"a": 1}))
+    assert [run.id for run in both.subscription.runs] == [runs[1]]
+    both.nothing_more()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503, "headers": {"retry-after": "0"}},
+        {"status": 500, "html": True},
+        {"status": 524},
+        {"reset": True},
+        {"cut_at": 0},
+        {"status": 429, "live": False},
+    ],
+    ids=["503", "500", "524", "reset", "nothing", "429"],
+)
+def test_a_request_that_fails(pair: Any, fault: dict[str, Any]) -> None:
+    """Both ask again, and no state is lost or told twice."""
+    server = pair.server
+    run = server.create_run(status="EXECUTING")
+    server.fail_next(times=2, match="run", **fault)
+    both = pair.run(run)
+    both.states()
+    both.states(lambda: server.complete_run(run, output=1))
+    both.theirs.wait_for(ended=True)
+    both.nothing_more()
+
+
+def test_connections_that_break(pair: Any) -> None:
+    """A proxy that cuts every connection, again and again."""
+    server = pair.server
+    run = server.create_run(status="EXECUTING")
+    both = pair.run(run)
+    both.states()
+    for n in range(2):
+        server.wait_until_held(2)
+        server.drop_connections(reset=bool(n))
+        both.states(lambda n=n: server.update_run(run, metadata={"n": n}))
+    both.nothing_more()
+
+
+def test_a_body_that_is_cut(pair: Any) -> None:
+    """On purpose: a cut body ends theirs without a word; ours asks again."""
+    run = pair.server.create_run(status="EXECUTING")
+    both = pair.run(run)
+    both.states()
+    pair.server.wait_until_held(2)
+    pair.server.fail_next(times=2, match="run", live=True, cut_body_at=20, after_hold=True)
+    pair.server.update_run(run, metadata={"n": 0})
+    pair.server.complete_run(run)
+    both.subscription.wait_for_completion(5)
+    assert both.ours.runs[-1].is_finished
+    assert len(both.theirs.runs) <= 2
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (404, NotFoundError)])
+def test_an_error_that_is_final(pair: Any, status: int, error: type[Exception]) -> None:
+    """On purpose: theirs waits for ever, without an exception; ours raises at once."""
+    run = pair.server.create_run()
+    pair.server.fail_next(status=status, match="run", times=2)
+    both = pair.run(run)
+    with pytest.raises(error):
+        both.subscription.wait_for_completion(5)
+    pair.server.wait_for_requests(2, match="run")
+    run = pair.server.create_run()
+    later = pair.run(run)
+    later.states()
+    assert both.theirs.runs == []
+    assert not both.theirs.ended
+    assert both.theirs.error is None
+
+
+def test_answers_without_anything_new(make_pair: Callable[..., Any]) -> None:
+    """Polls that end without news, as `up-to-date` alone, tell nothing."""
+    pair = make_pair("electric", hold=0.1)
+    run = pair.server.create_run(status="EXECUTING")
+    both = pair.run(run)
+    both.states()
+    pair.server.wait_for_requests(10, match="run", live=True)
+    both.states(lambda: pair.server.complete_run(run))
+    both.nothing_more()
