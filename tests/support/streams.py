@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -122,20 +123,18 @@ def chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def part_v1(n: int, text: str | None = None) -> bytes:
-    return f"id: 1795414755{n:03d}-0\ndata: {n if text is None else text}\n\n".encode()
-
-
-def part_v2(n: int, text: str | None = None) -> bytes:
-    data = str(n) if text is None else text
-    body = '{\\"data\\":%s,\\"id\\":\\"i%d\\"}' % (data, n)  # noqa: UP031 (braces)
-    record = '{"records":[{"seq_num":%d,"timestamp":1,"body":"%s"}]}' % (n, body)  # noqa: UP031
-    return f"event: batch\nid: {n},1,9\ndata: {record}\n\n".encode()
-
-
 def frame(version: str, n: int) -> bytes:
-    """Part number `n` of a stream, which is this number."""
-    return part_v1(n) if version == "v1" else part_v2(n)
+    """Part number `n` of a stream: `[n]`, which is certain to be whole as soon as it is there."""
+    if version == "v1":
+        return f"id: 1795414755{n:03d}-0\ndata: [{n}]\n\n".encode()
+    body = json.dumps({"data": [n], "id": f"i{n}"})
+    batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
+    return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
+
+
+def numbers(count: int) -> list[list[int]]:
+    """The parts of so many frames."""
+    return [[n] for n in range(count)]
 
 
 def end_exchange(exchange: Exchange, *, keep: bool = False) -> None:

@@ -1,0 +1,212 @@
+"""When a part is handed over: as soon as its blank line arrived, however the body is framed."""
+
+from __future__ import annotations
+
+import queue
+import time
+import zlib
+from typing import Any
+
+import pytest
+from support.streams import FedServer, Parts, chunked, end_exchange, frame, head, numbers
+from support.waiting import eventually, threads_named
+
+from trigger_realtime_sync import RetryPolicy, State, Timeouts
+
+AT_ONCE = 2.0
+
+
+class Gzip:
+    """Compresses a body piece by piece, each of them readable on arrival."""
+
+    def __init__(self) -> None:
+        self._squeeze = zlib.compressobj(wbits=31)
+
+    def __call__(self, data: bytes) -> bytes:
+        return self._squeeze.compress(data) + self._squeeze.flush(zlib.Z_SYNC_FLUSH)
+
+
+def plain(data: bytes) -> bytes:
+    return data
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("framing", ["chunked", "until-close"])
+@pytest.mark.parametrize("size", ["whole", "bytes"])
+def test_at_its_blank_line(
+    coding: str, framing: str, size: str, version: str, fed: FedServer, connect: Any
+) -> None:
+    """Chunked or not, compressed or not, byte by byte or in one: no part waits for the next."""
+    parts = Parts()
+    connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
+    stream = fed.next_stream()
+    assert stream.headers["accept-encoding"] == "identity"
+    more = {"content_encoding": "gzip"} if coding == "gzip" else {}
+    more |= {"transfer_encoding": "chunked"} if framing == "chunked" else {"connection": "close"}
+    stream.send(head(None if version == "v1" else version, **more))
+    code = Gzip() if coding == "gzip" else plain
+    wrap = chunked if framing == "chunked" else plain
+    for n in range(3):
+        data = code(frame(version, n))
+        pieces = [data] if size == "whole" else [bytes([byte]) for byte in data]
+        for piece in pieces:
+            stream.send(wrap(piece))
+        assert parts.wait(n + 1, AT_ONCE) == numbers(n + 1)
+
+
+def test_never_before_its_blank_line(version: str, fed: FedServer, connect: Any) -> None:
+    """An event cut off before its blank line is not handed out; it comes whole after that."""
+    parts = Parts()
+    connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
+    first = fed.next_stream()
+    first.send(head(version, transfer_encoding="chunked"))
+    first.send(chunked(frame(version, 0)))
+    parts.wait(1)
+    first.send(chunked(frame(version, 1)[:-1]))
+    end_exchange(first)
+    second = fed.next_stream()
+    assert parts.all == numbers(1)
+    second.send(head(version, transfer_encoding="chunked"))
+    if version == "v1":
+        second.send(chunked(frame(version, 0)))
+    second.send(chunked(frame(version, 1)))
+    assert parts.wait(2) == numbers(2)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "until-close"])
+def test_a_torn_end_is_asked_for_again(
+    framing: str, version: str, fed: FedServer, connect: Any
+) -> None:
+    """A body that ends before it is whole, after the run's end too, is not the last one."""
+    parts = Parts()
+    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
+    first = fed.next_stream()
+    fed.finish()
+    torn = {
+        "chunked": head(version, transfer_encoding="chunked") + b"4\r\n: hi",
+        "length": head(version, content_length="1000") + b": hi\n\n",
+        "until-close": head(version, connection="close"),
+    }
+    drain = fed.next_stream()
+    end_exchange(first)
+    drain.send(torn[framing])
+    end_exchange(drain)
+    again = fed.next_stream()
+    again.send(head(version, content_length=str(len(frame(version, 0)))) + frame(version, 0))
+    end_exchange(again, keep=True)
+    last = fed.next_stream()
+    last.send(head(version, content_length="0"))
+    end_exchange(last, keep=True)
+    handle.wait_for_completion(10)
+    assert parts.all == numbers(1)
+
+
+def test_a_silent_connection_is_given_up(version: str, fed: FedServer, connect: Any) -> None:
+    """Silent for longer than `Timeouts.read`: asked for again, after the last part."""
+    parts = Parts()
+    client = connect(fed, timeouts=Timeouts(read=0.3))
+    client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    first = fed.next_stream()
+    first.send(head(version, transfer_encoding="chunked"))
+    for n in range(5):
+        first.send(chunked(frame(version, n)))
+    parts.wait(5)
+    second = fed.next_stream(2.0)
+    # v1: after the second part before the last one that another followed.
+    wanted = {"v1": "1795414755001-0", "v2": "4"}[version]
+    assert second.headers["last-event-id"] == wanted
+    end_exchange(first)
+
+
+def test_keep_alives_keep_it(version: str, fed: FedServer, connect: Any) -> None:
+    """Comments and pings are no parts, and yet no silence."""
+    parts = Parts()
+    client = connect(fed, timeouts=Timeouts(read=0.5))
+    client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    stream = fed.next_stream()
+    stream.send(head(version, transfer_encoding="chunked"))
+    ping = {
+        "v1": b": ping\n\n",
+        "v2": b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":0,"timestamp":1}}\n\n',
+    }[version]
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        stream.send(chunked(ping))
+        time.sleep(0.1)
+    stream.send(chunked(frame(version, 0)))
+    assert parts.wait(1) == numbers(1)
+    assert len([one for one in fed.raw.exchanges if "/streams/" in one.path]) == 1
+
+
+def test_quiet_cuts_never_use_the_retries_up(
+    version: str, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that cuts what is idle is no failure, even where one failure would be too many."""
+    monkeypatch.setattr("trigger_realtime_sync._sources.streams.GOOD_SECONDS", 0.1)
+    parts = Parts()
+    client = connect(fed, retry=RetryPolicy(max_retries=0))
+    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    for _ in range(3):
+        stream = fed.next_stream()
+        stream.send(head(version, transfer_encoding="chunked") + chunked(b": ping\n\n"))
+        time.sleep(0.15)
+        end_exchange(stream)
+    stream = fed.next_stream()
+    stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
+    assert parts.wait(1) == numbers(1)
+    assert handle.state is State.LIVE
+
+
+def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: Any) -> None:
+    """Each 401 after an answer that was good gets a new token, parts or none in between."""
+    tokens = iter(range(1000))
+    client = connect(fed, access_token=lambda: f"t{next(tokens)}")
+    parts = Parts()
+    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    for _ in range(3):
+        stream = fed.next_stream()
+        stream.answer(401, {}, {"error": "expired"})
+        end_exchange(stream, keep=True)
+        stream = fed.next_stream()
+        # Held for longer than an answer that says nothing.
+        stream.send(head(version, transfer_encoding="chunked") + chunked(b": ping\n\n"))
+        time.sleep(1.05)
+        stream.send(b"0\r\n\r\n")
+        end_exchange(stream, keep=True)
+    stream = fed.next_stream()
+    stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
+    assert parts.wait(1) == numbers(1)
+    assert handle.error is None
+
+
+@pytest.mark.parametrize("framing", ["chunked", "gzip"])
+def test_cancelled_while_it_is_read(framing: str, version: str, fed: FedServer, connect: Any) -> None:
+    """`cancel()` returns at once, and the server sees the connection go."""
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    stream = fed.next_stream()
+    more = {"content_encoding": "gzip"} if framing == "gzip" else {}
+    stream.send(head(version, transfer_encoding="chunked", **more))
+    started = time.monotonic()
+    handle.cancel()
+    assert time.monotonic() - started < 0.1
+    stream.sock.settimeout(2)
+    assert stream.sock.recv(10) == b""
+    eventually(lambda: not threads_named("trigger-realtime stream"), seconds=1)
+
+
+def test_a_server_that_ends_at_once_is_not_hammered(
+    version: str, fed: FedServer, connect: Any
+) -> None:
+    """Empty answers that are not held are asked for at a growing distance."""
+    connect(fed).subscribe_to_stream("run_1", "s")
+    until = time.monotonic() + 1.5
+    count = 0
+    while time.monotonic() < until:
+        try:
+            stream = fed.next_stream(0.1)
+        except queue.Empty:
+            continue
+        count += 1
+        stream.send(head(version, content_length="0"))
+        end_exchange(stream, keep=True)
+    assert 2 <= count <= 5

@@ -1,0 +1,284 @@
+"""A stream lives as long as its run, and is over soon after; nothing written before is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from support.streams import Parts
+from support.waiting import Gate, Recorder, eventually
+
+from trigger_realtime_sync import NotFoundError, RealtimeClient, State
+from trigger_realtime_sync.testing import RealtimeServer
+
+# How long after the run the stream is over: on v2 the server says what the end is, on v1 only the
+# idle close of a read with `Timeout-Seconds: 1` does.
+DRAIN = {"v1": 1.6, "v2": 0.3}
+
+
+@pytest.mark.parametrize("backend", ["native", "electric"])
+@pytest.mark.parametrize("kind", ["run", "stream", "runs"])
+def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect: Any) -> None:
+    """Completion comes no later than one short drain."""
+    with RealtimeServer(backend, streams=version) as server:
+        run_id = server.create_run(tags="t", status="EXECUTING")
+        handle, parts, told = subscribe(connect(server), kind, run_id)
+        server.append(run_id, "s", "first")
+        parts.wait(1)
+        server.append(run_id, "s", "last")
+        started = time.monotonic()
+        server.complete_run(run_id)
+        told.wait("complete")
+        assert time.monotonic() - started < DRAIN[version]
+        assert parts.all == ["first", "last"]
+        assert handle.state is not State.FAILED
+
+
+def subscribe(client: RealtimeClient, kind: str, run_id: str) -> tuple[Any, Parts, Recorder]:
+    parts, told = Parts(), Recorder()
+    options = {**told.options, "on_stream": parts}
+    if kind == "run":
+        return client.subscribe_to_run_with_streams(run_id, **options), parts, told
+    if kind == "stream":
+        return client.subscribe_to_stream(run_id, "s", **options), parts, told
+    return client.subscribe_to_runs_with_streams("t", **options), parts, told
+
+
+def test_written_just_before_the_end(version: Any, connect: Any) -> None:
+    """However close to the run's end a part is written, it is there when the run is complete."""
+    with RealtimeServer(streams=version) as server:
+        client = connect(server)
+        runs = [server.create_run(status="EXECUTING") for _ in range(40)]
+        handles = []
+        seen: list[list[Any]] = []
+        for run_id in runs:
+            parts: list[Any] = []
+            atcompletion: list[Any] = []
+            seen.append(atcompletion)
+            handles.append(
+                client.subscribe_to_stream(
+                    run_id,
+                    "s",
+                    on_stream=lambda _, new, parts=parts: parts.extend(new),
+                    on_complete=lambda _, parts=parts, at=atcompletion: at.extend(parts),
+                )
+            )
+        server.wait_until_held(len(runs), match="stream")
+
+        def end(run_id: str, n: int) -> None:
+            for part in range(n % 7):
+                server.append(run_id, "s", part)
+            server.append(run_id, "s", "last")
+            server.complete_run(run_id)
+
+        threads = [
+            threading.Thread(target=end, args=(run_id, n)) for n, run_id in enumerate(runs)
+        ]
+        for thread in threads:
+            thread.start()
+        for n, (handle, at) in enumerate(zip(handles, seen, strict=True)):
+            handle.wait_for_completion(20)
+            assert at == [*range(n % 7), "last"]
+            assert handle.parts == at
+
+
+@pytest.mark.parametrize("kind", ["run", "stream", "runs"])
+def test_complete_only_after_the_last_part(
+    kind: str, server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """While `on_stream` still works on the last parts, the run is not complete."""
+    run_id = server.create_run(tags="t", status="EXECUTING")
+    gate, told = Gate(), Recorder()
+    options = {**told.options, "on_stream": gate}
+    handle: Any
+    if kind == "run":
+        handle = client.subscribe_to_run_with_streams(run_id, **options)
+    elif kind == "stream":
+        handle = client.subscribe_to_stream(run_id, "s", **options)
+    else:
+        handle = client.subscribe_to_runs_with_streams("t", **options)
+    server.append(run_id, "s", "last")
+    assert gate.entered.wait(5)
+    server.complete_run(run_id)
+    with pytest.raises(TimeoutError):
+        handle.wait_for_completion(1.5, **({"expected": 1} if kind == "runs" else {}))
+    assert told.completes == []
+    gate.go.set()
+    handle.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
+    told.wait("complete")
+
+
+def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Idle closes, cuts, resets and silences: the stream goes on as long as its run does."""
+    run_id = server.create_run(status="EXECUTING")
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=1)
+    server.append(run_id, "s", 0)
+    server.wait_for_requests(3, match="stream", timeout=6)
+    for n in range(1, 6):
+        server.wait_until_held(1, match="stream")
+        server.drop_connections(reset=n % 2 == 0)
+        server.append(run_id, "s", n)
+        parts.wait(n + 1)
+    assert handle.state is State.LIVE
+    server.complete_run(run_id)
+    assert handle.wait_for_completion(5) is not None
+    assert parts.all == list(range(6))
+
+
+def test_the_drain_is_cut_off_too(server: RealtimeServer, client: RealtimeClient) -> None:
+    """A cut of the last read is not its end."""
+    run_id = server.create_run(status="EXECUTING")
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    server.wait_until_held(1, match="stream")
+    for cut in (0, 150, 250, 300, 400):
+        server.fail_next(match="stream", cut_at=cut)
+    server.append(run_id, "s", *range(50))
+    server.drop_connections()
+    server.complete_run(run_id)
+    handle.wait_for_completion(10)
+    assert parts.all == list(range(50))
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_run_that_may_not_be_read(
+    status: int, server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Where only the stream may be read, it ends when it was idle for its time-out."""
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", status=status, times=1000)
+    told, parts = Recorder(), Parts()
+    handle = client.subscribe_to_stream(
+        run_id, "s", on_stream=parts, timeout_in_seconds=1, **told.options
+    )
+    for n in range(4):
+        server.append(run_id, "s", n)
+        time.sleep(0.4)
+    assert parts.wait(4) == [0, 1, 2, 3]
+    assert not handle.state.value.startswith("COMPLETED")
+    assert handle.wait_for_completion(5) is None
+    assert (told.errors, told.completes) == ([], [])
+    assert handle.state is State.COMPLETED
+    client.close()
+    server.wait_for_connections(0)
+
+
+def test_an_empty_answer_is_no_idle_time(server: RealtimeServer, client: RealtimeClient) -> None:
+    """A stream that may be read alone is not over because one answer was empty at once."""
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", status=404, times=1000)
+    server.fail_next(match="stream", status=200, body="", headers=SSE)
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=2)
+    server.wait_for_requests(2, match="stream")
+    server.append(run_id, "s", "here")
+    parts.wait(1)
+    assert handle.wait_for_completion(6) is None
+
+
+SSE = {"content-type": "text/event-stream"}
+
+
+@pytest.mark.parametrize("kind", ["run", "stream", "runs"])
+def test_a_stream_that_is_not_found(
+    kind: str, server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """404 ends a single subscription; among those of many runs, that stream alone."""
+    run_id = server.create_run(tags="t", status="EXECUTING", realtime_streams=["gone", "s"])
+    server.fail_next(
+        match=lambda request: request.kind == "stream" and request.path.endswith("/gone"),
+        status=404,
+        body={"error": "Not found"},
+        headers={"x-should-retry": "false"},
+        times=1000,
+    )
+    told, parts = Recorder(), Parts()
+    options = {**told.options, "on_stream": parts}
+    handle: Any
+    if kind == "stream":
+        handle = client.subscribe_to_stream(run_id, "gone", **options)
+    elif kind == "run":
+        handle = client.subscribe_to_run_with_streams(run_id, **options)
+    else:
+        handle = client.subscribe_to_runs_with_streams("t", **options)
+    (error,) = told.wait("error")
+    assert isinstance(error, NotFoundError)
+    if kind != "runs":
+        assert error.terminal
+        assert handle.state is State.FAILED
+        with pytest.raises(NotFoundError):
+            handle.wait_for_completion(5)
+        client.close()
+        server.wait_for_connections(0)
+        return
+    assert not error.terminal
+    server.append(run_id, "s", "more")
+    parts.wait(1)
+    server.complete_run(run_id)
+    assert handle.wait_for_completion(10, expected=1)
+    assert parts.all == ["more"]
+    assert told.errors == [error]
+
+
+def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None:
+    """401 on a stream: the callable gives another token, and the stream goes on where it was."""
+    current = ["t1"]
+    client = connect(server, access_token=lambda: current[0])
+    run_id = server.create_run(status="EXECUTING")
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    server.append(run_id, "s", 1, 2)
+    parts.wait(2)
+    server.revoke("t1")
+    current[0] = "t2"
+    server.drop_connections()
+    server.append(run_id, "s", 3)
+    assert parts.wait(3) == [1, 2, 3]
+    server.complete_run(run_id)
+    assert handle.wait_for_completion(5) is not None
+
+
+def test_an_upgrade_in_the_middle(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server comes back with the other format: it starts over there, and doubles nothing."""
+    with RealtimeServer(streams="v1") as old, RealtimeServer(streams="v2") as new:
+        run_id = old.create_run(status="EXECUTING")
+        new.create_run(id=run_id, status="EXECUTING")
+        for server in (old, new):
+            server.append(run_id, "s", *range(5))
+        parts = Parts()
+        handle = connect(old).subscribe_to_stream(run_id, "s", on_stream=parts)
+        parts.wait(5)
+        old.wait_until_held(1, match="stream")
+        monkeypatch.setattr(old._app, "streams", new._app.streams)
+        old.drop_connections()
+        new.append(run_id, "s", 5, 6)
+        parts.wait(7)
+        old.complete_run(run_id)
+        handle.wait_for_completion(5)
+        assert parts.all == list(range(7))
+
+
+def test_nothing_is_left_behind(server: RealtimeServer, connect: Any) -> None:
+    """Completed, cancelled and closed subscriptions leave no connection."""
+    runs = [server.create_run(tags="t", status="EXECUTING") for _ in range(3)]
+    for run_id in runs:
+        server.append(run_id, "a", 1)
+        server.append(run_id, "b", 2)
+    client = connect(server)
+    single = client.subscribe_to_run_with_streams(runs[0])
+    stream = client.subscribe_to_stream(runs[1], "a")
+    many = client.subscribe_to_runs_with_streams("t")
+    server.wait_until_held(9, match="stream")
+    stream.cancel()
+    eventually(lambda: server.open_streams == 8)
+    server.complete_run(runs[0])
+    single.wait_for_completion(10)
+    many.wait_for_completion(10, expected=1)
+    eventually(lambda: server.open_streams == 4)
+    started = time.monotonic()
+    client.close()
+    assert time.monotonic() - started < 1
+    server.wait_for_connections(0)
