@@ -39,6 +39,8 @@ class Mailbox:
         self._next_turn = 0.0
         self._scheduled_for: float | None = None
         self._owner: int | None = None
+        # Whether the rest of what this turn has taken was dropped.
+        self._dropped = False
         self._closed = False
         self._then: Then | None = None
 
@@ -93,12 +95,13 @@ class Mailbox:
         return self._closed
 
     def drop(self) -> None:
-        """Drops what waits. Later news are delivered."""
+        """Drops what waits, in a turn under way too. Later news are delivered."""
         with self._changed:
             self._waiting.clear()
             self._urgent.clear()
             self._weight = 0
             self._scheduled_for = None
+            self._dropped = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -144,7 +147,7 @@ class Mailbox:
             self._scheduled_for = None
         while (items := self._take()) is not None:
             for key, item in items:
-                if self._closed:
+                if self._closed or self._dropped:
                     break
                 self._deliver(key, item)
 
@@ -152,6 +155,7 @@ class Mailbox:
         """What this round delivers. None: the turn is over, and the next one arranged."""
         with self._changed:
             items = [] if self._closed else self._due_items()
+            self._dropped = False
             self._changed.notify_all()
             if items:
                 return items

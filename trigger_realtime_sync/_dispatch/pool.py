@@ -120,6 +120,9 @@ class WorkerPool:
                 now = time.monotonic()
                 idle = not self._resident or now >= leave_at
                 if idle and (not self._timed or self._waiting):
+                    # Who stays may not know of the timed jobs yet: this one may have been told.
+                    if self._timed:
+                        self._changed.notify()
                     return None
                 until = self._timed[0][0] if self._timed else leave_at
                 self._waiting += 1

@@ -1,0 +1,268 @@
+"""Callbacks: their order, their threads, their errors, and what a slow one costs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+from support.waiting import Gate, Recorder, eventually
+
+from trigger_realtime_sync import CallbackError, RealtimeClient, State
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+def test_update_goes_before_complete_and_complete_comes_once(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """For each run, whatever comes after it has finished."""
+    runs = [server.create_run(tags=["t"]) for _ in range(5)]
+    recorder = Recorder()
+    subscription = client.subscribe_to_runs_with_tag("t", **recorder.options)
+    server.wait_until_held(1)
+    for run_id in runs:
+        server.complete_run(run_id)
+    subscription.wait_for_completion(5, expected=5)
+    for run_id in runs:
+        server.update_run(run_id, metadata={"after": 1})
+    eventually(lambda: sum(run.metadata == {"after": 1} for run in recorder.updates) == 5)
+    assert sorted(run.id for run in recorder.completes) == sorted(runs)
+    for run_id in runs:
+        events = [kind for kind, run in recorder.events if run.id == run_id]
+        before = events.index("complete")
+        finished = [run.is_finished for kind, run in recorder.events if run.id == run_id]
+        assert finished[before - 1]
+        assert events[before - 1] == "update"
+
+
+def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Under a storm of updates of twenty runs."""
+    runs = [server.create_run(tags=["t"]) for _ in range(20)]
+    recorder = Recorder()
+    subscription = client.subscribe_to_runs_with_tag("t", **recorder.options)
+    for step in range(10):
+        for run_id in runs:
+            server.update_run(run_id, metadata={"step": step})
+    for run_id in runs:
+        server.complete_run(run_id)
+    subscription.wait_for_completion(10, expected=20)
+    assert recorder.overlaps == 0
+    assert threading.get_ident() not in recorder.threads
+    assert len(recorder.completes) == 20
+
+
+def test_a_callback_that_never_returns_costs_the_others_nothing(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Ten other subscriptions are told within a moment, time and again."""
+    gates = [Gate() for _ in range(3)]
+    for gate in gates:
+        client.subscribe_to_run(server.create_run(), on_update=gate)
+        assert gate.entered.wait(5)
+    runs = [server.create_run() for _ in range(10)]
+    recorders = [Recorder() for _ in runs]
+    for run_id, recorder in zip(runs, recorders, strict=True):
+        client.subscribe_to_run(run_id, **recorder.options)
+    server.wait_until_held(13)
+    for _ in range(3):
+        started = time.monotonic()
+        before = [len(recorder.updates) for recorder in recorders]
+        for run_id in runs:
+            server.update_run(run_id, metadata={"at": started})
+        for recorder, count in zip(recorders, before, strict=True):
+            recorder.wait("update", count + 1, seconds=2)
+        assert time.monotonic() - started < 1
+    for gate in gates:
+        gate.go.set()
+
+
+def test_a_slow_callback_does_not_hold_the_reading(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """`.run` goes on under a stuck callback; states coalesce to the latest."""
+    run_id = server.create_run()
+    gate = Gate()
+    told: list[Any] = []
+
+    def on_update(run: Any) -> None:
+        told.append(run.metadata)
+        gate()
+
+    subscription = client.subscribe_to_run(run_id, on_update=on_update)
+    assert gate.entered.wait(5)
+    for step in range(20):
+        server.update_run(run_id, metadata={"step": step})
+        eventually(lambda s=step: subscription.run.metadata == {"step": s})  # type: ignore
+    gate.go.set()
+    eventually(lambda: len(told) == 2)
+    assert told == [None, {"step": 19}]
+    server.complete_run(run_id)
+    subscription.wait_for_completion(5)
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("name", ["on_update", "on_complete"])
+def test_a_callback_that_raises_is_reported(
+    server: RealtimeServer,
+    client: RealtimeClient,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    error: BaseException,
+) -> None:
+    """`on_error` gets a `CallbackError` with its cause, the log its traceback; it goes on."""
+
+    def fail(run: Any) -> None:
+        raise error
+
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = client.subscribe_to_run(run_id, **{**recorder.options, name: fail})
+    server.complete_run(run_id)
+    assert subscription.wait_for_completion(5).is_success
+    assert subscription.state is State.COMPLETED
+    told = recorder.errors[-1]
+    assert isinstance(told, CallbackError)
+    assert told.callback == name
+    assert told.__cause__ is error
+    assert told.terminal is False
+    records = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert records
+    assert all(one.exc_info is not None and one.exc_info[1] is error for one in records)
+
+
+def test_an_on_error_that_raises_is_only_logged(
+    server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not told of itself, and the subscription goes on."""
+    calls = 0
+
+    def fail(value: Any) -> None:
+        nonlocal calls
+        calls += 1
+        raise ValueError(calls)
+
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id, on_complete=fail, on_error=fail)
+    server.complete_run(run_id)
+    assert subscription.wait_for_completion(5).is_success
+    assert calls == 2
+    assert sum("on_error" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_subscribing_inside_a_callback(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Callbacks may use the client."""
+    first, second = server.create_run(), server.create_run()
+    recorder = Recorder()
+
+    def on_complete(run: Any) -> None:
+        client.subscribe_to_run(second, **recorder.options)
+
+    client.subscribe_to_run(first, on_complete=on_complete)
+    server.complete_run(first)
+    server.complete_run(second)
+    recorder.wait("complete")
+
+
+def test_what_disable_drops_is_not_told(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Nor the rest of a round that had begun."""
+    for _ in range(10):
+        server.create_run(tags=["t"])
+    gate = Gate()
+    subscription = client.subscribe_to_runs_with_tag("t", on_update=gate)
+    assert gate.entered.wait(5)
+    subscription.disable()
+    gate.go.set()
+    # The round is over when a callback of another subscription on the same pool has run.
+    eventually(lambda: not subscription._mailbox._owner)
+    assert gate.calls == 1
+    recorder = Recorder()
+    subscription._callbacks = type(subscription._callbacks)(on_update=recorder.on_update)
+    subscription.enable()
+    assert len(recorder.wait("update", 9)) == 9
+
+
+def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """At most one round per interval, in which a run's states coalesce to its latest."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    started = time.monotonic()
+    client.subscribe_to_run(run_id, throttle_in_ms=300, **recorder.options)
+    recorder.wait("update")
+    assert recorder.times[0] - started < 0.2
+    for step in range(40):
+        server.update_run(run_id, metadata={"step": step})
+        time.sleep(0.01)
+    eventually(lambda: recorder.updates[-1].metadata == {"step": 39})
+    gaps = [b - a for a, b in zip(recorder.times, recorder.times[1:], strict=False)]
+    assert min(gaps) > 0.29
+    assert len(recorder.updates) <= 5
+
+
+def test_throttled_a_finished_run_comes_at_once(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Though the interval is not over; and others of the same subscription still wait."""
+    slow, fast = server.create_run(tags=["t"]), server.create_run(tags=["t"])
+    recorder = Recorder()
+    subscription = client.subscribe_to_runs_with_tag("t", throttle_in_ms=60_000, **recorder.options)
+    recorder.wait("update", 2)
+    server.wait_until_held(1)
+    server.update_run(slow, status="EXECUTING")
+    server.complete_run(fast)
+    started = time.monotonic()
+    subscription.wait_for_completion(5, expected=1)
+    assert time.monotonic() - started < 1
+    assert [run.id for run in recorder.updates[2:]] == [fast]
+    assert [run.id for run in recorder.completes] == [fast]
+
+
+def test_throttled_a_single_run_that_finishes_tells_everything(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """The waiter does not wait for the interval either."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = client.subscribe_to_run(run_id, throttle_in_ms=60_000, **recorder.options)
+    recorder.wait("update")
+    server.update_run(run_id, status="EXECUTING")
+    server.complete_run(run_id)
+    subscription.wait_for_completion(5)
+    assert recorder.statuses[-1] == "COMPLETED"
+    assert len(recorder.completes) == 1
+
+
+def test_throttled_many_runs_share_a_round(server: RealtimeServer, client: RealtimeClient) -> None:
+    """One round tells the latest state of each run that changed."""
+    runs = [server.create_run(tags=["t"]) for _ in range(5)]
+    recorder = Recorder()
+    client.subscribe_to_runs_with_tag("t", throttle_in_ms=400, **recorder.options)
+    recorder.wait("update", 5)
+    for step in range(3):
+        for run_id in runs:
+            server.update_run(run_id, metadata={"step": step})
+    recorder.wait("update", 10)
+    assert len(recorder.updates) == 10
+    assert all(run.metadata == {"step": 2} for run in recorder.updates[5:])
+    assert recorder.times[9] - recorder.times[5] < 0.1
+
+
+def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, connect: Any) -> None:
+    """`throttle_in_ms` of a subscription stands in for it."""
+    client = connect(server, throttle_in_ms=60_000)
+    run_id = server.create_run()
+    throttled, quick = Recorder(), Recorder()
+    client.subscribe_to_run(run_id, **throttled.options)
+    client.subscribe_to_run(run_id, throttle_in_ms=0, **quick.options)
+    throttled.wait("update")
+    quick.wait("update")
+    server.wait_until_held(2)
+    server.update_run(run_id, status="EXECUTING")
+    quick.wait("update", 2)
+    assert len(throttled.updates) == 1

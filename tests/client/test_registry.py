@@ -1,0 +1,288 @@
+"""Ids: joining, replacing, caching, enabling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support.waiting import Gate, Recorder, eventually
+
+from trigger_realtime_sync import RealtimeClient, State, SubscriptionCancelled
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+def test_the_same_id_and_target_share_a_connection(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Each handle is told the current state first; the last one to cancel ends it."""
+    run_id = server.create_run()
+    recorders = [Recorder() for _ in range(3)]
+    handles = []
+    for recorder in recorders:
+        handles.append(client.subscribe_to_run(run_id, id="x", **recorder.options))
+        server.wait_until_held(1)
+        recorder.wait("update")
+    assert sum(request.live for request in server.requests) == 1
+    assert len(set(map(id, handles))) == 3
+    assert client.get("x") is client.subscriptions["x"] is handles[0]
+    server.update_run(run_id, status="EXECUTING")
+    for recorder in recorders:
+        recorder.wait("update", 2)
+        assert recorder.statuses == ["QUEUED", "EXECUTING"]
+    handles[0].cancel()
+    assert client.get("x") is handles[1]
+    handles[1].cancel()
+    server.wait_until_held(1)
+    assert handles[2].state is State.LIVE
+    handles[2].cancel()
+    server.wait_for_connections(0, timeout=1)
+    assert client.get("x") is None
+
+
+def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: RealtimeClient) -> None:
+    """`client.cancel(id)`; False where there is none."""
+    run_id = server.create_run()
+    handles = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
+    assert client.cancel("x") is True
+    assert {handle.state for handle in handles} == {State.CANCELLED}
+    assert client.cancel("x") is False
+
+
+def test_handles_that_join_complete_alike(server: RealtimeServer, client: RealtimeClient) -> None:
+    """All wait, all are told; one that goes on after completion keeps the connection."""
+    run_id = server.create_run()
+    ends = client.subscribe_to_run(run_id, id="x")
+    stays = client.subscribe_to_run(run_id, id="x", stop_on_completion=False)
+    server.wait_until_held(1)
+    server.complete_run(run_id)
+    assert ends.wait_for_completion(5).is_success
+    assert stays.wait_for_completion(5).is_success
+    assert ends.state is State.COMPLETED
+    assert stays.state is State.LIVE
+    recorder = Recorder()
+    late = client.subscribe_to_run(run_id, id="x", **recorder.options)
+    assert late.wait_for_completion(5).is_success
+    assert [kind for kind, _ in recorder.events] == ["update", "complete"]
+
+
+@pytest.mark.parametrize("other", ["run", "token", "columns"])
+def test_another_target_takes_the_id_over(
+    server: RealtimeServer, client: RealtimeClient, other: str
+) -> None:
+    """The old one is unsubscribed and its cached data removed."""
+    first, second = server.create_run(), server.create_run()
+    old = client.subscribe_to_run(first, id="x")
+    server.wait_until_held(1)
+    options: dict[str, Any] = {
+        "run": {},
+        "token": {"access_token": "tr_other"},
+        "columns": {"skip_columns": ["payload"]},
+    }[other]
+    new = client.subscribe_to_run(second if other == "run" else first, id="x", **options)
+    assert old.state is State.CANCELLED
+    assert client.get("x") is new
+    assert new.run is None or new.run.id != first or other != "run"
+    server.wait_until_held(1)
+    server.wait_for_connections(1, timeout=1)
+
+
+def test_what_was_known_is_shown_before_the_network_answers(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Under the same id and target; it counts as not yet delivered."""
+    run_id = server.create_run(metadata={"a": 1})
+    with client.subscribe_to_run(run_id, id="x"):
+        server.wait_until_held(1)
+    before = len(server.requests)
+    server.fail_next(stall=5)
+    recorder = Recorder()
+    again = client.subscribe_to_run(run_id, id="x", **recorder.options)
+    assert again.run is not None
+    assert again.run.metadata == {"a": 1}
+    assert next(again.updates(timeout=1)).id == run_id
+    assert again.state is not State.LIVE
+    assert recorder.updates == []
+    server.wait_for_requests(before + 1)
+    again.cancel()
+    recorder = Recorder()
+    again = client.subscribe_to_run(run_id, id="x", **recorder.options)
+    assert recorder.wait("update")[0].metadata == {"a": 1}
+    assert client.subscribe_to_run(run_id, id="y").run is None
+
+
+def test_a_cached_run_outlives_a_late_replica(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """A first answer without the row is no reason to forget what was known."""
+    run_id = server.create_run(id="run_late")
+    with client.subscribe_to_run(run_id, id="x"):
+        server.wait_until_held(1)
+    server.delete_run(run_id)
+    server.create_run(id="run_late", lag=True)
+    again = client.subscribe_to_run(run_id, id="x")
+    server.wait_until_held(1)
+    assert again.run is not None
+
+
+def test_the_cache_forgets_the_least_recently_used(server: RealtimeServer, connect: Any) -> None:
+    """At most `max_cached` ids are remembered; 0 remembers none."""
+    run_id = server.create_run()
+    for most, kept in ((2, ["b", "c"]), (0, [])):
+        client = connect(server, max_cached=most)
+        for name in ("a", "b", "c"):
+            with client.subscribe_to_run(run_id, id=name) as subscription:
+                eventually(lambda s=subscription: s.run)  # type: ignore[misc]
+        known = [
+            name
+            for name in ("a", "b", "c")
+            if client.subscribe_to_run(run_id, id=name, enabled=False).run is not None
+        ]
+        assert known == kept
+
+
+def test_clearing_the_cache(server: RealtimeServer, client: RealtimeClient) -> None:
+    """One id or all; a running subscription tells its next snapshot anew."""
+    run_id = server.create_run()
+
+    def known(name: str) -> bool:
+        with client.subscribe_to_run(run_id, id=name, enabled=False) as subscription:
+            return subscription.run is not None
+
+    for name in ("a", "b"):
+        with client.subscribe_to_run(run_id, id=name) as subscription:
+            eventually(lambda s=subscription: s.run)  # type: ignore[misc]
+    client.clear_cache("a")
+    assert not known("a")
+    assert known("b")
+    client.clear_cache()
+    assert not known("b")
+
+
+def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
+    """The next snapshot counts as new."""
+    with RealtimeServer("electric") as server:
+        run_id = server.create_run()
+        recorder = Recorder()
+        client = connect(server)
+        client.subscribe_to_run(run_id, id="x", **recorder.options)
+        server.wait_until_held(1)
+        recorder.wait("update")
+        client.clear_cache("x")
+        server.rotate()
+        recorder.wait("update", 2)
+
+
+def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Of this handle alone: unsubscribed, its data dropped, subscribed again."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    one = client.subscribe_to_run(run_id, id="x", **recorder.options)
+    other = client.subscribe_to_run(run_id, id="x")
+    recorder.wait("update")
+    one.change_id("y")
+    assert one.id == "y"
+    assert client.get("x") is other
+    assert client.get("y") is one
+    recorder.wait("update", 2)
+    other.cancel()
+    server.update_run(run_id, status="EXECUTING")
+    assert recorder.wait("update", 3)[-1].is_executing
+    one.change_id("z")
+    assert client.subscribe_to_run(run_id, id="y", enabled=False).run is None
+    one.cancel()
+    with pytest.raises(SubscriptionCancelled):
+        one.change_id("w")
+
+
+def test_enable_and_disable(server: RealtimeServer, client: RealtimeClient) -> None:
+    """IDLE sends nothing; what is known stays; going on tells what changed, and only that."""
+    run_id = server.create_run()
+    recorder = Recorder()
+    subscription = client.subscribe_to_run(run_id, enabled=False, **recorder.options)
+    assert subscription.state is State.IDLE
+    assert server.requests == []
+    subscription.enable()
+    recorder.wait("update")
+    server.wait_until_held(1)
+    subscription.disable()
+    subscription.disable()
+    server.wait_for_connections(0, timeout=1)
+    assert subscription.state is State.IDLE
+    assert subscription.run is not None
+    assert client.get(subscription.id) is subscription
+    subscription.enable()
+    server.wait_until_held(1)
+    assert recorder.statuses == ["QUEUED"]
+    subscription.disable()
+    server.update_run(run_id, status="EXECUTING")
+    subscription.enable()
+    recorder.wait("update", 2)
+    server.complete_run(run_id)
+    assert subscription.wait_for_completion(5).is_success
+    subscription.disable()
+    subscription.enable()
+    assert subscription.state is State.COMPLETED
+
+
+def test_enabling_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
+    """A cancelled one can't go on."""
+    subscription = client.subscribe_to_run(server.create_run())
+    subscription.cancel()
+    with pytest.raises(SubscriptionCancelled):
+        subscription.enable()
+
+
+def test_subscriptions_is_a_live_mapping(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Read-only, of ids to the first handles."""
+    mapping = client.subscriptions
+    assert isinstance(mapping, Mapping)
+    assert not hasattr(mapping, "__setitem__")
+    one = client.subscribe_to_run(server.create_run(), id="one")
+    two = client.subscribe_to_batch("batch_x", id="two")
+    assert dict(mapping) == {"one": one, "two": two}
+    assert "one" in mapping
+    assert len(mapping) == 2
+    with pytest.raises(KeyError):
+        mapping["three"]
+    client.cancel_all()
+    assert dict(mapping) == {}
+    assert client.get("one") is None
+
+
+def test_ids_are_made_up_without_one(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Two subscriptions to one run are two."""
+    run_id = server.create_run()
+    one, two = client.subscribe_to_run(run_id), client.subscribe_to_run(run_id)
+    assert one.id != two.id
+    server.wait_until_held(2)
+
+
+def test_a_handle_that_joins_under_a_stuck_callback(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """One slow handle holds up no other of the same id."""
+    run_id = server.create_run()
+    gate, recorder = Gate(), Recorder()
+    client.subscribe_to_run(run_id, id="x", on_update=gate)
+    assert gate.entered.wait(5)
+    client.subscribe_to_run(run_id, id="x", **recorder.options)
+    recorder.wait("update")
+    server.update_run(run_id, status="EXECUTING")
+    recorder.wait("update", 2)
+    gate.go.set()
+
+
+def test_last_contact_is_the_time_of_the_last_answer(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Aware, UTC; None before any answer."""
+    subscription = client.subscribe_to_run(server.create_run(), enabled=False)
+    assert subscription.last_contact is None
+    subscription.enable()
+    server.wait_until_held(1)
+    first = subscription.last_contact
+    assert first is not None
+    assert first.utcoffset() is not None
+    server.update_run(subscription.run.id, status="EXECUTING")  # type: ignore[union-attr]
+    eventually(lambda: subscription.last_contact > first)  # type: ignore[operator]
