@@ -1,0 +1,92 @@
+"""Two pages, and what feeds them."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from trigger_realtime_sync.contrib.django.client import get_client
+from trigger_realtime_sync.contrib.django.views import events_view, logged_in
+from trigger_realtime_sync.contrib.django.watching import watch_run
+from trigger_realtime_sync.contrib.sse import shared
+
+from .models import Job
+
+# Whatever starts jobs and answers questions: your own code, that triggers tasks. Set by `demo`.
+tasks = None
+
+
+def tag_of(user):
+    """Everybody's runs carry a tag of their own."""
+    return f"user_{user.pk}"
+
+
+def owns_run(request, run_id):
+    """Who may see a run: whoever triggered it."""
+    return logged_in(request) and Job.objects.filter(owner=request.user.pk, run_id=run_id).exists()
+
+
+@login_required
+def runs(request):
+    """The page that lists the runs."""
+    kept = Job.objects.filter(owner=request.user, finished_at__isnull=False).count()
+    return render(request, "dashboard/runs.html", {"kept": kept})
+
+
+@login_required
+@require_POST
+def start_job(request):
+    """The button: triggers a task."""
+    if tasks is None:
+        return HttpResponse("This server starts no tasks.", status=501)
+    _keep(request, tasks.start_job(tag_of(request.user)))
+    return HttpResponse(status=204)
+
+
+@login_required
+def ask(request):
+    """The page with the question; once asked, leads to the answer."""
+    question = request.POST.get("question", "").strip()
+    if not question or tasks is None:
+        return render(request, "dashboard/answer.html")
+    run_id = tasks.ask(question)
+    _keep(request, run_id)
+    request.session[run_id] = question
+    return redirect("answer", run_id)
+
+
+@login_required
+def answer(request, run_id):
+    """The page that shows an answer while it is written."""
+    get_object_or_404(Job, owner=request.user, run_id=run_id)
+    question = request.session.get(run_id, "What is a job queue?")
+    return render(request, "dashboard/answer.html", {"run_id": run_id, "question": question})
+
+
+def _keep(request, run_id):
+    Job.objects.create(owner=request.user, run_id=run_id)
+    # From now on the signals tell what becomes of it.
+    watch_run(run_id, skip_columns=("payload", "output"))
+
+
+def _runs_source(request):
+    return shared(
+        get_client().subscribe_to_runs_with_tag,
+        tag_of(request.user),
+        created_at="1h",
+        skip_columns=("payload", "output"),
+        throttle_in_ms=100,
+    )
+
+
+def _answer_source(request, run_id):
+    return shared(
+        get_client().subscribe_to_run_with_streams,
+        run_id,
+        skip_columns=("payload",),
+        throttle_in_ms=50,
+    )
+
+
+runs_events = events_view(_runs_source)
+answer_events = events_view(_answer_source, permission=owns_run)

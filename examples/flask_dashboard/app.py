@@ -1,0 +1,128 @@
+"""A dashboard with Flask: runs with progress bars, and an answer that is streamed word by word.
+
+    pip install 'trigger-realtime-sync[flask,testing]'
+    python examples/flask_dashboard/app.py
+
+Then open http://127.0.0.1:5000. It brings a server of its own, with tasks that run on it; to see
+your project instead, run it with `--api https://api.trigger.dev` and TRIGGER_SECRET_KEY set.
+"""
+
+import argparse
+import re
+
+from flask import Flask, abort, current_app, redirect, render_template, request, url_for
+
+from trigger_realtime_sync.contrib.flask import TriggerRealtime, shared
+
+TAG = "dashboard"
+
+realtime = TriggerRealtime()
+
+
+def create_app(**config) -> Flask:
+    """The app. Its configuration: see `trigger_realtime_sync.contrib.flask`.
+
+    `TASKS` is whatever starts jobs and answers questions: your own code, that triggers tasks.
+    """
+    app = Flask(__name__)
+    app.config.from_mapping(config)
+    realtime.init_app(app)
+    app.add_url_rule("/", view_func=runs)
+    app.add_url_rule("/jobs", view_func=start_job, methods=["POST"])
+    app.add_url_rule("/questions", view_func=ask, methods=["GET", "POST"])
+    app.add_url_rule("/answers/<run_id>", view_func=answer)
+    app.add_url_rule("/events/runs", view_func=runs_events)
+    app.add_url_rule("/events/answers/<run_id>", view_func=answer_events)
+    return app
+
+
+def runs():
+    """The page that lists the runs."""
+    return render_template("runs.html", tag=TAG)
+
+
+def runs_events():
+    """What feeds it. All who look at it share one subscription."""
+    return realtime.sse_response(
+        shared(
+            realtime.client.subscribe_to_runs_with_tag,
+            TAG,
+            created_at="1h",
+            skip_columns=("payload", "output"),
+            throttle_in_ms=100,
+        )
+    )
+
+
+def start_job():
+    """The button: triggers a task."""
+    _tasks().start_job()
+    return "", 204
+
+
+def ask():
+    """The page with the question; once asked, leads to the answer."""
+    question = request.form.get("question", "").strip()
+    if not question:
+        return render_template("answer.html", run_id=None)
+    return redirect(url_for("answer", run_id=_tasks().ask(question), question=question), 303)
+
+
+def answer(run_id: str):
+    """The page that shows an answer while it is written."""
+    if not re.fullmatch(r"run_\w+", run_id):
+        abort(404)
+    question = request.args.get("question", "What is a job queue?")
+    return render_template("answer.html", run_id=run_id, question=question)
+
+
+def answer_events(run_id: str):
+    """What feeds it: the run, and the parts of its streams."""
+    # In your project, ask here whether this user may see this run.
+    return realtime.sse_response(
+        shared(
+            realtime.client.subscribe_to_run_with_streams,
+            run_id,
+            skip_columns=("payload",),
+            throttle_in_ms=50,
+        )
+    )
+
+
+def _tasks():
+    return current_app.config["TASKS"] or abort(501, "This server starts no tasks.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--api", help="the base URL of the API; by default a server in here")
+    parser.add_argument("--keep-alive", type=float, default=15, help="seconds")
+    options = parser.parse_args()
+    if options.api:
+        serve(options, TRIGGER_REALTIME_BASE_URL=options.api, TASKS=None)
+        return
+
+    from tasks import Tasks
+
+    from trigger_realtime_sync.testing import RealtimeServer
+
+    with RealtimeServer() as server:
+        tasks = Tasks(server)
+        for _ in range(6):
+            tasks.start_job()
+        serve(
+            options,
+            TASKS=tasks,
+            TRIGGER_REALTIME_BASE_URL=server.url,
+            TRIGGER_REALTIME_ACCESS_TOKEN="tr_demo",
+        )
+
+
+def serve(options: argparse.Namespace, **config) -> None:
+    app = create_app(TRIGGER_REALTIME_KEEP_ALIVE=options.keep_alive, **config)
+    app.run(port=options.port, threaded=True)
+
+
+if __name__ == "__main__":
+    main()
