@@ -16,10 +16,9 @@ Then = Callable[[], None]
 class Mailbox:
     """The queue of one subscriber's news, and the turns in which it is delivered.
 
-    News are kept by key: a newer item takes the place of the one that still waits under its key,
-    or is merged with it. A turn delivers all that waits, in the order in which the keys were first
-    touched, on a thread of the pool. Turns begin at least `throttle` seconds apart, but for urgent
-    items.
+    News are kept by key: a newer item takes the place of the one that still waits under its key. A
+    turn delivers all that waits, in the order in which the keys were first touched, on a thread of
+    the pool. Turns begin at least `throttle` seconds apart, but for urgent items.
 
     Args:
         pool: lends the threads.
@@ -31,11 +30,10 @@ class Mailbox:
         self._pool = pool
         self._deliver = deliver
         self._throttle = throttle
-        # Protects everything below; notified when room is made, a turn ends, or all is over.
+        # Protects everything below; notified when a turn ends, or all is over.
         self._changed = threading.Condition(threading.Lock())
         self._waiting: dict[Any, Any] = {}
         self._urgent: set[Any] = set()
-        self._weight = 0
         self._next_turn = 0.0
         self._scheduled_for: float | None = None
         self._owner: int | None = None
@@ -58,22 +56,6 @@ class Mailbox:
             if urgent:
                 self._urgent.add(key)
             self._have_a_turn(now=urgent)
-
-    def append(self, key: Any, items: list[Any], limit: int, weight: int) -> bool:
-        """Adds to the list under the key, once the weight of all that waits is below the limit.
-
-        Blocks until then, however long: that is how a slow subscriber holds the sender back. False
-        when the mailbox was closed meanwhile.
-        """
-        with self._changed:
-            while self._weight >= limit and not self._closed:
-                self._changed.wait()
-            if self._closed or self._then is not None:
-                return False
-            self._waiting.setdefault(key, []).extend(items)
-            self._weight += weight
-            self._have_a_turn(now=False)
-            return True
 
     def finish(self, then: Then) -> None:
         """Delivers everything now, throttled or not, then calls `then` on the same thread.
@@ -99,7 +81,6 @@ class Mailbox:
         with self._changed:
             self._waiting.clear()
             self._urgent.clear()
-            self._weight = 0
             self._scheduled_for = None
             self._dropped = True
             self._changed.notify_all()
@@ -179,7 +160,6 @@ class Mailbox:
         items = list(self._waiting.items())
         self._waiting.clear()
         self._urgent.clear()
-        self._weight = 0
         if items:
             self._next_turn = now + self._throttle
         return items

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ProtocolError
 from ..models import AnyRun, Run, RunError, RunStatus, Task
 from .packets import JSON, Packet, PacketValue
+from .shown import shown
 from .values import parse_array, parse_bool, parse_float, parse_int, parse_json, parse_timestamp
 
 Fetch = Callable[[str, str, str], Packet]
@@ -105,10 +106,10 @@ class RowDecoder:
         """
         run_id = columns.get("friendlyId")
         if not isinstance(run_id, str) or not run_id:
-            raise ProtocolError(f"a row has no run id (friendlyId): {_shorten(run_id)}")
+            raise ProtocolError(f"a row has no run id (friendlyId): {shown(run_id)}")
         status = columns.get("status")
         if not isinstance(status, str):
-            raise ProtocolError(f"run {run_id}: column status is {_shorten(status)}, not text")
+            raise ProtocolError(f"run {run_id}: column status is {shown(status)}, not text")
         identifier = _text(columns.get("taskIdentifier"))
         task = self._any_task or self._tasks.get(identifier)
         get = columns.get
@@ -210,10 +211,5 @@ def _unreadable(columns: Columns, run_id: str) -> ProtocolError:
         try:
             parse(text)
         except (ValueError, TypeError, AttributeError):
-            return ProtocolError(f"run {run_id}: column {column} can't be read: {_shorten(text)}")
+            return ProtocolError(f"run {run_id}: column {column} can't be read: {shown(text)}")
     return ProtocolError(f"run {run_id}: the row can't be read")
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

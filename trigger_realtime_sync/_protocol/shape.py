@@ -13,6 +13,7 @@ import attrs
 
 from ..errors import ProtocolError
 from . import headers as wire
+from .shown import shown
 from .values import parse_timestamp
 
 RowT = TypeVar("RowT")
@@ -190,10 +191,10 @@ class ShapeLog(Generic[RowT]):
         except ProtocolError as error:
             changes.failures[key] = error
             return
-        before = last if last is not None else self._gone.get(key)
+        before = last if last is not None else self._gone.pop(key, None)
         if before is not None and went_back(before, row):
-            return
-        self._gone.pop(key, None)
+            # Of a row that was gone and is back, the newest state that is known.
+            row = before
         self._rows[key] = row
         if row != last or key in self._unseen:
             self._unseen.discard(key)
@@ -233,7 +234,7 @@ def check_messages(messages: Any, source: str) -> None:
         raise ProtocolError(f"{source}: the body is not a JSON array of messages")
     for message in messages:
         if not _is_message(message):
-            raise ProtocolError(f"{source}: not a message of the shape log: {_shorten(message)}")
+            raise ProtocolError(f"{source}: not a message of the shape log: {shown(message)}")
 
 
 def _is_message(message: Any) -> bool:
@@ -251,8 +252,3 @@ def _is_message(message: Any) -> bool:
 
 def _has_control(messages: list[Any], control: str) -> bool:
     return any(message["headers"].get("control") == control for message in messages)
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

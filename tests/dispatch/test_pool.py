@@ -1,0 +1,139 @@
+"""The threads that callbacks run on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from trigger_realtime_sync._dispatch import pool as pool_module
+from trigger_realtime_sync._dispatch.pool import THREAD_NAME, WorkerPool
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    pool = WorkerPool()
+    pool.keep(True)
+    yield pool
+    pool.keep(False)
+    assert pool.join(time.monotonic() + 5) == []
+
+
+def names() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith(THREAD_NAME)]
+
+
+def test_a_job_that_blocks_holds_up_no_other(pool: WorkerPool) -> None:
+    """The pool grows by as many threads as jobs block."""
+    release = threading.Event()
+    started = threading.Barrier(21)
+
+    def block() -> None:
+        started.wait(5)
+        release.wait(5)
+
+    for _ in range(20):
+        pool.submit(block)
+    started.wait(5)
+    done = threading.Event()
+    pool.submit(done.set)
+    assert done.wait(5)
+    release.set()
+
+
+def test_a_timed_job_runs_when_it_is_due_though_others_block(pool: WorkerPool) -> None:
+    """Someone always keeps an eye on the clock."""
+    release, done = threading.Event(), threading.Event()
+    due = time.monotonic() + 0.05
+    pool.submit_at(due, done.set)
+
+    def block() -> None:
+        release.wait(5)
+
+    for _ in range(3):
+        pool.submit(block)
+    assert done.wait(5)
+    assert time.monotonic() >= due
+    release.set()
+
+
+def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool: WorkerPool) -> None:
+    """Whatever the order in which they came."""
+    ran: list[int] = []
+    done = threading.Event()
+    now = time.monotonic()
+    pool.submit_at(now + 0.06, done.set)
+    pool.submit_at(now + 0.05, lambda: ran.append(3))
+    pool.submit_at(now + 0.02, lambda: ran.append(1))
+    pool.submit_at(now + 0.04, lambda: ran.append(2))
+    assert done.wait(5)
+    assert ran == [1, 2, 3]
+
+
+def test_idle_threads_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And new ones come when there is work again."""
+    monkeypatch.setattr(pool_module, "LINGER_SECONDS", 0.01)
+    pool = WorkerPool()
+    pool.keep(True)
+    for _ in range(3):
+        done = threading.Event()
+        pool.submit(done.set)
+        assert done.wait(5)
+        assert pool.join(time.monotonic() + 5) == []
+    assert names() == []
+
+
+def test_nobody_lingers_when_there_is_no_subscription() -> None:
+    """Idle threads leave at once, timed jobs unseen."""
+    pool = WorkerPool()
+    pool.keep(True)
+    ran: list[int] = []
+    pool.submit_at(time.monotonic() + 3600, lambda: ran.append(1))
+    pool.keep(False)
+    assert pool.join(time.monotonic() + 5) == []
+    assert ran == []
+
+
+def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
+    """Posted one after the other, they find the thread that ran the last."""
+    for _ in range(200):
+        done = threading.Event()
+        pool.submit(done.set)
+        assert done.wait(5)
+    assert len(names()) <= 2
+
+
+def test_a_job_that_raises_costs_no_thread(
+    pool: WorkerPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its traceback, and the next one runs."""
+
+    def fail() -> None:
+        raise LookupError("oops")
+
+    pool.submit(fail)
+    done = threading.Event()
+    pool.submit(done.set)
+    assert done.wait(5)
+    assert "LookupError: oops" in caplog.text
+
+
+def test_joining_is_bounded(pool: WorkerPool) -> None:
+    """A stuck job is named, not waited for."""
+    release = threading.Event()
+    inside = threading.Event()
+
+    def block() -> None:
+        inside.set()
+        release.wait(10)
+
+    pool.submit(block)
+    assert inside.wait(5)
+    started = time.monotonic()
+    stuck = pool.join(time.monotonic() + 0.05)
+    assert time.monotonic() - started < 2
+    assert len(stuck) == 1
+    assert stuck[0].daemon
+    release.set()

@@ -1,0 +1,229 @@
+"""What each error means for the next attempt (PROTOCOL, section 5)."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+from typing import Any
+
+import pytest
+
+from trigger_realtime_sync import (
+    ApiConnectionError,
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RetryPolicy,
+    ServerError,
+    UnprocessableEntityError,
+)
+from trigger_realtime_sync._transport.failures import (
+    LONGEST_WAIT,
+    NOT_FOUND_SECONDS,
+    UNREADABLE_LIMIT,
+    Backoff,
+    Rotated,
+    UnreadableAnswer,
+    asked_wait,
+    error_of,
+    is_rotation,
+)
+
+NOW = 1_800_000_000.0
+
+
+class Most(random.Random):
+    """The longest wait that the jitter allows."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def backoff(**policy: Any) -> Backoff:
+    return Backoff(RetryPolicy(**policy), Most())
+
+
+def answer(status: int, body: str = "", **headers: str) -> ApiError:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return error_of(status, named, body, "run run_1")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (422, UnprocessableEntityError),
+        (429, RateLimitError),
+        (500, ServerError),
+        (503, ServerError),
+        (524, ServerError),
+        (418, ApiError),
+        (302, ApiError),
+    ],
+)
+def test_a_status_has_its_error(status: int, kind: type[ApiError]) -> None:
+    """Texts vary, so the status decides."""
+    error = answer(status)
+    assert type(error) is kind
+    assert (error.status, str(error)) == (status, f"run run_1: HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "code"),
+    [
+        ('{"error":"No","code":"unauthorized","param":"access_token"}', "No", "unauthorized"),
+        ('{"error":"Query Error","details":[]}', "Query Error", None),
+        ('{"message":"Not today"}', "Not today", None),
+        (
+            '{"title":"Rate Limit","detail":"Exceeded 10 per minute"}',
+            "Exceeded 10 per minute",
+            None,
+        ),
+    ],
+)
+def test_the_reason_comes_from_the_body(body: str, reason: str, code: str | None) -> None:
+    """Of each of the known kinds of bodies."""
+    error = answer(403, body)
+    assert str(error) == f"run run_1: HTTP 403: {reason}"
+    assert (error.code, error.body) == (code, body)
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "7", '{"error": {}}', "[" * 10**5])
+def test_a_body_without_a_reason_is_no_harm(body: str) -> None:
+    """An error page, or nothing, or something hostile."""
+    assert str(answer(502, body)) == "run run_1: HTTP 502"
+
+
+def test_waits_grow_to_a_limit() -> None:
+    """Exponentially; a success starts again."""
+    waits = backoff(initial_delay=1, max_delay=5, multiplier=2)
+    lost = ApiConnectionError("lost")
+    assert [waits.wait_after(lost, NOW) for _ in range(5)] == [1, 2, 4, 5, 5]
+    waits.succeeded()
+    assert waits.wait_after(lost, NOW) == 1
+
+
+def test_waits_have_full_jitter() -> None:
+    """Between nothing and the limit, so that clients do not come back together."""
+    waits = Backoff(RetryPolicy(initial_delay=8, max_delay=8), random.Random(1))
+    seen = [waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(200)]
+    assert min(seen) < 1 < 7 < max(seen) <= 8
+
+
+def test_a_thousand_failures_are_no_overflow() -> None:
+    """An outage may last for days."""
+    waits = backoff(multiplier=1e6, max_delay=30)
+    assert {waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(1000)} == {0.5, 30}
+
+
+def test_max_retries() -> None:
+    """So many attempts in a row may fail; then the last error is raised."""
+    waits = backoff(max_retries=2)
+    waits.wait_after(ApiConnectionError("1"), NOW)
+    waits.wait_after(answer(503), NOW)
+    last = ApiConnectionError("3")
+    with pytest.raises(ApiConnectionError) as caught:
+        waits.wait_after(last, NOW)
+    assert caught.value is last
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 422, 404, 410, 302])
+def test_what_waiting_does_not_heal_is_raised(status: int) -> None:
+    """The request is wrong, or refused."""
+    with pytest.raises(ApiError):
+        backoff().wait_after(answer(status), NOW)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 524, 408, 425])
+def test_what_is_transient_is_tried_again(status: int) -> None:
+    """For ever, unless told otherwise."""
+    waits = backoff()
+    for _ in range(100):
+        waits.wait_after(answer(status), NOW)
+
+
+def test_a_configuration_error_is_raised() -> None:
+    """A token callable that fails, say."""
+    with pytest.raises(ConfigurationError):
+        backoff().wait_after(ConfigurationError("no"), NOW)
+
+
+def test_not_found_is_retried_for_a_moment_where_the_server_says_so() -> None:
+    """A batch may not be on the replica yet."""
+    waits = backoff()
+    missing = answer(404, x_should_retry="true")
+    waits.wait_after(missing, NOW)
+    waits.wait_after(missing, NOW + NOT_FOUND_SECONDS - 0.1)
+    with pytest.raises(NotFoundError):
+        waits.wait_after(missing, NOW + NOT_FOUND_SECONDS)
+    with pytest.raises(NotFoundError):
+        backoff().wait_after(answer(404, x_should_retry="false"), NOW)
+
+
+def test_retry_after_is_a_floor() -> None:
+    """In seconds or as a date; jitter comes on top."""
+    assert backoff(initial_delay=1).wait_after(answer(503, retry_after="7"), NOW) == 8
+    date = email.utils.formatdate(NOW + 9, usegmt=True)
+    assert asked_wait({"retry-after": date}, NOW) == pytest.approx(9, abs=1)
+
+
+def test_rate_limits_say_when_they_end() -> None:
+    """In epoch milliseconds on the API; nothing on the realtime endpoints: from 1 s then."""
+    reset = {"x-ratelimit-reset": str(int((NOW + 4) * 1000))}
+    assert asked_wait(reset, NOW) == pytest.approx(4)
+    waits = backoff(initial_delay=0.1, max_delay=60)
+    assert [waits.wait_after(answer(429), NOW) for _ in range(3)] == [2, 3, 5]
+
+
+@pytest.mark.parametrize("value", ["soon", "", "nan", "inf", "-inf"])
+def test_a_broken_header_asks_for_nothing(value: str) -> None:
+    """The usual backoff then."""
+    assert asked_wait({"retry-after": value, "x-ratelimit-reset": value}, NOW) is None
+
+
+@pytest.mark.parametrize(("value", "wait"), [("-5", 0.0), ("1e300", LONGEST_WAIT)])
+def test_an_absurd_header_is_bounded(value: str, wait: float) -> None:
+    """No server means a wait of years."""
+    assert asked_wait({"retry-after": value}, NOW) == wait
+
+
+def test_rotations_are_no_failures() -> None:
+    """The first is followed at once, whatever `max_retries`; a row of them is backed off from."""
+    waits = backoff(initial_delay=1, max_retries=1)
+    assert waits.wait_after(Rotated("409"), NOW) == 0
+    assert waits.wait_after(Rotated("409"), NOW + 60) == 0
+    assert waits.wait_after(Rotated("409"), NOW + 60.1) == 1
+    with pytest.raises(Rotated):
+        waits.wait_after(Rotated("409"), NOW + 60.2)
+
+
+def test_which_answers_mean_a_rotation() -> None:
+    """409, and the 400 that Electric gives for an offset from before a restore."""
+    body = {"message": "Invalid request", "errors": {"offset": ["out of bounds for this shape"]}}
+    assert is_rotation(answer(409))
+    assert is_rotation(answer(400, json.dumps(body)))
+    assert not is_rotation(answer(400, json.dumps({**body, "errors": {"tags": ["bad"]}})))
+    assert not is_rotation(answer(400, "<html>"))
+    assert not is_rotation(answer(410, json.dumps(body)))
+
+
+def test_unreadable_answers_are_bounded() -> None:
+    """An error page may pass; one that stays is what the server says."""
+    waits = backoff()
+    page = UnreadableAnswer("HTML")
+    for _ in range(UNREADABLE_LIMIT - 1):
+        waits.wait_after(page, NOW)
+    with pytest.raises(UnreadableAnswer):
+        waits.wait_after(page, NOW)
+    waits.succeeded()
+    waits.wait_after(page, NOW)
