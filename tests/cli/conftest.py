@@ -46,7 +46,9 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 @pytest.fixture
 def environment(realtime_server: RealtimeServer) -> dict[str, str]:
     """That of the commands: the server's address, and a token."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("TRIGGER_")}
+    # Unbuffered, what is printed too late would not show.
+    dropped = ("TRIGGER_", "PYTHONUNBUFFERED")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
     return {
         **kept,
         "TRIGGER_API_URL": realtime_server.url,

@@ -109,6 +109,7 @@ def test_a_wait_times_out(realtime_server: RealtimeServer, command: Command) -> 
     end = ended(command("wait", run_id, "--timeout", "0.2"))
     assert (end.code, end.out) == (124, "")
     assert run_id in end.err
+    assert "0.2" in end.err
 
 
 def test_a_taken_port_is_told(command: Command) -> None:
