@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -108,15 +109,30 @@ def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
 def test_a_job_that_raises_costs_no_thread(
     pool: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback, and the next one runs."""
+    """It is logged with its traceback, and the next one runs on the same thread."""
+    logged = threading.Event()
+
+    class Tell(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.set()
 
     def fail() -> None:
+        threads.append(threading.current_thread())
         raise LookupError("oops")
 
-    pool.submit(fail)
+    threads: list[threading.Thread] = []
     done = threading.Event()
-    pool.submit(done.set)
+    handler = Tell()
+    caplog.set_level(logging.ERROR, "trigger_realtime_sync")
+    logging.getLogger().addHandler(handler)  # after the one of caplog
+    try:
+        pool.submit(fail)
+        assert logged.wait(5)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    pool.submit(lambda: (threads.append(threading.current_thread()), done.set())[1])
     assert done.wait(5)
+    assert threads[0].is_alive()
     assert "LookupError: oops" in caplog.text
 
 
