@@ -44,7 +44,10 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    # Of integers too large for a float, math.isfinite makes an OverflowError.
+    return -math.inf < value < math.inf
 
 
 def _seconds(*, zero: bool = False) -> Any:
@@ -199,7 +202,9 @@ def check_skip_columns(value: Any) -> tuple[str, ...]:
     """Columns the server need not send, as fields of `Run` or as the server names them."""
     if value is None:
         return ()
-    names = [value] if isinstance(value, str) else list(value)
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise ValueError(f"skip_columns must be names of columns, not {type(value).__name__}")
     return tuple(sorted({_check_column(name) for name in names}))
 
 

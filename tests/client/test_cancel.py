@@ -179,7 +179,7 @@ def test_no_callback_begins_after_it_returned(
     thread.start()
     late = 0
     try:
-        for _ in range(40):
+        for _ in range(20):
             client = connect(server)
             calls = 0
             over = False

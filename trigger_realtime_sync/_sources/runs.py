@@ -120,7 +120,7 @@ class RunFeed:
         except MissingHeader:
             raise
         except ProtocolError as error:
-            raise UnreadableAnswer(str(error)) from None
+            raise UnreadableAnswer(self._requester.hide_token(str(error))) from None
 
     def _forget_if_requested(self) -> None:
         if self._forget_requested:

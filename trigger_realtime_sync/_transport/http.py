@@ -148,7 +148,8 @@ def _innermost(error: BaseException) -> BaseException:
 def _in_a_few_words(inner: BaseException) -> str:
     if isinstance(inner, (TimeoutError, requests.Timeout)):
         return "timed out"
-    if isinstance(inner, urllib3.exceptions.HTTPError):
+    if isinstance(inner, (urllib3.exceptions.HTTPError, http.client.HTTPException)):
+        # Some quote what the server sent.
         return type(inner).__name__
     return f"{type(inner).__name__}: {inner}"[:300]
 
@@ -163,12 +164,21 @@ class HttpOptions:
     verify: bool | str = True
 
 
+class _Session(requests.Session):
+    def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+        """After a redirect: the token stays on its host. requests would look into .netrc here."""
+        headers = prepared_request.headers
+        before, after = response.request.url, prepared_request.url
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            headers.pop("Authorization", None)
+
+
 class Transport:
     """The one session of a client. Safe from any thread."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.max_redirects = 5
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
@@ -222,6 +232,11 @@ class Transport:
         except NETWORK_ERRORS as error:
             call.release()
             raise connection_error(error, call, source) from None
+        except ValueError as error:
+            call.release()
+            raise ProtocolError(
+                f"{source}: the server redirects to what is no URL ({type(error).__name__})"
+            ) from None
         return Answer(response, call, source)
 
     def close(self) -> None:

@@ -28,6 +28,9 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Error answers cut short, in a row, before their status is taken at its word.
 CUT_ERRORS_LIMIT = 5
 
+# So many characters of the start of a token say no more than what kind it is.
+LEAST_TELLING = 8
+
 
 @attrs.frozen(kw_only=True)
 class Origin:
@@ -124,9 +127,17 @@ class Requester:
         if answer.status in (200, 204):
             self._may_renew = True
             return answer
-        body = self._error_text(answer).replace(token, "***")
-        shown = {name: text.replace(token, "***") for name, text in answer.headers.items()}
-        raise error_of(answer.status, shown, body, self.source)
+        body = self.hide_token(self._error_text(answer))
+        headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
+        raise error_of(answer.status, headers_shown, body, self.source)
+
+    def hide_token(self, text: str) -> str:
+        """Text of the server's without the token, should it echo it, even cut short."""
+        token = self._token or ""
+        for length in range(len(token), LEAST_TELLING, -1):
+            if token[:length] in text:
+                text = text.replace(token[:length], "***")
+        return text
 
     def succeeded(self) -> None:
         """Data arrived."""

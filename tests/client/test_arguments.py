@@ -1,0 +1,169 @@
+"""Arguments that can't work are refused at the call, by their names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.waiting import eventually
+
+from trigger_realtime_sync import ConfigurationError, RealtimeClient, RetryPolicy, Task, Timeouts
+
+NAN, INFINITE = float("nan"), float("inf")
+HUGE = 10**400
+
+OF_THE_CLIENT: list[tuple[str, Any]] = [
+    *(("access_token", bad) for bad in ("", "  ", 7, b"tr", "tr a", "tr\u00e9", "tr\r\nX: y")),
+    *(
+        ("base_url", bad)
+        for bad in (
+            "",
+            "api.trigger.dev",
+            "ftp://x",
+            "http://",
+            "http://x:99999",
+            "http://x:0",
+            "http://[::1",
+            "https://user:pw@x",
+            "https://x?a=b",
+            "https://x#a",
+            "https://x/ y",
+            7,
+            b"http://x",
+        )
+    ),
+    *(("throttle_in_ms", bad) for bad in (-1, NAN, INFINITE, "5", True, HUGE, 1e300)),
+    *(("preview_branch", bad) for bad in ("", 7, "a\nb", "\u00e9")),
+    *(("retry", bad) for bad in (3, None, "for ever")),
+    *(("timeouts", bad) for bad in (3, None, (1, 2))),
+    *(("max_cached", bad) for bad in (-1, 1.5, "1", True, None)),
+    *(
+        ("headers", bad)
+        for bad in ({"a b": "c"}, {"a": "b\r\nc: d"}, {"a": 1}, {1: "a"}, {"": "x"})
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "bad"), OF_THE_CLIENT)
+def test_of_the_client(name: str, bad: Any) -> None:
+    """A `ConfigurationError`, which is a ValueError, that names it."""
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        RealtimeClient(**{"access_token": "tr_x", name: bad})
+    assert isinstance(caught.value, ValueError)
+    if name in ("access_token", "headers"):
+        assert "tr" not in str(caught.value).replace("string", "").replace("control", "")
+    assert "user:pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "bad"),
+    [
+        *((RetryPolicy, "initial_delay", bad) for bad in (0, -1, NAN, INFINITE, "1", None, HUGE)),
+        *((RetryPolicy, "max_delay", bad) for bad in (0, NAN, INFINITE, 0.1, 1e300)),
+        *((RetryPolicy, "multiplier", bad) for bad in (0.5, -1, NAN, INFINITE, "2", None)),
+        *((RetryPolicy, "max_retries", bad) for bad in (-1, 1.5, True, "3")),
+        *((Timeouts, "connect", bad) for bad in (0, -1, NAN, INFINITE, "1", None, 1e300, HUGE)),
+        *((Timeouts, "read", bad) for bad in (0, -1, NAN, INFINITE, "1", None, 1e300, HUGE)),
+    ],
+)
+def test_of_the_policies(kind: Any, name: str, bad: Any) -> None:
+    """Seconds are finite, and not more than a year."""
+    with pytest.raises(ConfigurationError, match=name):
+        kind(**{name: bad})
+
+
+@pytest.mark.parametrize("name", ["TRIGGER_API_URL", "TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY"])
+def test_of_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named."""
+    monkeypatch.setenv(name, "not a good one")
+    with (
+        pytest.raises(ConfigurationError, match=name),
+        RealtimeClient() as client,
+    ):
+        client.subscribe_to_run("run_1")
+
+
+BAD_IDS = ["", "  ", ".", "..", "a\nb", "a\x00", "\ud800", 7, None, b"run"]
+# A tag goes into the query, where dots mean nothing.
+BAD_TAGS = [bad for bad in BAD_IDS if bad not in (".", "..")]
+
+OF_A_SUBSCRIPTION: list[tuple[str, Any, dict[str, Any], str]] = [
+    *(("run", bad, {}, "run_id") for bad in BAD_IDS),
+    *(("batch", bad, {}, "batch_id") for bad in BAD_IDS),
+    *(("tags", bad, {}, "tag") for bad in [*BAD_TAGS, [], ["a", ""], "a,b", 'a"b', "a\\b", [7]]),
+    *(
+        ("tags", "t", {"created_at": bad}, "created_at")
+        for bad in ("", "1", "1y", "-1h", "1h ", "\u0661h", 3, timedelta(0), timedelta(-1))
+    ),
+    *(("run", "r", {"id": bad}, "id") for bad in ("", 7, "a\n")),
+    *(
+        ("run", "r", {"skip_columns": bad}, "skip_columns")
+        for bad in (["id"], "status", ["a,b"], [7], ["created_at"], 7)
+    ),
+    *(("run", "r", {"throttle_in_ms": bad}, "throttle_in_ms") for bad in (-1, NAN, "5", HUGE)),
+    *(("run", "r", {"base_url": bad}, "base_url") for bad in ("x", "ftp://x", 7)),
+    *(("run", "r", {"access_token": bad}, "access_token") for bad in ("", 7, "a b")),
+    *(("run", "r", {name: 7}, name) for name in ("on_update", "on_error", "on_complete", "task")),
+    ("tags", "t", {"tasks": [7]}, "task"),
+    *(
+        pytest.param(
+            *case, marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="it is iterated")
+        )
+        for case in (
+            ("tags", "t", {"tasks": 7}, "task"),
+            ("batch", "b", {"tasks": Task("a")}, "task"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "subject", "options", "name"), OF_A_SUBSCRIPTION)
+def test_of_a_subscription(kind: str, subject: Any, options: Any, name: str) -> None:
+    """A ValueError that names it, at the call, and nothing is left behind."""
+    with RealtimeClient("tr_x", base_url="http://127.0.0.1:9") as client:
+        subscribe: Any = {
+            "run": client.subscribe_to_run,
+            "batch": client.subscribe_to_batch,
+            "tags": client.subscribe_to_runs_with_tag,
+        }[kind]
+        with pytest.raises(ValueError, match=name):
+            subscribe(subject, **options)
+        assert dict(client.subscriptions) == {}
+
+
+@pytest.mark.parametrize("bad", [-1, NAN, "5", True, [1]])
+def test_of_waiting(bad: Any) -> None:
+    """Seconds, or None."""
+    with RealtimeClient("tr_x", base_url="http://127.0.0.1:9") as client:
+        subscription = client.subscribe_to_run("r", enabled=False)
+        for wait in (
+            subscription.wait_for_completion,
+            subscription.result,
+            subscription.updates,
+        ):
+            with pytest.raises(ValueError, match="timeout"):
+                wait(bad)
+        with pytest.raises(ValueError, match="timeout"):
+            client.wait_for_completion("r", timeout=bad)
+        with pytest.raises(ValueError, match="new_id"):
+            subscription.change_id("")
+
+
+def test_ids_and_tags_are_encoded(raw: Any, connect: Any) -> None:
+    """Any printable text arrives as it was."""
+    server = raw(lambda exchange: exchange.hold())
+    client = connect(server)
+    client.subscribe_to_run("a/b?c#d %é")
+    client.subscribe_to_batch("x/../y")
+    client.subscribe_to_runs_with_tag(["a&b=c", "d+e f%"], created_at=timedelta(minutes=90))
+    eventually(lambda: len(server.exchanges) == 3)
+    targets = {exchange.target.split("?")[0] for exchange in server.exchanges}
+    assert targets == {
+        "/realtime/v1/runs/a%2Fb%3Fc%23d%20%25%C3%A9",
+        "/realtime/v1/batches/x%2F..%2Fy",
+        "/realtime/v1/runs",
+    }
+    queries = [one.query for one in server.exchanges if "tags" in one.query]
+    assert queries[0]["tags"] == "a&b=c,d+e f%"
+    assert queries[0]["createdAt"] == "5400s"

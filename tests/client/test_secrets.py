@@ -1,0 +1,185 @@
+"""A token is shown to nobody but the server it is for."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import shape
+from support.raw import Exchange, Hangup
+from support.waiting import Recorder, eventually
+
+from trigger_realtime_sync import RealtimeClient, TriggerRealtimeError
+from trigger_realtime_sync.testing import RealtimeServer
+
+TOKEN = "tr_very_secret_token_0123456789"
+
+
+def everything_said(error: BaseException) -> str:
+    """All that could be printed of an error."""
+    shown = [str(error), repr(error), repr(vars(error))]
+    shown += traceback.format_exception(error)
+    return "\n".join(shown)
+
+
+ECHOES = [
+    lambda token: (401, {}, {"error": f"bad token {token}", "code": token}),
+    lambda token: (403, {"x-echo": token, "www-authenticate": f"Bearer {token}"}, f"{token}"),
+    lambda token: (400, {}, "x" * 9_990 + token),
+    lambda token: (422, {}, {"message": token, "title": token}),
+    lambda token: (404, {}, f"Authorization: Bearer {token}\n" * 400),
+    lambda token: (200, shape.headers(), [{"token": token}]),
+    lambda token: (200, shape.headers(), {"headers": token}),
+    lambda token: (200, {"electric-handle": token}, []),
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_it_is_in_no_error_and_no_log(
+    raw: Any, connect: Any, caplog: pytest.LogCaptureFixture, echo: Any
+) -> None:
+    """Though the server echoes it, in headers or body, and all logs are at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    recorder = Recorder()
+    server = raw(lambda exchange: exchange.answer(*echo(exchange.token)))
+    client = connect(server, access_token=TOKEN)
+    subscription = client.subscribe_to_run("run_1", **recorder.options)
+    with pytest.raises(TriggerRealtimeError) as caught:
+        subscription.wait_for_completion(10)
+    part = TOKEN[:12]
+    assert part not in everything_said(caught.value)
+    assert part not in caplog.text
+    assert part not in repr(client) + repr(subscription) + repr(client.subscriptions)
+    assert all(part not in repr(vars(record)) for record in caplog.records)
+
+
+def test_a_broken_status_line_that_echoes_it(
+    raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes before HTTP is not quoted."""
+    caplog.set_level(logging.DEBUG)
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.index == 0:
+            exchange.send(exchange.token.encode() + b" HTTP/1.1 200 OK\r\n\r\n")
+            raise Hangup
+        shape.answer(exchange, shape.done())
+
+    connect(raw(handle), access_token=TOKEN).wait_for_completion("run_1", timeout=5)
+    assert TOKEN[:12] not in caplog.text
+
+
+def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
+    """Of anything that a debugger or a log could show."""
+    client = connect(server, access_token=TOKEN, headers={"X-Key": TOKEN})
+    subscription = client.subscribe_to_run(server.create_run())
+    server.wait_until_held(1)
+    slot = subscription._slot
+    channel = subscription._channel
+    for thing in (
+        client,
+        subscription,
+        slot.target,
+        channel._origin,
+        channel._origin.token,
+        client._http,
+        channel._requester,
+        slot,
+    ):
+        assert TOKEN not in repr(thing)
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(path))
+
+
+@pytest.mark.usefixtures("netrc")
+def test_netrc_never_replaces_it(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Neither for the feed nor, where no token belongs, for the object store."""
+    path = server.store_packet("[1]")
+    run_id = server.create_run()
+    server.complete_run(run_id, output=(path, "application/store"))
+    assert client.wait_for_completion(run_id, timeout=5).output == [1]
+    for request in server.requests:
+        told = request.headers.get("authorization")
+        assert told == (None if request.kind == "presigned" else "Bearer tr_secret_of_the_test")
+
+
+@pytest.mark.usefixtures("netrc")
+def test_netrc_never_replaces_it_after_a_redirect(raw: Any, connect: Any) -> None:
+    """On the same host the token goes along, as it is."""
+    seen: list[str | None] = []
+
+    def handle(exchange: Exchange) -> None:
+        seen.append(exchange.headers.get("authorization"))
+        if exchange.path.startswith("/moved"):
+            shape.answer(exchange, shape.done())
+        else:
+            exchange.answer(307, {"location": "/moved" + exchange.target})
+
+    connect(raw(handle)).wait_for_completion("run_1", timeout=5)
+    assert seen == ["Bearer tr_secret_of_the_test"] * 2
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_another_host_is_not_shown_it(raw: Any, connect: Any, status: int) -> None:
+    """A redirect elsewhere carries neither the token nor anything from .netrc."""
+    seen: list[str | None] = []
+
+    def elsewhere(exchange: Exchange) -> None:
+        seen.append(exchange.headers.get("authorization"))
+        shape.answer(exchange, shape.done())
+
+    other = raw(elsewhere)
+    server = raw(
+        lambda exchange: exchange.answer(status, {"location": f"{other.url}{exchange.target}"})
+    )
+    assert connect(server).wait_for_completion("run_1", timeout=5).is_success
+    assert seen == [None]
+
+
+def test_redirects_in_a_circle_end(raw: Any, connect: Any) -> None:
+    """With an error that says so."""
+    server = raw(lambda exchange: exchange.answer(302, {"location": exchange.target}))
+    with pytest.raises(TriggerRealtimeError, match="redirects"):
+        connect(server).wait_for_completion("run_1", timeout=5)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "http://h:99999/", "ftp://x/", "http://", "\\"]
+)
+def test_redirects_to_nowhere_end(raw: Any, connect: Any, location: str) -> None:
+    """A location that is none is an error of this library, or passes, but never a crash."""
+    server = raw(
+        lambda exchange: (
+            exchange.answer(302, {"location": location})
+            if exchange.index == 0
+            else shape.answer(exchange, shape.done())
+        )
+    )
+    recorder = Recorder()
+    subscription = connect(server).subscribe_to_run("run_1", **recorder.options)
+    eventually(lambda: recorder.errors or recorder.completes)
+    assert not any("the reader failed" in str(error) for error in recorder.errors)
+    subscription.cancel()
+
+
+def test_a_callable_s_error_is_not_quoted(
+    server: RealtimeServer, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text may hold what it was asked with."""
+
+    def provide() -> str:
+        raise OSError(f"https://auth.example/?secret={TOKEN}")
+
+    subscription = connect(server, access_token=provide).subscribe_to_run("run_1")
+    eventually(lambda: "trying again" in caplog.text)
+    subscription.cancel()
+    assert TOKEN not in caplog.text
