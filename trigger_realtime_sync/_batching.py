@@ -24,7 +24,8 @@ class BatchChannel(Channel):
 
     Attributes:
         members: the ids of the batch's runs, None while they are not known.
-        members_error: why they could not be asked for, or None. The channel goes on without.
+        members_error: why they could not be asked for, or one that the feed lacks not be followed;
+            or None. The channel goes on without.
     """
 
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
@@ -64,7 +65,8 @@ class BatchChannel(Channel):
         self._unfinished.discard(key)
 
     def _ask(self) -> None:
-        if self._over or self._thread is not None or self.members is not None:
+        known = self.members is not None and self.members_error is None
+        if self._over or self._thread is not None or known:
             return
         self._wanted, self.members_error = False, None
         requester = self._make_requester()

@@ -218,7 +218,8 @@ class Subscription:
     def _abandon(self) -> None:
         """In a forked child, where only this thread exists."""
         self._changed = threading.Condition(threading.Lock())
-        self._iterators = ()
+        for iterator in self._live_iterators():
+            iterator._abandon()
         self._view.abandon_lock()
         self._channel = None
         if self._ended is None:
@@ -312,8 +313,9 @@ class Subscription:
                 iterator._end(error)
 
     def _add_iterator(self, iterator: Updates[Any]) -> None:
-        """Called under the channel's lock, if there is a channel."""
-        self._iterators = tuple(map(weakref.ref, [*self._live_iterators(), iterator]))
+        """Whether it has ended is to be looked at after this: the end ends those it finds."""
+        with self._changed:
+            self._iterators = tuple(map(weakref.ref, [*self._live_iterators(), iterator]))
 
     def _live_iterators(self) -> list[Updates[Any]]:
         iterators = [reference() for reference in self._iterators]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -32,6 +33,15 @@ class Slot:
         self.handles: list[Subscription] = []
         self.channel: Channel | None = None
 
+    def forget(self) -> None:
+        """Drops what is known; of what is being read, the next snapshot counts as new."""
+        if self.channel is not None:
+            self.channel.forget_seen()
+            return
+        for handle in self.handles:
+            handle.forget()
+            handle._view = self.target.new_view()
+
 
 class Registry:
     """Args:
@@ -49,6 +59,8 @@ class Registry:
         self.pool = WorkerPool()
         self._cache: OrderedDict[str, tuple[Target, RunView]] = OrderedDict()
         self._threads: set[threading.Thread] = set()
+        # Those that ended too, as long as someone holds them: a fork must reach their locks.
+        self._handles: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._threads_lock = threading.Lock()
 
     def add(self, handle: Subscription, id_: str, target: Target, *, enabled: bool) -> None:
@@ -69,6 +81,7 @@ class Registry:
                 slot = self.slots[id_] = Slot(id_, target)
                 self.pool.keep(True)
             slot.handles.append(handle)
+            self._handles.add(handle)
             handle._slot = slot
             handle._view = self.cached(id_, target)
             if enabled:
@@ -81,7 +94,7 @@ class Registry:
             assert slot is not None
             if slot.channel is not None and handle._attach(slot.channel):
                 return
-            channel = self._make_channel(slot.target, self.cached(slot.id, slot.target).copy())
+            channel = self._make_channel(slot.target, handle._view.copy())
             slot.channel = channel
             handle._attach(channel)
             try:
@@ -158,8 +171,8 @@ class Registry:
             else:
                 self._cache.pop(id_, None)
             for slot in slots:
-                if slot is not None and slot.channel is not None:
-                    slot.channel.forget_seen()
+                if slot is not None:
+                    slot.forget()
 
     # The end.
 
@@ -186,8 +199,8 @@ class Registry:
         for slot in list(self.slots.values()):
             if slot.channel is not None:
                 slot.channel.abandon()
-            for handle in slot.handles:
-                handle._abandon()
+        for handle in list(self._handles):
+            handle._abandon()
 
 
 class SubscriptionMap(Mapping[str, "Subscription"]):

@@ -72,6 +72,11 @@ class Updates(Iterator[T], Generic[T]):
                 self._over, self._error = True, error
             self._changed.notify_all()
 
+    def _abandon(self) -> None:
+        """In a forked child: it has ended, whatever state the lock was in."""
+        self._changed = threading.Condition(threading.Lock())
+        self.close()
+
     def _raise_end(self) -> None:
         error, self._error = self._error, None
         if error is not None:

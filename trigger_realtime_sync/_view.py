@@ -73,6 +73,11 @@ class RunView:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __bool__(self) -> bool:
+        return bool(self._runs) or (self.parts is not None and bool(self.parts.streams()))
+
     def abandon_lock(self) -> None:
-        """In a forked child, where the lock may be held by a thread that does not exist."""
+        """In a forked child, where a lock may be held by a thread that does not exist."""
         self._lock = threading.Lock()
+        if self.parts is not None:
+            self.parts.abandon()

@@ -184,6 +184,8 @@ class RealtimeClient(SubscribeMethods):
     ) -> Target:
         if self._registry.closed:
             raise ClientClosed("the client is closed")
+        if tasks is not None and not isinstance(tasks, (list, tuple)):
+            raise ValueError(f"tasks must be a list of Task, not {type(tasks).__name__}")
         for task in tasks or ():
             if not isinstance(task, Task):
                 raise ValueError(f"task must be a Task, not {type(task).__name__}")

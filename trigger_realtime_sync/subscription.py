@@ -218,11 +218,12 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     def _batch_is_done(self) -> bool:
         channel = self._channel
-        if isinstance(channel, BatchChannel) and channel.members is None:
-            error = channel.members_error
-            if error is not None:
-                raise error
-        return self._ended is State.COMPLETED
+        if self._ended is State.COMPLETED:
+            return True
+        error = channel.members_error if isinstance(channel, BatchChannel) else None
+        if error is not None:
+            raise error
+        return False
 
     def _finished_runs(self, ids: Iterable[str]) -> list[Run[PayloadT, OutputT]]:
         latest = {run.id: run for run in self._view.runs()}

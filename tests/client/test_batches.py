@@ -101,9 +101,6 @@ def test_a_batch_of_reused_runs_alone(server: RealtimeServer, client: RealtimeCl
     assert [run.id for run in subscription.wait_for_completion(5)] == [reused]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=WaitTimeout, reason="an error is looked at only while the list is unknown"
-)
 def test_a_reused_run_that_is_gone(server: RealtimeServer, client: RealtimeClient) -> None:
     """The waiter learns that it can't be followed, rather than waiting for ever."""
     gone, own = server.create_run(), server.create_run()
