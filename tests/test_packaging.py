@@ -37,7 +37,8 @@ def lowest() -> dict[str, str]:
     """The lower bounds of everything that the tests need."""
     extras = SETUP["options.extras_require"]
     named = [SETUP["options"]["install_requires"]]
-    named += [extras[name] for name in ("testing", "cli", "test")]
+    of_the_tests = extras["test"]
+    named += [of_the_tests, *(extras[name] for name in re.findall(r"%\((\w+)\)s", of_the_tests))]
     return dict(line.split(">=") for line in requirements(*named))
 
 
