@@ -35,6 +35,8 @@ def headers(offset: str = "1_1", handle: str = "h1", cursor: str | None = None) 
 
 
 def row(key: str, operation: str = "insert", **value: Any) -> dict[str, Any]:
+    if operation == "insert":
+        value["friendlyId"] = f"run_{key}"
     return {"key": key, "value": value, "headers": {"operation": operation}}
 
 
@@ -103,7 +105,17 @@ def test_an_update_merges_and_an_insert_replaces(log: ShapeLog[Row]) -> None:
 def test_an_update_of_a_key_never_seen_is_a_whole_row(log: ShapeLog[Row]) -> None:
     """So a single run's row arrives when its first answer was up-to-date alone."""
     assert not read(log, UP_TO_DATE)
-    assert read(log, row("a", "update", status="1"), UP_TO_DATE).rows["a"].status == "1"
+    whole = row("a", "update", status="1", friendlyId="run_a")
+    assert read(log, whole, UP_TO_DATE).rows["a"].status == "1"
+
+
+def test_a_partial_row_without_its_base_starts_the_log_again(log: ShapeLog[Row]) -> None:
+    """Something stale came in between; only a snapshot can tell what the row is."""
+    read(log, row("a", status="1"), UP_TO_DATE)
+    assert read(log, row("b", "update", status="2"), UP_TO_DATE) is None
+    assert log.query()["offset"] == "-1"
+    both = [row("a", status="1"), row("b"), row("b", "update", status="3"), UP_TO_DATE]
+    assert {key: one.status for key, one in read(log, *both).rows.items()} == {"b": "3"}
 
 
 def test_a_delete_removes(log: ShapeLog[Row]) -> None:
@@ -194,7 +206,8 @@ def test_a_late_older_state_of_a_row_that_was_gone(log: ShapeLog[Row]) -> None:
     read(log, row("a", status="2", updatedAt=at(2)), UP_TO_DATE)
     log.refetch()
     assert read(log, UP_TO_DATE, handle="h2").gone == ["a"]
-    changes = read(log, row("a", "update", status="1", updatedAt=at(1)), UP_TO_DATE, handle="h2")
+    late = row("a", "update", status="1", updatedAt=at(1), friendlyId="run_a")
+    changes = read(log, late, UP_TO_DATE, handle="h2")
     assert changes.rows["a"].status == "2"
 
 

@@ -19,6 +19,8 @@ from .values import parse_timestamp
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 
+# A column of every whole row: it can't be skipped.
+ALWAYS_SENT = "friendlyId"
 # How many rows that went away are remembered, to tell a late older state from news.
 GONE_LIMIT = 10_000
 
@@ -124,7 +126,7 @@ class ShapeLog(Generic[RowT]):
                 f"{source}: the answer has no {missing} header: a proxy stripped it,"
                 f" or this is not a Trigger.dev server"
             )
-        if _has_control(messages, "must-refetch"):
+        if _has_control(messages, "must-refetch") or self._lacks_base_of(messages):
             self.refetch()
             return None
         self._handle, self._offset = handle, offset
@@ -151,6 +153,20 @@ class ShapeLog(Generic[RowT]):
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         self.live = self._handle is not None and self._offset != wire.START_OFFSET
         return self._up_to_date() if self.live else Changes()
+
+    def _lacks_base_of(self, messages: list[Any]) -> bool:
+        """Whether a partial row is of a key that is not known: a stale answer from a cache, say,
+        came in between, and only a snapshot can say what the row is."""
+        inserted: set[str] = set()
+        for message in messages:
+            key, operation = message.get("key"), message["headers"].get("operation")
+            if operation == "insert":
+                inserted.add(key)
+            elif operation == "update" and key not in self._columns and key not in inserted:
+                if ALWAYS_SENT not in message["value"]:
+                    return True
+                inserted.add(key)
+        return False
 
     def _apply(self, message: Mapping[str, Any]) -> None:
         key, operation = message["key"], message["headers"]["operation"]
