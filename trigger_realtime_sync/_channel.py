@@ -117,7 +117,9 @@ class Channel:
 
     @property
     def state(self) -> State:
-        return self._state
+        # Under the lock, so that what makes it LIVE is to be seen by then.
+        with self._lock:
+            return self._state
 
     @property
     def last_contact(self) -> datetime | None:
