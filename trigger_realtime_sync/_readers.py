@@ -162,7 +162,8 @@ class StreamReaders:
                 self._staying.discard(reader)
             return
         except TriggerRealtimeError as failure:
-            error = failure
+            # Whoever keeps the error need not keep all that was read.
+            error = failure.with_traceback(None)
         except Exception as failure:
             logger.exception("%s: the reader failed", reader.requester.source)
             error = ProtocolError(f"{reader.requester.source}: the reader failed: {failure!r}")

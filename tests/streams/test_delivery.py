@@ -180,7 +180,9 @@ def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: 
 
 
 @pytest.mark.parametrize("framing", ["chunked", "gzip"])
-def test_cancelled_while_it_is_read(framing: str, version: str, fed: FedServer, connect: Any) -> None:
+def test_cancelled_while_it_is_read(
+    framing: str, version: str, fed: FedServer, connect: Any
+) -> None:
     """`cancel()` returns at once, and the server sees the connection go."""
     handle = connect(fed).subscribe_to_stream("run_1", "s")
     stream = fed.next_stream()

@@ -73,9 +73,7 @@ def test_written_just_before_the_end(version: Any, connect: Any) -> None:
             server.append(run_id, "s", "last")
             server.complete_run(run_id)
 
-        threads = [
-            threading.Thread(target=end, args=(run_id, n)) for n, run_id in enumerate(runs)
-        ]
+        threads = [threading.Thread(target=end, args=(run_id, n)) for n, run_id in enumerate(runs)]
         for thread in threads:
             thread.start()
         for n, (handle, at) in enumerate(zip(handles, seen, strict=True)):

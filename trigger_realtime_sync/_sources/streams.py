@@ -248,7 +248,12 @@ class StreamFeed:
         try:
             self._cursor.end(clean=clean)
         except ProtocolError as error:
-            raise UnreadableAnswer(f"{self._requester.source}: {error}") from None
+            problem = str(error)
+            # Its frames hold the bytes that were refused: 64 MB of an endless line.
+            error.__traceback__ = None
+        else:
+            return
+        raise UnreadableAnswer(f"{self._requester.source}: {problem}")
 
     def _hand_out(self, parts: list[AnyPart], size: int) -> None:
         if parts:

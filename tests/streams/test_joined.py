@@ -1,0 +1,231 @@
+"""Handles of one id, handles that pause, ids that are taken up again: no gap and no double."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+from support.streams import Parts
+from support.waiting import Recorder, eventually
+
+from trigger_realtime_sync import RealtimeClient, State
+from trigger_realtime_sync.testing import RealtimeServer
+
+
+def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Handles that join while parts pour in get each part once; there is one connection."""
+    run_id = server.create_run(status="EXECUTING")
+    over = threading.Event()
+    count = [0]
+
+    def pour() -> None:
+        while not over.is_set() and count[0] < 800:
+            server.append(run_id, "s", count[0])
+            count[0] += 1
+            time.sleep(0.001)
+
+    writer = threading.Thread(target=pour)
+    writer.start()
+    told = []
+    for _ in range(8):
+        parts = Parts()
+        told.append(parts)
+        client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+        time.sleep(0.02)
+    over.set()
+    writer.join()
+    server.append(run_id, "s", "last")
+    for parts in told:
+        assert parts.wait(count[0] + 1) == [*range(count[0]), "last"]
+    assert len([one for one in server.requests if one.kind == "stream"]) == 1
+
+
+def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
+    """`disable()` and `enable()`, alone and beside a handle that goes on."""
+    run_id = server.create_run(status="EXECUTING")
+    alone, joined, steady = Parts(), Parts(), Parts()
+    handles = [
+        client.subscribe_to_stream(run_id, "s", on_stream=alone),
+        client.subscribe_to_stream(run_id, "s", on_stream=joined, id="x"),
+    ]
+    client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
+    eventually(lambda: all(handle.run for handle in handles))
+    for n in range(8):
+        server.append(run_id, "s", n)
+        steady.wait(n + 1)
+        for handle in handles:
+            if n % 2 == 0:
+                handle.disable()
+                assert handle.state is State.IDLE
+            else:
+                handle.enable()
+    server.append(run_id, "s", "last")
+    for parts in (alone, joined, steady):
+        assert parts.wait(9) == [*range(8), "last"]
+
+
+def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
+    """`max_cached=0` is about ids that ended: a handle that pauses knows where it was."""
+    run_id = server.create_run(status="EXECUTING")
+    parts = Parts()
+    client = connect(server, max_cached=0)
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    server.append(run_id, "s", 1, 2)
+    parts.wait(2)
+    handle.disable()
+    handle.enable()
+    server.append(run_id, "s", 3)
+    server.complete_run(run_id)
+    handle.wait_for_completion(10)
+    assert parts.all == [1, 2, 3]
+
+
+def test_pausing_before_the_run_is_known(server: RealtimeServer, client: RealtimeClient) -> None:
+    """Parts that came before the first answer of the run's own feed are known all the same."""
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", delay=30)
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    server.append(run_id, "s", 1, 2)
+    parts.wait(2)
+    handle.disable()
+    assert handle.parts == [1, 2]
+    handle.enable()
+    server.append(run_id, "s", 3)
+    server.complete_run(run_id)
+    handle.wait_for_completion(10)
+    assert parts.all == [1, 2, 3]
+
+
+def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeClient) -> None:
+    """`updates()` waits while its handle is disabled, without spinning, and goes on after."""
+    run_id = server.create_run(status="EXECUTING")
+    handle = client.subscribe_to_stream(run_id, "s")
+    updates = handle.updates()
+    server.append(run_id, "s", 1, 2)
+    assert [next(updates), next(updates)] == [1, 2]
+    eventually(lambda: handle.run)
+    handle.disable()
+    server.append(run_id, "s", 3)
+    got: list[Any] = []
+    reader = threading.Thread(target=lambda: got.append(next(updates)))
+    reader.start()
+    started = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - started < 0.2
+    handle.enable()
+    reader.join(5)
+    assert got == [3]
+
+
+def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
+    """The cached parts are there at once, are told first, and the reading goes on after them."""
+    run_id = server.create_run(status="EXECUTING")
+    first, second = Parts(), Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
+    server.append(run_id, "s", 1, 2)
+    first.wait(2)
+    eventually(lambda: handle.run)
+    handle.cancel()
+    server.append(run_id, "s", 3)
+    server.clear_requests()
+    again = client.subscribe_to_stream(run_id, "s", on_stream=second, id="x")
+    assert again.parts[:2] == [1, 2]
+    assert second.wait(3) == [1, 2, 3]
+    server.complete_run(run_id)
+    again.wait_for_completion(5)
+    assert again.parts == [1, 2, 3]
+    assert first.all == [1, 2]
+
+
+@pytest.mark.xfail(strict=True, reason="only a view with a run in it is cached")
+def test_the_cache_of_a_stream_whose_run_may_not_be_read(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Its parts are cached under the id as any others are."""
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", status=403, times=1000)
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    server.append(run_id, "s", 1, 2)
+    parts.wait(2)
+    handle.cancel()
+    assert client.subscribe_to_stream(run_id, "s", id="x").parts == [1, 2]
+
+
+def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
+    """A stream that was read to its end is told again from the cache, and ends again."""
+    run_id = server.create_run(status="EXECUTING")
+    server.append(run_id, "s", *range(10))
+    server.complete_run(run_id)
+    first = client.subscribe_to_run_with_streams(run_id, id="x")
+    first.wait_for_completion(5)
+    parts, told = Parts(), Recorder()
+    second = client.subscribe_to_run_with_streams(run_id, id="x", on_stream=parts, **told.options)
+    second.wait_for_completion(5)
+    assert parts.all == list(range(10))
+    assert [run.is_finished for run in told.completes] == [True]
+
+
+def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) -> None:
+    """`change_id` drops what was known: all is told again under the new id."""
+    run_id = server.create_run(status="EXECUTING")
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    server.append(run_id, "s", 1, 2)
+    parts.wait(2)
+    handle.change_id("y")
+    assert parts.wait(4) == [1, 2, 1, 2]
+    assert handle.parts == [1, 2]
+
+
+def test_nothing_is_told_while_it_pauses(server: RealtimeServer, client: RealtimeClient) -> None:
+    """A disabled handle hears nothing, also of parts that were read before."""
+    run_id = server.create_run(status="EXECUTING")
+    parts, steady = Parts(), Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
+    server.append(run_id, "s", 1)
+    parts.wait(1)
+    handle.disable()
+    server.append(run_id, "s", 2)
+    steady.wait(2)
+    assert parts.all == [1]
+    handle.enable()
+    assert parts.wait(2) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClient) -> None:
+    """In the child the handles are cancelled and the client works; the parent reads on."""
+    run_id = server.create_run(status="EXECUTING")
+    server.append(run_id, "s", "before")
+    parts = Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    updates = handle.updates()
+    parts.wait(1)
+    server.wait_until_held(1, match="stream")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            new = client.subscribe_to_stream(run_id, "s")
+            fine = handle.state is State.CANCELLED and next(new.updates(10)) == "before"
+            fine = fine and list(updates) == []
+            new.cancel()
+            client.close()
+            code = 0 if fine else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    server.append(run_id, "s", "after")
+    assert parts.wait(2) == ["before", "after"]
+    assert [next(updates), next(updates)] == ["before", "after"]
+    assert len([one for one in server.requests if one.kind == "stream"]) == 2
+    server.complete_run(run_id)
+    eventually(lambda: handle.state is State.COMPLETED)
