@@ -1,0 +1,1 @@
+"""Measures this client beside the others: see `python -m benchmarks --help`."""
