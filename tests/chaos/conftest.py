@@ -1,0 +1,16 @@
+"""Seeds: of the run, of an environment variable, and of a test that failed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+ROUNDS = int(os.environ.get("TRIGGER_CHAOS_ROUNDS", "1"))
+SEED = os.environ.get("TRIGGER_CHAOS_SEED")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        first = int(SEED) if SEED else 1
+        metafunc.parametrize("seed", range(first, first + ROUNDS))

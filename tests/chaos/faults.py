@@ -1,0 +1,112 @@
+"""Which fault the next request gets: decided by a seed, for each target on its own.
+
+Requests of different targets race with each other, so each target draws from a sequence of its own:
+the n-th request of a target meets the same fault in every run of a seed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import attrs
+
+# Never the end of a subscription, by PROTOCOL section 5: all of these are to be survived.
+WEIGHTS = {
+    "delay": 3,
+    "drip": 2,
+    "cut": 4,
+    "cut head": 2,
+    "reset": 3,
+    "half-close": 2,
+    "no answer": 1,
+    "stall": 0.4,
+    "twice": 2,
+    "stale": 3,
+    "not http": 1,
+    "not json": 1,
+    "html": 1,
+    "500": 2,
+    "502": 1,
+    "503": 1,
+    "524": 1,
+    "408": 0.5,
+    "429": 1,
+    "401": 1,
+}
+# So many of these in a row would be taken at their word.
+UNREADABLE = frozenset({"not json", "html"})
+RETRY_AFTER = 0.15
+# The answer is refused before anything of it is read: the next request waits for the back-off.
+REFUSED = frozenset({"reset", "no answer", "500", "502", "503", "524", "408"})
+
+
+@attrs.frozen
+class Fault:
+    """What happens to one request.
+
+    Attributes:
+        kind: a key of `WEIGHTS`, or "" for none.
+        at: after how many bytes of the answer, where it is cut; bytes at a time, where it drips.
+        seconds: how long it is delayed.
+    """
+
+    kind: str = ""
+    at: int = 0
+    seconds: float = 0.0
+
+
+NONE = Fault()
+
+
+class Plan:
+    """The faults of one seed.
+
+    Args:
+        seed: decides everything.
+        share: of the requests that meet a fault.
+        without: kinds of fault that are left out.
+    """
+
+    def __init__(
+        self, seed: int, share: float = 0.45, without: frozenset[str] = frozenset()
+    ) -> None:
+        self._seed = seed
+        self._share = share
+        self._kinds = [kind for kind in WEIGHTS if kind not in without]
+        self._weights = [WEIGHTS[kind] for kind in self._kinds]
+        # Protects the sequences.
+        self._lock = threading.Lock()
+        self._sequences: dict[str, random.Random] = {}
+        self._last: dict[str, str] = {}
+        self._calm = False
+
+    def calm(self) -> None:
+        """No more faults: whatever was lost can be had now."""
+        self._calm = True
+
+    def next(self, target: str, *, stream: bool) -> Fault:
+        """The fault of the next request of a target."""
+        with self._lock:
+            rng = self._sequences.setdefault(target, random.Random(f"{self._seed} {target}"))
+            fault = self._draw(rng)
+            if not self._is_fair(target, fault.kind, stream):
+                fault = NONE
+            self._last[target] = fault.kind
+            return NONE if self._calm else fault
+
+    def _draw(self, rng: random.Random) -> Fault:
+        share, kind = rng.random(), rng.choices(self._kinds, self._weights)[0]
+        at, seconds = rng.choice([1, 7, 60, 300, 1500]), rng.uniform(0.0, 0.05)
+        at = rng.randint(1, at)
+        return Fault(kind, at, seconds) if share < self._share else NONE
+
+    def _is_fair(self, target: str, kind: str, stream: bool) -> bool:
+        last = self._last.get(target, "")
+        if kind in UNREADABLE and (last in UNREADABLE or stream):
+            return False
+        if kind == "stale" and stream:
+            # Streams are never cached: no proxy answers them from an earlier place.
+            return False
+        # A token that is refused right after it was renewed is no good.
+        return not (kind == "401" and last)

@@ -1,0 +1,267 @@
+"""A proxy of raw sockets that does to requests and answers what networks do."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+from chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
+
+STATUS_TEXT = (
+    b"HTTP/1.1 %d Something\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"
+)
+LONGEST_STALL = 5.0
+
+
+@attrs.frozen
+class Seen:
+    """A request, as it arrived."""
+
+    at: float
+    target: str
+    fault: Fault
+
+
+class Gone(Exception):
+    """The connection is over, for either side."""
+
+
+class Answer:
+    """Finds the end of an answer in its bytes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self._length: int | None = None
+        self._chunked = False
+
+    def feed(self, data: bytes) -> bool:
+        """Whether the answer is whole now."""
+        self.data += data
+        if self._length is None and not self._chunked and not self._read_head():
+            return False
+        if self._chunked:
+            return self.data.endswith(b"\r\n0\r\n\r\n")
+        return self._length is not None and len(self.data) >= self._length
+
+    def _read_head(self) -> bool:
+        head, end, _ = self.data.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        self._chunked = b"chunked" in fields.get(b"transfer-encoding", b"")
+        if not self._chunked:
+            self._length = len(head) + 4 + int(fields.get(b"content-length", b"0"))
+        return True
+
+    @property
+    def can_be_repeated(self) -> bool:
+        return self.data.startswith(b"HTTP/1.1 200") and not self._chunked
+
+
+class Proxy:
+    """Listens on a port of its own, on daemon threads."""
+
+    def __init__(self, upstream: str, plan: Plan) -> None:
+        parts = urlsplit(upstream)
+        self._upstream = (parts.hostname, parts.port)
+        self._plan = plan
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        # Protects what is below; notified when a connection ends.
+        self._changed = threading.Condition()
+        self._sockets: set[socket.socket] = set()
+        self._earlier: dict[tuple[str, str], deque[bytes]] = {}
+        self.seen: list[Seen] = []
+        self.tokens: set[str] = set()
+        self._thread = threading.Thread(target=self._accept, name="chaos proxy", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def open_connections(self) -> int:
+        with self._changed:
+            return len(self._sockets)
+
+    def wait_until_unused(self, timeout: float) -> bool:
+        """Whether every client has hung up, in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._sockets, timeout)
+
+    def __enter__(self) -> Proxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+        self.drop_all()
+
+    def drop_all(self) -> None:
+        """Cuts every connection."""
+        with self._changed:
+            sockets = list(self._sockets)
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._changed:
+                self._sockets.add(sock)
+            threading.Thread(
+                target=self._serve, args=(sock,), name="chaos connection", daemon=True
+            ).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        upstream = socket.create_connection(self._upstream)
+        try:
+            while True:
+                self._exchange(client, upstream, _read_head(client))
+        except (Gone, OSError):
+            pass
+        finally:
+            upstream.close()
+            client.close()
+            with self._changed:
+                self._sockets.discard(client)
+                self._changed.notify_all()
+
+    def _exchange(self, client: socket.socket, upstream: socket.socket, head: bytes) -> None:
+        target, place, stream = self._note_token_and_target(head)
+        fault = self._plan.next(target, stream=stream)
+        with self._changed:
+            self.seen.append(Seen(time.monotonic(), target, fault))
+            earlier = self._earlier.setdefault((target, place), deque(maxlen=4))
+        if fault.kind == "delay":
+            time.sleep(fault.seconds)
+        made_up = self._made_up(fault, earlier)
+        if made_up is not None:
+            client.sendall(made_up)
+            if not made_up.startswith(b"HTTP/1.1"):
+                raise Gone
+            return
+        _refuse(client, fault)
+        upstream.sendall(head)
+        answer = self._relay(client, upstream, fault)
+        if answer.can_be_repeated and not stream:
+            earlier.append(answer.data)
+
+    def _note_token_and_target(self, head: bytes) -> tuple[str, str, bool]:
+        """What is asked for; the kind of place in the log that it is asked from; whether it is a
+        stream. A snapshot is never answered by what comes after one, however stale a cache is."""
+        first, *fields = head.decode("latin-1").split("\r\n")
+        for field in fields:
+            name, _, value = field.partition(": ")
+            if name.lower() == "authorization":
+                self.tokens.add(value)
+        parts = urlsplit(first.split(" ")[1])
+        query = parse_qs(parts.query)
+        target = parts.path + ",".join(query.get("tags", []))
+        place = "live" if "live" in query else query.get("offset", [""])[0]
+        return target, place, "/streams/" in parts.path
+
+    def _made_up(self, fault: Fault, earlier: deque[bytes]) -> bytes | None:
+        kind = fault.kind
+        if kind == "stale":
+            return earlier[fault.at % len(earlier)] if earlier else None
+        if kind == "not http":
+            return bytes(range(fault.at % 200, 256)) * 3
+        if kind in UNREADABLE:
+            body = b"<html>in the way</html>" if kind == "html" else b'[{"headers": {'
+            fields = b"electric-handle: x\r\nelectric-offset: 0_0\r\nelectric-cursor: 1\r\n"
+            return STATUS_TEXT % (200, fields, len(body), body)
+        if kind.isdigit():
+            fields = b"retry-after: %.2f\r\n" % RETRY_AFTER if kind in ("503", "429") else b""
+            body = b'{"error": "chaos"}'
+            return STATUS_TEXT % (int(kind), fields, len(body), body)
+        return None
+
+    def _relay(self, client: socket.socket, upstream: socket.socket, fault: Fault) -> Answer:
+        answer = Answer()
+        while True:
+            ready, _, _ = select.select([client, upstream], [], [], 60)
+            if client in ready or not ready:
+                raise Gone
+            data = upstream.recv(65536)
+            if not data:
+                raise Gone
+            sent = len(answer.data)
+            whole = answer.feed(data)
+            if fault.kind in ("cut", "cut head", "half-close"):
+                _cut(client, data, _where(answer, fault) - sent, fault)
+            elif fault.kind == "drip":
+                _drip(client, data, fault.at)
+            elif fault.kind == "twice" and whole:
+                # In one go: the copy is there before the connection can be used again. One that
+                # came later would be the next request's answer, as HTTP/1.1 has it.
+                client.sendall(data + answer.data)
+            else:
+                client.sendall(data)
+            if whole:
+                return answer
+
+
+def _read_head(sock: socket.socket) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        data = sock.recv(65536)
+        if not data:
+            raise Gone
+        head += data
+    return head
+
+
+def _refuse(client: socket.socket, fault: Fault) -> None:
+    if fault.kind == "reset":
+        _reset(client)
+        raise Gone
+    if fault.kind == "no answer":
+        raise Gone
+    if fault.kind == "stall":
+        select.select([client], [], [], LONGEST_STALL)
+        raise Gone
+
+
+def _where(answer: Answer, fault: Fault) -> int:
+    """After which byte it is cut: within its head, or so far into its body."""
+    if fault.kind == "cut head":
+        return fault.at
+    head = answer.data.find(b"\r\n\r\n") + 4
+    return head + fault.at if head > 3 else 1 << 40
+
+
+def _cut(client: socket.socket, data: bytes, left: int, fault: Fault) -> None:
+    client.sendall(data[: max(0, left)])
+    if len(data) < left:
+        return
+    if fault.kind == "half-close":
+        client.shutdown(socket.SHUT_WR)
+        select.select([client], [], [], LONGEST_STALL)
+    elif fault.at % 2:
+        _reset(client)
+    raise Gone
+
+
+def _drip(client: socket.socket, data: bytes, size: int) -> None:
+    for start in range(0, min(len(data), 100 * size), size):
+        client.sendall(data[start : start + size])
+        time.sleep(0.0005)
+    client.sendall(data[100 * size :])
+
+
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

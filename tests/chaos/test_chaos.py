@@ -1,0 +1,155 @@
+"""Through whatever networks and servers do, what is promised holds.
+
+python -m pytest tests/chaos                                  # a seed for each server
+TRIGGER_CHAOS_ROUNDS=50 python -m pytest tests/chaos          # more
+TRIGGER_CHAOS_SEED=17 python -m pytest tests/chaos            # the one that failed
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chaos.faults import REFUSED, RETRY_AFTER, Plan
+from chaos.proxy import Proxy, Seen
+from chaos.world import World
+from support.waiting import eventually, threads_named
+
+from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
+from trigger_realtime_sync.testing import RealtimeServer
+
+SECRET = "SECRETofTHEchaosTESTS"
+STORM_SECONDS = float(os.environ.get("TRIGGER_CHAOS_SECONDS", "2"))
+RETRY = RetryPolicy(initial_delay=0.03, max_delay=0.3)
+# Of megabytes that the whole process may grow by in a round: it has a server in it, too.
+MOST_GROWTH = 80
+
+
+class Tokens:
+    """Another token each time, so that one that was refused can be replaced."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __call__(self) -> str:
+        return f"tr_{SECRET}_{next(self._numbers)}"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Everything that anything logs, urllib3's debugging included."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logging.Formatter("%(threadName)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def resident_mb() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def open_sockets() -> int:
+    names = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
+    return sum(os.path.islink(name) and "socket:" in os.readlink(name) for name in names)
+
+
+pytestmark = pytest.mark.skipif(
+    not os.path.isdir("/proc/self/fd"), reason="counts what is left behind by means of Linux"
+)
+
+
+@pytest.mark.parametrize("streams", ["v1", "v2"])
+@pytest.mark.parametrize("backend", ["native", "electric"])
+def test_what_is_promised_holds(backend: Any, streams: Any, seed: int, log: io.StringIO) -> None:
+    """States in order and none twice, the last one always; parts exact; nothing after cancel; no
+    thread, socket or memory left; no more requests than the back-off allows; no token logged."""
+    gc.collect()
+    sockets, memory = open_sockets(), resident_mb()
+    plan = Plan(seed)
+    with (
+        RealtimeServer(
+            backend, streams=streams, hold=0.5, ping_interval=0.3, stream_idle=1.0
+        ) as server,
+        Proxy(server.url, plan) as proxy,
+    ):
+        with RealtimeClient(
+            Tokens(), base_url=proxy.url, retry=RETRY, timeouts=Timeouts(connect=2, read=1.5)
+        ) as client:
+            world = World(server, client, seed)
+            world.subscribe()
+            world.storm(STORM_SECONDS)
+            world.finish()
+            plan.calm()
+            wrong = world.check()
+            shown = repr((client, world.watchers[0].handle, threading.enumerate()))
+        wrong += too_fast(proxy.seen)
+        if not proxy.wait_until_unused(5):
+            wrong.append(f"{proxy.open_connections} connections are left")
+    eventually(lambda: not threads_named("trigger-realtime"), "threads are left", seconds=5)
+    eventually(lambda: not threads_named("chaos"), seconds=5)
+    gc.collect()
+    eventually(lambda: open_sockets() <= sockets, "sockets are left", seconds=5)
+    if resident_mb() > memory + MOST_GROWTH:
+        wrong.append(f"memory grew from {memory:.0f} to {resident_mb():.0f} MB")
+    assert any(SECRET in token for token in proxy.tokens)
+    if SECRET in log.getvalue() + shown:
+        wrong.append("a token was logged")
+    again = f"TRIGGER_CHAOS_SEED={seed} python -m pytest tests/chaos -k '{backend} and {streams}'"
+    faults = {one.fault.kind for one in proxy.seen if one.fault.kind}
+    assert not wrong, f"{again}\n" + "\n".join(wrong[:40]) + f"\n{len(proxy.seen)} {faults}"
+    assert len(faults) > 10
+
+
+def too_fast(seen: list[Seen]) -> list[str]:
+    """Where requests came sooner than the back-off and Retry-After allow.
+
+    A single wait is random, from 0 on, so that only the sum of many tells: a fifth of what is to
+    be expected is five standard deviations below it.
+    """
+    wrong: list[str] = []
+    waited = expected = 0.0
+    by_target: dict[str, list[Seen]] = {}
+    for one in seen:
+        by_target.setdefault(one.target, []).append(one)
+    for target, requests in by_target.items():
+        failures = 0
+        # Several subscriptions ask for some targets: only those of one show its waits.
+        alone = "chaos" in target or "batches" in target
+        for one, following in itertools.pairwise(requests):
+            gap = following.at - one.at
+            if not alone or one.fault.kind not in REFUSED:
+                failures = 0
+                continue
+            if one.fault.kind == "503" and gap < RETRY_AFTER:
+                wrong.append(f"{target}: {gap:.3f} s after a Retry-After of {RETRY_AFTER}")
+            ceiling = min(RETRY.max_delay, RETRY.initial_delay * RETRY.multiplier**failures)
+            expected += ceiling / 2
+            waited += gap
+            failures += 1
+        wrong += too_many(target, requests)
+    if expected > 40 * RETRY.initial_delay and waited < expected / 5:
+        wrong.append(f"waited {waited:.2f} s after failures, where {expected:.2f} is usual")
+    return wrong
+
+
+def too_many(target: str, requests: list[Seen], most: int = 60, seconds: float = 0.25) -> list[str]:
+    """A hot loop: more requests of one target than its changes and failures can explain."""
+    times = [one.at for one in requests]
+    for first, last in zip(times, times[most:], strict=False):
+        if last - first < seconds:
+            return [f"{target}: {most} requests within {last - first:.3f} s"]
+    return []
