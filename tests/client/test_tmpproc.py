@@ -1,0 +1,278 @@
+"""Forks, the end of the process, and gevent: each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+from support.scripts import run
+
+from trigger_realtime_sync.testing import RealtimeServer
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+START = """
+import os, sys, threading, time
+from trigger_realtime_sync import *
+from trigger_realtime_sync import State
+url = sys.argv[1]
+client = RealtimeClient("tr_x", base_url=url)
+
+def until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.002)
+
+def in_child(work, patience=20):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException as error:
+            import traceback
+            print("CHILD", traceback.format_exc(), flush=True)
+        finally:
+            os._exit(code)
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0, "the child failed"
+            return
+        time.sleep(0.005)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    raise SystemExit("the child hangs")
+"""
+
+
+def test_a_child_has_an_empty_client_that_works(server: RealtimeServer) -> None:
+    """Inherited handles are cancelled, new ones work, and the parent's poll is not disturbed."""
+    script = (
+        START
+        + """
+runs = sys.argv[2:]
+told = []
+handles = [client.subscribe_to_run(run, id=run, on_update=told.append) for run in runs[1:]]
+until(lambda: all(handle.run is not None for handle in handles))
+
+def work():
+    assert dict(client.subscriptions) == {}
+    assert {handle.state for handle in handles} == {State.CANCELLED}
+    for handle in handles:
+        handle.cancel()
+        try:
+            handle.wait_for_completion(5)
+        except SubscriptionCancelled:
+            pass
+        else:
+            raise AssertionError("not cancelled")
+        assert handle.run is not None
+        repr(handle)
+    assert client.wait_for_completion(runs[0], timeout=10).is_success
+    client.close()
+
+for _ in range(25):
+    in_child(work)
+for handle in handles:
+    handle.wait_for_completion(10)
+print("OK")
+"""
+    )
+    runs = [server.create_run() for _ in range(6)]
+    server.complete_run(runs[0])
+
+    def live(run_id: str) -> int:
+        return sum(run_id in one.path and one.live for one in server.requests)
+
+    ran = []
+    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, *runs)))
+    thread.start()
+    server.wait_for_requests(
+        25, match=lambda r: runs[0] in r.path and r.query["offset"] == "-1", timeout=50
+    )
+    assert [live(run_id) for run_id in runs[1:]] == [1] * 5
+    for run_id in runs[1:]:
+        server.complete_run(run_id)
+    thread.join(60)
+    assert (ran[0].code, ran[0].err) == (0, ""), ran[0].out
+    assert ran[0].lines()[-1] == "OK"
+
+
+def test_forking_while_other_threads_subscribe_and_cancel(server: RealtimeServer) -> None:
+    """Whatever locks they held, the child's client works and its handles are cancelled."""
+    script = (
+        START
+        + """
+run, other = sys.argv[2:]
+stop = threading.Event()
+recent = [None] * 4
+
+def hammer(index):
+    while not stop.is_set():
+        handle = recent[index] = client.subscribe_to_run(other, on_update=lambda run: None)
+        time.sleep(0.001 * index)
+        handle.cancel()
+        handle = recent[index] = client.subscribe_to_run(run)
+        handle.wait_for_completion(10)
+
+threads = [threading.Thread(target=hammer, args=(index,)) for index in range(4)]
+for thread in threads:
+    thread.start()
+
+def work():
+    assert dict(client.subscriptions) == {}
+    assert client.wait_for_completion(run, timeout=10).is_success
+    client.close()
+
+for _ in range(40):
+    in_child(work)
+stop.set()
+for thread in threads:
+    thread.join(10)
+print("OK")
+"""
+    )
+    done, other = server.create_run(), server.create_run()
+    server.complete_run(done)
+    ran = run(script, server.url, done, other)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines() == ["OK"]
+
+
+def test_an_inherited_iterator_ends(server: RealtimeServer) -> None:
+    """As that of any cancelled subscription."""
+    script = (
+        START
+        + """
+handle = client.subscribe_to_run(sys.argv[2])
+updates = handle.updates()
+next(updates)
+
+def work():
+    assert list(updates) == []
+
+in_child(work, patience=2)
+print("OK")
+"""
+    )
+    ran = run(script, server.url, server.create_run())
+    assert ran.lines() == ["OK"], ran.err
+
+
+STUCK = """
+entered = threading.Event()
+stuck = client.subscribe_to_run(runs[0], on_update=lambda run: entered.set() or time.sleep(100))
+entered.wait(5)
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param("", id="held"),
+        pytest.param("for run in runs * 50: client.subscribe_to_run(run)\n", id="fifty"),
+        pytest.param(
+            "client.subscribe_to_runs_with_tag('t', on_update=print, throttle_in_ms=50)\n",
+            id="throttled",
+        ),
+        pytest.param("RealtimeClient('tr_x', base_url=url)\n", id="unused"),
+        pytest.param(
+            "client.wait_for_completion\nprint('END', flush=True)\nsys.exit(0)\n", id="exit"
+        ),
+        pytest.param(STUCK, id="stuck"),
+    ],
+)
+def test_a_script_that_ends_ends(server: RealtimeServer, work: str) -> None:
+    """At once, and without a word, whatever is open."""
+    script = f"""{START}
+runs = sys.argv[2:]
+handle = client.subscribe_to_run(runs[0])
+until(lambda: handle.state is State.LIVE)
+{work}
+print("END", flush=True)
+"""
+    ran = run(script, server.url, server.create_run())
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.seconds < 1
+
+
+def test_nothing_starts_at_import() -> None:
+    """No thread, no socket, no server of the tests."""
+    script = """
+import sys, threading
+import trigger_realtime_sync
+assert threading.active_count() == 1
+assert not any(name.startswith("werkzeug") for name in sys.modules)
+print("OK")
+"""
+    assert run(script).lines() == ["OK"]
+
+
+def test_under_gevent(server: RealtimeServer) -> None:
+    """Monkey-patched: subscribe, update, wait, and cancel while the poll is held."""
+    pytest.importorskip("gevent")
+    script = (
+        """
+from gevent import monkey
+monkey.patch_all()
+"""
+        + START
+        + """
+run, other = sys.argv[2:]
+told = []
+handle = client.subscribe_to_run(run, on_update=lambda run: told.append(run.status.value))
+until(lambda: handle.state is State.LIVE)
+held = client.subscribe_to_run(other)
+until(lambda: held.state is State.LIVE)
+time.sleep(0.1)
+print("READY", flush=True)
+assert handle.wait_for_completion(10).output == 5
+assert told == ["QUEUED", "EXECUTING", "COMPLETED"] or told == ["QUEUED", "COMPLETED"], told
+started = time.monotonic()
+held.cancel()
+assert time.monotonic() - started < 0.1
+until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run" in t.name])
+client.close()
+print("END", flush=True)
+"""
+    )
+    first, second = server.create_run(), server.create_run()
+    ran = []
+    # gevent and its hub warn of themselves in newer Pythons: what counts is what it does.
+    script = "import warnings\nwarnings.simplefilter('ignore')\n" + script
+    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, first, second)))
+    thread.start()
+    server.wait_until_held(2, timeout=20)
+    server.update_run(first, status="EXECUTING")
+    server.complete_run(first, output=5)
+    thread.join(30)
+    assert ran[0].code == 0, ran[0].err
+    assert ran[0].lines()[-1] == "END"
+    server.wait_for_connections(0, timeout=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_an_interrupted_wait_leaves_nothing(server: RealtimeServer) -> None:
+    """Ctrl-C in `wait_for_completion` raises at once, and the script ends at once."""
+    script = (
+        START
+        + """
+import signal
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    client.wait_for_completion(sys.argv[2])
+except KeyboardInterrupt:
+    assert dict(client.subscriptions) == {}
+    print("END", flush=True)
+"""
+    )
+    ran = run(script, server.url, server.create_run())
+    assert (ran.code, ran.out, ran.err) == (0, "END\n", "")
+    assert ran.seconds < 1

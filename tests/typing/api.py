@@ -1,0 +1,134 @@
+"""The public API as type checkers see it: `mypy --strict tests/typing/api.py` says nothing.
+
+Not run. Each `assert_type` fails the check where the type is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+from typing_extensions import assert_type
+
+from trigger_realtime_sync import (
+    RealtimeClient,
+    RetryPolicy,
+    Run,
+    RunsSubscription,
+    RunStatus,
+    RunSubscription,
+    State,
+    Subscription,
+    Task,
+    Timeouts,
+    TriggerRealtimeError,
+)
+
+
+@attrs.frozen
+class Order:
+    number: int
+
+
+@attrs.frozen
+class Invoice:
+    total: float
+
+
+@attrs.frozen
+class Report:
+    pages: int
+
+
+bill = Task("bill", payload=Order, output=Invoice)
+report = Task("report", output=Report)
+untyped = Task("untyped")
+
+client = RealtimeClient(
+    access_token=lambda: "tr_x",
+    base_url="https://example.com",
+    throttle_in_ms=16,
+    preview_branch="main",
+    retry=RetryPolicy(initial_delay=1, max_retries=None),
+    timeouts=Timeouts(connect=5, read=60),
+    max_cached=10,
+    headers={"a": "b"},
+    proxies={"https": "http://proxy"},
+    verify="/path",
+)
+
+
+def a_typed_run() -> None:
+    subscription = client.subscribe_to_run("run_1", task=bill, throttle_in_ms=5, id="x")
+    assert_type(subscription, RunSubscription[Order, Invoice])
+    run = subscription.wait_for_completion(timeout=5)
+    assert_type(run, Run[Order, Invoice])
+    assert_type(run.output.total, float)
+    assert_type(run.payload.number, int)
+    assert_type(subscription.result().total, float)
+    assert_type(client.wait_for_completion("run_1", task=bill, timeout=3).output, Invoice)
+    if subscription.run is not None:
+        assert_type(subscription.run.output.total, float)
+    for update in subscription.updates():
+        assert_type(update.output, Invoice)
+    with subscription as same:
+        assert_type(same, RunSubscription[Order, Invoice])
+    run.output.missing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def half_typed() -> None:
+    run = client.wait_for_completion("run_1", task=report)
+    assert_type(run.output, Report)
+    assert_type(run.payload, Any)
+
+
+def an_untyped_run() -> None:
+    subscription = client.subscribe_to_run("run_1")
+    assert_type(subscription, RunSubscription[Any, Any])
+    assert_type(client.subscribe_to_run("run_1", task=untyped), RunSubscription[Any, Any])
+    run = client.wait_for_completion("run_1")
+    assert_type(run.status, RunStatus)
+    assert_type(run.finished_at, datetime | None)
+    assert_type(run.metadata, dict[str, Any] | None)
+
+
+def many_runs() -> None:
+    subscription = client.subscribe_to_runs_with_tag(["a", "b"], created_at="1h", tasks=[bill])
+    assert_type(subscription, RunsSubscription[Order, Invoice])
+    for run in subscription.wait_for_completion(expected=3):
+        assert_type(run.output.total, float)
+    batch = client.subscribe_to_batch("batch_1", tasks=[bill])
+    assert_type(batch.runs, list[Run[Order, Invoice]])
+
+
+def told_apart(run: Run[Any, Any]) -> None:
+    """`matches` narrows a run among many."""
+    if bill.matches(run):
+        assert_type(run, Run[Order, Invoice])
+        assert_type(run.output.total, float)
+    elif report.matches(run):
+        assert_type(run.output.pages, int)
+
+
+def callbacks() -> None:
+    def on_update(run: Run[Any, Any]) -> None: ...
+
+    def on_error(error: TriggerRealtimeError) -> None: ...
+
+    client.subscribe_to_run("r", on_update=on_update, on_error=on_error, on_complete=on_update)
+    client.subscribe_to_run("r", on_update=lambda run: print(run.status))
+    client.subscribe_to_run("r", on_update=7)  # type: ignore[call-overload]
+    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-overload]
+    client.subscribe_to_run(7)  # type: ignore[call-overload]
+
+
+def the_registry() -> None:
+    assert_type(client.subscriptions, Mapping[str, Subscription])
+    assert_type(client.get("x"), Subscription | None)
+    assert_type(client.cancel("x"), bool)
+    subscription = client.subscribe_to_run("r", enabled=False)
+    assert_type(subscription.state, State)
+    assert_type(subscription.last_contact, datetime | None)
+    assert_type(subscription.error, TriggerRealtimeError | None)
