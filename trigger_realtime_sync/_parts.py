@@ -91,7 +91,10 @@ class PartStore:
         size: int,
         place: Any,
     ) -> None:
-        """Adds parts, for each the place after it, and the place after all that was read."""
+        """Adds parts, for each the place after it, and the place after all that was read.
+
+        `positions` may be empty for streams that are never taken from by `take_one`.
+        """
         with self._changed:
             log = self._logs.setdefault(stream, Log())
             log.values.extend(values)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._channel import Channel, Listener, State
-from ._parts import PartStore, event_id
+from ._parts import PartStore, StreamKey, event_id
 from ._protocol.packets import STORE, PacketValue, media_type
 from ._protocol.parts import AnyPart, BadPart
 from ._protocol.streams import StreamCursor
@@ -39,12 +39,21 @@ class StreamingChannel(Channel):
         self._keys_of_runs: dict[str, str] = {}
         self._run_is_unknown = False
         self._failures = itertools.count()
+        # Streams whose last request failed. Sets change in one step: no lock is needed.
+        self._troubled: set[StreamKey] = set()
         self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_over)
 
     @property
     def parts(self) -> PartStore:
         assert self.view.parts is not None
         return self.view.parts
+
+    @property
+    def state(self) -> State:
+        state = super().state
+        if state is State.LIVE and self._troubled and self.target.is_single:
+            return State.RETRYING
+        return state
 
     def start(self, started: Callable[[Any], None]) -> None:
         super().start(started)
@@ -125,8 +134,12 @@ class StreamingChannel(Channel):
     # On the threads of the readers.
 
     def _make_reader(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader:
+        stream = (run_id, key)
         requester = Requester(
-            self._origin, f"stream {key} of run {run_id}", on_contact=self._on_contact
+            self._origin,
+            f"stream {key} of run {run_id}",
+            on_contact=self._on_contact,
+            on_trouble=lambda: self._troubled.add(stream),
         )
         feed = StreamFeed(
             requester,
@@ -137,6 +150,7 @@ class StreamingChannel(Channel):
             on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
             run_is_finished=is_finished,
             ends_when_idle=lambda: self._run_is_unknown,
+            on_good=lambda: self._troubled.discard(stream),
         )
         return Reader(run_id, key, requester, feed)
 
@@ -151,20 +165,22 @@ class StreamingChannel(Channel):
         self, requester: Requester, run_id: str, key: str, parts: list[AnyPart], size: int
     ) -> None:
         values: list[Any] = []
-        positions: list[Any] = []
+        places: list[Any] = []
         failures: list[PayloadError] = []
         type_ = self._types.get(key)
         for part in parts:
             try:
                 values.append(_value_of(part, type_))
-                positions.append(part.place)
+                places.append(part.place)
             except ValueError as problem:
                 failures.append(_failure(run_id, key, part, problem))
         with self._lock:
             if self._over or requester.stopped:
                 return
             self._state = State.LIVE
-            self.parts.append((run_id, key), values, positions, size, parts[-1].place)
+            if self._options.key is None:
+                places.clear()  # nobody asks for those of many streams
+            self.parts.append((run_id, key), values, places, size, parts[-1].place)
             for failure in failures:
                 slot = next(self._failures) % MOST_FAILURES_WAITING
                 for listener in self._listeners:
@@ -177,6 +193,7 @@ class StreamingChannel(Channel):
         self.parts.wait_for_room((run_id, key))
 
     def _on_stream_over(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
+        self._troubled.discard((run_id, key))
         if error is not None and not self._goes_on_without(run_id, key, error):
             self._fail(error)
             return

@@ -202,3 +202,17 @@ def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, con
     eventually(lambda: len(handle.parts) == total)
     assert indexes(handle.parts) == list(range(total))
     end_exchange(stream)
+
+
+def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: Any) -> None:
+    """An iterator that was dropped without a word holds nothing back."""
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    updates = handle.updates(timeout=10)
+    stream = fed.next_stream()
+    stream.send(head(version, transfer_encoding="chunked") + chunked(numbered(version, 0)))
+    next(updates)
+    pour(stream, version, 1, 10_000)
+    assert settled(lambda: len(handle.parts)) < 10_000
+    del updates
+    eventually(lambda: len(handle.parts) == 10_000)
+    end_exchange(stream)

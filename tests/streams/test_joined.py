@@ -82,8 +82,6 @@ def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
     handle.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
-
-def test_pausing_before_the_run_is_known(server: RealtimeServer, client: RealtimeClient) -> None:
     """Parts that came before the first answer of the run's own feed are known all the same."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", delay=30)
@@ -141,7 +139,6 @@ def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClie
     assert first.all == [1, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="only a view with a run in it is cached")
 def test_the_cache_of_a_stream_whose_run_may_not_be_read(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from typing import Any
 
 import pytest
+import trustme
 from support.streams import Parts
 from support.waiting import Gate, Recorder, eventually
 
@@ -280,3 +282,66 @@ def test_nothing_is_left_behind(server: RealtimeServer, connect: Any) -> None:
     client.close()
     assert time.monotonic() - started < 1
     server.wait_for_connections(0)
+
+
+def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClient) -> None:
+    """While the stream can't be read the handle says so, though the run can; then it is LIVE."""
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="stream", status=503, times=1_000_000)
+    told, parts = Recorder(), Parts()
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, **told.options)
+    told.wait("update")
+    eventually(lambda: handle.state is State.RETRYING)
+    server.clear_faults()
+    eventually(lambda: handle.state is State.LIVE)
+    server.append(run_id, "s", 1)
+    parts.wait(1)
+    assert told.errors == []
+
+
+def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) -> None:
+    """An `on_stream` that raises is told of, and gets what comes next."""
+    run_id = server.create_run(status="EXECUTING")
+    told, parts = Recorder(), Parts()
+
+    def on_stream(key: str, new: list[Any]) -> None:
+        parts(key, new)
+        raise RuntimeError("a bug of the user's")
+
+    handle = client.subscribe_to_stream(run_id, "s", on_stream=on_stream, **told.options)
+    for n in range(3):
+        server.append(run_id, "s", n)
+        parts.wait(n + 1)
+    server.complete_run(run_id)
+    handle.wait_for_completion(5)
+    assert parts.all == [0, 1, 2]
+    assert [str(error.__cause__) for error in told.errors] == ["a bug of the user's"] * 3
+    assert not any(error.terminal for error in told.errors)
+
+
+def test_over_tls(version: Any, connect: Any) -> None:
+    """Parts come at once, the run's end cuts the open stream off, and cancel() too."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with (
+        authority.cert_pem.tempfile() as bundle,
+        RealtimeServer(streams=version, ssl_context=context) as server,
+    ):
+        client = connect(server, verify=bundle)
+        runs = [server.create_run(status="EXECUTING") for _ in range(2)]
+        told = [Parts(), Parts()]
+        handles = [
+            client.subscribe_to_stream(run_id, "s", on_stream=parts)
+            for run_id, parts in zip(runs, told, strict=True)
+        ]
+        for run_id, parts in zip(runs, told, strict=True):
+            server.append(run_id, "s", "x" * 300_000, 1)
+            parts.wait(2)
+        started = time.monotonic()
+        server.complete_run(runs[0])
+        handles[0].wait_for_completion(5)
+        assert time.monotonic() - started < DRAIN[version]
+        started = time.monotonic()
+        handles[1].cancel()
+        assert time.monotonic() - started < 0.1

@@ -90,6 +90,7 @@ class StreamFeed:
         run_is_finished: whether the run is, as far as is known. `requester.nudge()` when it
             becomes so.
         ends_when_idle: whether a silence of `timeout` ends the stream, finished run or not.
+        on_good: called when the server grants a request.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class StreamFeed:
         on_parts: Sink,
         run_is_finished: Callable[[], bool],
         ends_when_idle: Callable[[], bool] = lambda: False,
+        on_good: Callable[[], None] = lambda: None,
     ) -> None:
         self._requester = requester
         self._path = f"/realtime/v1/streams/{segment(run_id)}/{segment(key)}"
@@ -111,6 +113,7 @@ class StreamFeed:
         self._on_parts = on_parts
         self._run_is_finished = run_is_finished
         self._ends_when_idle = ends_when_idle
+        self._on_good = on_good
         self._pause = FIRST_PAUSE
         self._doubts = 0
         self._bytes = 0
@@ -174,6 +177,7 @@ class StreamFeed:
             **self._cursor.request_headers(),
         }
         answer = self._requester.get(self._path, headers=headers)
+        self._on_good()
         try:
             chunks = answer.chunks()
             # Only a byte of the body proves that none of the headers was cut off, the format's
