@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from support.waiting import eventually, threads_named
@@ -41,3 +43,18 @@ def server() -> Iterator[RealtimeServer]:
 def client(server: RealtimeServer) -> Iterator[RealtimeClient]:
     with RealtimeClient(access_token=TOKEN, base_url=server.url, retry=QUICK) as client:
         yield client
+
+
+@pytest.fixture
+def browse() -> Iterator[Callable[..., Any]]:
+    """Opens `EventSource`s, `browse(port, path, last_event_id)`, and closes them at the end."""
+    from contrib.processes import Browser
+
+    with ExitStack() as stack:
+
+        def open_one(port: int, path: str, last_event_id: str | None = None) -> Browser:
+            browser = Browser(port, path, last_event_id)
+            stack.callback(browser.close)
+            return browser
+
+        yield open_one

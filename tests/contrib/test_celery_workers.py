@@ -1,0 +1,147 @@
+"""Celery's prefork pool with Redis: children fork, follow runs, are killed, and stop."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contrib.processes import HERE, STOP_SECONDS, Process, free_port, python
+from support.waiting import eventually
+
+from trigger_realtime_sync.testing import RealtimeServer
+
+pytestmark = [
+    pytest.mark.web,
+    pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed"),
+    *(
+        pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"{name} is not installed")
+        for name in ("celery", "redis")
+    ),
+]
+
+Start = Callable[[], Process]
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    server = shutil.which("redis-server") or ""
+    log = tmp_path / "redis.log"
+    options = ("--port", str(port), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1")
+    with Process(server, *options, cwd=tmp_path, log=log) as process:
+        process.wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture
+def environment(server: RealtimeServer, redis_url: str) -> dict[str, str]:
+    return {"TRIGGER_API_URL": server.url, "REDIS_URL": redis_url}
+
+
+@pytest.fixture
+def app(environment: dict[str, str]) -> Iterator[Any]:
+    """The same app as seen by who sends tasks."""
+    import celery
+
+    url = environment["REDIS_URL"]
+    app = celery.Celery("sender", broker=url, backend=url)
+    yield app
+    app.backend.result_consumer.stop()
+    app.close()
+    app.backend.client.close()
+    app.backend.client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def run() -> Process:
+            log = tmp_path / f"worker-{len(list(tmp_path.iterdir()))}.log"
+            command = python("-m", "celery", "--app", "celery_app", "worker", "--loglevel", "INFO")
+            options = ("--concurrency", "2", "--hostname", f"{log.stem}@test", "--without-mingle")
+            process = Process(*command, *options, cwd=HERE / "apps", env=environment, log=log)
+            stack.enter_context(process)
+            process.wait_for_log(" ready.", 30)
+            return process
+
+        yield run
+
+
+def _follow(app: Any, run_id: str) -> Any:
+    return app.send_task("shop.follow", [run_id])
+
+
+def test_children_follow_runs_and_are_replaced_when_they_are_killed(
+    start: Start, server: RealtimeServer, app: Any
+) -> None:
+    """A child has a client that works, beside the parent's subscription; so has the next child."""
+    process = start()
+    server.wait_until_held(1, match="runs")
+    first = server.create_run(status="EXECUTING")
+    result = _follow(app, first)
+    server.wait_until_held(1, match="run")
+    server.complete_run(first, output="one")
+    said = result.get(timeout=20)
+    assert (said["status"], said["output"]) == ("COMPLETED", "one")
+    assert said["pid"] != process.popen.pid
+
+    os.kill(said["pid"], signal.SIGKILL)
+    runs = [server.create_run(status="EXECUTING") for _ in range(2)]
+    results = [_follow(app, run_id) for run_id in runs]
+    server.wait_until_held(2, 20, match="run")
+    for run_id in runs:
+        server.complete_run(run_id, output="two")
+    pids = {one.get(timeout=20)["pid"] for one in results}
+    assert len(pids) == 2
+    assert said["pid"] not in pids
+    assert server.held_polls >= 1, "the parent's subscription is gone"
+
+
+def test_two_workers_enqueue_a_finished_run_once(
+    start: Start, server: RealtimeServer, app: Any
+) -> None:
+    """Both hear of the end, and so does one that starts later."""
+    start()
+    start()
+    server.wait_until_held(2, match="runs")
+    run_id = server.create_run(tags=["shop"])
+    server.complete_run(run_id)
+    finished = app.backend.client
+    eventually(lambda: finished.llen("finished"), "the run was not enqueued", 20)
+    late = start()
+    server.wait_until_held(3, 20, match="runs")
+    other = server.create_run(tags=["shop"])
+    server.complete_run(other)
+    eventually(lambda: finished.llen("finished") >= 2, "the second run was not enqueued", 20)
+    assert finished.lrange("finished", 0, -1) == [run_id.encode(), other.encode()]
+    assert "Traceback" not in late.log
+
+
+def test_a_worker_stops_at_once_with_subscriptions_open(
+    start: Start, server: RealtimeServer
+) -> None:
+    """The parent's subscription is over at once; Celery by itself takes 1.5 to 2.5 s to stop."""
+    process = start()
+    server.wait_until_held(1, match="runs")
+    process.popen.send_signal(signal.SIGTERM)
+    server.wait_for_connections(0, STOP_SECONDS)
+    process.popen.wait(10)
+
+
+def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_twice(
+    start: Start, server: RealtimeServer, app: Any
+) -> None:
+    """A task is let finish at the first signal; at the second (SIGQUIT) nothing is waited for."""
+    process = start()
+    _follow(app, server.create_run(status="EXECUTING"))
+    server.wait_until_held(1, match="run")
+    assert process.seconds_to_stop(signal.SIGQUIT) < STOP_SECONDS, process.log
+    server.wait_for_connections(0)

@@ -1,0 +1,172 @@
+"""Relays under gunicorn: workers of each kind fork, subscribe, are killed, and stop."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from contrib.events import Event, text_of
+from contrib.processes import HERE, STOP_SECONDS, Browser, Process, free_port, get, python
+from support.waiting import eventually
+
+from trigger_realtime_sync.testing import RealtimeServer
+
+pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+pytest.importorskip("flask", reason="Flask is not installed")
+
+pytestmark = pytest.mark.web
+
+KINDS = {
+    "sync": ["--worker-class", "sync", "--workers", "4"],
+    "gthread": ["--worker-class", "gthread", "--threads", "16", "--workers", "2"],
+    "gevent": ["--worker-class", "gevent", "--workers", "2"],
+}
+WORKERS = {"sync": 4, "gthread": 2, "gevent": 2}
+
+Start = Callable[..., tuple[Process, int]]
+Browse = Callable[..., Browser]
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "gevent" and importlib.util.find_spec("gevent") is None:
+        pytest.skip("gevent is not installed")
+    return str(request.param)
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: RealtimeServer) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def run(kind: str, *more: str, **env: str) -> tuple[Process, int]:
+            port = free_port()
+            process = Process(
+                *python("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *KINDS[kind], *more),
+                *("--config", "gunicorn_conf.py", "--log-level", "info", "relay_app:app"),
+                cwd=HERE / "apps",
+                env={
+                    "TRIGGER_API_URL": server.url,
+                    "PATCHED": "yes" if kind == "gevent" else "",
+                    **env,
+                },
+                log=tmp_path / "gunicorn.log",
+            )
+            stack.enter_context(process)
+            process.wait_for_port(port)
+            return process, port
+
+        yield run
+
+
+def _read_and_close(browser: Browser) -> list[Event]:
+    events = list(browser)
+    browser.close()
+    return events
+
+
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])
+def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str, preload: list[str]
+) -> None:
+    """Each browser sees the run and its changes; tabs that are closed end what they began."""
+    run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
+    process, port = start(kind, *preload)
+    count = 3 if kind == "sync" else 12
+    browsers = [browse(port, f"/runs/{run_id}") for _ in range(count)]
+    for browser in browsers:
+        assert browser.next("run").data["metadata"] == {"n": 0}
+    workers = len({browser.worker for browser in browsers})
+    server.wait_until_held(workers)
+    assert server.held_polls == workers
+    server.update_run(run_id, metadata={"n": 1})
+    for browser in browsers:
+        assert browser.next("run").data["metadata"] == {"n": 1}
+
+    server.wait_until_held(workers)
+    for browser in browsers:
+        browser.close()
+    eventually(lambda: server.held_polls == 0, "an upstream poll is still held")
+    server.complete_run(run_id)
+    assert [event.name for event in browse(port, f"/runs/{run_id}")] == ["run", "complete"]
+    assert process.seconds_to_stop() < STOP_SECONDS + (kind == "gevent")
+    assert "Traceback" not in process.log
+
+
+def test_a_worker_inherits_no_subscription_of_the_master(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str
+) -> None:
+    """With --preload the handle is cancelled in the worker, whose client works all the same."""
+    run_id = server.create_run(status="EXECUTING")
+    _, port = start(kind, "--preload", RUN_OF_THE_MASTER=run_id)
+    server.wait_until_held(1)
+    assert get(port, "/inherited") == "CANCELLED"
+    browser = browse(port, f"/runs/{run_id}")
+    assert browser.next("run").data["status"] == "EXECUTING"
+    server.wait_until_held(2)
+    server.complete_run(run_id)
+    assert [event.name for event in browser] == ["run", "complete"]
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str
+) -> None:
+    """Nothing of the stream is lost or comes twice in the next worker."""
+    run_id = server.create_run(status="EXECUTING")
+    server.append(run_id, "text", *(f"{number} " for number in range(10)))
+    _, port = start(kind)
+    browser = browse(port, f"/streams/{run_id}/text")
+    before = browser.until(lambda events: text_of(events).endswith("9 "))
+    assert browser.worker is not None
+    os.kill(int(browser.worker), signal.SIGKILL)
+    assert list(browser) == []
+    server.append(run_id, "text", *(f"{number} " for number in range(10, 20)))
+
+    again = browse(port, f"/streams/{run_id}/text", browser.last_event_id)
+    assert again.worker != browser.worker
+    after = again.until(lambda events: text_of(events).endswith("19 "))
+    assert text_of(before + after) == "".join(f"{number} " for number in range(20))
+
+
+def test_workers_stop_at_once_with_browsers_connected(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str
+) -> None:
+    """A deploy takes less than two seconds; browsers are let go without an end of the run."""
+    run_id = server.create_run(status="EXECUTING")
+    process, port = start(kind)
+    browsers = [browse(port, f"/runs/{run_id}") for _ in range(WORKERS[kind])]
+    for browser in browsers:
+        browser.next("run")
+    with ThreadPoolExecutor(len(browsers)) as readers:
+        # As real ones do: gunicorn waits up to 2 s for a browser to close a connection that ended.
+        rests = [readers.submit(_read_and_close, browser) for browser in browsers]
+        # The worker for gevent looks once a second whether it should stop, then whether it can.
+        assert process.seconds_to_stop() < STOP_SECONDS + (kind == "gevent")
+    assert [rest.result() for rest in rests] == [[] for _ in browsers]
+    server.wait_for_connections(0)
+    assert "Traceback" not in process.log
+    assert "Worker exiting" in process.log
+
+
+def test_a_worker_that_is_told_to_stop_is_replaced(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str
+) -> None:
+    """A reload lets the browsers of the old workers go, and new workers serve them."""
+    run_id = server.create_run(status="EXECUTING")
+    process, port = start(kind)
+    browser = browse(port, f"/runs/{run_id}")
+    browser.next("run")
+    process.popen.send_signal(signal.SIGHUP)
+    assert list(browser) == []
+
+    def served_by_another() -> bool:
+        again = browse(port, f"/runs/{run_id}")
+        return again.worker != browser.worker and "run" in (event.name for event in again)
+
+    # Until it has stopped, the old worker may still take a connection and let it go at once.
+    eventually(served_by_another)
