@@ -1,0 +1,179 @@
+"""The examples in a real browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contrib.sites import SITES, running_site
+from support.waiting import eventually
+
+from trigger_realtime_sync.testing import RealtimeServer
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.web,
+    pytest.mark.skipif(
+        importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
+    ),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SECONDS = 15_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=sorted(SITES))
+def site(request: pytest.FixtureRequest, server: RealtimeServer, tmp_path: Path) -> Iterator[Any]:
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    with running_site(request.param, server.url, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def page(chromium: Any, site: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page whose scripts must not fail. `SCREENSHOTS` names a folder for how it looked last."""
+    failures: list[str] = []
+    context = chromium.new_context(viewport={"width": 1000, "height": 760})
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    site.enter(page)
+    yield page
+    if not page.is_closed() and "SCREENSHOTS" in os.environ:
+        page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{request.node.name}.png")
+    context.close()
+    assert not failures
+
+
+def _wait(page: Any, script: str, argument: Any = None) -> None:
+    page.wait_for_function(script, arg=argument, timeout=SECONDS)
+
+
+def _wait_for_text(page: Any, text: str) -> None:
+    _wait(page, "text => document.getElementById('text').textContent === text", text)
+
+
+def test_the_bar_of_a_run_moves(page: Any, site: Any, server: RealtimeServer) -> None:
+    """Queued, on its way, and full: the width of the bar is what the task says."""
+    page.goto(site.url)
+    page.wait_for_selector("#link[data-state=live]")
+    run_id = server.create_run("import-products", tags=[site.tag])
+    page.wait_for_selector(f"#{run_id} >> text=queued")
+    width = "([id, percent]) => document.querySelector(`#${id} .bar`).style.width === percent"
+    for current in (20, 70):
+        metadata = {"progress": {"current": current, "total": 100}, "text": f"at {current}"}
+        server.update_run(run_id, status="EXECUTING", metadata=metadata)
+        _wait(page, width, [run_id, f"{current}%"])
+    failed = server.create_run("send-newsletter", tags=[site.tag])
+    server.update_run(failed, status="EXECUTING", metadata={"progress": 0.4})
+    server.fail_run(failed, "The address of reader 12 is wrong")
+    page.wait_for_selector(f"#{failed} >> text=The address of reader 12 is wrong")
+    server.complete_run(run_id)
+    _wait(page, width, [run_id, "100%"])
+    page.wait_for_selector(f"#{run_id} >> text=completed")
+    page.wait_for_selector("text=0 active, 1 completed, 1 failed")
+
+
+def test_an_answer_is_streamed_and_a_reload_resumes(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """Word by word; after a reload what was there comes at once, and the rest as it is written."""
+    run_id = _answer(site, server)
+    page.goto(f"{site.url}/answers/{run_id}")
+    for word in ("A", " queue", " keeps", " work"):
+        server.append(run_id, "answer", word)
+        page.wait_for_function(
+            "word => document.getElementById('text').textContent.endsWith(word)", arg=word
+        )
+    page.reload()
+    _wait_for_text(page, "A queue keeps work")
+    server.append(run_id, "answer", " that is to be done.")
+    server.complete_run(run_id)
+    _wait_for_text(page, "A queue keeps work that is to be done.")
+    page.wait_for_selector("#link[data-state=done]")
+    assert page.inner_text("#count") == "5 words"
+
+
+def test_a_page_recovers_from_a_server_that_was_killed(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """The page says so, connects again by itself, and misses nothing, nor shows it twice."""
+    run_id = _answer(site, server)
+    server.append(run_id, "answer", "before", ", ")
+    page.goto(f"{site.url}/answers/{run_id}")
+    _wait_for_text(page, "before, ")
+    site.kill()
+    page.wait_for_selector("#link[data-state=lost]")
+    server.append(run_id, "answer", "meanwhile", ", ")
+    site.start()
+    _wait_for_text(page, "before, meanwhile, ")
+    server.append(run_id, "answer", "after")
+    _wait_for_text(page, "before, meanwhile, after")
+    page.wait_for_selector("#link[data-state=live]")
+
+
+def test_closing_the_last_tab_ends_the_subscription(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """Two tabs share it; with the first it goes on, with the second it ends."""
+    run_id = server.create_run(tags=[site.tag])
+    page.goto(site.url)
+    page.wait_for_selector(f"#{run_id}")
+    second = page.context.new_page()
+    second.goto(site.url)
+    second.wait_for_selector(f"#{run_id}")
+    server.wait_until_held(1)
+    assert server.open_connections == 1
+    page.close()
+    server.update_run(run_id, status="EXECUTING")
+    second.wait_for_selector(f"#{run_id} >> text=executing")
+    second.close()
+    eventually(lambda: server.open_connections == 0, "the subscription goes on")
+
+
+def test_nobody_sees_what_is_not_theirs(chromium: Any, server: RealtimeServer, site: Any) -> None:
+    """Django: without a login nothing, with one only runs of one's own. Flask has no users."""
+    if site.tag == "dashboard":
+        pytest.skip("the example for Flask has no users")
+    context = chromium.new_context()
+    run_id = server.create_run(status="EXECUTING")
+    paths = ("/events/runs", f"/events/answers/{run_id}")
+    assert {context.request.get(site.url + path).status for path in paths} == {403}
+    page = context.new_page()
+    site.enter(page)
+    assert context.request.get(f"{site.url}/events/answers/{run_id}").status == 403
+    assert context.request.get(f"{site.url}/answers/{run_id}").status == 404
+    context.close()
+
+
+def _answer(site: Any, server: RealtimeServer) -> str:
+    run_id = server.create_run(status="EXECUTING", realtime_streams=["answer"])
+    site.let_see(run_id)
+    return run_id
