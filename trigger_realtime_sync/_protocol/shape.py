@@ -157,15 +157,17 @@ class ShapeLog(Generic[RowT]):
     def _lacks_base_of(self, messages: list[Any]) -> bool:
         """Whether a partial row is of a key that is not known: a stale answer from a cache, say,
         came in between, and only a snapshot can say what the row is."""
-        inserted: set[str] = set()
+        known: dict[str, bool] = {}
         for message in messages:
             key, operation = message.get("key"), message["headers"].get("operation")
-            if operation == "insert":
-                inserted.add(key)
-            elif operation == "update" and key not in self._columns and key not in inserted:
-                if ALWAYS_SENT not in message["value"]:
-                    return True
-                inserted.add(key)
+            if key is None:
+                continue
+            if operation == "delete":
+                known[key] = False
+            elif operation == "insert" or ALWAYS_SENT in message["value"]:
+                known[key] = True
+            elif not known.get(key, key in self._columns):
+                return True
         return False
 
     def _apply(self, message: Mapping[str, Any]) -> None:
