@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from support.waiting import eventually, threads_named
 
 from trigger_realtime_sync import RealtimeClient, Run, RunError, State
-from trigger_realtime_sync.contrib import _feeds, sse
+from trigger_realtime_sync.contrib import _feeds, _json, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, run_as_dict, shared
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -355,6 +356,52 @@ def test_any_value_is_one_line_of_json(make: Callable[[], Any]) -> None:
     line = sse.to_json(make())
     assert b"\n" not in line
     assert len(line) < 2_000_000
+
+
+def test_a_state_is_encoded_once_for_all_browsers_and_then_forgotten(
+    server: RealtimeServer,
+    client: RealtimeClient,
+    writer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fifty browsers are sent the same bytes; nothing is kept of a run that nobody holds."""
+    asked: list[str] = []
+
+    def counted(run: Any) -> dict[str, Any]:
+        asked.append(run.id)
+        return run_as_dict(run)
+
+    monkeypatch.setattr(_json, "run_as_dict", counted)
+    encoded = _json.EncodedRuns()
+    monkeypatch.setattr(sse, "_encoded", encoded)
+    relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(50)]
+    for relay in relays:
+        assert next_event(events_of(relay), "run").data["id"] == writer
+        relay.close()
+    assert asked == [writer]
+
+    run = Run(id="run_1")
+    assert encoded(run) is encoded(run)
+    key = id(run)
+    del run
+    gc.collect()
+    assert key not in encoded._known
+
+
+def test_what_a_user_is_shown_is_no_other_users(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A function of the project is asked for each browser."""
+    names = iter(["ann", "bob"])
+
+    def shown(run: Any) -> dict[str, Any]:
+        return {"for": next(names)}
+
+    source = shared(client.subscribe_to_run, writer)
+    for name in ("ann", "bob"):
+        relay = Relay(source, run_to_dict=shown)
+        assert next_event(events_of(relay), "run").data == {"for": name}
+        relay.close()
 
 
 def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeClient) -> None:

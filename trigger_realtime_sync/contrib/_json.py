@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import weakref
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
@@ -70,6 +71,29 @@ def run_as_dict(run: Run[Any, Any]) -> dict[str, Any]:
     if unreadable:
         fields["unreadable"] = unreadable
     return fields
+
+
+class EncodedRuns:
+    """Runs as JSON, each state once: a hundred browsers are shown the same one.
+
+    Only for as long as somebody holds the run.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Run[Any, Any]], bytes]] = {}
+
+    def __call__(self, run: Run[Any, Any]) -> bytes:
+        key = id(run)
+        reference, text = self._known.get(key, (None, b""))
+        if reference is None or reference() is not run:
+            text = to_json(run_as_dict(run))
+            self._known[key] = weakref.ref(run, lambda gone: self._forget(key, gone)), text
+        return text
+
+    def _forget(self, key: int, gone: weakref.ref[Run[Any, Any]]) -> None:
+        """Unless the place in memory is another run's by now."""
+        if self._known.get(key, (None, b""))[0] is gone:
+            self._known.pop(key, None)
 
 
 def to_json(value: Any) -> bytes:
