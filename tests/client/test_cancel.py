@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import ssl
@@ -60,6 +61,23 @@ def test_a_held_poll_is_cut_off(
         eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
         assert timed_cancel(subscription) < AT_ONCE
         assert subscription.state is State.CANCELLED
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+def test_at_any_moment(encrypted: bool, tls: ssl.SSLContext, bundle: str, connect: Any) -> None:
+    """Connecting, shaking hands, asking, answering: no socket, thread or warning is left."""
+    rng = random.Random(11)
+    with RealtimeServer(ssl_context=tls if encrypted else None) as server:
+        run_id = server.create_run()
+        client = connect(server, verify=bundle if encrypted else True)
+        for _ in range(80):
+            subscription = client.subscribe_to_run(run_id)
+            time.sleep(rng.random() * 0.012)
+            assert timed_cancel(subscription) < 4 * AT_ONCE
+        eventually(lambda: not threads_named("trigger-realtime"))
+        gc.collect()
+        client.close()
+        server.wait_for_connections(0, timeout=2)
 
 
 def test_a_certificate_that_is_not_trusted_ends_it(tls: ssl.SSLContext, connect: Any) -> None:

@@ -62,6 +62,7 @@ def apart(request: pytest.FixtureRequest) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=sys.prefix,
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     with process:

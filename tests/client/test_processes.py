@@ -104,6 +104,41 @@ print("OK")
     assert ran[0].lines()[-1] == "OK"
 
 
+def test_a_child_holds_no_connection_of_its_parent_s(server: RealtimeServer) -> None:
+    """One that lives on does not keep open what the parent closes."""
+    script = (
+        START
+        + """
+client.wait_for_completion(sys.argv[2])
+reading, writing = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.close(writing)
+    os.read(reading, 1)
+    os._exit(0)
+client.close()
+# While the child lives, the server's other client asks whether it has seen the end.
+with RealtimeClient("tr_y", base_url=url) as other:
+    other.wait_for_completion(sys.argv[3], timeout=20)
+os.close(writing)
+os.waitpid(pid, 0)
+print("OK")
+"""
+    )
+    done, signal = server.create_run(), server.create_run()
+    server.complete_run(done)
+    ran = []
+    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, done, signal)))
+    thread.start()
+    server.wait_until_held(1, timeout=20)
+    try:
+        server.wait_for_connections(1, timeout=3)
+    finally:
+        server.complete_run(signal)
+        thread.join(30)
+    assert ran[0].lines() == ["OK"], ran[0].err
+
+
 def test_forking_while_other_threads_subscribe_and_cancel(server: RealtimeServer) -> None:
     """Whatever locks they held, the child's client works and its handles are cancelled."""
     script = (

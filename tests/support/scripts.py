@@ -29,6 +29,8 @@ def run(script: str, *arguments: str, timeout: float = 60.0) -> Ran:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Python looks there first: the package that the tests import is the one to be run.
+        cwd=sys.prefix,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert process.stdout is not None
