@@ -161,16 +161,17 @@ class Proxy:
             earlier.append(answer.data)
 
     def _note_token_and_target(self, head: bytes) -> tuple[str, str, bool]:
-        """What is asked for; the kind of place in the log that it is asked from; whether it is a
-        stream. A snapshot is never answered by what comes after one, however stale a cache is."""
-        first, *fields = head.decode("latin-1").split("\r\n")
-        for field in fields:
-            name, _, value = field.partition(": ")
-            if name.lower() == "authorization":
-                self.tokens.add(value)
+        """What is asked for, and by which subscription; the kind of place in the log that it is
+        asked from; whether it is a stream. A snapshot is never answered by what comes after one,
+        however stale a cache is."""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in lines if line)
+        token = fields.get("authorization", "")
+        self.tokens.add(token)
         parts = urlsplit(first.split(" ")[1])
         query = parse_qs(parts.query)
-        target = parts.path + ",".join(query.get("tags", []))
+        subscriber = token.rpartition("_")[0].rpartition("_")[2]
+        target = f"{subscriber}: {parts.path} {','.join(query.get('tags', []))}"
         place = "live" if "live" in query else query.get("offset", [""])[0]
         return target, place, "/streams/" in parts.path
 

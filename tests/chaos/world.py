@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -13,13 +14,28 @@ from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
+SECRET = "SECRETofTHEchaosTESTS"
+
+
+class Token:
+    """Another token for each request, so that one that was refused can be replaced. It tells the
+    proxy whose request it is: the number of the subscription."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._counter = itertools.count()
+
+    def __call__(self) -> str:
+        return f"tr_{SECRET}_{self._number}_{next(self._counter)}"
 
 
 class Watcher:
     """Callbacks that check, as they are called, what must hold of one subscription."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, seconds: float = 0.0) -> None:
         self.name = name
+        self._seconds = seconds
+        self.called = threading.Event()
         # Protects what is below.
         self._lock = threading.Lock()
         self._running = 0
@@ -37,8 +53,10 @@ class Watcher:
             if self._running:
                 self.wrong.append(f"{what} while another callback runs")
             self._running += 1
+        self.called.set()
 
     def _end(self) -> None:
+        time.sleep(self._seconds)
         with self._lock:
             self._running -= 1
 
@@ -134,9 +152,13 @@ class World:
             streams=True,
         )
         self._follow_stream(streaming[0], "a")
-        for run in (*singles, streaming[1]):
-            victim = self._follow(f"victim {run}", [], self.client.subscribe_to_run, run)
-            self.victims.append(victim)
+        for number in range(4):
+            self._follow(
+                f"victim {number}", [], self.client.subscribe_to_runs_with_tag, "chaos", slow=True
+            )
+
+    def _token(self) -> Token:
+        return Token(len(self.watchers))
 
     def _run(self, **options: Any) -> str:
         run = self.server.create_run(status="EXECUTING", metadata={"version": 1}, **options)
@@ -152,23 +174,32 @@ class World:
         *,
         many: bool = False,
         streams: bool = False,
-    ) -> Watcher:
-        watcher = Watcher(name)
-        self.watchers.append(watcher)
+        slow: bool = False,
+    ) -> None:
+        # Slower than `cancel()` waits: what is queued behind a callback must be dropped.
+        watcher = Watcher(name, seconds=0.03 if slow else 0.0)
+        if slow:
+            self.victims.append(watcher)
         more = {"on_stream": watcher.on_stream} if streams else {}
-        handle = watcher.handle = subscribe(subject, **watcher.callbacks, **more)
+        handle = watcher.handle = subscribe(
+            subject, **watcher.callbacks, **more, access_token=self._token()
+        )
+        self.watchers.append(watcher)
         if runs:
             options = {"expected": len(runs)} if many else {}
             self.waits.append(
                 (watcher, lambda: handle.wait_for_completion(PATIENCE, **options), runs)
             )
-        return watcher
 
     def _follow_stream(self, run: str, key: str) -> None:
         watcher = Watcher(f"stream {key} of {run}")
         self.watchers.append(watcher)
         handle = watcher.handle = self.client.subscribe_to_stream(
-            run, key, on_stream=watcher.on_stream, on_error=watcher.on_error
+            run,
+            key,
+            on_stream=watcher.on_stream,
+            on_error=watcher.on_error,
+            access_token=self._token(),
         )
         self.waits.append((watcher, lambda: handle.wait_for_completion(PATIENCE), []))
 
@@ -223,7 +254,14 @@ class World:
             self.server.drop_connections()
 
     def finish(self) -> None:
-        """Every run completes: the last states and parts are now known."""
+        """Those that are left are cancelled amid their callbacks, and every run completes: the last
+        states and parts are now known."""
+        for victim in self.victims:
+            victim.called.clear()
+            for run in self.versions:
+                self._change(run)
+            victim.called.wait(5)
+            victim.cancel()
         for run in self.versions:
             self.versions[run] += 1
             self.server.complete_run(

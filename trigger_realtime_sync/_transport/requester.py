@@ -14,11 +14,12 @@ from .._protocol import headers as wire
 from ..config import RetryPolicy
 from ..errors import (
     ApiConnectionError,
+    ApiError,
     AuthenticationError,
     PermissionDeniedError,
     TriggerRealtimeError,
 )
-from .failures import Backoff, error_of
+from .failures import Backoff, asked_wait, error_of
 from .http import Answer, Transport
 from .sockets import Call, Interrupted
 from .tokens import TokenSource
@@ -154,11 +155,17 @@ class Requester:
         level = logging.WARNING if self._backoff.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, delay)
         self._on_trouble()
-        self.pause(delay)
+        asked = asked_wait(error.headers, time.time()) if isinstance(error, ApiError) else None
+        self.pause(delay, at_least=min(asked or 0.0, delay))
 
-    def pause(self, seconds: float) -> None:
-        """Waits, or less when nudged; raises Interrupted as soon as the feed is told to end."""
-        self._wake.wait(seconds)
+    def pause(self, seconds: float, at_least: float = 0.0) -> None:
+        """Waits, or less when nudged; raises Interrupted as soon as the feed is told to end.
+
+        Args:
+            at_least: seconds that no nudge shortens: the server asked for them.
+        """
+        if not self._stop.wait(at_least):
+            self._wake.wait(seconds - at_least)
         if self._stop.is_set():
             raise Interrupted
 
