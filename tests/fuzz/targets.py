@@ -160,7 +160,7 @@ def stream_v2(data: bytes) -> None:
 def packet(data: bytes) -> None:
     """A packet of any type: its first byte says which."""
     kind = KINDS[data[0] % len(KINDS)] if data else KINDS[0]
-    text = data[1:].decode("utf-8", "surrogatepass" if data[:1] == b"\xff" else "replace")
+    text = data[1:].decode("utf-8", "replace")
     value = PacketValue("run_1", "output", Packet(text, kind))
     with suppress(PayloadError):
         repr(value.read())
