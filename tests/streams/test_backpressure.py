@@ -151,6 +151,8 @@ def test_cancel_and_close_need_not_wait(server: RealtimeServer, connect: Any) ->
     handles = [client.subscribe_to_stream(run_id, "s", on_stream=one) for one in stuck]
     for one in stuck:
         assert one.gate.entered.wait(5)
+    taken = len(stuck[1].batches[0])
+    assert settled(lambda: len(handles[1].parts)) <= MOST_WAITING + ONE_READ + taken
     started = time.monotonic()
     handles[0].cancel()
     assert time.monotonic() - started < 0.2
@@ -216,3 +218,31 @@ def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: An
     del updates
     eventually(lambda: len(handle.parts) == 10_000)
     end_exchange(stream)
+
+
+def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None:
+    """v1: stalls that add up to the idle time hide that the server gave up waiting for the rest of
+    a line; that line's first half is not taken for a part."""
+    large = "x" * 1_400_000
+    parts = Parts()
+
+    def on_stream(key: str, new: list[Any]) -> None:
+        time.sleep(0.9)
+        parts(key, new)
+
+    client = connect(fed)
+    client.subscribe_to_stream("run_1", "s", on_stream=on_stream, timeout_in_seconds=4)
+    before = b"".join(f'id: {n}-0\ndata: "{n}{large}"\n\n'.encode() for n in range(1, 6))
+    first = fed.next_stream()
+    first.send(head("v1", transfer_encoding="chunked") + chunked(before))
+    first.send(chunked(b"id: 6-0\ndata: 12\n\n"))
+    first.send(b"0\r\n\r\n")
+    end_exchange(first)
+    second = fed.next_stream()
+    after = int(second.headers.get("last-event-id", "0-0").split("-")[0])
+    again = [f'id: {n}-0\ndata: "{n}{large}"\n\n' for n in range(after + 1, 6)]
+    rest = "".join([*again, "id: 7-0\ndata: 123\n\n"]).encode()
+    second.send(head("v1", transfer_encoding="chunked") + chunked(rest))
+    assert parts.wait(6)[5] == 123
+    assert [part[0] for part in parts.all[:5]] == list("12345")
+    end_exchange(second)

@@ -38,6 +38,19 @@ def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect:
         assert handle.state is not State.FAILED
 
 
+def test_finished_long_ago(server: RealtimeServer, client: RealtimeClient) -> None:
+    """One drain is enough for a run that had finished before, whatever its stream holds."""
+    run_id = server.create_run(status="EXECUTING", realtime_streams=["s"])
+    server.append(run_id, "s", *range(100))
+    server.complete_run(run_id)
+    started = time.monotonic()
+    handle = client.subscribe_to_run_with_streams(run_id)
+    handle.wait_for_completion(5)
+    assert time.monotonic() - started < DRAIN[server._stream_logs.version]
+    assert handle.streams == {"s": list(range(100))}
+    assert len(server.wait_for_requests(1, match="stream")) == 1
+
+
 def subscribe(client: RealtimeClient, kind: str, run_id: str) -> tuple[Any, Parts, Recorder]:
     parts, told = Parts(), Recorder()
     options = {**told.options, "on_stream": parts}

@@ -58,6 +58,7 @@ def test_metadata_names_them_else_the_run_does(
         server.complete_run(run_id)
         handle.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
         assert {key for _, key in asked(server)} == wanted
+        assert not [one for one in server.requests if one.kind == "packets"]
 
 
 def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) -> None:

@@ -27,8 +27,6 @@ TURN_SECONDS = 5
 HELD_SECONDS = 1.0
 # A body that is cut off after this time did well: proxies cut what is idle, and servers restart.
 GOOD_SECONDS = 5.0
-# A read that took longer had to wait for the server: all that it had sent before was read.
-WAITED_SECONDS = 0.05
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 # Bodies in a row that ended at once and without a proven end, before they are taken for whole.
@@ -48,7 +46,7 @@ class _Body:
         spoke: whether a byte of it came.
         useful: whether it is in the format that was asked for.
         drained: whether it said that nothing more is in the stream.
-        stalled: seconds spent with a slow subscriber since all that the server had sent was read.
+        stalled: seconds that a slow subscriber took in all.
         given_up: whether it was left before its end, though more may come.
     """
 
@@ -212,10 +210,7 @@ class StreamFeed:
                 if self._is_to_leave(body, may_stay):
                     body.given_up = True
                     return
-                asked = time.monotonic()
                 chunk = next(chunks, b"")
-                if time.monotonic() - asked > WAITED_SECONDS:
-                    body.stalled = 0.0
             clean = True
         finally:
             self._end(clean)
@@ -234,8 +229,8 @@ class StreamFeed:
         body.stalled += time.monotonic() - body.last
 
     def _is_to_leave(self, body: _Body, may_stay: Callable[[], bool]) -> bool:
-        # After a long stall the server may have ended the body for idleness, half a line last, and
-        # what has not been read of it does not show when. A new body does.
+        # Meanwhile the server may have ended the body for idleness, half a line last, and what the
+        # network still holds of it does not show when that was sent. A new body does.
         if body.stalled > body.timeout / 2:
             return True
         return body.age > TURN_SECONDS and not may_stay()
