@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-PayloadT = TypeVar("PayloadT", covariant=True)
-OutputT = TypeVar("OutputT", covariant=True)
+    from typing_extensions import TypeVar
+
+    # With defaults, which `typing` has from Python 3.13 on, a plain `Run` may stand in annotations.
+    PayloadT = TypeVar("PayloadT", covariant=True, default=Any)
+    OutputT = TypeVar("OutputT", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    PayloadT = TypeVar("PayloadT", covariant=True)
+    OutputT = TypeVar("OutputT", covariant=True)
 
 
 class RunStatus(str, enum.Enum):

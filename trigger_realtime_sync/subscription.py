@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from ._batching import BatchChannel
 from ._channel import State
@@ -18,7 +18,14 @@ from .models import AnyRun, OutputT, PayloadT, Run
 
 __all__ = ["RunSubscription", "RunsSubscription", "StreamSubscription", "Subscription"]
 
-PartT = TypeVar("PartT", covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    PartT = TypeVar("PartT", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    PartT = TypeVar("PartT", covariant=True)
 
 
 class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
