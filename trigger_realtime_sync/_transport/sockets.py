@@ -22,6 +22,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
+from .chunked import EagerResponse
+
 # Kept-alive connections per host. Each held poll has one, so it must not be below the number of
 # subscriptions of a busy client, or every poll would connect anew.
 POOL_SIZE = 2048
@@ -147,6 +149,8 @@ def _take_over(connection: HTTPConnection) -> None:
 
 
 class _PlainConnection(HTTPConnection):
+    response_class = EagerResponse
+
     def connect(self) -> None:
         _watch(None)
         super().connect()
@@ -158,6 +162,8 @@ class _PlainConnection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = EagerResponse
+
     def connect(self) -> None:
         _watch(None)
         try:
@@ -170,7 +176,11 @@ class _TlsConnection(HTTPSConnection):
         sock = super()._new_conn()
         # The handshake takes the socket object over, so only a second one can interrupt it.
         self._guard: socket.socket | None = sock.dup()
-        _watch(self._guard)
+        try:
+            _watch(self._guard)
+        except Interrupted:
+            sock.close()
+            raise
         return sock
 
     def _drop_guard(self) -> None:

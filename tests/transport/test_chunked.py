@@ -1,0 +1,137 @@
+"""Chunked bodies: the framing comes off, however the bytes arrive, and a cut is never an end."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trigger_realtime_sync._transport.chunked import Dechunker, EagerResponse
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire:
+    """A socket that brings bytes in given pieces, then the end of the connection."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+
+    def makefile(self, mode: str) -> Any:
+        return io.BufferedReader(Raw(self._pieces))  # type: ignore[type-var]
+
+
+class Raw(io.RawIOBase):
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        size = min(len(piece), len(buffer))
+        buffer[:size] = piece[:size]
+        if len(piece) > size:
+            self._pieces.insert(0, piece[size:])
+        return size
+
+
+def answer(*pieces: bytes) -> EagerResponse:
+    response = EagerResponse(Wire(*pieces))  # type: ignore[arg-type]
+    response.begin()
+    return response
+
+
+def read_all(response: EagerResponse) -> None:
+    while response.read1(65536):
+        pass
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=300), max_size=20),
+    st.lists(st.integers(0, 3000), max_size=20),
+)
+def test_the_body_is_the_same_however_it_is_cut_into_packets(
+    chunks: list[bytes], cuts: list[int]
+) -> None:
+    """Sizes, data and line ends may be torn anywhere."""
+    raw = b"".join(map(chunk, chunks)) + b"0\r\nX-Trailer: 1\r\n\r\n"
+    places = sorted({0, len(raw), *[cut % len(raw) for cut in cuts]})
+    dechunker = Dechunker()
+    pieces = [raw[a:b] for a, b in itertools.pairwise(places)]
+    assert b"".join(map(dechunker.feed, pieces)) == b"".join(chunks)
+    assert dechunker.over
+    assert not dechunker.broken
+
+
+def test_all_that_has_arrived_is_read_at_once() -> None:
+    """A thousand chunks in one packet cost one read."""
+    response = answer(HEAD, b"".join(chunk(b"part") for _ in range(1000)), b"0\r\n\r\n")
+    assert response.read1(65536) == b"part" * 1000
+    assert response.read1(65536) == b""
+    assert response.isclosed()
+
+
+def test_data_is_handed_out_before_its_chunk_has_ended() -> None:
+    """Nothing waits for a line end that may come later."""
+    dechunker = Dechunker()
+    assert dechunker.feed(b"5\r\nhel") == b"hel"
+    assert dechunker.feed(b"lo") == b"lo"
+    assert dechunker.feed(b"\r\n1;name=value\r\n!") == b"!"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5", b"5\r\nhello\r\n1", b"0"],
+)
+def test_a_connection_that_ends_early_is_a_cut(rest: bytes) -> None:
+    """Without the last chunk a body is torn; what came before is handed out first."""
+    response = answer(HEAD, rest)
+    with pytest.raises(http.client.IncompleteRead):
+        read_all(response)
+    assert response.isclosed()
+
+
+def test_only_the_blank_line_after_the_last_chunk_may_be_missing() -> None:
+    """All data is there, and servers are known to leave it out."""
+    response = answer(HEAD, b"2\r\nhi\r\n0\r\n")
+    assert response.read1(65536) == b"hi"
+    assert response.read1(65536) == b""
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"x\r\n",
+        b"-1\r\n",
+        b"1_0\r\n",
+        b"\r\n",
+        b"f" * 17 + b"\r\n",
+        b"1" * 5000,
+        b"1;" + b"e" * 5000,
+        b"2\r\nhi!\r\n",
+        b"0\r\n" + b"T: t\r\n" * 20000,
+    ],
+)
+def test_nonsense_is_a_cut_and_not_a_body(framing: bytes) -> None:
+    """Sizes that are none, lines without end, chunks longer than they said, trailers for ever."""
+    response = answer(HEAD, framing, b"4\r\nmore\r\n0\r\n\r\n")
+    with pytest.raises(http.client.IncompleteRead):
+        read_all(response)
+
+
+def test_a_body_that_is_not_chunked_is_read_as_ever() -> None:
+    """Its length is what counts there."""
+    response = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    assert response.read1(65536) == b"hello"
+    assert response.read1(65536) == b""

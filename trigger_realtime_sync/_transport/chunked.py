@@ -1,0 +1,106 @@
+"""Chunked bodies, read by the packet rather than by the chunk.
+
+A v1 stream is a chunk for each part, and http.client's `read1` returns one chunk at a time: a
+system of calls for each of thousands of parts that have long arrived together.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+
+READ_SIZE = 65536
+# Of a chunk's size line, and of all trailers.
+LONGEST_LINE = 4096
+LONGEST_TRAILERS = 65536
+
+_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
+
+
+class Dechunker:
+    """Takes the framing off a chunked body. Pure; time is linear in the bytes fed.
+
+    Attributes:
+        over: whether the last chunk and its trailers were seen.
+        broken: whether the framing made no sense. Nothing comes after that.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self.broken = False
+        self._left = 0
+        self._line = b""
+        self._ends_chunk = False
+        self._in_trailers = False
+        self._trailers = 0
+
+    @property
+    def in_trailers(self) -> bool:
+        """Whether all data came, and only the end of what follows it is missing."""
+        return self._in_trailers
+
+    def feed(self, raw: bytes) -> bytes:
+        """Take the next bytes of the connection; return those of the body in them."""
+        pieces: list[bytes] = []
+        at, end = 0, len(raw)
+        while at < end and not (self.over or self.broken):
+            if self._left:
+                piece = raw[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                continue
+            stop = raw.find(b"\n", at)
+            if stop < 0:
+                self._keep(raw[at:])
+                break
+            line = self._line + raw[at:stop] if self._line else raw[at:stop]
+            self._line = b""
+            at = stop + 1
+            self._take_line(line)
+        return b"".join(pieces)
+
+    def _keep(self, rest: bytes) -> None:
+        self._line += rest
+        self.broken = len(self._line) > LONGEST_LINE
+
+    def _take_line(self, line: bytes) -> None:
+        if self._in_trailers:
+            self._trailers += len(line) + 1
+            self.over = line in (b"", b"\r")
+            self.broken = self._trailers > LONGEST_TRAILERS
+        elif self._ends_chunk:
+            self._ends_chunk = False
+            self.broken = line not in (b"", b"\r")
+        else:
+            match = _SIZE.fullmatch(line)
+            if match is None:
+                self.broken = True
+                return
+            self._left = int(match[1], 16)
+            self._ends_chunk = True
+            self._in_trailers = not self._left
+
+
+class EagerResponse(http.client.HTTPResponse):
+    """A response whose `read1` returns all of a chunked body that has arrived."""
+
+    _dechunker: Dechunker | None = None
+
+    def read1(self, n: int = -1) -> bytes:
+        """Blocks until there is any, as it always does."""
+        if not self.chunked or self.fp is None:
+            return super().read1(n)
+        dechunker = self._dechunker = self._dechunker or Dechunker()
+        while not (dechunker.over or dechunker.broken):
+            raw = self.fp.read1(n if n > 0 else READ_SIZE)
+            if not raw:
+                break
+            if data := dechunker.feed(raw):
+                return data
+        # A connection that ends after the last chunk, though before its blank line, lost nothing.
+        whole = dechunker.over or (dechunker.in_trailers and not dechunker.broken)
+        self.close()
+        if not whole:
+            raise http.client.IncompleteRead(b"")
+        return b""
