@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import io
 import logging
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -23,9 +24,9 @@ from .sockets import Call, Interrupted, Nudged, WatchedAdapter, calling
 logger = logging.getLogger("trigger_realtime_sync")
 
 READ_SIZE = 65536
-# Larger than any snapshot a server sends in one answer (Electric cuts at about 10 MB, and native
-# at 1,000 runs), so only a hostile or broken server meets it.
-MAX_BODY = 1 << 30
+# Larger than the snapshots that servers send in one answer (Electric cuts at about 10 MB, native at
+# 1,000 runs): a thousand runs of 256 KB each. To read so much takes three times that of memory.
+MAX_BODY = 256 << 20
 USER_AGENT = f"trigger-realtime-sync/{__version__}"
 
 NETWORK_ERRORS = (
@@ -89,7 +90,10 @@ class Answer:
             parts.append(chunk)
             size += len(chunk)
             if size > MAX_BODY:
-                raise ProtocolError(f"{self._source}: the body is larger than {MAX_BODY} bytes")
+                raise ProtocolError(
+                    f"{self._source}: the body is larger than {MAX_BODY} bytes;"
+                    f" skip_columns makes it smaller"
+                )
         return b"".join(parts)
 
     def text(self, limit: int = 10_000) -> str:
@@ -165,12 +169,29 @@ class HttpOptions:
 
 
 class _Session(requests.Session):
+    """Args:
+    private: names of headers that are for the API's own host, as the token is.
+    """
+
+    def __init__(self, private: Iterable[str]) -> None:
+        super().__init__()
+        self._private = ("Authorization", *private)
+
     def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
         """After a redirect: the token stays on its host. requests would look into .netrc here."""
         headers = prepared_request.headers
         before, after = response.request.url, prepared_request.url
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
-            headers.pop("Authorization", None)
+            for name in self._private:
+                headers.pop(name, None)
+
+    def get_redirect_target(self, resp: Any) -> str | None:
+        """requests would read the body of a redirect to its end, though there be none."""
+        target: str | None = super().get_redirect_target(resp)
+        if target is not None:
+            resp.raw.close()
+            resp.raw = io.BytesIO()
+        return target
 
 
 class Transport:
@@ -178,7 +199,7 @@ class Transport:
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._session = _Session()
+        self._session = _Session(options.headers)
         self._session.max_redirects = 5
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
@@ -237,7 +258,12 @@ class Transport:
             raise ProtocolError(
                 f"{source}: the server redirects to what is no URL ({type(error).__name__})"
             ) from None
-        return Answer(response, call, source)
+        answer = Answer(response, call, source)
+        if "," in answer.headers.get("content-encoding", ""):
+            # Nobody asked for more than one; each multiplies what a few bytes unpack to.
+            answer.close()
+            raise ProtocolError(f"{source}: the answer has more than one content-encoding")
+        return answer
 
     def close(self) -> None:
         """Closes the kept-alive connections. Calls under way must be interrupted first."""
