@@ -23,7 +23,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seconds: list[float] = []
     original = Requester.pause
 
-    def pause(self: Requester, delay: float) -> None:
+    def pause(self: Requester, delay: float, at_least: float = 0.0) -> None:
         seconds.append(delay)
         original(self, 0.0)
 
