@@ -92,7 +92,7 @@ def test_a_snapshot_without_end(
 def test_a_compressed_bomb(
     raw: Any, connect: Any, limited: Callable[[], int], encoding: str
 ) -> None:
-    """What unpacks to a thousand times its size is not unpacked beyond the limit; what was read last
+    """What unpacks to a thousandfold is not unpacked beyond the limit; what was read last
     may go over it by what 64 KiB unpack to."""
     packed = (gzip.compress if encoding == "gzip" else zlib.compress)(bytes(128 << 20))
     tracemalloc.reset_peak()
