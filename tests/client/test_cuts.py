@@ -117,6 +117,26 @@ def test_an_error_that_is_always_cut_is_believed_in_the_end(raw: Any, connect: A
     assert len(server.exchanges) < 10
 
 
+def test_cut_refusals_count_in_a_row(raw: Any, connect: Any) -> None:
+    """A whole one between them proves that the server can frame them."""
+    # Status and whether it is cut; a 400 without its body would not be known for a rotation.
+    body = {"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}
+    answers = iter([(503, True)] * 3 + [(503, False)] + [(400, True)] * 3 + [(400, False)])
+
+    def handle(exchange: Exchange) -> None:
+        status, is_cut = next(answers, (200, False))
+        if status == 200:
+            shape.answer(exchange, shape.done())
+            return
+        whole = answer_bytes(status, {}, body)
+        exchange.send(whole[:-1] if is_cut else whole)
+        if is_cut:
+            raise Hangup
+
+    client = connect(raw(handle), retry=IMMEDIATELY)
+    assert client.wait_for_completion("run_1", timeout=10).is_success
+
+
 def test_a_204_that_is_cut_moves_nothing(raw: Any, connect: Any) -> None:
     """Half an offset is another offset: what a 204 says of it is not needed, nor taken."""
     whole = answer_bytes(204, shape.headers("1795414742345_16010", cursor="77"))

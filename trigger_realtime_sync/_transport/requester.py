@@ -175,6 +175,7 @@ class Requester:
             text = answer.text()
             if not answer.proven:
                 raise ApiConnectionError(f"{self.source}: the answer ended within its headers")
+            self._cut_errors = 0
             return text
         except ApiConnectionError:
             self._cut_errors += 1
