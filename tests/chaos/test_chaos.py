@@ -26,7 +26,7 @@ from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 STORM_SECONDS = float(os.environ.get("TRIGGER_CHAOS_SECONDS", "2"))
-RETRY = RetryPolicy(initial_delay=0.03, max_delay=0.3)
+RETRY = RetryPolicy(initial_delay=0.1, max_delay=0.6)
 # Of megabytes that the whole process may grow by in a round: it has a server in it, too.
 MOST_GROWTH = 80
 
