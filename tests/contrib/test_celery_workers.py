@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contrib.processes import HERE, STOP_SECONDS, Process, free_port, python
+from contrib.processes import HERE, Process, free_port, python, stop_seconds
 from support.waiting import eventually
 
 from trigger_realtime_sync.testing import RealtimeServer
@@ -132,16 +132,17 @@ def test_a_worker_stops_at_once_with_subscriptions_open(
     process = start()
     server.wait_until_held(1, match="runs")
     process.popen.send_signal(signal.SIGTERM)
-    server.wait_for_connections(0, STOP_SECONDS)
-    process.popen.wait(10)
+    server.wait_for_connections(0, stop_seconds())
+    process.popen.wait(15)
 
 
-def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_twice(
+def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_not_to_wait(
     start: Start, server: RealtimeServer, app: Any
 ) -> None:
-    """A task is let finish at the first signal; at the second (SIGQUIT) nothing is waited for."""
+    """SIGTERM lets a task finish; SIGQUIT ends it, blocked on the network or not."""
     process = start()
     _follow(app, server.create_run(status="EXECUTING"))
     server.wait_until_held(1, match="run")
-    assert process.seconds_to_stop(signal.SIGQUIT) < STOP_SECONDS, process.log
-    server.wait_for_connections(0)
+    process.popen.send_signal(signal.SIGQUIT)
+    server.wait_for_connections(0, stop_seconds())
+    process.popen.wait(15)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contrib.processes import EXAMPLES, STOP_SECONDS, Browser, Process, free_port, get, python
+from contrib.processes import EXAMPLES, Browser, Process, free_port, get, python, stop_seconds
 from contrib.sites import running_site
 from support.waiting import eventually
 
@@ -50,7 +50,7 @@ def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
     ) as process:
         process.wait_for_port(port)
         assert "<title>" in get(port, "/" if kind == "flask" else "/login")
-        assert process.seconds_to_stop(signal.SIGINT) < STOP_SECONDS
+        assert process.seconds_to_stop(signal.SIGINT) < stop_seconds()
         assert "Traceback" not in process.log
 
 
