@@ -108,7 +108,7 @@ class Native:
             if after is None:
                 return self._snapshot(shape, at, stale)
             if stale:
-                return self._stale(shape, at)
+                return self._stale(shape, at, after)
             floor = self._floor(shape, at.handle)
             return self._news(shape, at, after, floor)
 
@@ -149,10 +149,11 @@ class Native:
         offset = self._offset(latest.values())
         return Answer(_array([*messages, UP_TO_DATE]), self._handle(shape, at), offset)
 
-    def _stale(self, shape: Shape, at: Position) -> Answer:
-        # A lagging replica: the rows as they were, and an offset from which they come again.
+    def _stale(self, shape: Shape, at: Position, after: int) -> Answer:
+        # A lagging replica: the rows as they were, and an offset from which they come again, never
+        # past what the client was sent.
         changes = self._store.changes(shape.subject, 0)
-        before = changes[-2].seq if len(changes) > 1 else 0
+        before = min(changes[-2].seq if len(changes) > 1 else 0, after)
         latest = {one.id: one.after for one in changes if shape.holds(one.after)}
         states = [self._earlier(shape, one) for one in latest.values() if one is not None]
         messages = [self._message(shape, one, "update") for one in states[-1:]]
@@ -320,8 +321,12 @@ class Electric:
             after = int(at.offset.partition("_")[0])
         changes = self._store.changes(log.shape.subject, log.born if stale else after)
         if stale:
-            # The last change once more, at the offset of the one before it.
-            changes, offset = changes[-1:], f"{changes[-2].seq}_0" if changes[1:] else "0_inf"
+            # The last change once more, at the offset of the one before it, or of the client's
+            # place in the log, if that is earlier.
+            offset = f"{changes[-2].seq}_0" if changes[1:] else "0_inf"
+            if changes[1:] and changes[-2].seq > after:
+                offset = at.offset
+            changes = changes[-1:]
         messages = [text for change in changes if (text := self._message(log, change))]
         if not messages and at.live and not stale:
             return None
