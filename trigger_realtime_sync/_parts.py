@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from ._protocol.parts import position_of
+
 # What may wait for a subscriber before the reading stops, per stream: so many parts, or so many
 # bytes of the body, whichever comes first.
 MOST_PARTS_WAITING = 2_000
@@ -23,7 +25,7 @@ StreamKey = tuple[str, str]
 
 def event_id(place: Any) -> str:
     """The `last_event_id` of a place: made only when asked for, for there are many places."""
-    return str(place[0](*place[1:]))
+    return str(position_of(place))
 
 
 class Log:

@@ -10,7 +10,7 @@ from typing import Any
 from ._channel import Channel, Listener, State
 from ._parts import PartStore, StreamKey, event_id
 from ._protocol.packets import STORE, PacketValue, media_type
-from ._protocol.parts import AnyPart, BadPart
+from ._protocol.parts import AnyPart, BadPart, Part
 from ._protocol.streams import StreamCursor
 from ._protocol.structure import structure
 from ._readers import Reader, StreamReaders
@@ -168,12 +168,16 @@ class StreamingChannel(Channel):
         places: list[Any] = []
         failures: list[PayloadError] = []
         type_ = self._types.get(key)
-        for part in parts:
-            try:
-                values.append(_value_of(part, type_))
-                places.append(part.place)
-            except ValueError as problem:
-                failures.append(_failure(run_id, key, part, problem))
+        if type_ is None and BadPart not in map(type, parts):
+            values = [part.value for part in parts if isinstance(part, Part)]
+            places = [part.place for part in parts]
+        else:
+            for part in parts:
+                try:
+                    values.append(_value_of(part, type_))
+                    places.append(part.place)
+                except ValueError as problem:
+                    failures.append(_failure(run_id, key, part, problem))
         with self._lock:
             if self._over or requester.stopped:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -9,8 +10,17 @@ import attrs
 from .sse import Event
 
 Place: TypeAlias = tuple[Any, ...]
-"""The place right after a part: a class, and what to call it with for an object whose `str()` is
-the `last_event_id`. Made into text only when asked for, which is seldom."""
+"""The place right after a part: the name of its format, and what `POSITIONS` of that is called
+with. Made into an object only when asked for, which is seldom; and of plain values alone, which
+the garbage collector need not look through, for there are many."""
+
+POSITIONS: dict[str, Callable[..., object]] = {}
+"""What makes the object of a place, by format."""
+
+
+def position_of(place: Place) -> object:
+    """The place as an object, whose `str()` is the `last_event_id`."""
+    return POSITIONS[place[0]](*place[1:])
 
 
 # Not frozen: that makes them take three times as long, and there are many.
@@ -32,7 +42,7 @@ class Part:
     @property
     def position(self) -> object:
         """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
-        return self.place[0](*self.place[1:])
+        return position_of(self.place)
 
     @property
     def id(self) -> str:
@@ -59,7 +69,7 @@ class BadPart:
     @property
     def position(self) -> object:
         """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
-        return self.place[0](*self.place[1:])
+        return position_of(self.place)
 
     @property
     def id(self) -> str:

@@ -24,6 +24,8 @@ event for each further line, so many lines would take quadratic time. The protoc
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = re.compile(r"id: ([^\n]*)\ndata: ([^\n]*)\n\n")
 _PLAIN_OVERHEAD = len("id: \ndata: \n\n")
+_NAMED = re.compile(r"event: ([^\n]+)\nid: ([^\n]*)\ndata: ([^\n]*)\n\n")
+_NAMED_OVERHEAD = len("event: \nid: \ndata: \n\n")
 
 
 Event: TypeAlias = tuple[str | None, str, str]
@@ -117,7 +119,7 @@ class EventFramer:
         if len(whole) > self._max_event_bytes:
             self._check_size(max(map(len, whole.split(b"\n\n"))))
         text = whole.decode("utf-8", "replace")
-        events = _plain_events(text)
+        events = _plain_events(text) or _named_events(text)
         if events is not None:
             self.ends_with_event = True
             self.after_comment = self._commented and len(events) == 1
@@ -150,6 +152,18 @@ def _plain_events(text: str) -> list[Event] | None:
     if length + len(found) * _PLAIN_OVERHEAD != len(text):
         return None
     return [(ident, data, "message") for ident, data in found]
+
+
+def _named_events(text: str) -> list[Event] | None:
+    """Events that are all framed as v2 batches are; None if any is not. Batches are megabytes,
+    which sseclient-py would take apart and put together again."""
+    if not text.startswith("event: "):
+        return None
+    found = _NAMED.findall(text)
+    length = sum([len(name) + len(ident) + len(data) for name, ident, data in found])
+    if length + len(found) * _NAMED_OVERHEAD != len(text):
+        return None
+    return [(ident, data, name) for name, ident, data in found]
 
 
 def _any_events(blocks: list[str]) -> list[Event]:

@@ -25,7 +25,7 @@ import re
 from typing import Any, NamedTuple
 
 from .joined import MALFORMED, loads_all
-from .parts import AnyPart, BadPart, Part
+from .parts import POSITIONS, AnyPart, BadPart, Part
 from .sse import Event
 
 _ID = r"[0-9]{1,20}-[0-9]{1,20}"
@@ -33,6 +33,7 @@ _IS_ID = re.compile(_ID)
 _TOKEN = re.compile(
     rf"v1:({_ID})?,({_ID})?,({_ID})?,([0-9]{{1,15}}),([01]),([0-9]{{1,15}})(?:,([0-9]{{1,15}}))?"
 )
+_PLAIN_IDS = re.compile(r"[0-9]{1,19}-[0-9]{1,19}(?:,[0-9]{1,19}-[0-9]{1,19})*")
 _MAX_U64 = 2**64 - 1
 _NOT_JSON = frozenset({"NaN", "Infinity", "-Infinity"})
 _CERTAIN = frozenset({dict, list, str})  # what ends with a bracket or quote is no half of itself
@@ -95,6 +96,9 @@ class PositionV1(NamedTuple):
             or self.counted + self.handed > self.consumed
         ):
             raise ValueError("not a last_event_id of a v1 stream: its fields contradict each other")
+
+
+POSITIONS["v1"] = PositionV1
 
 
 class StreamV1:
@@ -187,26 +191,42 @@ class StreamV1:
             self._release(out)
 
     def _take_certain(self, events: list[Event], values: list[Any], out: list[AnyPart]) -> None:
-        """Parts that another one follows in the same bytes: `_follow` and `_release`, inlined."""
-        skip_until = self.skip_until
-        index = self.index
-        for (ident, data, _), value in zip(events, values, strict=False):
-            if ident == self._last == self._current and self._held is None:
-                self._counted += 1
-            else:
+        """Parts that another one follows in the same bytes."""
+        begun = 0
+        are_plain = _are_ids(events)
+        if self._last is None or self._held is not None or not are_plain:
+            begun = 1 if are_plain else len(events)
+            for (ident, data, _), value in zip(events[:begun], values, strict=False):
                 self._follow(ident, out)
-                index = self.index
-                self._handed = True
+                self._held = (_judged(value, data)[0],)
+                self._release(out)
+        if begun < len(events):
+            self._take_plain(events[begun:], values[begun:], out)
+
+    def _take_plain(self, events: list[Event], values: list[Any], out: list[AnyPart]) -> None:
+        """Parts of good ids, none of which is the first of its body: `_follow`, `_count` and
+        `_release`, inlined."""
+        last, after, previous = self._last, self._after, self._previous
+        current, counted = self._current, self._counted
+        index, skip_until = self.index, self.skip_until
+        for (ident, data, _), value in zip(events, values, strict=False):
+            if last == current and counted:
+                counted += 1
+            else:
+                if counted:
+                    after, previous = previous or after, current
+                current, counted = last or "", 1
+            last = ident
             if value is MALFORMED or type(value) is float:
                 value = _judged(value, data)[0]
-            self.index = after = index + 1
-            if index >= skip_until:
-                # fmt: off
-                place = (PositionV1, self._after, self._previous, self._current, self._counted,
-                         True, after, skip_until)
-                # fmt: on
-                out.append(Part(value, index, place))
-            index = after
+            number = index
+            index += 1
+            if number >= skip_until:
+                place = ("v1", after, previous, current, counted, True, index, skip_until)
+                out.append(Part(value, number, place))
+        self._last = self._event_id = last or ""
+        self._after, self._previous, self._current = after, previous, current
+        self._counted, self._handed, self.index = counted, True, index
 
     def _without_replays(self, events: list[Event], out: list[AnyPart]) -> list[Event]:
         for n, (ident, _, _) in enumerate(events):
@@ -241,7 +261,7 @@ class StreamV1:
         self.index = index + 1
         self._handed = True
         if index >= self.skip_until:
-            out.append(Part(value, index, (PositionV1, *self._fields())))
+            out.append(Part(value, index, ("v1", *self._fields())))
 
     def _count(self, ident: str) -> None:
         """A part whose id is certain, because another one followed in the same body."""
@@ -272,7 +292,7 @@ class StreamV1:
         # twice is better than one never.
         self._resend = self._handed = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
-        out.append(BadPart(reason, None, self.index, (PositionV1, *self._fields())))
+        out.append(BadPart(reason, None, self.index, ("v1", *self._fields())))
 
     def _start_before(self, ident: str) -> None:
         """After a start at the tail there is no id before the first: the number before it does."""
@@ -285,6 +305,14 @@ class StreamV1:
         if ident is not None and ident != self._event_id and is_v1_id(ident):
             self._event_id = ident
         return self._event_id
+
+
+def _are_ids(events: list[Event]) -> bool:
+    """Whether all have an id, of which none could be too large a number."""
+    try:
+        return _PLAIN_IDS.fullmatch(",".join([ident for ident, _, _ in events])) is not None  # type: ignore[misc]
+    except TypeError:
+        return False
 
 
 def is_v1_id(text: str) -> bool:

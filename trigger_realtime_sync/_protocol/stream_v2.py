@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import ApiConnectionError, ProtocolError
 from .joined import loads_all
 from .json import loads
-from .parts import AnyPart, BadPart, Part
+from .parts import POSITIONS, AnyPart, BadPart, Part
 from .sse import Event
 
 REMEMBERED_IDS = 5_000
@@ -61,6 +61,9 @@ class PositionV2(NamedTuple):
         if match is None:
             raise ValueError("not a last_event_id of a v2 stream")
         return cls(int(match[1]), int(match[2]), int(match[3] or 0))
+
+
+POSITIONS["v2"] = PositionV2
 
 
 class StreamV2:
@@ -150,35 +153,43 @@ class StreamV2:
         records = batch.get("records") if isinstance(batch, dict) else None
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
-        bodies = [_body_of(record) for record in records]
-        values = loads_all([body for body in bodies if body is not None])
-        if self._settled and len(values) == len(records):
-            self._take_plain(records, values, out)
+        plain = _plain_bodies(records) if self._settled else None
+        if plain is not None:
+            self._take_plain(records, loads_all(plain), out)
         else:
-            envelopes = iter(values)
-            for record, body in zip(records, bodies, strict=True):
-                self._take_record(record, None if body is None else next(envelopes), out)
+            self._take_any(records, out)
         self._tail = _tail_of(batch)
+
+    def _take_any(self, records: list[Any], out: list[AnyPart]) -> None:
+        bodies = [_body_of(record) for record in records]
+        envelopes = iter(loads_all([body for body in bodies if body is not None]))
+        for record, body in zip(records, bodies, strict=True):
+            self._take_record(record, None if body is None else next(envelopes), out)
 
     def _take_plain(
         self, records: list[dict[str, Any]], envelopes: list[Any], out: list[AnyPart]
     ) -> None:
         """Records that all have a body, mostly just the next ones: `_take_record`, inlined."""
+        ids, skip_until = self._ids, self.skip_until
+        following, after = self._next, self.index
         for record, envelope in zip(records, envelopes, strict=True):
-            if type(envelope) is not dict or record.get("seq_num") != self._next:
+            if type(envelope) is not dict or record.get("seq_num") != following:
+                self._next, self.index = following, after
                 self._take_record(record, envelope, out)
+                ids, following, after = self._ids, self._next, self.index
                 continue
-            self._next = following = self._next + 1
+            following += 1
             ident = envelope.get("id")
             if type(ident) is str:
-                if ident in self._ids:
+                if ident in ids:
                     continue
-                self._ids[ident] = None
-            index = self.index
-            self.index = after = index + 1
-            if index >= self.skip_until:
-                place = (PositionV2, following, after, self.skip_until)
+                ids[ident] = None
+            index = after
+            after += 1
+            if index >= skip_until:
+                place = ("v2", following, after, skip_until)
                 out.append(Part(envelope.get("data"), index, place))
+        self._next, self.index = following, after
         self._forget()
 
     def _take_record(self, record: Any, envelope: Any, out: list[AnyPart]) -> None:
@@ -217,7 +228,7 @@ class StreamV2:
         index = self.index
         self.index += 1
         if index >= self.skip_until:
-            place = (PositionV2, self._next, self.index, self.skip_until)
+            place = ("v2", self._next, self.index, self.skip_until)
             out.append(Part(envelope.get("data"), index, place))
 
     def _forget(self) -> None:
@@ -230,7 +241,17 @@ class StreamV2:
         index = self.index
         self.index += counts
         if not counts or index >= self.skip_until:
-            out.append(BadPart(reason, raw, index, (PositionV2, *self.position())))
+            out.append(BadPart(reason, raw, index, ("v2", *self.position())))
+
+
+def _plain_bodies(records: list[Any]) -> list[str] | None:
+    """The bodies, if every record has one and nothing else to be looked at."""
+    try:
+        bodies = [record["body"] for record in records if not record.get("headers")]
+        "".join(bodies)
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return bodies if len(bodies) == len(records) and "" not in bodies else None
 
 
 def _body_of(record: Any) -> str | None:

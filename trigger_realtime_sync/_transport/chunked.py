@@ -6,6 +6,7 @@ system of calls for each of thousands of parts that have long arrived together.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import re
 
@@ -14,7 +15,15 @@ READ_SIZE = 65536
 LONGEST_LINE = 4096
 LONGEST_TRAILERS = 65536
 
+LONGEST_PLAIN = 16
+
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain_size(line: bytes) -> int:
+    """The size in a line that holds nothing else; 0 for any other line."""
+    return int(line, 16) if line.isalnum() and _SIZE.fullmatch(line) else 0
 
 
 class Dechunker:
@@ -42,7 +51,7 @@ class Dechunker:
     def feed(self, raw: bytes) -> bytes:
         """Take the next bytes of the connection; return those of the body in them."""
         pieces: list[bytes] = []
-        at, end = 0, len(raw)
+        at, end = self._take_whole(raw, pieces), len(raw)
         while at < end and not (self.over or self.broken):
             if self._left:
                 piece = raw[at : at + self._left]
@@ -59,6 +68,20 @@ class Dechunker:
             at = stop + 1
             self._take_line(line)
         return b"".join(pieces)
+
+    def _take_whole(self, raw: bytes, pieces: list[bytes]) -> int:
+        """Takes the chunks that begin and end in these bytes; how far that goes."""
+        if self._left or self._line or self._ends_chunk or self._in_trailers:
+            return 0
+        at = 0
+        while (stop := raw.find(b"\r\n", at, at + LONGEST_PLAIN)) > 0:
+            size = _plain_size(raw[at:stop])
+            after = stop + 2 + size
+            if not size or raw[after : after + 2] != b"\r\n":
+                break
+            pieces.append(raw[stop + 2 : after])
+            at = after + 2
+        return at
 
     def _keep(self, rest: bytes) -> None:
         self._line += rest

@@ -1,0 +1,86 @@
+"""The JSON parser: whichever of the two reads a text, what comes out is the same."""
+
+from __future__ import annotations
+
+import json as stdlib
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trigger_realtime_sync._protocol import json
+
+PADDING = " " * json.SHORTEST_QUICK
+ABSENT: Any = object()
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def outcome(text: str | bytes, parse: Any) -> str:
+    """Its repr: tells 1 from 1.0 and True, and -0.0 from 0.0, and NaN equals itself."""
+    try:
+        return repr(parse(text))
+    except ValueError:
+        return "ValueError"
+
+
+@pytest.fixture
+def quick() -> Any:
+    return pytest.importorskip("orjson").loads
+
+
+@given(values, st.booleans(), st.booleans())
+def test_every_value_is_read_the_same(value: Any, escaped: bool, as_bytes: bool) -> None:
+    """Big integers, NaN, infinities, lone surrogates and signs of zero included."""
+    text = stdlib.dumps(value, ensure_ascii=escaped) + PADDING
+    given: str | bytes = text.encode("utf-8", "replace") if as_bytes else text
+    assert outcome(given, json.loads) == outcome(given, json._slow_loads)
+
+
+@given(st.text(st.sampled_from('[]{}:,"0123456789eE+-. \\\n\x00tfnaulrseINy\ud800é')))
+@example("9" * 5000)
+@example("1E400")
+@example("-0")
+@example("18446744073709551616")
+@example("-9223372036854775809")
+@example('{"a": 1, "a": 2}')
+@example('"\\ud800"')
+@example("\ufeff[]")
+@example("[1,]")
+@example("[" * 100_000)
+def test_every_text_is_read_or_refused_the_same(text: str) -> None:
+    """What is no JSON to the one is none to the other."""
+    text += PADDING
+    assert outcome(text, json.loads) == outcome(text, json._slow_loads)
+
+
+def test_bytes_that_are_not_utf_8() -> None:
+    """They are refused, and the message holds none of them."""
+    with pytest.raises(ValueError, match=r"^JSON is not UTF-8$") as caught:
+        json.loads(b'"secret \xff"' + PADDING.encode())
+    assert not hasattr(caught.value, "object")
+
+
+def test_the_quick_parser_is_used_where_it_can_be(
+    quick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the extra would be for nothing."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(json, "_quick", lambda raw: seen.append(raw) or quick(raw))
+    assert json.loads("[1]" + PADDING) == [1]
+    assert len(seen) == 1
+
+
+def test_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything works the same."""
+    monkeypatch.setattr(json, "_quick", None)
+    assert json.loads('{"a": [1, NaN]}' + PADDING)["a"][0] == 1

@@ -1,0 +1,102 @@
+"""The benchmarks run: a smoke slice of the harness, with the one peer that needs no installing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The harness, with this interpreter in place of that of its own environment."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    from benchmarks import _peers
+
+    commands = {
+        peer: [sys.executable, *command[1:]] if command[0] == str(_peers.PYTHON) else command
+        for peer, command in _peers.PEERS.items()
+    }
+    monkeypatch.setattr(_peers, "PYTHON", sys.executable)
+    for peer, command in commands.items():
+        monkeypatch.setitem(_peers.PEERS, peer, command)
+    return _peers
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "count"),
+    [
+        ("stream", "v1-500", 500),
+        ("stream", "v1proxied-500", 500),
+        ("stream", "v2-1500", 1500),
+        ("rows", "rows-50", 50),
+        ("rows-read", "rows-50", 50),
+    ],
+)
+def test_the_peers_read_what_the_canned_server_sends(
+    harness: Any, kind: str, name: str, count: int
+) -> None:
+    """Ours and the plain loop take every part and row that there is, and say how long they took."""
+    with harness.canned(name) as url:
+        for peer in (harness.OURS, harness.REQUESTS):
+            assert harness.once(peer, kind, url, name, count)["seconds"] > 0
+
+
+def test_idle_subscriptions_are_measured(harness: Any) -> None:
+    """First callbacks, a burst, memory and the delay of changes."""
+    from benchmarks._measure import Idle, _idle_once
+
+    found = Idle()
+    with (
+        harness.live(13) as (url, server),
+        harness.talking([*harness.PEERS[harness.OURS], "idle", url, "13"]) as worker,
+    ):
+        _idle_once(found, harness.OURS, worker, server, 3)
+    for figures in (found.first, found.burst, found.p50, found.p99):
+        median = figures.median(harness.OURS)
+        assert median is not None
+        assert median > 0
+
+
+def test_ratios_are_of_paired_runs(harness: Any) -> None:
+    """Each round is compared with itself, so that a slow round of both changes nothing."""
+    from benchmarks._measure import Figures
+
+    rates = Figures("per second", higher_is_better=True)
+    times = Figures("ms")
+    for ours, official in ((40.0, 10.0), (4.0, 1.0), (100.0, 20.0)):
+        for figures in (rates, times):
+            figures.add(harness.OURS, ours)
+            figures.add(harness.OFFICIAL, official)
+    assert rates.ratio(harness.OURS) == 4.0
+    assert times.ratio(harness.OURS) == 0.25
+    assert rates.ratio("nobody") is None
+
+
+def test_the_table_and_the_picture_show_every_row(harness: Any) -> None:
+    """What misses its goal is marked, and the picture is well-formed."""
+    from benchmarks._measure import Figures
+    from benchmarks._picture import svg
+    from benchmarks._rows import Report, Row
+    from benchmarks._table import markdown
+
+    figures = Figures("per second", higher_is_better=True)
+    figures.add(harness.OURS, 30.0)
+    figures.add(harness.OFFICIAL, 10.0)
+    report = Report([Row("fast & good", "why", figures, 2), Row("less so", "why", figures, 4)])
+    lines = markdown(report, "versions").splitlines()
+    assert "**3.0**" in lines[2]
+    assert "missed" not in lines[2]
+    assert "missed" in lines[3]
+    texts = [one.text for one in ElementTree.fromstring(svg(report)).iter() if one.text]
+    assert "fast & good" in texts
+    assert "3.0" in texts
