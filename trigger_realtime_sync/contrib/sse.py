@@ -78,8 +78,9 @@ class Relay(Iterator[bytes]):
         source: what to relay: a callable that takes the callbacks `on_update`, `on_complete`,
             `on_error`, and `on_stream` if it names that one, and returns the subscription; the
             relay cancels it at its end. A method of the client will do: see `shared`. Or a
-            subscription: its runs, or the parts of its stream, are relayed until it ends, and it
-            goes on when the browser is gone; a slow browser holds back the server of its parts.
+            subscription: its runs, or the parts of its stream (under the key `parts`), are
+            relayed until it ends, and it goes on when the browser is gone; a slow browser holds
+            back the server of its parts.
         last_event_id: what the browser sent as `Last-Event-ID`. Anything goes.
         keep_alive: seconds of silence after which a comment is sent.
         run_to_dict: what a browser is shown of a run.

@@ -15,6 +15,8 @@ from trigger_realtime_sync.contrib.sse import end_relays_on_sigterm
 
 # A connection that is kept alive is one more that a worker waits for before it stops.
 keepalive = 0
+# Tests leave nothing in the home directory.
+control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
