@@ -29,7 +29,6 @@ from plot import svg
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 
 KINDS = ["run"] * 6 + ["streams"] * 2 + ["tag", "batch"]
-CANCELS_PER_SECOND = 3
 
 
 class Server:
@@ -63,7 +62,8 @@ class Server:
 class Soak:
     """Keeps so many subscriptions running."""
 
-    def __init__(self, client: RealtimeClient, server: Server, count: int) -> None:
+    def __init__(self, client: RealtimeClient, server: Server, count: int, cancels: int) -> None:
+        self._cancels = cancels
         self._client = client
         self._server = server
         self._count = count
@@ -79,7 +79,7 @@ class Soak:
         for number, (handle, _) in list(self._running.items()):
             if handle.state.value in ("COMPLETED", "FAILED"):
                 self._drop(number)
-        for number in self._rng.sample(list(self._running), min(CANCELS_PER_SECOND, self.size)):
+        for number in self._rng.sample(list(self._running), min(self._cancels, self.size)):
             self._drop(number)
             self._note("cancelled")
         while self.size < self._count:
@@ -136,6 +136,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--subscriptions", type=int, default=300)
     parser.add_argument("--backend", choices=["native", "electric"], default="electric")
+    parser.add_argument("--cancels", type=int, default=3, help="cancelled in a second")
+    parser.add_argument("--max-cached", type=int, default=1000, help="of the client")
     parser.add_argument("--svg", default="soak.svg")
     options = parser.parse_args()
     logging.getLogger("trigger_realtime_sync").setLevel(logging.CRITICAL)
@@ -143,9 +145,12 @@ def main() -> None:
     server = Server(options.backend)
     samples: list[tuple[float, float, int, int, int]] = []
     with RealtimeClient(
-        "tr_soak", base_url=server.url, retry=RetryPolicy(initial_delay=0.1, max_delay=2.0)
+        "tr_soak",
+        base_url=server.url,
+        retry=RetryPolicy(initial_delay=0.1, max_delay=2.0),
+        max_cached=options.max_cached,
     ) as client:
-        soak = Soak(client, server, options.subscriptions)
+        soak = Soak(client, server, options.subscriptions, options.cancels)
         started = time.monotonic()
         while (now := time.monotonic() - started) < options.minutes * 60:
             soak.step()
