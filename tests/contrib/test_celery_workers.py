@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -45,18 +46,40 @@ def environment(server: RealtimeServer, redis_url: str) -> dict[str, str]:
     return {"TRIGGER_API_URL": server.url, "REDIS_URL": redis_url}
 
 
-@pytest.fixture
-def app(environment: dict[str, str]) -> Iterator[Any]:
-    """The same app as seen by who sends tasks."""
-    import celery
+class Sender:
+    """Who sends tasks, and looks in Redis for what became of them."""
 
-    url = environment["REDIS_URL"]
-    app = celery.Celery("sender", broker=url, backend=url)
-    yield app
-    app.backend.result_consumer.stop()
-    app.close()
-    app.backend.client.close()
-    app.backend.client.connection_pool.disconnect()
+    def __init__(self, app: Any, redis: Any) -> None:
+        self._app = app
+        self._redis = redis
+
+    def follow(self, run_id: str) -> str:
+        """Sends the task that follows a run, and returns the id of the task."""
+        return str(self._app.send_task("shop.follow", [run_id]).id)
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        """What the task returned."""
+        key = f"celery-task-meta-{task_id}"
+        meta = json.loads(eventually(lambda: self._redis.get(key), "the task did not end", 20))
+        assert meta["status"] == "SUCCESS", meta
+        return dict(meta["result"])
+
+    @property
+    def finished(self) -> list[str]:
+        """The runs that were enqueued as finished."""
+        return [run_id.decode() for run_id in self._redis.lrange("finished", 0, -1)]
+
+
+@pytest.fixture
+def sender(environment: dict[str, str]) -> Iterator[Sender]:
+    import celery
+    import redis
+
+    with celery.Celery("sender", broker=environment["REDIS_URL"]) as app:
+        client = redis.Redis.from_url(environment["REDIS_URL"])
+        yield Sender(app, client)
+        client.close()
+        client.connection_pool.disconnect()
 
 
 @pytest.fixture
@@ -75,38 +98,34 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
         yield run
 
 
-def _follow(app: Any, run_id: str) -> Any:
-    return app.send_task("shop.follow", [run_id])
-
-
 def test_children_follow_runs_and_are_replaced_when_they_are_killed(
-    start: Start, server: RealtimeServer, app: Any
+    start: Start, server: RealtimeServer, sender: Sender
 ) -> None:
     """A child has a client that works, beside the parent's subscription; so has the next child."""
     process = start()
     server.wait_until_held(1, match="runs")
     first = server.create_run(status="EXECUTING")
-    result = _follow(app, first)
+    task_id = sender.follow(first)
     server.wait_until_held(1, match="run")
     server.complete_run(first, output="one")
-    said = result.get(timeout=20)
+    said = sender.result(task_id)
     assert (said["status"], said["output"]) == ("COMPLETED", "one")
     assert said["pid"] != process.popen.pid
 
     os.kill(said["pid"], signal.SIGKILL)
     runs = [server.create_run(status="EXECUTING") for _ in range(2)]
-    results = [_follow(app, run_id) for run_id in runs]
+    task_ids = [sender.follow(run_id) for run_id in runs]
     server.wait_until_held(2, 20, match="run")
     for run_id in runs:
         server.complete_run(run_id, output="two")
-    pids = {one.get(timeout=20)["pid"] for one in results}
+    pids = {sender.result(task_id)["pid"] for task_id in task_ids}
     assert len(pids) == 2
     assert said["pid"] not in pids
     assert server.held_polls >= 1, "the parent's subscription is gone"
 
 
 def test_two_workers_enqueue_a_finished_run_once(
-    start: Start, server: RealtimeServer, app: Any
+    start: Start, server: RealtimeServer, sender: Sender
 ) -> None:
     """Both hear of the end, and so does one that starts later."""
     start()
@@ -114,14 +133,13 @@ def test_two_workers_enqueue_a_finished_run_once(
     server.wait_until_held(2, match="runs")
     run_id = server.create_run(tags=["shop"])
     server.complete_run(run_id)
-    finished = app.backend.client
-    eventually(lambda: finished.llen("finished"), "the run was not enqueued", 20)
+    eventually(lambda: sender.finished, "the run was not enqueued", 20)
     late = start()
     server.wait_until_held(3, 20, match="runs")
     other = server.create_run(tags=["shop"])
     server.complete_run(other)
-    eventually(lambda: finished.llen("finished") >= 2, "the second run was not enqueued", 20)
-    assert finished.lrange("finished", 0, -1) == [run_id.encode(), other.encode()]
+    eventually(lambda: len(sender.finished) >= 2, "the second run was not enqueued", 20)
+    assert sender.finished == [run_id, other]
     assert "Traceback" not in late.log
 
 
@@ -137,11 +155,11 @@ def test_a_worker_stops_at_once_with_subscriptions_open(
 
 
 def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_not_to_wait(
-    start: Start, server: RealtimeServer, app: Any
+    start: Start, server: RealtimeServer, sender: Sender
 ) -> None:
     """SIGTERM lets a task finish; SIGQUIT ends it, blocked on the network or not."""
     process = start()
-    _follow(app, server.create_run(status="EXECUTING"))
+    sender.follow(server.create_run(status="EXECUTING"))
     server.wait_until_held(1, match="run")
     process.popen.send_signal(signal.SIGQUIT)
     server.wait_for_connections(0, stop_seconds())

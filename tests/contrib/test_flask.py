@@ -17,6 +17,9 @@ flask = pytest.importorskip("flask", reason="Flask is not installed")
 
 from trigger_realtime_sync.contrib.flask import TriggerRealtime, shared  # noqa: E402
 
+# Of the test client of Flask 2.3 with Werkzeug 3.0.
+pytestmark = pytest.mark.filterwarnings("ignore:The '__version__' attribute:DeprecationWarning")
+
 
 @pytest.fixture
 def realtime() -> TriggerRealtime:
