@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import weakref
-from collections.abc import Iterable, Mapping
 from datetime import date
-from enum import Enum
 from typing import Any
 
-import attrs
-
 from .. import PayloadError, Run
+from .._plain import plain
 
 # What a browser is shown of a run, under the names that the JavaScript hooks use. Not among them:
 # what the task was triggered with and its idempotency key, which may be nobody else's business.
@@ -46,10 +41,7 @@ FIELDS = {
     "isCancelled": "is_cancelled",
 }
 
-# Values may refer to themselves, or be nested deeper than a browser's parser goes.
-MAX_DEPTH = 100
 MAX_VALUES = 100_000
-MAX_INTEGER_BITS = 4096
 
 
 def run_as_dict(run: Run[Any, Any]) -> dict[str, Any]:
@@ -101,7 +93,7 @@ def to_json(value: Any) -> bytes:
     try:
         return _dumps(value, default=_scalar)
     except (TypeError, ValueError, RecursionError):
-        return _dumps(_Plain().value(value, 0))
+        return _dumps(plain(value, MAX_VALUES))
 
 
 def _dumps(value: Any, **options: Any) -> bytes:
@@ -112,59 +104,3 @@ def _scalar(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(type(value).__name__)
-
-
-class _Plain:
-    """Turns one value into what JSON holds."""
-
-    def __init__(self) -> None:
-        self._left = MAX_VALUES
-
-    def value(self, value: Any, depth: int) -> Any:
-        self._left -= 1
-        if isinstance(value, Enum):
-            value = value.value
-        if value is None or isinstance(value, (bool, str)):
-            return value
-        if isinstance(value, (int, float)):
-            return _number(value)
-        if depth >= MAX_DEPTH or self._left < 0:
-            return "…"
-        return self._other(value, depth + 1)
-
-    def _other(self, value: Any, depth: int) -> Any:
-        if attrs.has(type(value)):
-            value = attrs.asdict(value, recurse=False)
-        if isinstance(value, Mapping):
-            return self._mapping(value, depth)
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return self._list(value, depth)
-        if isinstance(value, date):
-            return value.isoformat()
-        if isinstance(value, (bytes, bytearray)):
-            return base64.b64encode(value).decode()
-        return str(value)
-
-    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        plain = {}
-        for key, item in mapping.items():
-            if self._left < 0:
-                break
-            plain[str(key)] = self.value(item, depth)
-        return plain
-
-    def _list(self, items: Iterable[Any], depth: int) -> list[Any]:
-        plain = []
-        for item in items:
-            if self._left < 0:
-                break
-            plain.append(self.value(item, depth))
-        return plain
-
-
-def _number(value: float) -> Any:
-    if isinstance(value, int):
-        return value if value.bit_length() <= MAX_INTEGER_BITS else hex(value)
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
