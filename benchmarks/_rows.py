@@ -46,7 +46,7 @@ class Effort:
     cpu_seconds: float
 
 
-WHOLE = Effort(5, 200_000, 20_000, (10, 100, 500, 1000), 200, 60)
+WHOLE = Effort(3, 200_000, 20_000, (20, 100, 500, 1000), 200, 30)
 QUICK = Effort(3, 100_000, 10_000, (100, 500), 50, 0)
 SMOKE = Effort(1, 2_000, 200, (12,), 3, 1)
 
@@ -61,7 +61,7 @@ def streams(report: Report, effort: Effort) -> None:
 
         v1, proxied, v2 = measured("v1"), measured("v1proxied"), measured("v2")
         for form in ("v1", "v2"):
-            found = limits(names[form], effort.parts, url, min(3, effort.rounds))
+            found = limits(names[form], effort.parts, url, 1)
             report.limits[f"{form} stream, parts"] = found
     catching_up = "how fast a client that was away has caught up with what an LLM said"
     report.rows += [
@@ -78,7 +78,7 @@ def snapshots(report: Report, effort: Effort) -> None:
     with canned(name) as url:
         untouched = throughput("rows", name, url, counts, effort.rounds)
         read = throughput("rows-read", name, url, counts, effort.rounds)
-        report.limits["snapshot, rows"] = limits(name, effort.rows, url, min(3, effort.rounds))
+        report.limits["snapshot, rows"] = limits(name, effort.rows, url, 1)
     report.rows += [
         Row(
             f"snapshot of {effort.rows:,} runs, rows/s",
@@ -97,8 +97,8 @@ def subscriptions(report: Report, effort: Effort) -> None:
         peers = [OURS, OFFICIAL]
         peers += [REQUESTS, HTTPX] if count == 500 or effort is SMOKE else []
         cpu = effort.cpu_seconds if is_last else 0
-        updates = effort.updates if count in (500, effort.idle[0]) else 0
-        rounds = 3 if count == 500 and effort is WHOLE else 1
+        updates = effort.updates if count == 500 or len(effort.idle) == 1 else 0
+        rounds = 2 if count == 500 and effort is WHOLE else 1
         found[count] = idle(count, peers, rounds, updates=updates, cpu=cpu)
     most, some = effort.idle[-1], 500 if 500 in effort.idle else effort.idle[-1]
     one = found[some]
@@ -134,7 +134,7 @@ def polling(report: Report, effort: Effort) -> None:
 
 
 def importing(report: Report, effort: Effort) -> None:
-    figures = imports(effort.rounds * 4 - 1)
+    figures = imports(effort.rounds * 3)
     base = "import requests"
     report.rows += [
         Row(
@@ -155,7 +155,7 @@ def importing(report: Report, effort: Effort) -> None:
 def growing(report: Report, effort: Effort) -> None:
     if effort is not WHOLE:
         return
-    found = growth(3)
+    found = growth(1)
     rows = ", ".join(f"{cost:.1f}" for cost in found["rows"])
     parts = ", ".join(f"{cost:.2f}" for cost in found["parts"])
     report.notes += [
@@ -179,5 +179,8 @@ def run(names: list[str], effort: Effort) -> Report:
     report = Report()
     for name in names:
         note(f"-- {name}")
-        SECTIONS[name](report, effort)
+        try:
+            SECTIONS[name](report, effort)
+        except SystemExit as problem:
+            report.notes.append(f"{name} could not be measured: {problem}")
     return report

@@ -56,6 +56,7 @@ class Idle:
         self._delays: list[float] = []
         self._expected = Counter(1)
         self._next = 0
+        self._last = 0
 
     def _tell_of(self, counter: Counter, run_id: str) -> Callable[[Callable[[], Any]], None]:
         seen = False
@@ -67,10 +68,12 @@ class Idle:
                 seen = True
                 counter.take()
                 return
-            stamp = (metadata() or {}).get("t")
-            if stamp is not None:
-                self._delays.append((now - int(stamp)) / 1e6)
-                self._expected.take()
+            shown = metadata() or {}
+            if "t" in shown:
+                self._delays.append((now - int(shown["t"])) / 1e6)
+                # Those that followed too fast may have been merged on the way, but for the last.
+                if shown["n"] == self._last:
+                    self._expected.take()
 
         return tell
 
@@ -96,7 +99,8 @@ class Idle:
                     gc.collect()
                     say(collected=True)
                 case ["expect", number]:
-                    self._delays, self._expected = [], Counter(int(number))
+                    self._delays, self._expected = [], Counter(1)
+                    self._last = int(number) - 1
                     say(ready=True)
                     self._expected.wait()
                     say(delays=self._delays)

@@ -48,7 +48,7 @@ function idle(count) {
         shown();
       } else if (run.metadata?.t !== undefined) {
         delays.push(Number(now - BigInt(run.metadata.t)) / 1e6);
-        if (delays.length >= expected) enough();
+        if (run.metadata.n === expected - 1) enough();
       }
     }
   }
