@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import socket
 import ssl
@@ -106,8 +107,17 @@ def test_a_silent_server_is_cut_off(scheme: str, connect: Any) -> None:
         eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
 
 
-def test_connecting_is_no_reason_to_wait(connect: Any) -> None:
-    """`cancel()` returns at once while the connection is being made."""
+def connecting(port: int) -> int:
+    """How many connections to this port are being made or stand."""
+    at = f":{port:04X} "
+    with open("/proc/net/tcp") as table:
+        return sum(at in line.split(maxsplit=3)[2] + " " for line in table)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="reads /proc")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connecting_is_no_reason_to_wait(scheme: str, connect: Any) -> None:
+    """`cancel()` returns at once while the connection is being made, and its thread ends."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener:
         port = listener.getsockname()[1]
         # A full backlog lets the next ones hang in their connects.
@@ -115,10 +125,12 @@ def test_connecting_is_no_reason_to_wait(connect: Any) -> None:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
-        client = connect(f"http://127.0.0.1:{port}", timeouts=Timeouts(connect=1.0))
+        client = connect(f"{scheme}://127.0.0.1:{port}", timeouts=Timeouts(connect=30.0))
         subscription = client.subscribe_to_run("run_1")
         eventually(lambda: threads_named("trigger-realtime run"))
+        eventually(lambda: connecting(port) > len(fillers))
         assert timed_cancel(subscription) < AT_ONCE
+        eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
         for filler in fillers:
             filler.close()
 

@@ -148,8 +148,35 @@ def _take_over(connection: HTTPConnection) -> None:
         _watch(connection.sock)
 
 
+def _open_socket(connection: HTTPConnection) -> socket.socket:
+    """As urllib3 opens one, but the call knows each socket before it connects, and can cut even
+    that off."""
+    failure = OSError("the name of the server has no address")
+    host = connection._dns_host.strip("[]")
+    addresses = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(connection.timeout)
+            _watch(sock)
+            sock.connect(address)
+        except (OSError, Interrupted, Nudged) as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
 class _PlainConnection(HTTPConnection):
     response_class = EagerResponse
+
+    def _new_conn(self) -> socket.socket:
+        return _open_socket(self)
 
     def connect(self) -> None:
         _watch(None)
@@ -173,12 +200,12 @@ class _TlsConnection(HTTPSConnection):
             self._drop_guard()
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
+        sock = _open_socket(self)
         # The handshake takes the socket object over, so only a second one can interrupt it.
         self._guard: socket.socket | None = sock.dup()
         try:
             _watch(self._guard)
-        except Interrupted:
+        except (Interrupted, Nudged):
             sock.close()
             raise
         return sock
