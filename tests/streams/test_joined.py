@@ -82,6 +82,8 @@ def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
     handle.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
+
+def test_pausing_before_the_run_is_known(server: RealtimeServer, client: RealtimeClient) -> None:
     """Parts that came before the first answer of the run's own feed are known all the same."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", delay=30)
@@ -89,6 +91,7 @@ def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
+    server.wait_for_requests(1, match="run")
     handle.disable()
     assert handle.parts == [1, 2]
     handle.enable()
