@@ -1,0 +1,49 @@
+"""Which proxy a request goes through: as in requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trigger_realtime_sync._transport.http import MOST_ORIGINS, HttpOptions, Transport
+from trigger_realtime_sync.config import Timeouts
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://from-environment:1")
+    monkeypatch.setenv("HTTP_PROXY", "http://from-environment:2")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+
+
+def proxies(url: str, given: dict[str, str] | None = None) -> dict[str, str]:
+    transport = Transport(HttpOptions(timeouts=Timeouts(), proxies=given))
+    first = transport._proxies_of(url)
+    assert transport._proxies_of(url) == first
+    return {name: first[name] for name in ("http", "https") if name in first}
+
+
+def test_those_of_the_environment() -> None:
+    """Without a word from the user, but for hosts that it excludes."""
+    assert proxies("https://api.example/path?query")["https"] == "http://from-environment:1"
+    assert proxies("https://inside.example:8443/path") == {}
+
+
+def test_the_users_own_win() -> None:
+    """Those that are not named are the environment's."""
+    given = {"https": "http://mine:3"}
+    assert proxies("https://api.example", given) == {**given, "http": "http://from-environment:2"}
+    assert proxies("https://inside.example", given) == given
+
+
+def test_many_hosts_cost_no_memory() -> None:
+    """Presigned URLs may be of any."""
+    transport = Transport(HttpOptions(timeouts=Timeouts()))
+    for number in range(3 * MOST_ORIGINS):
+        transport._proxies_of(f"https://host{number}.example/x")
+    remembered: Any = transport._proxies
+    assert len(remembered) <= MOST_ORIGINS
