@@ -76,7 +76,7 @@ def _retries(instance: object, attribute: attrs.Attribute[int | None], value: An
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class RetryPolicy:
     """How long to wait between attempts: exponential, with full jitter.
 
@@ -98,7 +98,7 @@ class RetryPolicy:
             )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Timeouts:
     """In seconds. `read` bounds the silence on a connection: it must outlast the 23 s for which
     the server holds a poll, and the pings of a stream."""

@@ -21,6 +21,14 @@ class TriggerRealtimeError(Exception):
 
     terminal: bool = True
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with the message alone, which most of these refuse.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[TriggerRealtimeError], args: tuple[Any, ...]) -> TriggerRealtimeError:
+    return kind.__new__(kind, *args)
+
 
 class ConfigurationError(TriggerRealtimeError, ValueError):
     """An option or an environment variable has a value that can't work, or is missing."""

@@ -125,6 +125,13 @@ def test_of_a_subscription(kind: str, subject: Any, options: Any, name: str) -> 
         assert dict(client.subscriptions) == {}
 
 
+def test_policies_take_their_fields_in_the_documented_order() -> None:
+    """By position or by name: they are the same."""
+    by_name = RetryPolicy(initial_delay=0.1, max_delay=2.0, multiplier=3.0, max_retries=4)
+    assert RetryPolicy(0.1, 2.0, 3.0, 4) == by_name
+    assert Timeouts(1.0, 30.0) == Timeouts(connect=1.0, read=30.0)
+
+
 @pytest.mark.parametrize("bad", [-1, NAN, "5", True, [1]])
 def test_of_waiting(bad: Any) -> None:
     """Seconds, or None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 from typing import Any
 
@@ -13,14 +15,24 @@ from trigger_realtime_sync import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    CallbackError,
+    ClientClosed,
+    ConfigurationError,
     NotFoundError,
+    PayloadError,
     PermissionDeniedError,
     ProtocolError,
     RetryPolicy,
+    Run,
+    RunError,
+    RunFailed,
+    RunStatus,
     ServerError,
     State,
+    SubscriptionCancelled,
     TriggerRealtimeError,
     UnprocessableEntityError,
+    WaitTimeout,
 )
 from trigger_realtime_sync._transport import failures
 from trigger_realtime_sync.testing import RealtimeServer
@@ -184,3 +196,29 @@ def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
     assert "createdAt" in str(recorder.errors[0])
     assert recorder.errors[0].terminal is False
     assert subscription.state is State.LIVE
+
+
+@pytest.mark.parametrize("passed_on", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError("s", status=503, code="c", body="b", headers={"retry-after": "5"}),
+        PayloadError("p", run_id="run_1", field="output", raw="{", content_type="text/plain"),
+        CallbackError("c", callback="on_update"),
+        RunFailed(Run(id="run_1", status=RunStatus.FAILED, error=RunError("boom"))),
+        WaitTimeout("w"),
+        SubscriptionCancelled("x"),
+        ConfigurationError("y"),
+        ClientClosed("z"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_crosses_to_another_process(error: TriggerRealtimeError, passed_on: Any) -> None:
+    """A process pool or a task queue hands on the same error: class, message, attributes."""
+    other = passed_on(error)
+    assert type(other) is type(error)
+    assert other is not error
+    assert str(other) == str(error)
+    assert other.args == error.args
+    assert other.terminal is error.terminal
+    assert vars(other) == vars(error)
