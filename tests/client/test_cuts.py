@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import shape
 from support.raw import Exchange, Hangup, answer_bytes
-from support.waiting import Recorder
+from support.waiting import Recorder, eventually
 
 from trigger_realtime_sync import AuthenticationError, RetryPolicy
 
@@ -61,6 +61,8 @@ def test_cut_at_every_byte(
             assert exchange.query["cursor"] in ("", "7")
         data, kind = (second, "live") if exchange.live else (first, "first")
         if exchange.query["offset"] == "2_0":
+            # Not before the second state was told: the two would coalesce.
+            eventually(lambda: len(recorder.updates) == 2)
             exchange.send(last)
             raise Hangup
         cut = next(cuts[kind], None)
@@ -70,8 +72,8 @@ def test_cut_at_every_byte(
         exchange.send(data[:cut])
         raise Hangup
 
-    server = raw(handle)
     recorder = Recorder()
+    server = raw(handle)
     client = connect(server, retry=IMMEDIATELY)
     subscription = client.subscribe_to_run("run_1", **recorder.options)
     assert subscription.wait_for_completion(60).is_success
