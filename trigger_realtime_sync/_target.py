@@ -47,6 +47,14 @@ class StreamOptions:
         return StreamCursor(start_index=self.start_index or 0, from_latest=self.from_latest)
 
 
+def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
+    """The same columns named in another order, by a set say, are the same target."""
+    return tuple(
+        (name, tuple(sorted(value.split(","))) if name == "skipColumns" else value)
+        for name, value in query
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Target:
     """Everything that decides what is asked of the server, and how its rows are typed."""
@@ -54,7 +62,7 @@ class Target:
     kind: str
     subject: str
     path: str
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = attrs.field(default=(), eq=_as_compared)
     base_url: str
     token: Token = attrs.field(repr=False)
     tasks: tuple[Task[Any, Any], ...] = ()

@@ -205,7 +205,7 @@ def check_skip_columns(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, Iterable):
         raise ValueError(f"skip_columns must be names of columns, not {type(value).__name__}")
-    return tuple(sorted({_check_column(name) for name in names}))
+    return tuple(dict.fromkeys(_check_column(name) for name in names))
 
 
 def _check_column(name: Any) -> str:

@@ -87,6 +87,16 @@ def test_another_target_takes_the_id_over(
     server.wait_for_connections(1, timeout=1)
 
 
+def test_the_columns_are_named_as_given(server: RealtimeServer, client: RealtimeClient) -> None:
+    """On the wire in the caller's order, each once; in another order they still join."""
+    run_id = server.create_run()
+    first = client.subscribe_to_run(run_id, id="x", skip_columns=["payload", "output", "payload"])
+    server.wait_until_held(1)
+    client.subscribe_to_run(run_id, id="x", skip_columns=["output", "payload"])
+    assert first.state is State.LIVE
+    assert {request.query["skipColumns"] for request in server.requests} == {"payload,output"}
+
+
 def test_what_was_known_is_shown_before_the_network_answers(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
