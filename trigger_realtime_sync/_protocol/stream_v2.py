@@ -89,7 +89,8 @@ class StreamV2:
 
     @property
     def drained(self) -> bool:
-        """Whether the last thing this body said is that no record is left."""
+        """Whether the last thing this body said is that no record is left: by a ping alone, which
+        comes as soon as that is so. A batch's tail may be its own end, with more to follow."""
         return self._tail is not None and self._tail <= self._next
 
     def resume_id(self) -> str | None:
@@ -158,7 +159,7 @@ class StreamV2:
             self._take_plain(records, loads_all(plain), out)
         else:
             self._take_any(records, out)
-        self._tail = _tail_of(batch)
+        self._tail = None
 
     def _take_any(self, records: list[Any], out: list[AnyPart]) -> None:
         bodies = [_body_of(record) for record in records]
