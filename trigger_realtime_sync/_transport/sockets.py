@@ -20,6 +20,7 @@ import requests.adapters
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .chunked import EagerResponse
@@ -151,25 +152,32 @@ def _take_over(connection: HTTPConnection) -> None:
 def _open_socket(connection: HTTPConnection) -> socket.socket:
     """As urllib3 opens one, but the call knows each socket before it connects, and can cut even
     that off."""
-    failure = OSError("the name of the server has no address")
     host = connection._dns_host.strip("[]")
-    addresses = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
+    try:
+        addresses = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise NewConnectionError(connection, "the name of the server is not known") from error
+    failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
         try:
-            for option in connection.socket_options or ():
-                sock.setsockopt(*option)
-            sock.settimeout(connection.timeout)
-            _watch(sock)
-            sock.connect(address)
-        except (OSError, Interrupted, Nudged) as error:
-            sock.close()
-            if not isinstance(error, OSError):
-                raise
+            return _connected(connection, socket.socket(family, kind, protocol), address)
+        except OSError as error:
             failure = error
-        else:
-            return sock
-    raise failure
+    # Not as it is: urllib3 takes an OSError for one of a connection that stood.
+    raise NewConnectionError(connection, "no connection") from failure
+
+
+def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
+    try:
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+        sock.settimeout(connection.timeout)
+        _watch(sock)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class _PlainConnection(HTTPConnection):

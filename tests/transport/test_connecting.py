@@ -1,0 +1,77 @@
+"""Connections that can't be made: each is a connection error, told in a few words."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trigger_realtime_sync import ApiConnectionError, Timeouts
+from trigger_realtime_sync._transport.http import HttpOptions, Transport
+from trigger_realtime_sync._transport.sockets import Call
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "refused"),
+        (ConnectionResetError(104, "Connection reset by peer"), "reset"),
+        (BrokenPipeError(32, "Broken pipe"), "Broken pipe"),
+        (TimeoutError("timed out"), "timed out"),
+        (OSError(101, "Network is unreachable"), "unreachable"),
+    ],
+)
+def test_a_failed_connect(
+    failure: OSError, words: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the system says of it: a reset while connecting is no reset of an answer."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    assert words in said_by(f"{scheme}://127.0.0.1:9/x")
+
+
+def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS may be down for a while."""
+
+    def unknown(*arguments: Any, **options: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert "Name or service not known" in said_by("http://api.example/x")
+
+
+def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host may have several: the first may be one that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        tried: list[Any] = []
+        original: Callable[..., Any] = socket.socket.connect
+
+        def two(*arguments: Any, **options: Any) -> Any:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("127.0.0.1", 1)), (*kind, ("127.0.0.1", port))]
+
+        def connect(self: socket.socket, address: Any) -> None:
+            tried.append(address[1])
+            original(self, address)
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        said_by(f"http://api.example:{port}/x", read=0.05)
+        assert tried == [1, port]
+
+
+def said_by(url: str, read: float = 5.0) -> str:
+    transport = Transport(HttpOptions(timeouts=Timeouts(connect=5.0, read=read)))
+    try:
+        with pytest.raises(ApiConnectionError) as caught:
+            transport.get(url, call=Call(), source="test", token="tr_x")
+        return str(caught.value)
+    finally:
+        transport.close()
