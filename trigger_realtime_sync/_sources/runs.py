@@ -19,6 +19,9 @@ RunChanges = Changes[AnyRun]
 # So many answers in a row without news, each given at once: the server does not hold its polls.
 HOT_ANSWERS = 5
 HELD_SECONDS = 0.1
+# It works all the same: such polls are spaced out, from the first to the longest pause.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
 
 POLL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 
@@ -84,7 +87,7 @@ class RunFeed:
             raise Rotated(f"{self._requester.source}: the server asked to start again")
         moved = bool(changes) or self.log.offset != offset
         if self._idle.is_hot(moved, time.monotonic() - started):
-            raise ApiConnectionError(f"{self._requester.source}: the server does not hold the poll")
+            self._requester.pause(self._idle.pause)
         if self._idle.count == 0:
             self._requester.succeeded()
         return changes
@@ -138,3 +141,9 @@ class IdleAnswers:
         """Whether to back off, after an answer that took so long."""
         self.count = 0 if moved or seconds >= HELD_SECONDS else self.count + 1
         return self.count >= HOT_ANSWERS
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next request, once it is hot."""
+        doublings = min(max(self.count - HOT_ANSWERS, 0), 10)
+        return min(FIRST_PAUSE * 2.0**doublings, LONGEST_PAUSE)
