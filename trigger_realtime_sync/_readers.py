@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from ._sources.streams import StreamFeed
@@ -21,6 +23,10 @@ logger = logging.getLogger("trigger_realtime_sync")
 
 # Connections that one subscription opens for streams at the same time.
 MOST_READERS = 64
+# A stream whose run has finished is asked once more after so long a silence, or, if it is never
+# silent, after a while.
+SILENT_SECONDS = 0.1
+LONGEST_BUSY_SECONDS = 2.0
 
 
 class Reader:
@@ -94,8 +100,26 @@ class StreamReaders:
                 # They were told that nobody waits.
                 nudged += self._staying
                 self._staying.clear()
-        for reader in nudged:
+        self._nudge(nudged)
+
+    def _nudge(self, readers: list[Reader]) -> None:
+        """Those that are being sent something are left to read it first."""
+        silent = [reader for reader in readers if reader.feed.silence >= SILENT_SECONDS]
+        for reader in silent:
             reader.requester.nudge()
+        if len(silent) < len(readers):
+            busy = [reader for reader in readers if reader not in silent]
+            self._start_thread(partial(self._nudge_when_silent, busy), f"end of {busy[0].run_id}")
+
+    def _nudge_when_silent(self, readers: list[Reader]) -> None:
+        deadline = time.monotonic() + LONGEST_BUSY_SECONDS
+        while readers and not self._stopped:
+            time.sleep(SILENT_SECONDS / 5)
+            late = time.monotonic() > deadline
+            for reader in list(readers):
+                if late or reader.feed.silence >= SILENT_SECONDS:
+                    reader.requester.nudge()
+                    readers.remove(reader)
 
     def is_drained(self, run_id: str) -> bool:
         """Whether every stream of the run is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Parts that don't fit and wait for an `on_error` that does not return: of more than these, only the
 # newest are kept.
 MOST_FAILURES_WAITING = 2_000
+# How long the first read of a stream waits to know whether its run has finished.
+FIRST_ANSWER_SECONDS = 0.3
 
 
 class StreamingChannel(Channel):
@@ -38,6 +41,8 @@ class StreamingChannel(Channel):
         self._types = dict(self._options.types)
         self._keys_of_runs: dict[str, str] = {}
         self._run_is_unknown = False
+        # Set once the run's own feed has said, or failed to say, whether it has finished.
+        self._run_was_asked = threading.Event()
         self._failures = itertools.count()
         # Streams whose last request failed. Sets change in one step: no lock is needed.
         self._troubled: set[StreamKey] = set()
@@ -62,6 +67,7 @@ class StreamingChannel(Channel):
 
     def stop(self) -> None:
         super().stop()
+        self._run_was_asked.set()
         self._readers.stop()
         self.parts.close()
 
@@ -81,6 +87,7 @@ class StreamingChannel(Channel):
         super()._put(key, run)
         run_id = self._stream_run_id(run)
         self._keys_of_runs[run_id] = key
+        self._run_was_asked.set()
         self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
 
     def _drop(self, key: str) -> None:
@@ -116,6 +123,7 @@ class StreamingChannel(Channel):
             "%s: whether the run has finished is not known: %s", self.target.label, error
         )
         self._run_is_unknown = True
+        self._run_was_asked.set()
 
     def _streams_of(self, run: AnyRun) -> list[str]:
         """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
@@ -148,11 +156,18 @@ class StreamingChannel(Channel):
             self._cursor(run_id, key),
             timeout=self._options.timeout,
             on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
-            run_is_finished=is_finished,
+            run_is_finished=lambda: self._is_finished(is_finished),
             ends_when_idle=lambda: self._run_is_unknown,
             on_good=lambda: self._troubled.discard(stream),
         )
         return Reader(run_id, key, requester, feed)
+
+    def _is_finished(self, is_finished: Callable[[], bool]) -> bool:
+        """The first answer of the run's feed is waited for, for a moment: a finished run's stream
+        is read otherwise."""
+        if not self._run_was_asked.wait(FIRST_ANSWER_SECONDS):
+            self._run_was_asked.set()
+        return is_finished()
 
     def _cursor(self, run_id: str, key: str) -> StreamCursor:
         """Goes on after the parts that are known from before."""

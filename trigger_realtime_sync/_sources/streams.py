@@ -116,6 +116,12 @@ class StreamFeed:
         self._doubts = 0
         self._bytes = 0
         self._silent_since = time.monotonic()
+        self._heard = 0.0
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last bytes came. Any thread."""
+        return time.monotonic() - self._heard
 
     def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
         """Reads one body. Whether the stream is over.
@@ -218,6 +224,7 @@ class StreamFeed:
     def _take(self, chunk: bytes, body: _Body) -> None:
         if body.is_silent:
             self._cursor.idle()
+        self._heard = time.monotonic()
         parts = self._cursor.feed(chunk)
         self._bytes += len(chunk)
         if not parts:
