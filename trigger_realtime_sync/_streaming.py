@@ -87,8 +87,8 @@ class StreamingChannel(Channel):
         super()._put(key, run)
         run_id = self._stream_run_id(run)
         self._keys_of_runs[run_id] = key
-        self._run_was_asked.set()
         self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
+        self._run_was_asked.set()
 
     def _drop(self, key: str) -> None:
         run = self.view.get(key)

@@ -120,7 +120,7 @@ class StreamFeed:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last bytes came. Any thread."""
+        """Seconds since the last bytes came, or were asked for. Any thread."""
         return time.monotonic() - self._heard
 
     def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
@@ -180,6 +180,7 @@ class StreamFeed:
             TIMEOUT_SECONDS: str(body.timeout),
             **self._cursor.request_headers(),
         }
+        self._heard = time.monotonic()
         answer = self._requester.get(self._path, headers=headers)
         self._on_good()
         try:
