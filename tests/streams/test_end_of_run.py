@@ -1,0 +1,46 @@
+"""The moment in which a run finishes, seen from its stream."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support.streams import FedServer, chunked, end_exchange, frame, head
+
+
+def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) -> None:
+    """The first read knows that the run has finished: it is not cut off by that news."""
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    exchange = fed.next_stream()
+    assert exchange.headers["timeout-seconds"] == "1"
+    exchange.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)))
+    exchange.send(chunked(ping(2)))
+    assert handle.wait_for_completion(5).is_success
+    assert handle.parts == [[1]]
+    end_exchange(exchange)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect: Any) -> None:
+    """A body that is not silent when its run finishes is left to go on until it is."""
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    first = fed.next_stream()
+    first.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 1)))
+    updates = handle.updates(timeout=5)
+    assert next(updates) == [1]
+    # Parts keep coming while the run finishes, and for longer than a silence would take.
+    for n in range(2, 12):
+        first.send(chunked(frame(version, n)))
+        if n == 3:
+            fed.finish()
+        time.sleep(0.02)
+    second = fed.next_stream()
+    assert handle.parts == [[n] for n in range(1, 12)]
+    end_exchange(first)
+    end_exchange(second)
+
+
+def ping(tail: int) -> bytes:
+    return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail
