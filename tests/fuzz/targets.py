@@ -82,7 +82,14 @@ def fake_requester(transport: FakeTransport) -> Requester:
         token=TokenSource("tr_fuzz"),
         retry=RetryPolicy(initial_delay=1e-9, max_delay=1e-9),
     )
-    return Requester(origin, "the fuzzed feed")
+    return Impatient(origin, "the fuzzed feed")
+
+
+class Impatient(Requester):
+    """Does not wait between the polls of a server that holds none, either."""
+
+    def pause(self, seconds: float, at_least: float = 0.0) -> None:
+        super().pause(0.0)
 
 
 def run_feed(data: bytes, *, single: bool = True) -> list[RunChanges]:
