@@ -13,6 +13,7 @@ from support.raw import Exchange, Hangup, answer_bytes
 from support.waiting import Recorder, eventually
 
 from trigger_realtime_sync import AuthenticationError, RetryPolicy
+from trigger_realtime_sync._sources import runs
 
 IMMEDIATELY = RetryPolicy(initial_delay=1e-6, max_delay=1e-6)
 
@@ -139,8 +140,11 @@ def test_cut_refusals_count_in_a_row(raw: Any, connect: Any) -> None:
     assert client.wait_for_completion("run_1", timeout=10).is_success
 
 
-def test_a_204_that_is_cut_moves_nothing(raw: Any, connect: Any) -> None:
+def test_a_204_that_is_cut_moves_nothing(
+    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half an offset is another offset: what a 204 says of it is not needed, nor taken."""
+    monkeypatch.setattr(runs, "LONGEST_PAUSE", 0.0)
     whole = answer_bytes(204, shape.headers("1795414742345_16010", cursor="77"))
     step = 0
 
