@@ -53,19 +53,29 @@ def read_all(response: EagerResponse) -> None:
         pass
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
+def chunk(data: bytes, form: bytes = b"%x") -> bytes:
+    return form % len(data) + b"\r\n" + data + b"\r\n"
+
+
+# Some hold what looks like framing.
+CHUNKS = st.one_of(
+    st.binary(min_size=1, max_size=300),
+    st.lists(
+        st.sampled_from([b"\r\n", b"\n", b"1", b"1\r\n", b"0\r\n\r\n", b"word"]), min_size=1
+    ).map(b"".join),
+)
 
 
 @given(
-    st.lists(st.binary(min_size=1, max_size=300), max_size=20),
+    st.lists(CHUNKS, max_size=20),
+    st.sampled_from([b"%x", b"%X", b"%04x", b"%x;a=b"]),
     st.lists(st.integers(0, 3000), max_size=20),
 )
 def test_the_body_is_the_same_however_it_is_cut_into_packets(
-    chunks: list[bytes], cuts: list[int]
+    chunks: list[bytes], form: bytes, cuts: list[int]
 ) -> None:
-    """Sizes, data and line ends may be torn anywhere."""
-    raw = b"".join(map(chunk, chunks)) + b"0\r\nX-Trailer: 1\r\n\r\n"
+    """Sizes, data and line ends may be torn anywhere, and data may look like sizes."""
+    raw = b"".join(chunk(data, form) for data in chunks) + b"0\r\nX-Trailer: 1\r\n\r\n"
     places = sorted({0, len(raw), *[cut % len(raw) for cut in cuts]})
     dechunker = Dechunker()
     pieces = [raw[a:b] for a, b in itertools.pairwise(places)]
@@ -80,6 +90,18 @@ def test_all_that_has_arrived_is_read_at_once() -> None:
     assert response.read1(65536) == b"part" * 1000
     assert response.read1(65536) == b""
     assert response.isclosed()
+
+
+def test_after_a_torn_chunk_the_next_ones_are_taken_whole() -> None:
+    """Packets mostly end within a chunk: what a chunk costs must not depend on that."""
+    dechunker = Dechunker()
+    assert dechunker.feed(chunk(b"torn")[:5]) == b"to"
+    assert (
+        dechunker.feed(chunk(b"torn")[5:] + b"6\r\n1\r\nx\r\n\r\n" + b"3\r\nab")
+        == b"rn1\r\nx\r\nab"
+    )
+    assert dechunker.feed(b"c\r\n0\r\n\r\n") == b"c"
+    assert dechunker.over
 
 
 def test_data_is_handed_out_before_its_chunk_has_ended() -> None:

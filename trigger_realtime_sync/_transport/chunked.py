@@ -6,7 +6,6 @@ system of calls for each of thousands of parts that have long arrived together.
 
 from __future__ import annotations
 
-import functools
 import http.client
 import re
 
@@ -15,15 +14,7 @@ READ_SIZE = 65536
 LONGEST_LINE = 4096
 LONGEST_TRAILERS = 65536
 
-LONGEST_PLAIN = 16
-
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
-
-
-@functools.lru_cache(maxsize=4096)
-def _plain_size(line: bytes) -> int:
-    """The size in a line that holds nothing else; 0 for any other line."""
-    return int(line, 16) if line.isalnum() and _SIZE.fullmatch(line) else 0
 
 
 class Dechunker:
@@ -51,8 +42,12 @@ class Dechunker:
     def feed(self, raw: bytes) -> bytes:
         """Take the next bytes of the connection; return those of the body in them."""
         pieces: list[bytes] = []
-        at, end = self._take_whole(raw, pieces), len(raw)
+        at, end, may_be_whole = 0, len(raw), True
         while at < end and not (self.over or self.broken):
+            if may_be_whole and self._is_at_a_size:
+                may_be_whole = False
+                at = self._take_whole(raw, at, pieces)
+                continue
             if self._left:
                 piece = raw[at : at + self._left]
                 pieces.append(piece)
@@ -69,19 +64,27 @@ class Dechunker:
             self._take_line(line)
         return b"".join(pieces)
 
-    def _take_whole(self, raw: bytes, pieces: list[bytes]) -> int:
-        """Takes the chunks that begin and end in these bytes; how far that goes."""
-        if self._left or self._line or self._ends_chunk or self._in_trailers:
-            return 0
-        at = 0
-        while (stop := raw.find(b"\r\n", at, at + LONGEST_PLAIN)) > 0:
-            size = _plain_size(raw[at:stop])
-            after = stop + 2 + size
-            if not size or raw[after : after + 2] != b"\r\n":
-                break
-            pieces.append(raw[stop + 2 : after])
-            at = after + 2
-        return at
+    @property
+    def _is_at_a_size(self) -> bool:
+        return not (self._left or self._line or self._ends_chunk or self._in_trailers)
+
+    def _take_whole(self, raw: bytes, at: int, pieces: list[bytes]) -> int:
+        """Takes the chunks that begin here and end in these bytes; where the first other one is.
+
+        Cut at all line ends, every second line is a chunk, if the one before it says that it is as
+        long as that. Chunks that hold line ends themselves, and the last one, are left alone.
+        """
+        lines = raw[at:].split(b"\r\n")
+        chunks = lines[1:-1:2]
+        sizes = lines[: 2 * len(chunks) : 2]
+        lengths = list(map(len, chunks))
+        if 0 in lengths or not any(
+            sizes == [form % length for length in lengths] for form in (b"%x", b"%X")
+        ):
+            return at
+        pieces += chunks
+        # Two line ends for each chunk.
+        return at + sum(map(len, sizes)) + sum(lengths) + 4 * len(chunks)
 
     def _keep(self, rest: bytes) -> None:
         self._line += rest
