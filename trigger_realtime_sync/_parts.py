@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ._protocol.parts import position_of
+from ._places import PlaceLog
+from ._protocol.parts import Place, Places, position_of
 
 # What may wait for a subscriber before the reading stops, per stream: so many parts, or so many
 # bytes of the body, whichever comes first.
@@ -23,27 +24,27 @@ LOOK_AGAIN_SECONDS = 1.0
 StreamKey = tuple[str, str]
 
 
-def event_id(place: Any) -> str:
-    """The `last_event_id` of a place: made only when asked for, for there are many places."""
+def event_id(place: Place) -> str:
+    """The `last_event_id` of a place."""
     return str(position_of(place))
 
 
 class Log:
-    """The parts of one stream. `positions` and `values` are those from `base` on.
+    """The parts of one stream. `values` are those from `base` on, `places` those after them.
 
     A log that was dropped and begun anew has another `lineage`: how far somebody had come in the
     old one means nothing in it.
     """
 
-    __slots__ = ("base", "bytes", "last_event_id", "lineage", "positions", "values")
+    __slots__ = ("base", "bytes", "last_event_id", "lineage", "places", "values")
 
     def __init__(self) -> None:
         self.lineage = object()
         self.base = 0
         self.bytes = 0
         self.values: list[Any] = []
-        self.positions: list[Any] = []
-        self.last_event_id: Any = None
+        self.places = PlaceLog()
+        self.last_event_id: Place | None = None
 
     @property
     def end(self) -> int:
@@ -53,7 +54,7 @@ class Log:
         log = Log()
         log.lineage = self.lineage
         log.base, log.bytes, log.last_event_id = self.base, self.bytes, self.last_event_id
-        log.values, log.positions = list(self.values), list(self.positions)
+        log.values, log.places = list(self.values), self.places.copy()
         return log
 
 
@@ -89,18 +90,19 @@ class PartStore:
         self,
         stream: StreamKey,
         values: Sequence[Any],
-        positions: Sequence[Any],
+        places: Iterable[Places],
         size: int,
-        place: Any,
+        place: Place,
     ) -> None:
-        """Adds parts, for each the place after it, and the place after all that was read.
+        """Adds parts, the places after them, and the place after all that was read.
 
-        `positions` may be empty for streams that are never taken from by `take_one`.
+        `places` may be empty for streams that are never taken from by `take_one`.
         """
         with self._changed:
             log = self._logs.setdefault(stream, Log())
             log.values.extend(values)
-            log.positions.extend(positions)
+            for some in places:
+                log.places.add(some)
             log.bytes += size
             log.last_event_id = place
             self._trim(stream, log)
@@ -136,12 +138,12 @@ class PartStore:
                 index = max(index, log.base)
             if index >= log.end:
                 return None
-            value, position = log.values[index - log.base], log.positions[index - log.base]
+            value, place = log.values[index - log.base], log.places[index]
             caught_up = index + 1 >= log.end
             taker.note(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
             self._changed.notify_all()
-            return value, position
+            return value, place
 
     def add(self, taker: Taker) -> None:
         """From now on the reading waits for this taker."""
@@ -223,5 +225,6 @@ class PartStore:
         for taker in self._takers:
             surplus = min(surplus, taker.progress(stream, log)[0] - log.base)
         if surplus > 0:
-            del log.values[:surplus], log.positions[:surplus]
+            del log.values[:surplus]
             log.base += surplus
+            log.places.drop_before(log.base)

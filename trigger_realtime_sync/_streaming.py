@@ -11,7 +11,7 @@ from typing import Any
 from ._channel import Channel, Listener, State
 from ._parts import PartStore, StreamKey, event_id
 from ._protocol.packets import STORE, PacketValue, media_type
-from ._protocol.parts import AnyPart, BadPart, Part
+from ._protocol.parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ._protocol.streams import StreamCursor
 from ._protocol.structure import structure
 from ._readers import Reader, StreamReaders
@@ -177,29 +177,17 @@ class StreamingChannel(Channel):
         return self._options.cursor()
 
     def _on_parts(
-        self, requester: Requester, run_id: str, key: str, parts: list[AnyPart], size: int
+        self, requester: Requester, run_id: str, key: str, parts: Parts, size: int
     ) -> None:
-        values: list[Any] = []
-        places: list[Any] = []
-        failures: list[PayloadError] = []
-        type_ = self._types.get(key)
-        if type_ is None and BadPart not in map(type, parts):
-            values = [part.value for part in parts if isinstance(part, Part)]
-            places = [part.place for part in parts]
-        else:
-            for part in parts:
-                try:
-                    values.append(_value_of(part, type_))
-                    places.append(part.place)
-                except ValueError as problem:
-                    failures.append(_failure(run_id, key, part, problem))
+        values, places, problems = _structured(parts, self._types.get(key))
+        failures = [_failure(run_id, key, part, problem) for part, problem in problems]
+        if self._options.key is None:
+            places.clear()  # nobody asks for those of many streams
         with self._lock:
             if self._over or requester.stopped:
                 return
             self._state = State.LIVE
-            if self._options.key is None:
-                places.clear()  # nobody asks for those of many streams
-            self.parts.append((run_id, key), values, places, size, parts[-1].place)
+            self.parts.append((run_id, key), values, places, size, parts.place)
             for failure in failures:
                 slot = next(self._failures) % MOST_FAILURES_WAITING
                 for listener in self._listeners:
@@ -245,10 +233,41 @@ def _named_streams(run: AnyRun) -> Any:
         return None
 
 
-def _value_of(part: AnyPart, type_: Any) -> Any:
-    if isinstance(part, BadPart):
-        raise ValueError(part.reason)
-    return part.value if type_ is None else structure(part.value, type_)
+_Problems = list[tuple[AnyPart, ValueError]]
+
+
+def _structured(parts: Parts, type_: Any) -> tuple[list[Any], list[Places], _Problems]:
+    """The values of those that are good, the places after them, and what is wrong with the rest."""
+    values: list[Any] = []
+    places: list[Places] = []
+    problems: _Problems = []
+    for item in parts.items:
+        if isinstance(item, BadPart):
+            problems.append((item, ValueError(item.reason)))
+            continue
+        stretch = (
+            Stretch([item.value], item.index, [item.place]) if isinstance(item, Part) else item
+        )
+        if type_ is None:
+            values += stretch.values
+            places.append(stretch.places)
+        else:
+            places.append(_take_structured(stretch, type_, values, problems))
+    return values, places, problems
+
+
+def _take_structured(
+    stretch: Stretch, type_: Any, values: list[Any], problems: _Problems
+) -> Places:
+    """Structures the values; the places after those that fit."""
+    fitting: list[int] = []
+    for n, value in enumerate(stretch.values):
+        try:
+            values.append(structure(value, type_))
+            fitting.append(n)
+        except ValueError as problem:
+            problems.append((Part(value, stretch.index + n, stretch.places[n]), problem))
+    return SomePlaces(stretch.places, fitting)
 
 
 def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:

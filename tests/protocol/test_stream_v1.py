@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -38,6 +39,11 @@ def values(parts: list[Any]) -> list[Any]:
     """The values of parts, all of which are good."""
     assert all(isinstance(part, Part) for part in parts)
     return [part.value for part in parts]
+
+
+def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
+    """The parts in the next bytes of a body."""
+    return list(cursor.feed(data))
 
 
 def reopened(cursor: StreamCursor) -> StreamCursor:
@@ -87,7 +93,27 @@ def test_every_part_names_the_place_after_it() -> None:
         cursor = StreamCursor.restore(part.id)
         body = server.body(cursor.request_headers())
         opened(cursor)
-        assert values(cursor.feed(body.news())) == values(parts)[n + 1 :]
+        assert values(fed(cursor, body.news())) == values(parts)[n + 1 :]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["1", "text", "NaN", "{}"])), max_size=30
+    ),
+    st.integers(0, 30),
+)
+def test_parts_that_come_together_are_as_those_that_come_apart(
+    steps: list[tuple[int, str]], start_index: int
+) -> None:
+    """The same values, indices and places, whether a thousand arrive at once or each alone."""
+    numbers = list(itertools.accumulate(step for step, _ in steps))
+    frames = [frame(f"{n}-1", data) for n, (_, data) in zip(numbers, steps, strict=True)]
+    apart, together = (opened(StreamCursor(start_index=start_index)) for _ in range(2))
+    alone = [part for one in frames for part in fed(apart, one)]
+    at_once = fed(together, b"".join(frames))
+    assert [(p.value, p.index, p.id) for p in at_once] == [(p.value, p.index, p.id) for p in alone]
+    assert together.last_event_id == apart.last_event_id
+    assert together.request_headers() == apart.request_headers()
 
 
 def test_every_split_of_a_body_gives_the_same_parts() -> None:
@@ -101,11 +127,11 @@ def test_every_split_of_a_body_gives_the_same_parts() -> None:
     )
     for at in range(len(body) + 1):
         cursor = opened()
-        got = cursor.feed(body[:at]) + cursor.feed(body[at:])
+        got = fed(cursor, body[:at]) + fed(cursor, body[at:])
         assert values(got) == ["half", {"a": "ö"}, 3, "x"]
         cursor = reopened(cursor)
         rest = body + frame("4-1", '"new"')
-        assert values(cursor.feed(rest[:at]) + cursor.feed(rest[at:])) == ["new"]
+        assert values(fed(cursor, rest[:at]) + fed(cursor, rest[at:])) == ["new"]
 
 
 @pytest.mark.parametrize("name", ["stream_v1", "stream_v1_resume"])
@@ -118,7 +144,7 @@ def test_recorded_bodies(name: str) -> None:
         cursor = opened()
         got = []
         for chunk in exchange["response"]["body_chunks"]:
-            got += cursor.feed(chunk["text"].encode())
+            got += fed(cursor, chunk["text"].encode())
         assert values(got) == [part["chunk"] for part in run]
 
 
@@ -130,11 +156,11 @@ def test_the_recorded_stream_resumed_at_every_part() -> None:
     for count in range(1, 5):
         cursor = opened()
         whole = server.body({}).news().split(b"\n\n")
-        got = [part for one in whole[:count] for part in cursor.feed(one + b"\n\n")]
+        got = [part for one in whole[:count] for part in fed(cursor, one + b"\n\n")]
         cursor.end(clean=False)
         body = server.body(cursor.request_headers())
         cursor = reopened(cursor)
-        assert values(got + cursor.feed(body.news())) == [{"i": n} for n in range(4)]
+        assert values(got + fed(cursor, body.news())) == [{"i": n} for n in range(4)]
 
 
 @pytest.mark.parametrize("data", ['{"a": 1}', "[1]", '"text"'])
@@ -142,57 +168,57 @@ def test_whole_json_is_handed_out_at_once_even_after_a_silence(data: str) -> Non
     """Tokens of a language model are not late."""
     cursor = opened()
     cursor.idle()
-    assert values(cursor.feed(frame("1-0", data))) == [json.loads(data)]
+    assert values(fed(cursor, frame("1-0", data))) == [json.loads(data)]
 
 
 @pytest.mark.parametrize("data", ["12", "-", "some text", "tru", "null", '{"a":'])
 def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data: str) -> None:
     """It is handed out when any byte follows, and not when the body ends instead."""
     cursor = opened()
-    assert len(cursor.feed(frame("1-0", data))) == 1  # no silence yet
+    assert len(fed(cursor, frame("1-0", data))) == 1  # no silence yet
     cursor.idle()
-    assert cursor.feed(frame("2-0", data)) == []
-    assert cursor.feed(b"") == []
-    assert len(cursor.feed(b":")) == 1
-    assert cursor.feed(b" ping\n\n") == []
-    assert cursor.feed(frame("3-0", data)) == []  # the ping told of a silence
+    assert fed(cursor, frame("2-0", data)) == []
+    assert fed(cursor, b"") == []
+    assert len(fed(cursor, b":")) == 1
+    assert fed(cursor, b" ping\n\n") == []
+    assert fed(cursor, frame("3-0", data)) == []  # the ping told of a silence
     cursor.end(clean=True)
     cursor = reopened(cursor)
     replay = frame("1-0", data) + frame("2-0", data)
-    assert values(cursor.feed(replay + frame("4-0", "all of it"))) == ["all of it"]
+    assert values(fed(cursor, replay + frame("4-0", "all of it"))) == ["all of it"]
 
 
 def test_finish_hands_out_the_last_line_that_never_ended() -> None:
     """When the run is over, what looked like half a line is the whole of it, once."""
     cursor = opened()
-    cursor.feed(frame("1-0", "a"))
+    fed(cursor, frame("1-0", "a"))
     cursor.idle()
-    assert cursor.feed(frame("2-0", "the end")) == []
+    assert fed(cursor, frame("2-0", "the end")) == []
     cursor.end(clean=True)
     assert cursor.drained
     opened(cursor)
     assert not cursor.drained
     assert values(cursor.finish()) == ["the end"]
-    assert cursor.finish() == []
+    assert not cursor.finish()
 
 
 def test_a_flushed_line_that_was_whole_comes_once() -> None:
     """Its newline comes in a later entry, so that it comes again under another id."""
     cursor = opened()
     cursor.idle()
-    assert values(cursor.feed(frame("1-0", '{"a":1}'))) == [{"a": 1}]
+    assert values(fed(cursor, frame("1-0", '{"a":1}'))) == [{"a": 1}]
     cursor.end(clean=True)
     cursor = reopened(cursor)
-    assert values(cursor.feed(frame("2-0", '{"a":1}') + frame("2-0", '{"a":2}'))) == [{"a": 2}]
+    assert values(fed(cursor, frame("2-0", '{"a":1}') + frame("2-0", '{"a":2}'))) == [{"a": 2}]
 
 
 def test_start_index_counts_parts_across_bodies_and_processes() -> None:
     """Those before it are read and not handed out."""
     cursor = opened(StreamCursor(start_index=3))
     body = b"".join(frame(f"{n // 2}-0", str(n)) for n in range(6))
-    assert cursor.feed(body[: 2 * len(frame("0-0", "0"))]) == []
+    assert fed(cursor, body[: 2 * len(frame("0-0", "0"))]) == []
     cursor = reopened(cursor)
-    parts = cursor.feed(body)
+    parts = fed(cursor, body)
     assert values(parts) == [3, 4, 5]
     assert parts[0].index == 3
     with pytest.raises(ValueError, match="start_index"):
@@ -210,13 +236,13 @@ def test_a_start_at_the_tail_is_asked_for_until_something_was_read() -> None:
     opened(cursor)
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
     ident = server.write("2\n3\n", later=1)
-    assert values(cursor.feed(body.news())) == [2, 3]
+    assert values(fed(cursor, body.news())) == [2, 3]
     cursor.end(clean=False)
     server.write("4\n")
     headers = cursor.request_headers()
     ms = int(ident.partition("-")[0])
     assert headers == {"Last-Event-ID": f"{ms - 1}-{2**64 - 1}"}
-    assert values(reopened(cursor).feed(server.body(headers).news())) == [4]
+    assert values(fed(reopened(cursor), server.body(headers).news())) == [4]
 
 
 def test_parts_the_server_no_longer_has_are_reported() -> None:
@@ -227,18 +253,18 @@ def test_parts_the_server_no_longer_has_are_reported() -> None:
     got: list[Any] = []
     for n in range(4):
         server.write(f"{n}\n", later=1)
-        got += cursor.feed(body.news())
+        got += fed(cursor, body.news())
     cursor.end(clean=False)
     for n in range(4, 20):
         server.write(f"{n}\n", later=1)
     cursor_ = reopened(cursor)
-    lost, *rest = cursor_.feed(server.body(cursor_.request_headers()).news())
+    lost, *rest = fed(cursor_, server.body(cursor_.request_headers()).news())
     assert values(got) == [0, 1, 2, 3]
     assert isinstance(lost, BadPart)
     assert "no longer has the parts between" in lost.reason
     assert lost.raw is None
     assert values(rest) == [15, 16, 17, 18, 19]
-    assert values(reopened(cursor_).feed(server.body(cursor_.request_headers()).news())) == []
+    assert values(fed(reopened(cursor_), server.body(cursor_.request_headers()).news())) == []
 
 
 def test_a_capped_stream_that_is_kept_up_with_is_read_exactly() -> None:
@@ -260,17 +286,17 @@ def test_a_plain_server_id_resumes_after_its_entry() -> None:
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
     opened(cursor)
     body = frame("1795414755740-0", "1") + frame("1795414755740-0", "2")
-    assert values(cursor.feed(body)) == [1, 2]
+    assert values(fed(cursor, body)) == [1, 2]
     cursor = reopened(cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
-    assert values(cursor.feed(body + frame("1795414755740-0", "3"))) == [3]
+    assert values(fed(cursor, body + frame("1795414755740-0", "3"))) == [3]
 
 
 def test_a_broken_body_is_no_sign_that_the_stream_is_drained() -> None:
     """An event that is too long ends the body, and the place stays what it was."""
     cursor = opened(StreamCursor(max_event_bytes=100))
-    assert values(cursor.feed(frame("1-0", "1"))) == [1]
-    assert cursor.feed(b"x" * 200) == []
+    assert values(fed(cursor, frame("1-0", "1"))) == [1]
+    assert fed(cursor, b"x" * 200) == []
     assert cursor.over
     with pytest.raises(ProtocolError, match="longer than 100 bytes"):
         cursor.end(clean=True)
@@ -282,9 +308,9 @@ def test_events_without_a_usable_id_are_counted() -> None:
     """They can only be resumed from the beginning; a malformed id is never sent back."""
     cursor = opened()
     body = b"data: 1\n\nid: \ndata: 2\n\nid: x\ndata: 3\n\nid: 99999999999999999999-0\ndata: 4\n\n"
-    assert values(cursor.feed(body)) == [1, 2, 3, 4]
+    assert values(fed(cursor, body)) == [1, 2, 3, 4]
     assert cursor.request_headers() == {}
-    assert values(reopened(cursor).feed(body + b"data: 5\n\n")) == [5]
+    assert values(fed(reopened(cursor), body + b"data: 5\n\n")) == [5]
 
 
 def test_what_is_not_json_is_text() -> None:
@@ -292,7 +318,7 @@ def test_what_is_not_json_is_text() -> None:
     deep, long = "[" * 100_000, "9" * 10_000
     cursor = opened()
     data = ["NaN", "-Infinity", "1e5", '{"a"', deep, long, "", '"\\ud800"']
-    got = values(cursor.feed(b"".join(frame("1-0", one) for one in data)))
+    got = values(fed(cursor, b"".join(frame("1-0", one) for one in data)))
     assert got == ["NaN", "-Infinity", 1e5, '{"a"', deep, long, "", "\ud800"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -51,6 +52,11 @@ def opened(cursor: StreamCursor | None = None) -> StreamCursor:
     return cursor
 
 
+def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
+    """The parts in the next bytes of a body."""
+    return list(cursor.feed(data))
+
+
 def reopened(cursor: StreamCursor) -> StreamCursor:
     """The cursor of another process that goes on at the same place, in a new body."""
     last = cursor.last_event_id
@@ -67,15 +73,46 @@ def values(parts: list[Any]) -> list[Any]:
 def test_parts_come_in_order_with_their_index_and_place() -> None:
     """A string that holds JSON stays one."""
     cursor = opened()
-    parts = cursor.feed(batch(record(0, {"a": 1}), record(1, '{"b": 2}')) + batch(record(2, None)))
+    parts = fed(cursor, batch(record(0, {"a": 1}), record(1, '{"b": 2}')) + batch(record(2, None)))
     assert values(parts) == [{"a": 1}, '{"b": 2}', None]
     assert [part.index for part in parts] == [0, 1, 2]
     assert cursor.last_event_id == parts[-1].id
     assert cursor.request_headers() == {"Last-Event-ID": "2"}
     for n, part in enumerate(parts):
         restored = opened(StreamCursor.restore(part.id))
-        rest = restored.feed(batch(*(record(k, k) for k in range(4))))
+        rest = fed(restored, batch(*(record(k, k) for k in range(4))))
         assert values(rest) == list(range(n + 1, 4))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just(1), st.integers(0, 40)),
+            st.tuples(st.sampled_from([1, 1, 1, 2, 0]), st.sampled_from([None, 7, "odd", 1.5])),
+        ),
+        max_size=30,
+    ),
+    st.integers(0, 12),
+)
+def test_parts_that_come_together_are_as_those_that_come_apart(
+    steps: list[tuple[int, Any]], start_index: int
+) -> None:
+    """The same values, indices and places, whether a batch holds all records or one each; with
+    retried writes, gaps, records that come again, and ids that are none."""
+    numbers = itertools.accumulate(step for step, _ in steps)
+    records = [
+        record(n, {"n": n}, f"id{ident}" if type(ident) is int else ident)
+        for n, (_, ident) in zip(numbers, steps, strict=True)
+    ]
+    apart, together = (opened(StreamCursor(start_index=start_index)) for _ in range(2))
+    first = batch(record(0, "first"))
+    fed(apart, first)
+    fed(together, first)
+    alone = [part for one in records for part in fed(apart, batch(one))]
+    at_once = fed(together, batch(*records))
+    assert [(p.value, p.index, p.id) for p in at_once] == [(p.value, p.index, p.id) for p in alone]
+    assert together.last_event_id == apart.last_event_id
+    assert together.request_headers() == apart.request_headers()
 
 
 def test_every_split_of_a_body_gives_the_same_parts() -> None:
@@ -83,7 +120,7 @@ def test_every_split_of_a_body_gives_the_same_parts() -> None:
     body = ping(0) + batch(record(0, "ö"), record(1, 2), tail=2) + b": x\r\n\r\n" + ping(2) + DONE
     for at in range(len(body) + 1):
         cursor = opened()
-        assert values(cursor.feed(body[:at]) + cursor.feed(body[at:])) == ["ö", 2]
+        assert values(fed(cursor, body[:at]) + fed(cursor, body[at:])) == ["ö", 2]
         assert (cursor.over, cursor.drained) == (True, True)
 
 
@@ -121,7 +158,7 @@ def _read(
     size = data.draw(st.integers(1, 400))
     end = data.draw(st.integers(0, len(body))) if cut else len(body)
     for at in range(0, end, size):
-        got += cursor.feed(body[at : min(at + size, end)])
+        got += fed(cursor, body[at : min(at + size, end)])
     cursor.end(clean=not cut)
 
 
@@ -133,7 +170,7 @@ def test_records_that_are_not_data_only_advance_the_cursor() -> None:
     bare = {"seq_num": 1, "body": '{"data": 1}'}
     odd = {"seq_num": 3, "headers": [None, [], 5], "body": '{"data": 2, "id": 7}'}
     trim = {"seq_num": 4, "headers": [["", "trim"]], "body": '{"data": 3}'}
-    assert values(cursor.feed(batch(fence, bare, control, odd, trim))) == [1, 2]
+    assert values(fed(cursor, batch(fence, bare, control, odd, trim))) == [1, 2]
     assert cursor.request_headers() == {"Last-Event-ID": "4"}
 
 
@@ -142,12 +179,12 @@ def test_retries_of_one_write_come_once_even_over_a_restart() -> None:
     cursor = opened()
     records = [record(n, n) for n in range(1500)]
     again = [record(1500 + n, n, f"id{n}") for n in range(1490, 1500)]
-    assert len(cursor.feed(batch(*records))) == 1500
+    assert len(fed(cursor, batch(*records))) == 1500
     assert cursor.request_headers() == {"Last-Event-ID": "1499"}
     cursor = reopened(cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "499"}
     new = record(1510 + 1490, "new")
-    assert values(cursor.feed(batch(*records[500:]) + batch(*again, new))) == ["new"]
+    assert values(fed(cursor, batch(*records[500:]) + batch(*again, new))) == ["new"]
     assert cursor.request_headers() == {"Last-Event-ID": "3000"}
 
 
@@ -156,12 +193,12 @@ def test_the_memory_of_ids_is_bounded() -> None:
     cursor = opened()
     limit = stream_v2.REMEMBERED_IDS
     for n in range(0, 3 * limit, 1000):
-        assert len(cursor.feed(batch(*(record(k, k) for k in range(n, n + 1000))))) == 1000
+        assert len(fed(cursor, batch(*(record(k, k) for k in range(n, n + 1000))))) == 1000
     assert isinstance(cursor._format, stream_v2.StreamV2)
     assert len(cursor._format._ids) <= limit
     kept = 3 * limit - limit * 4 // 5 + 1
-    assert cursor.feed(batch(record(3 * limit, 1, f"id{kept}"))) == []
-    assert len(cursor.feed(batch(record(3 * limit + 1, 1, "id0")))) == 1
+    assert fed(cursor, batch(record(3 * limit, 1, f"id{kept}"))) == []
+    assert len(fed(cursor, batch(record(3 * limit + 1, 1, "id0")))) == 1
 
 
 def test_a_read_back_is_over_once_its_end_was_seen() -> None:
@@ -169,7 +206,7 @@ def test_a_read_back_is_over_once_its_end_was_seen() -> None:
     for chunk in (batch(record(2000, "old")), ping(2001)):
         cursor = opened(StreamCursor.restore("v2:2001,2001"))
         assert cursor.request_headers() == {"Last-Event-ID": "1000"}
-        assert cursor.feed(chunk) == []
+        assert fed(cursor, chunk) == []
         assert cursor.request_headers() == {"Last-Event-ID": "2000"}
 
 
@@ -187,7 +224,7 @@ def test_drained_is_what_the_server_said_last() -> None:
         (ping(4), True),
     ]
     for chunk, drained in steps:
-        cursor.feed(chunk)
+        fed(cursor, chunk)
         assert cursor.drained is drained, chunk
     opened(cursor)
     assert not cursor.drained
@@ -196,29 +233,29 @@ def test_drained_is_what_the_server_said_last() -> None:
 def test_done_ends_the_body_and_not_the_stream() -> None:
     """What follows is not read; the next body goes on."""
     cursor = opened()
-    assert values(cursor.feed(batch(record(0, 0)) + DONE + batch(record(1, 1)))) == [0]
+    assert values(fed(cursor, batch(record(0, 0)) + DONE + batch(record(1, 1)))) == [0]
     assert cursor.over
-    assert cursor.feed(batch(record(1, 1))) == []
+    assert fed(cursor, batch(record(1, 1))) == []
     cursor.end(clean=True)
-    assert values(opened(cursor).feed(batch(record(1, 1)))) == [1]
+    assert values(fed(opened(cursor), batch(record(1, 1)))) == [1]
 
 
 def test_an_error_event_is_transient_and_loses_nothing() -> None:
     """The parts before it are handed out, then `end` raises, once."""
     cursor = opened()
-    assert values(cursor.feed(batch(record(0, 0)) + event("error", "read timed out"))) == [0]
+    assert values(fed(cursor, batch(record(0, 0)) + event("error", "read timed out"))) == [0]
     assert cursor.over
     with pytest.raises(ApiConnectionError, match="read timed out"):
         cursor.end(clean=True)
     cursor.end(clean=True)
-    assert values(opened(cursor).feed(batch(record(1, 1)))) == [1]
+    assert values(fed(opened(cursor), batch(record(1, 1)))) == [1]
 
 
 @pytest.mark.parametrize("data", ["{", "[]", "null", '{"records": 5}', "[" * 100_000])
 def test_a_batch_that_is_none_breaks_the_body(data: str) -> None:
     """How many records it held is unknown: the cursor stays where it was."""
     cursor = opened()
-    assert values(cursor.feed(batch(record(0, 0)) + event("batch", data))) == [0]
+    assert values(fed(cursor, batch(record(0, 0)) + event("batch", data))) == [0]
     assert cursor.over
     assert cursor.request_headers() == {"Last-Event-ID": "0"}
     with pytest.raises(ProtocolError, match="batch of the stream"):
@@ -230,7 +267,7 @@ def test_bad_parts_are_reported_in_their_place() -> None:
     cursor = opened()
     bodies = ["{", "[1]", None, "", '{"data": "ok"}', 5]
     records = [{"seq_num": n, "body": body} for n, body in enumerate(bodies)]
-    got = cursor.feed(batch(*records, {"body": "{}"}, 7, record(6, "end")))
+    got = fed(cursor, batch(*records, {"body": "{}"}, 7, record(6, "end")))
     assert [type(part) for part in got] == [BadPart] * 4 + [Part] + [BadPart] * 3 + [Part]
     assert [part.index for part in got] == [0, 1, 2, 3, 4, 5, 6, 6, 6]
     bad = got[0]
@@ -245,11 +282,11 @@ def test_start_index_counts_parts_not_records() -> None:
     records += [record(3, "b"), record(4, "c")]
     cursor = opened(StreamCursor(start_index=2))
     assert cursor.request_headers() == {}
-    assert cursor.feed(batch(*records[:4])) == []
+    assert fed(cursor, batch(*records[:4])) == []
     cursor = reopened(cursor)
-    parts = cursor.feed(batch(*records))
+    parts = fed(cursor, batch(*records))
     assert [(part.value, part.index) for part in parts] == [("c", 2)]
-    trimmed = opened(StreamCursor(start_index=4)).feed(batch(record(3, "x"), record(4, "y")))
+    trimmed = fed(opened(StreamCursor(start_index=4)), batch(record(3, "x"), record(4, "y")))
     assert [(part.value, part.index) for part in trimmed] == [("y", 4)]
 
 
@@ -257,11 +294,11 @@ def test_a_start_at_the_tail_resumes_from_where_the_tail_was() -> None:
     """Also when nothing was there to be read."""
     cursor = opened(StreamCursor(from_latest=True))
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
-    cursor.feed(ping(7))
+    fed(cursor, ping(7))
     assert cursor.request_headers() == {"Last-Event-ID": "6"}
-    assert values(reopened(cursor).feed(batch(record(7, 7)))) == [7]
+    assert values(fed(reopened(cursor), batch(record(7, 7)))) == [7]
     cursor = opened(StreamCursor(from_latest=True))
-    [part] = cursor.feed(batch(record(7, 7)))
+    [part] = fed(cursor, batch(record(7, 7)))
     assert (part.index, cursor.request_headers()) == (0, {"Last-Event-ID": "7"})
 
 
@@ -270,7 +307,7 @@ def test_a_plain_sequence_number_is_sent_as_it_is() -> None:
     cursor = opened(StreamCursor.restore("42"))
     assert cursor.last_event_id == "42"
     assert cursor.request_headers() == {"Last-Event-ID": "42"}
-    assert values(cursor.feed(batch(record(42, 42), record(43, 43)))) == [43]
+    assert values(fed(cursor, batch(record(42, 42), record(43, 43)))) == [43]
     assert cursor.last_event_id == "v2:44,1"
 
 
@@ -280,18 +317,18 @@ def test_a_server_that_changes_the_format_makes_the_stream_start_over() -> None:
     v2 = batch(*(record(n, n + 1) for n in range(7)))
     cursor = StreamCursor()
     cursor.open(None)
-    assert values(cursor.feed(v1)) == [1, 2, 3, 4, 5]
+    assert values(fed(cursor, v1)) == [1, 2, 3, 4, 5]
     assert cursor.request_headers() == {"Last-Event-ID": "2-0"}
     restored = StreamCursor.restore(cursor.last_event_id or "")
     for one in (cursor, restored):
         assert not one.open("V2")
         assert one.request_headers() == {}
         assert one.open("v2")
-        assert values(one.feed(v2)) == [6, 7]
+        assert values(fed(one, v2)) == [6, 7]
         assert not one.open("v1")
         assert one.open("v1")
         assert values(
-            one.feed(v1 + b"id: 6-0\ndata: 6\n\nid: 7-0\ndata: 7\n\nid: 8-0\ndata: 8\n\n")
+            fed(one, v1 + b"id: 6-0\ndata: 6\n\nid: 7-0\ndata: 7\n\nid: 8-0\ndata: 8\n\n")
         ) == [8]
 
 
@@ -299,9 +336,9 @@ def test_a_change_of_format_needs_no_second_request_when_no_id_was_sent() -> Non
     """The body is the whole stream then."""
     cursor = StreamCursor()
     cursor.open("v1")
-    assert values(cursor.feed(b"id: 1-0\ndata: 1\n\n")) == [1]
+    assert values(fed(cursor, b"id: 1-0\ndata: 1\n\n")) == [1]
     assert cursor.open("v2")
-    assert values(cursor.feed(batch(record(0, 1), record(1, 2)))) == [2]
+    assert values(fed(cursor, batch(record(0, 1), record(1, 2)))) == [2]
     with pytest.raises(ProtocolError, match="unknown format 'v3'"):
         cursor.open("v3")
 
@@ -380,7 +417,7 @@ def test_garbage_is_never_a_crash(name: str, data: Any) -> None:
     for version in ("v1", "v2"):
         cursor = StreamCursor()
         cursor.open(version)
-        for part in cursor.feed(event(name, data)):
+        for part in fed(cursor, event(name, data)):
             assert StreamCursor.restore(part.id).last_event_id == part.id
         try:
             cursor.end(clean=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -11,11 +11,35 @@ from .sse import Event
 
 Place: TypeAlias = tuple[Any, ...]
 """The place right after a part: the name of its format, and what `POSITIONS` of that is called
-with. Made into an object only when asked for, which is seldom; and of plain values alone, which
-the garbage collector need not look through, for there are many."""
+with. Made into an object only when asked for, which is seldom."""
 
 POSITIONS: dict[str, Callable[..., object]] = {}
 """What makes the object of a place, by format."""
+
+
+class Places(Protocol):
+    """The places after parts that follow each other: a list of them, or what works each out when
+    it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, n: int, /) -> Place: ...
+
+
+class SomePlaces:
+    """Of many places, those of these numbers."""
+
+    __slots__ = ("_numbers", "_places")
+
+    def __init__(self, places: Places, numbers: list[int]) -> None:
+        self._places = places
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, n: int, /) -> Place:
+        return self._places[self._numbers[n]]
 
 
 def position_of(place: Place) -> object:
@@ -23,7 +47,6 @@ def position_of(place: Place) -> object:
     return POSITIONS[place[0]](*place[1:])
 
 
-# Not frozen: that makes them take three times as long, and there are many.
 @attrs.define
 class Part:
     """One part of a stream.
@@ -80,6 +103,59 @@ class BadPart:
 AnyPart = Part | BadPart
 
 
+@attrs.define
+class Stretch:
+    """Parts that follow each other, as what they are made of: there may be a thousand of them.
+
+    Attributes:
+        values: of the parts.
+        index: of the first one.
+        places: after each of them.
+    """
+
+    values: list[Any]
+    index: int
+    places: Places
+
+
+class Parts:
+    """Parts in order. Iterating over them makes an object of each.
+
+    Attributes:
+        items: the same, with those that came together kept together.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        self.items: list[AnyPart | Stretch] = []
+
+    def append(self, part: AnyPart) -> None:
+        self.items.append(part)
+
+    def append_all(self, values: list[Any], index: int, places: Places) -> None:
+        """Parts that follow each other: their values, the index of the first, their places."""
+        if values:
+            self.items.append(Stretch(values, index, places))
+
+    @property
+    def place(self) -> Place:
+        """After the last of them."""
+        last = self.items[-1]
+        return last.places[len(last.values) - 1] if isinstance(last, Stretch) else last.place
+
+    def __iter__(self) -> Iterator[AnyPart]:
+        for item in self.items:
+            if isinstance(item, Stretch):
+                for n, value in enumerate(item.values):
+                    yield Part(value, item.index + n, item.places[n])
+            else:
+                yield item
+
+    def __len__(self) -> int:
+        return sum(len(i.values) if isinstance(i, Stretch) else 1 for i in self.items)
+
+
 class StreamFormat(Protocol):
     """One of the two wire formats, between events and parts. Holds the place across bodies."""
 
@@ -104,7 +180,7 @@ class StreamFormat(Protocol):
     def begin(self) -> None:
         """A new body starts."""
 
-    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+    def take(self, events: list[Event], *, at_end: bool, out: Parts) -> None:
         """Put the parts of `events` into `out`; `at_end` says that no byte followed the last.
 
         Raises ProtocolError or ApiConnectionError when the body is no use any more; what is in
@@ -117,5 +193,5 @@ class StreamFormat(Protocol):
     def end(self, *, clean: bool) -> None:
         """The body ended."""
 
-    def finish(self) -> list[AnyPart]:
+    def finish(self) -> Parts:
         """The stream is over: hand out what was held back."""

@@ -24,8 +24,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from .joined import MALFORMED, loads_all
-from .parts import POSITIONS, AnyPart, BadPart, Part
+from .joined import MALFORMED, Malformed, loads_all
+from .parts import POSITIONS, BadPart, Part, Parts, Place
 from .sse import Event
 
 _ID = r"[0-9]{1,20}-[0-9]{1,20}"
@@ -36,6 +36,8 @@ _TOKEN = re.compile(
 _PLAIN_IDS = re.compile(r"[0-9]{1,19}-[0-9]{1,19}(?:,[0-9]{1,19}-[0-9]{1,19})*")
 _MAX_U64 = 2**64 - 1
 _NOT_JSON = frozenset({"NaN", "Infinity", "-Infinity"})
+# What `_judged` may take for text.
+_MAY_BE_TEXT = frozenset({Malformed, float})
 _CERTAIN = frozenset({dict, list, str})  # what ends with a bracket or quote is no half of itself
 
 
@@ -162,13 +164,13 @@ class StreamV1:
         """The body ended. A part still held back stays so: the next body sends it again."""
         self.drained = clean
 
-    def finish(self) -> list[AnyPart]:
+    def finish(self) -> Parts:
         """The stream is over, so what looked like half a line was the whole of the last one."""
-        out: list[AnyPart] = []
+        out = Parts()
         self._release(out)
         return out
 
-    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+    def take(self, events: list[Event], *, at_end: bool, out: Parts) -> None:
         """Put the parts of `events` into `out`."""
         if self._replaying or self._resend:
             events = self._without_replays(events, out)
@@ -179,7 +181,7 @@ class StreamV1:
         if self._last is not None and not at_end:
             self._release(out)
 
-    def _take_new(self, events: list[Event], out: list[AnyPart]) -> None:
+    def _take_new(self, events: list[Event], out: Parts) -> None:
         values = loads_all([data for _, data, _ in events])
         *earlier, (ident, data, _) = events
         if earlier:
@@ -190,45 +192,37 @@ class StreamV1:
         if certain or not self._silent:
             self._release(out)
 
-    def _take_certain(self, events: list[Event], values: list[Any], out: list[AnyPart]) -> None:
+    def _take_certain(self, events: list[Event], values: list[Any], out: Parts) -> None:
         """Parts that another one follows in the same bytes."""
+        idents = _plain_ids(events)
         begun = 0
-        are_plain = _are_ids(events)
-        if self._last is None or self._held is not None or not are_plain:
-            begun = 1 if are_plain else len(events)
+        if self._last is None or self._held is not None or idents is None:
+            begun = len(events) if idents is None else 1
             for (ident, data, _), value in zip(events[:begun], values, strict=False):
                 self._follow(ident, out)
                 self._held = (_judged(value, data)[0],)
                 self._release(out)
-        if begun < len(events):
-            self._take_plain(events[begun:], values[begun:], out)
+        if idents is not None and begun < len(events):
+            self._take_plain(events[begun:], idents[begun:], values[begun:-1], out)
 
-    def _take_plain(self, events: list[Event], values: list[Any], out: list[AnyPart]) -> None:
-        """Parts of good ids, none of which is the first of its body: `_follow`, `_count` and
-        `_release`, inlined."""
-        last, after, previous = self._last, self._after, self._previous
-        current, counted = self._current, self._counted
-        index, skip_until = self.index, self.skip_until
-        for (ident, data, _), value in zip(events, values, strict=False):
-            if last == current and counted:
-                counted += 1
-            else:
-                if counted:
-                    after, previous = previous or after, current
-                current, counted = last or "", 1
-            last = ident
-            if value is MALFORMED or type(value) is float:
-                value = _judged(value, data)[0]
-            number = index
-            index += 1
-            if number >= skip_until:
-                place = ("v1", after, previous, current, counted, True, index, skip_until)
-                out.append(Part(value, number, place))
-        self._last = self._event_id = last or ""
-        self._after, self._previous, self._current = after, previous, current
-        self._counted, self._handed, self.index = counted, True, index
+    def _take_plain(
+        self, events: list[Event], idents: list[str], values: list[Any], out: Parts
+    ) -> None:
+        """Parts of good ids, none of which is the first of its body: what `_follow`, `_count` and
+        `_release` do to each, done to all at once."""
+        if not _MAY_BE_TEXT.isdisjoint(map(type, values)):
+            values = [
+                _judged(value, event[1])[0] for value, event in zip(values, events, strict=True)
+            ]
+        skipped = min(max(self.skip_until - self.index, 0), len(values))
+        places = _PlacesV1(self.position(), [self._last or "", *idents], skipped)
+        out.append_all(values[skipped:], self.index + skipped, places)
+        self._last = self._event_id = idents[-1]
+        last = places.position_after(len(idents))
+        self._after, self._previous, self._current, self._counted, self._handed = last[:5]
+        self.index = last.consumed
 
-    def _without_replays(self, events: list[Event], out: list[AnyPart]) -> list[Event]:
+    def _without_replays(self, events: list[Event], out: Parts) -> list[Event]:
         for n, (ident, _, _) in enumerate(events):
             if self._replaying and self._is_replay(self._id_of(ident), out):
                 continue
@@ -238,7 +232,7 @@ class StreamV1:
             self._follow(ident, out)
         return []
 
-    def _follow(self, ident: str | None, out: list[AnyPart]) -> None:
+    def _follow(self, ident: str | None, out: Parts) -> None:
         """A part beyond the current place arrived: the one before it is certain by that."""
         if ident != self._event_id:
             self._id_of(ident)
@@ -251,7 +245,7 @@ class StreamV1:
         self._last = self._event_id
         self._held = None
 
-    def _release(self, out: list[AnyPart]) -> None:
+    def _release(self, out: Parts) -> None:
         """Hand out the part in hand."""
         if self._held is None:
             return
@@ -274,7 +268,7 @@ class StreamV1:
             self._current, self._counted = ident, 1
         self._handed = False
 
-    def _is_replay(self, ident: str, out: list[AnyPart]) -> bool:
+    def _is_replay(self, ident: str, out: Parts) -> bool:
         """Whether a part from before the current place is it again; ends the replay if not."""
         here, current = _key(ident), _key(self._current)
         if here < current:
@@ -287,7 +281,7 @@ class StreamV1:
             self._lost(ident, out)
         return False
 
-    def _lost(self, ident: str, out: list[AnyPart]) -> None:
+    def _lost(self, ident: str, out: Parts) -> None:
         # What was handed out last is gone as well, or can't be told from its neighbours: a part
         # twice is better than one never.
         self._resend = self._handed = False
@@ -307,12 +301,63 @@ class StreamV1:
         return self._event_id
 
 
-def _are_ids(events: list[Event]) -> bool:
-    """Whether all have an id, of which none could be too large a number."""
-    try:
-        return _PLAIN_IDS.fullmatch(",".join([ident for ident, _, _ in events])) is not None  # type: ignore[misc]
-    except TypeError:
-        return False
+class _PlacesV1:
+    """The places after parts of one body, worked out from the ids of the parts before each.
+
+    Args:
+        start: the place before the first of them.
+        idents: the id of the part before the first of them, which is not counted yet, and theirs.
+        skipped: how many of them are not asked for.
+    """
+
+    __slots__ = ("_idents", "_skipped", "_start")
+
+    def __init__(self, start: PositionV1, idents: list[str], skipped: int) -> None:
+        self._start = start
+        self._idents = idents
+        self._skipped = skipped
+
+    def __len__(self) -> int:
+        return len(self._idents) - 1 - self._skipped
+
+    def __getitem__(self, n: int, /) -> Place:
+        if not 0 <= n < len(self):
+            raise IndexError(n)
+        return ("v1", *self.position_after(n + self._skipped + 1))
+
+    def position_after(self, number: int) -> PositionV1:
+        """After so many of them: as many are counted by then, beginning with the one before."""
+        after, previous, current, counted, _, consumed, skip_until = self._start
+        for ident, length in _last_groups(self._idents, number):
+            if ident == current and counted:
+                counted += length
+                continue
+            if counted:
+                after, previous = previous or after, current
+            current, counted = ident, length
+        return PositionV1(after, previous, current, counted, True, consumed + number, skip_until)
+
+
+def _last_groups(idents: list[str], end: int) -> list[tuple[str, int]]:
+    """The groups of equal ids next to each other, and their lengths, up to an end. Of these only
+    the last three say where it is, whatever came before."""
+    groups: list[tuple[str, int]] = []
+    while end and len(groups) < 3:
+        ident, start = idents[end - 1], end - 1
+        while start and idents[start - 1] == ident:
+            start -= 1
+        groups.append((ident, end - start))
+        end = start
+    groups.reverse()
+    return groups
+
+
+def _plain_ids(events: list[Event]) -> list[str] | None:
+    """The ids, if all events have one, of which none could be too large a number."""
+    idents = [ident for ident, _, _ in events]
+    if None in idents or _PLAIN_IDS.fullmatch(",".join(idents)) is None:  # type: ignore[arg-type]
+        return None
+    return idents  # type: ignore[return-value]
 
 
 def is_v1_id(text: str) -> bool:

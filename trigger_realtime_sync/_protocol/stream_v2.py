@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import ApiConnectionError, ProtocolError
 from .joined import loads_all
 from .json import loads
-from .parts import POSITIONS, AnyPart, BadPart, Part
+from .parts import POSITIONS, BadPart, Part, Parts, Place
 from .sse import Event
 
 REMEMBERED_IDS = 5_000
@@ -113,11 +113,11 @@ class StreamV2:
     def end(self, *, clean: bool) -> None:
         """The body ended; whether the stream is drained stays what the server said last."""
 
-    def finish(self) -> list[AnyPart]:
+    def finish(self) -> Parts:
         """Nothing is ever held back."""
-        return []
+        return Parts()
 
-    def take(self, events: list[Event], *, at_end: bool, out: list[AnyPart]) -> None:
+    def take(self, events: list[Event], *, at_end: bool, out: Parts) -> None:
         """Put the parts of `events` into `out`.
 
         Raises:
@@ -146,7 +146,7 @@ class StreamV2:
         if self.drained:
             self._read_back = 0
 
-    def _take_batch(self, data: str, out: list[AnyPart]) -> None:
+    def _take_batch(self, data: str, out: Parts) -> None:
         try:
             batch = loads(data)
         except ValueError:
@@ -154,46 +154,35 @@ class StreamV2:
         records = batch.get("records") if isinstance(batch, dict) else None
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
-        plain = _plain_bodies(records) if self._settled else None
-        if plain is not None:
-            self._take_plain(records, loads_all(plain), out)
-        else:
+        bodies = _plain_bodies(records, self._next) if self._settled else None
+        if bodies is None or not self._take_plain(loads_all(bodies), out):
             self._take_any(records, out)
         self._tail = None
 
-    def _take_any(self, records: list[Any], out: list[AnyPart]) -> None:
+    def _take_any(self, records: list[Any], out: Parts) -> None:
         bodies = [_body_of(record) for record in records]
         envelopes = iter(loads_all([body for body in bodies if body is not None]))
         for record, body in zip(records, bodies, strict=True):
             self._take_record(record, None if body is None else next(envelopes), out)
 
-    def _take_plain(
-        self, records: list[dict[str, Any]], envelopes: list[Any], out: list[AnyPart]
-    ) -> None:
-        """Records that all have a body, mostly just the next ones: `_take_record`, inlined."""
-        ids, skip_until = self._ids, self.skip_until
-        following, after = self._next, self.index
-        for record, envelope in zip(records, envelopes, strict=True):
-            if type(envelope) is not dict or record.get("seq_num") != following:
-                self._next, self.index = following, after
-                self._take_record(record, envelope, out)
-                ids, following, after = self._ids, self._next, self.index
-                continue
-            following += 1
-            ident = envelope.get("id")
-            if type(ident) is str:
-                if ident in ids:
-                    continue
-                ids[ident] = None
-            index = after
-            after += 1
-            if index >= skip_until:
-                place = ("v2", following, after, skip_until)
-                out.append(Part(envelope.get("data"), index, place))
-        self._next, self.index = following, after
+    def _take_plain(self, envelopes: list[Any], out: Parts) -> bool:
+        """What `_take_record` does, to the envelopes of the next records at once. False, and
+        nothing done, where one of them is none, or a write that was retried."""
+        idents = _plain_ids(envelopes)
+        if idents is None or not self._ids.keys().isdisjoint(idents):
+            return False
+        index = self.index
+        skipped = min(max(self.skip_until - index, 0), len(envelopes))
+        values = [envelope.get("data") for envelope in envelopes[skipped:]]
+        places = _PlacesV2(self._next + skipped, index + skipped, self.skip_until, len(values))
+        out.append_all(values, index + skipped, places)
+        self._next += len(envelopes)
+        self.index += len(envelopes)
+        self._ids.update(dict.fromkeys(idents))
         self._forget()
+        return True
 
-    def _take_record(self, record: Any, envelope: Any, out: list[AnyPart]) -> None:
+    def _take_record(self, record: Any, envelope: Any, out: Parts) -> None:
         seq_num = record.get("seq_num") if isinstance(record, dict) else None
         if type(seq_num) is not int or not 0 <= seq_num < 10**15:
             self._bad("a record of the stream has no sequence number", record, out)
@@ -217,7 +206,7 @@ class StreamV2:
         self._settled = True
         self._next = seq_num + 1
 
-    def _take_envelope(self, envelope: dict[str, Any], again: bool, out: list[AnyPart]) -> None:
+    def _take_envelope(self, envelope: dict[str, Any], again: bool, out: Parts) -> None:
         ident = envelope.get("id")
         if type(ident) is str:
             if ident in self._ids:
@@ -238,21 +227,60 @@ class StreamV2:
             keep = REMEMBERED_IDS * 4 // 5
             self._ids = dict.fromkeys(islice(self._ids, len(self._ids) - keep, None))
 
-    def _bad(self, reason: str, raw: Any, out: list[AnyPart], *, counts: bool = False) -> None:
+    def _bad(self, reason: str, raw: Any, out: Parts, *, counts: bool = False) -> None:
         index = self.index
         self.index += counts
         if not counts or index >= self.skip_until:
             out.append(BadPart(reason, raw, index, ("v2", *self.position())))
 
 
-def _plain_bodies(records: list[Any]) -> list[str] | None:
-    """The bodies, if every record has one and nothing else to be looked at."""
+class _PlacesV2:
+    """The places after parts whose records follow each other.
+
+    Args:
+        next_seq_num: of the record of the first of them.
+        consumed: how many parts came before it.
+    """
+
+    __slots__ = ("_consumed", "_length", "_next_seq_num", "_skip_until")
+
+    def __init__(self, next_seq_num: int, consumed: int, skip_until: int, length: int) -> None:
+        self._next_seq_num = next_seq_num
+        self._consumed = consumed
+        self._skip_until = skip_until
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, n: int, /) -> Place:
+        if not 0 <= n < self._length:
+            raise IndexError(n)
+        return ("v2", self._next_seq_num + n + 1, self._consumed + n + 1, self._skip_until)
+
+
+def _plain_bodies(records: list[Any], next_seq_num: int) -> list[str] | None:
+    """The bodies, if these are just the next records, each has one, and nothing else needs to be
+    looked at."""
     try:
         bodies = [record["body"] for record in records if not record.get("headers")]
+        numbers = [record["seq_num"] for record in records]
         "".join(bodies)
     except (KeyError, TypeError, AttributeError):
         return None
-    return bodies if len(bodies) == len(records) and "" not in bodies else None
+    if len(bodies) < len(records) or "" in bodies or set(map(type, numbers)) != {int}:
+        return None
+    return bodies if numbers == list(range(next_seq_num, next_seq_num + len(numbers))) else None
+
+
+def _plain_ids(envelopes: list[Any]) -> list[str] | None:
+    """The ids, if these are all envelopes, and each has an id of its own."""
+    if set(map(type, envelopes)) != {dict}:
+        return None
+    idents = [envelope.get("id") for envelope in envelopes]
+    if set(map(type, idents)) != {str} or len(set(idents)) < len(idents):
+        return None
+    return idents
 
 
 def _body_of(record: Any) -> str | None:

@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ApiConnectionError, ProtocolError
-from .parts import AnyPart, BadPart, Part, StreamFormat
+from .parts import AnyPart, BadPart, Part, Parts, StreamFormat
 from .sse import MAX_EVENT_BYTES, EventFramer
 from .stream_v1 import PositionV1, StreamV1, is_v1_id
 from .stream_v2 import PositionV2, StreamV2
 
-__all__ = ["AnyPart", "BadPart", "Part", "StreamCursor"]
+__all__ = ["AnyPart", "BadPart", "Part", "Parts", "StreamCursor"]
 
 _NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
     "v1": lambda skip, latest: StreamV1(PositionV1(skip_until=skip), from_latest=latest),
@@ -140,12 +140,12 @@ class StreamCursor:
         self._format.begin()
         return usable
 
-    def feed(self, chunk: bytes) -> list[AnyPart]:
+    def feed(self, chunk: bytes) -> Parts:
         """Take the next bytes of the body; return the parts that are certain now, in order.
 
         Never raises: what is wrong with the body ends it (`over`), and `end()` tells.
         """
-        out: list[AnyPart] = []
+        out = Parts()
         if self.over or self._format is None:
             return out
         try:
@@ -183,10 +183,10 @@ class StreamCursor:
         if problem is not None:
             raise problem
 
-    def finish(self) -> list[AnyPart]:
+    def finish(self) -> Parts:
         """The stream is over (the run is finished, and one more body brought nothing): hand out
         what was held back."""
-        return self._format.finish() if self._format is not None else []
+        return self._format.finish() if self._format is not None else Parts()
 
     def _started_over(
         self, old: StreamFormat, make: Callable[[int, bool], StreamFormat]

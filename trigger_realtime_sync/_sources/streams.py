@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from .._protocol.headers import STREAM_VERSION, TIMEOUT_SECONDS
-from .._protocol.parts import AnyPart
+from .._protocol.parts import Parts
 from .._protocol.streams import StreamCursor
 from .._transport.failures import UnreadableAnswer
 from .._transport.http import Answer
@@ -32,7 +32,7 @@ LONGEST_PAUSE = 5.0
 # Bodies in a row that ended at once and without a proven end, before they are taken for whole.
 DOUBTS_LIMIT = 5
 
-Sink = Callable[[list[AnyPart], int], None]
+Sink = Callable[[Parts, int], None]
 
 
 @attrs.define
@@ -262,7 +262,7 @@ class StreamFeed:
             return
         raise UnreadableAnswer(f"{self._requester.source}: {problem}")
 
-    def _hand_out(self, parts: list[AnyPart], size: int) -> None:
+    def _hand_out(self, parts: Parts, size: int) -> None:
         if parts:
             self._doubts = 0
             # Data arrived: a body that is cut off later is the first failure of its row.
