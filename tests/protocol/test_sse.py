@@ -88,6 +88,31 @@ def test_the_fast_path_agrees_with_the_library(body: bytes, framed_alone: bool) 
         assert quick == sse._any_events(blocks)
 
 
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["event: ", "id: ", "data: ", "x", ":", "", " ", "data:", "batch"]),
+            max_size=3,
+        ).map("".join),
+        max_size=9,
+    )
+)
+@example(["event: batch", "id: 1", "data: {}", "", "event: ", "id: 1", "data: {}", ""])
+@example(["event: batch", "id: 1", "data: {}", "", "event: batch", "id: 2", "data: ", "", ""])
+@example(["event: batch", "data: {}", "id: 1", ""])
+def test_the_fast_path_of_batches_agrees_with_the_library(lines: list[str]) -> None:
+    """Whatever the quick reading of v2 frames takes, sseclient-py reads in the same way."""
+    lines = ["event: batch", "id: 0,1,2", "data: {}", "", *lines]
+    text = "\n".join(lines if lines[-1] == "" else [*lines, ""]) + "\n"
+    quick = sse._named_events(text)
+    if len(lines) == 4:
+        assert quick == [("0,1,2", "{}", "batch")]
+    if quick is not None:
+        *blocks, last = text.split("\n\n")
+        assert not last
+        assert quick == sse._any_events(blocks)
+
+
 def test_it_knows_whether_an_event_was_last_and_came_after_a_comment() -> None:
     """A reader of v1 streams holds parts back by this."""
     framer = EventFramer()

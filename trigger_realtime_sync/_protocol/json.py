@@ -22,6 +22,8 @@ _parse = json.JSONDecoder().decode
 # orjson makes a float, in silence, of an integer of more than 64 bits: of 19 digits at least.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _MANY_DIGITS = b"0" * 19
+# Of every third byte, so many are digits where 19 are in a row.
+_EVERY_THIRD_DIGIT = b"0" * 6
 # What is shorter is parsed as fast by either.
 SHORTEST_QUICK = 64
 
@@ -36,12 +38,19 @@ def loads(text: str | bytes) -> Any:
     if _quick is not None and len(text) >= SHORTEST_QUICK:
         try:
             raw = text.encode() if isinstance(text, str) else text
-            if _MANY_DIGITS not in raw.translate(_DIGITS_TO_ZERO):
+            if not _has_many_digits(raw):
                 return _quick(raw)
         except ValueError:
             # `NaN`, a lone surrogate, or no JSON at all: the other one decides.
             pass
     return _slow_loads(text)
+
+
+def _has_many_digits(raw: bytes) -> bool:
+    """A look at every third byte says no to almost all, in a third of the time."""
+    return _EVERY_THIRD_DIGIT in raw[::3].translate(
+        _DIGITS_TO_ZERO
+    ) and _MANY_DIGITS in raw.translate(_DIGITS_TO_ZERO)
 
 
 def _slow_loads(text: str | bytes) -> Any:

@@ -21,11 +21,10 @@ MAX_EVENT_LINES = 64
 """An event of more lines (comments aside) is refused: sseclient-py copies what it has read of an
 event for each further line, so many lines would take quadratic time. The protocol's have three."""
 
+_LINE_END = ord("\n")
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = re.compile(r"id: ([^\n]*)\ndata: ([^\n]*)\n\n")
 _PLAIN_OVERHEAD = len("id: \ndata: \n\n")
-_NAMED = re.compile(r"event: ([^\n]+)\nid: ([^\n]*)\ndata: ([^\n]*)\n\n")
-_NAMED_OVERHEAD = len("event: \nid: \ndata: \n\n")
 
 
 Event: TypeAlias = tuple[str | None, str, str]
@@ -99,10 +98,13 @@ class EventFramer:
         return chunk[len(_BOM) :] if chunk.startswith(_BOM) else chunk
 
     def _end_of_events(self, chunk: bytes) -> int:
-        at = chunk.rfind(b"\n\n")
-        if at >= 0:
-            return at + 2
-        return int(self._at_line_start and chunk.startswith(b"\n"))
+        # By single characters, which is quick: a batch has hardly a line end in megabytes.
+        at = chunk.rfind(b"\n")
+        while at > 0 and chunk[at - 1] != _LINE_END:
+            at = chunk.rfind(b"\n", 0, at)
+        if at > 0:
+            return at + 1
+        return int(self._at_line_start and at == 0)
 
     def _keep(self, rest: bytes) -> None:
         self._pending.append(rest)
@@ -159,11 +161,16 @@ def _named_events(text: str) -> list[Event] | None:
     which sseclient-py would take apart and put together again."""
     if not text.startswith("event: "):
         return None
-    found = _NAMED.findall(text)
-    length = sum([len(name) + len(ident) + len(data) for name, ident, data in found])
-    if length + len(found) * _NAMED_OVERHEAD != len(text):
+    *lines, rest = text.split("\n")
+    if rest or len(lines) % 4:
         return None
-    return [(ident, data, name) for name, ident, data in found]
+    events: list[Event] = []
+    for name, ident, data, blank in zip(*[iter(lines)] * 4, strict=True):
+        named = name.startswith("event: ") and name != "event: "
+        if blank or not (named and ident.startswith("id: ") and data.startswith("data: ")):
+            return None
+        events.append((ident[len("id: ") :], data[len("data: ") :], name[len("event: ") :]))
+    return events
 
 
 def _any_events(blocks: list[str]) -> list[Event]:
