@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 
 from ._channel import Channel
 from ._sources.batch import BatchMembers
@@ -53,12 +54,12 @@ class BatchChannel(Channel):
             self._complete_if_so()
         return goes_on and not self._over
 
-    def _put(self, key: str, run: AnyRun) -> None:
-        super()._put(key, run)
-        if run.is_finished:
-            self._unfinished.discard(key)
-        else:
-            self._unfinished.add(key)
+    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
+        for key, run in news:
+            if run.is_finished:
+                self._unfinished.discard(key)
+            else:
+                self._unfinished.add(key)
 
     def _drop(self, key: str) -> None:
         super()._drop(key)

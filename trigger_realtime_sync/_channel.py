@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Protocol
 
 from ._parts import PartStore
-from ._protocol.shape import went_back
 from ._sources.runs import RunChanges, RunFeed
 from ._target import Target
 from ._transport.requester import Origin, Requester
@@ -54,11 +53,12 @@ class Listener(Protocol):
     def stops_on_completion(self) -> bool:
         """Whether it wants no more of a single run that is done."""
 
-    def tell(self, key: str, run: AnyRun) -> None:
-        """A run changed."""
+    def tell(self, news: Collection[tuple[str, AnyRun]], done: Container[str]) -> None:
+        """Runs changed. Those whose keys are in `done` have finished, and so have the streams that
+        are read of them."""
 
     def tell_done(self, key: str, run: AnyRun) -> None:
-        """A run has finished, and so have the streams that are read of it."""
+        """A run has finished, which was told, and now so have the streams that are read of it."""
 
     def tell_parts(self, run_id: str, key: str) -> None:
         """A stream has parts that may be new."""
@@ -137,10 +137,7 @@ class Channel:
             if self._over:
                 return False
             if self._has_snapshot:
-                for key, run in self.view.items():
-                    listener.tell(key, run)
-                    if key in self._done:
-                        listener.tell_done(key, run)
+                listener.tell(self.view.items(), self._done)
             self._welcome(listener)
             self._listeners.append(listener)
         self._end_satisfied()
@@ -246,15 +243,12 @@ class Channel:
                 self._drop(key)
 
     def _apply(self, changes: RunChanges) -> None:
-        for key, run in changes.rows.items():
-            known = self.view.get(key)
-            if known is not None and went_back(known, run):
-                continue
-            self._put(key, run)
-            for listener in self._listeners:
-                listener.tell(key, run)
-            if self._is_done(run):
-                self._tell_done(key, run)
+        news = self.view.put(changes.rows.items())
+        self._on_put(news)
+        done = {key for key, run in news if self._is_done(run)}
+        self._done |= done
+        for listener in self._listeners:
+            listener.tell(news, done)
         if not self.target.is_single:
             for key in changes.gone:
                 self._drop(key)
@@ -262,11 +256,6 @@ class Channel:
             logger.error("%s: a row does not decode: %s", self.target.label, error)
             for listener in self._listeners:
                 listener.tell_failure(key, error)
-
-    def _tell_done(self, key: str, run: AnyRun) -> None:
-        self._done.add(key)
-        for listener in self._listeners:
-            listener.tell_done(key, run)
 
     def _end_satisfied(self) -> None:
         """Ends the handles that want no more, and the channel with the last of them."""
@@ -294,8 +283,8 @@ class Channel:
     def _welcome(self, listener: Listener) -> None:
         """A handle joins."""
 
-    def _put(self, key: str, run: AnyRun) -> None:
-        self.view.put(key, run)
+    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
+        """Runs changed, and are in the view."""
 
     def _drop(self, key: str) -> None:
         self.view.drop(key)

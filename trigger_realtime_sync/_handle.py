@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Container
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -232,24 +232,39 @@ class Subscription:
     def stops_on_completion(self) -> bool:
         return self._stop_on_completion
 
-    def tell(self, key: str, run: AnyRun) -> None:
+    def tell(self, news: Collection[tuple[str, AnyRun]], done: Container[str]) -> None:
         if self._satisfied:
             return
-        self._mailbox.post((RUN, key), run, urgent=run.is_finished)
-        for reference in self._iterators:
-            iterator = reference()
-            if iterator is not None:
+        posts: dict[Any, Any] = {}
+        urgent: list[Any] = []
+        for key, run in news:
+            posts[RUN, key] = run
+            if run.is_finished:
+                urgent.append((RUN, key))
+            if key in done:
+                end = self._end_of(key, run)
+                posts.update(end)
+                urgent += end
+        self._mailbox.post_all(posts, urgent)
+        for iterator in self._live_iterators():
+            for key, run in news:
                 iterator._put(key, run)
 
     def tell_done(self, key: str, run: AnyRun) -> None:
-        if self._satisfied:
-            return
+        if not self._satisfied:
+            end = self._end_of(key, run)
+            self._mailbox.post_all(end, urgent=end)
+
+    def _end_of(self, key: str, run: AnyRun) -> dict[Any, Any]:
+        """What remains to be told of a run that is done."""
+        posts: dict[Any, Any] = {}
         if self._taker is not None and self._view.parts is not None:
             for run_id, stream in self._view.parts.streams(run.id):
-                self._mailbox.post((PARTS, run_id, stream), None, urgent=True)
+                posts[PARTS, run_id, stream] = None
         if run.id not in self._finished:
-            self._mailbox.post((DONE, key), run, urgent=True)
+            posts[DONE, key] = run
         self._satisfied = self._stop_on_completion
+        return posts
 
     def tell_parts(self, run_id: str, key: str) -> None:
         if self._taker is not None and not self._satisfied:
@@ -335,7 +350,8 @@ class Subscription:
             self._call("on_error", self._callbacks.on_error, item)
 
     def _deliver_run(self, key: str, run: AnyRun) -> None:
-        if self._told.get(key) == run:
+        told = self._told.get(key)
+        if told is not None and told == run:
             return
         self._told[key] = run
         self._call("on_update", self._callbacks.on_update, run)

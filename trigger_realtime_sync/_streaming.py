@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ._channel import Channel, Listener, State
@@ -83,12 +83,12 @@ class StreamingChannel(Channel):
         for run_id, key in self.parts.streams():
             listener.tell_parts(run_id, key)
 
-    def _put(self, key: str, run: AnyRun) -> None:
-        super()._put(key, run)
-        run_id = self._stream_run_id(run)
-        self._keys_of_runs[run_id] = key
-        self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
-        self._run_was_asked.set()
+    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
+        for key, run in news:
+            run_id = self._stream_run_id(run)
+            self._keys_of_runs[run_id] = key
+            self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
+            self._run_was_asked.set()
 
     def _drop(self, key: str) -> None:
         run = self.view.get(key)
@@ -130,7 +130,7 @@ class StreamingChannel(Channel):
         if self._options.key is not None:
             return [self._options.key]
         metadata = run._metadata
-        if isinstance(metadata, PacketValue) and media_type(metadata.packet.content_type) == STORE:
+        if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
             # Nothing is fetched here, where all wait.
             named = None
         else:
@@ -208,7 +208,9 @@ class StreamingChannel(Channel):
             row = self._keys_of_runs.get(run_id)
             run = self.view.get(row) if row is not None else None
             if row is not None and run is not None and self._is_done(run):
-                self._tell_done(row, run)
+                self._done.add(row)
+                for listener in self._listeners:
+                    listener.tell_done(row, run)
             complete = self._run_is_unknown
         if complete:
             self._complete()

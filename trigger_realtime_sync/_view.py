@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from ._parts import PartStore
+from ._protocol.shape import went_back
 from .models import AnyRun
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc)
@@ -33,12 +34,22 @@ class RunView:
         self._runs = dict(runs)
         self._order: list[str] | None = None
 
-    def put(self, key: str, run: AnyRun) -> None:
+    def put(self, runs: Iterable[tuple[str, AnyRun]]) -> list[tuple[str, AnyRun]]:
+        """Puts those that are not older than what is known, and returns these: a cache, or another
+        feed, may have been ahead."""
+        news = []
         with self._lock:
-            before = self._runs.get(key)
-            if before is None or before.created_at != run.created_at:
-                self._order = None
-            self._runs[key] = run
+            for key, run in runs:
+                before = self._runs.get(key)
+                if before is None:
+                    self._order = None
+                elif went_back(before, run):
+                    continue
+                elif before.created_at != run.created_at:
+                    self._order = None
+                self._runs[key] = run
+                news.append((key, run))
+        return news
 
     def drop(self, key: str) -> None:
         with self._lock:

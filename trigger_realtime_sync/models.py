@@ -44,6 +44,9 @@ class RunStatus(str, enum.Enum):
     def __str__(self) -> str:
         return str.__str__(self)
 
+    # As the value's own, which is quicker than the enumeration's.
+    __hash__ = str.__hash__
+
     def __format__(self, format_spec: str) -> str:
         return str.__format__(self, format_spec)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from trigger_realtime_sync._protocol import values
 from trigger_realtime_sync._protocol.json import loads
-from trigger_realtime_sync._protocol.packets import Packet, PacketValue
+from trigger_realtime_sync._protocol.packets import PacketValue
 from trigger_realtime_sync._protocol.parts import BadPart
 from trigger_realtime_sync._protocol.rows import RowDecoder
 from trigger_realtime_sync._protocol.streams import StreamCursor
@@ -168,10 +168,10 @@ def packet(data: bytes) -> None:
     """A packet of any type: its first byte says which."""
     kind = KINDS[data[0] % len(KINDS)] if data else KINDS[0]
     text = data[1:].decode("utf-8", "replace")
-    value = PacketValue("run_1", "output", Packet(text, kind))
+    value = PacketValue("run_1", "output", text, kind)
     with suppress(PayloadError):
         value.read()
-    assert value == PacketValue("run_1", "output", Packet(text, kind))
+    assert value == PacketValue("run_1", "output", text, kind)
     repr(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .pool import WorkerPool
@@ -49,13 +49,16 @@ class Mailbox:
 
     def post(self, key: Any, item: Any, *, urgent: bool = False) -> None:
         """Replaces what waits under the key. Never blocks."""
+        self.post_all({key: item}, urgent={key} if urgent else ())
+
+    def post_all(self, items: Mapping[Any, Any], urgent: Collection[Any]) -> None:
+        """The same for many items by key, and the keys of the urgent ones: told in one turn."""
         with self._changed:
-            if self._closed or self._then is not None:
+            if self._closed or self._then is not None or not items:
                 return
-            self._waiting[key] = item
-            if urgent:
-                self._urgent.add(key)
-            self._have_a_turn(now=urgent)
+            self._waiting.update(items)
+            self._urgent.update(urgent)
+            self._have_a_turn(now=bool(urgent))
 
     def finish(self, then: Then) -> None:
         """Delivers everything now, throttled or not, then calls `then` on the same thread.
@@ -127,15 +130,15 @@ class Mailbox:
             self._owner = threading.get_ident()
             self._scheduled_for = None
         while (items := self._take()) is not None:
-            for key, item in items:
+            for key, item in items.items():
                 if self._closed or self._dropped:
                     break
                 self._deliver(key, item)
 
-    def _take(self) -> list[tuple[Any, Any]] | None:
+    def _take(self) -> dict[Any, Any] | None:
         """What this round delivers. None: the turn is over, and the next one arranged."""
         with self._changed:
-            items = [] if self._closed else self._due_items()
+            items = {} if self._closed else self._due_items()
             self._dropped = False
             self._changed.notify_all()
             if items:
@@ -151,14 +154,13 @@ class Mailbox:
         self._then()
         return None
 
-    def _due_items(self) -> list[tuple[Any, Any]]:
+    def _due_items(self) -> dict[Any, Any]:
         now = time.monotonic()
         if now < self._next_turn and self._then is None:
             keys = [key for key in self._waiting if key in self._urgent]
             self._urgent.clear()
-            return [(key, self._waiting.pop(key)) for key in keys]
-        items = list(self._waiting.items())
-        self._waiting.clear()
+            return {key: self._waiting.pop(key) for key in keys}
+        items, self._waiting = self._waiting, {}
         self._urgent.clear()
         if items:
             self._next_turn = now + self._throttle

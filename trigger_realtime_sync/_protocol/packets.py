@@ -73,28 +73,36 @@ class PacketValue(LazyValue):
     Args:
         run_id: the public id of the run.
         field: `"payload"`, `"output"` or `"metadata"`.
-        packet: what the server sent.
+        data: what the server sent.
+        content_type: of that.
         type_: what the value is structured to, when there is one. None leaves it as it is.
         fetch: called with `run_id`, `field` and the path of an `application/store` packet, by
             the thread that reads; returns the stored packet.
     """
 
-    __slots__ = ("_value", "fetch", "field", "packet", "run_id", "type_")
+    __slots__ = ("_value", "content_type", "data", "fetch", "field", "run_id", "type_")
 
     def __init__(
         self,
         run_id: str,
         field: str,
-        packet: Packet,
+        data: str | None,
+        content_type: str,
         type_: Any = None,
         fetch: Fetch | None = None,
     ) -> None:
         self.run_id = run_id
         self.field = field
-        self.packet = packet
+        self.data = data
+        self.content_type = content_type
         self.type_ = type_
         self.fetch = fetch
         self._value = _UNREAD
+
+    @property
+    def packet(self) -> Packet:
+        """What the server sent."""
+        return Packet(self.data, self.content_type)
 
     def read(self) -> Any:
         """The value: the same object each time, in every thread.
@@ -151,13 +159,18 @@ class PacketValue(LazyValue):
         return hash(self.packet)
 
     def __repr__(self) -> str:
-        return f"PacketValue({self.run_id!r}, {self.field!r}, {self.packet.content_type!r})"
+        return f"PacketValue({self.run_id!r}, {self.field!r}, {self.content_type!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PacketValue, (self.run_id, self.field, self.packet, self.type_)
+        return PacketValue, self._arguments()
+
+    def _arguments(self) -> tuple[str, str, str | None, str, Any]:
+        return (self.run_id, self.field, self.data, self.content_type, self.type_)
 
     def __copy__(self) -> PacketValue:
-        return PacketValue(self.run_id, self.field, self.packet, self.type_, self.fetch)
+        copy = PacketValue(*self._arguments())
+        copy.fetch = self.fetch
+        return copy
 
     def __deepcopy__(self, memo: Any) -> PacketValue:
         return self.__copy__()

@@ -111,7 +111,7 @@ class ShapeLog(Generic[RowT]):
 
         Args:
             headers: of the answer, names in lower case.
-            messages: its parsed JSON body.
+            messages: its parsed JSON body. Emptied: it is most of the memory of a large answer.
             source: names the request in errors.
 
         Raises:
@@ -133,9 +133,10 @@ class ShapeLog(Generic[RowT]):
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         for message in messages:
             if "key" in message:
-                self._apply(message)
-        last = messages[-1]["headers"] if messages else {}
-        if last.get("control") != "up-to-date":
+                self._apply(message["key"], message["headers"]["operation"], message.get("value"))
+        is_last = bool(messages) and messages[-1]["headers"].get("control") == "up-to-date"
+        messages.clear()
+        if not is_last:
             return Changes()
         self._cache_buster = None
         self.live = True
@@ -170,14 +171,13 @@ class ShapeLog(Generic[RowT]):
                 return True
         return False
 
-    def _apply(self, message: Mapping[str, Any]) -> None:
-        key, operation = message["key"], message["headers"]["operation"]
+    def _apply(self, key: str, operation: str, value: Any) -> None:
         if operation == "delete":
             self._columns.pop(key, None)
             self._touched.pop(key, None)
             self._deleted[key] = None
             return
-        value, known = message["value"], self._columns.get(key)
+        known = self._columns.get(key)
         if known is not None:
             if _is_older(value, known):
                 return
@@ -214,7 +214,7 @@ class ShapeLog(Generic[RowT]):
             # Of a row that was gone and is back, the newest state that is known.
             row = before
         self._rows[key] = row
-        if row != last or key in self._unseen:
+        if last is None or row != last or key in self._unseen:
             self._unseen.discard(key)
             changes.rows[key] = row
 

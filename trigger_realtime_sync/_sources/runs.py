@@ -110,10 +110,9 @@ class RunFeed:
     def _receive(self, answer: Answer) -> RunChanges | None:
         if answer.status == 204:
             return self.log.receive_nothing(answer.headers)
-        body = answer.body()
         source = self._requester.source
         try:
-            messages = loads(body)
+            messages = loads(answer.body())
         except ValueError:
             if not answer.framed:
                 raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
