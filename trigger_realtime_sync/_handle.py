@@ -351,7 +351,7 @@ class Subscription:
 
     def _deliver_run(self, key: str, run: AnyRun) -> None:
         told = self._told.get(key)
-        if told is not None and told == run:
+        if told is run or (told is not None and told == run):
             return
         self._told[key] = run
         self._call("on_update", self._callbacks.on_update, run)

@@ -134,6 +134,22 @@ class Run(Generic[PayloadT, OutputT]):
     _output: Any = attrs.field(default=None, repr=False, hash=False, alias="output")
     _metadata: Any = attrs.field(default=None, repr=False, hash=False, alias="metadata")
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Of a run that came with thousands of others: makes a field when it is first read."""
+            fields = self.__dict__
+            try:
+                value = fields["_make"](name, fields["_columns"])
+            except KeyError:
+                raise AttributeError(f"'Run' object has no attribute {name!r}") from None
+            # The same object for all threads.
+            return fields.setdefault(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and copies: the fields."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(Run)}
+
     @property
     def payload(self) -> PayloadT:
         """What the task was triggered with, or None. May raise `PayloadError`."""

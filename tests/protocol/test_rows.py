@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from datetime import datetime, timezone
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trigger_realtime_sync import ProtocolError, Run, RunError, RunStatus, Task
 from trigger_realtime_sync._protocol.rows import RowDecoder
@@ -211,3 +215,99 @@ def test_lists_are_each_runs_own() -> None:
     first, second = decoder.decode(WHOLE), decoder.decode(WHOLE)
     first.tags.append("mine")
     assert second.tags == ["a", "b,c", 'say "hi"']
+
+
+GOOD = {
+    "taskIdentifier": [None, "my-task", "other"],
+    "status": ["EXECUTING", "COMPLETED_SUCCESSFULLY", "BRAND_NEW"],
+    "createdAt": [None, "2026-11-23T06:15:09.979", "2024-02-29 23:59:59", "2026-01-31T00:00:00.1"],
+    "completedAt": [None, "2026-11-23 06:15:09.97", "2026-11-23T06:15:09Z"],
+    "number": [None, "0", "-7", "9" * 30],
+    "usageDurationMs": [None, "1234"],
+    "costInCents": [None, "0.25", "Infinity"],
+    "isTest": [None, "t", "false"],
+    "runTags": [None, "{}", '{"a","b c",NULL}'],
+    "ttl": [None, "10m", 7],
+    "error": [None, '{"type":"STRING_ERROR","raw":"no"}'],
+    "realtimeStreams": [None, "{openai}"],
+    "payload": [None, "", '{"a":1}'],
+    "payloadType": [None, "application/json", "text/plain"],
+    "metadata": [None, '{"m":true}'],
+    "output": [None, "7", 7],
+}
+BAD = {
+    "friendlyId": [None, "", 7, []],
+    "status": [None, 7],
+    "createdAt": ["", "soon", "2026-02-29T00:00:00", "2026-13-01T00:00:00", 7, [], {}],
+    "startedAt": ["20261123T061509.979", "2026-11-23T06:15:09,979", "2026-11-23X06:15:09"],
+    "updatedAt": ["2026-11-23T06:15:09\n2026-11-23T06:15:09", "٢٠٢٦-11-23T06:15:09"],
+    "number": ["", "x", "1\n2", "1_0", "٣", " 1", 7, {}],
+    "costInCents": ["", "much", [], "1e"],
+    "isTest": ["maybe", True],
+    "runTags": ["{", "a", {}],
+    "error": ["{", "[" * 100_000],
+}
+
+
+def rows_of(columns: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    chosen = {name: st.sampled_from(values) for name, values in columns.items()}
+    return st.fixed_dictionaries({"friendlyId": st.just("run_1")}, optional=chosen)
+
+
+@given(
+    st.lists(
+        rows_of(GOOD).map(lambda row: {"status": "PENDING", **row}),
+        max_size=8,
+    )
+)
+def test_many_rows_are_read_as_each_of_them_is(rows: list[dict[str, Any]]) -> None:
+    """Whether a field is made at once or when it is first read, nobody can tell."""
+    decoder = RowDecoder([Task("my-task", payload=dict, output=int)])
+    runs = decoder.decode_many(rows)
+    alone = [decoder.decode(row) for row in rows]
+    if runs is None:  # a doubt is allowed: of Python 3.10's clock, and of large numbers
+        return
+    for run, one in zip(runs, alone, strict=True):
+        assert pickle.loads(pickle.dumps(run)) == one
+        assert copy.copy(run) == one
+        assert repr(run) == repr(one)
+        assert run == one
+        assert hash(run) == hash(one)
+        assert attrs.asdict(run) == attrs.asdict(one)
+
+
+@given(
+    st.lists(rows_of({}).map(lambda row: {"status": "PENDING", **row}), max_size=3),
+    st.sampled_from([(name, value) for name, values in BAD.items() for value in values]),
+)
+def test_a_row_that_does_not_decode_is_found_among_many(
+    rows: list[dict[str, Any]], bad: tuple[str, Any]
+) -> None:
+    """Nothing that `decode` refuses is put off until it is read."""
+    name, value = bad
+    broken = {"friendlyId": "run_1", "status": "PENDING", name: value}
+    with pytest.raises(ProtocolError):
+        RowDecoder().decode(broken)
+    assert RowDecoder().decode_many([*rows, broken]) is None
+
+
+def test_what_is_made_when_read_is_made_once() -> None:
+    """The same object each time, also of the values that can be changed."""
+    [run] = RowDecoder().decode_many([WHOLE]) or []
+    assert run.tags == ["a", "b,c", 'say "hi"']
+    assert run.tags is run.tags
+    assert run.payload is run.payload
+    assert not hasattr(run, "colour")
+    with pytest.raises(AttributeError, match="colour"):
+        run.colour  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        run.ttl = "1h"  # type: ignore[misc]
+
+
+def test_all_runs_have_all_fields_in_order() -> None:
+    """Those that come as rows are not made by `__init__`."""
+    names = [field.name for field in attrs.fields(Run)]
+    assert list(vars(decode())) == names
+    [run] = RowDecoder().decode_many([WHOLE]) or []
+    assert list(run.__getstate__()) == names
+    assert run == decode() == Run(**{name.lstrip("_"): getattr(run, name) for name in names})

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trigger_realtime_sync._protocol.shape import MissingHeader, ShapeLog, check_messages
+from trigger_realtime_sync._protocol.shape import MANY_ROWS, MissingHeader, ShapeLog, check_messages
 from trigger_realtime_sync._protocol.values import parse_timestamp
 from trigger_realtime_sync.errors import ProtocolError
 
@@ -296,3 +296,29 @@ def test_forgetting_what_was_seen(log: ShapeLog[Row]) -> None:
     assert list(read(log, row("a", status="1"), UP_TO_DATE).rows) == ["a"]
     log.refetch()
     assert not read(log, row("a", status="1"), UP_TO_DATE)
+
+
+def test_many_new_rows_are_decoded_together(log: ShapeLog[Row]) -> None:
+    """Once, if they can be; else one by one, and those that can't be are told apart. Rows that are
+    known are compared one by one."""
+    together: list[int] = []
+
+    def decode_many(rows: Any) -> list[Row] | None:
+        together.append(len(rows))
+        return (
+            None
+            if any(one["status"] == "broken" for one in rows)
+            else [decode(one, None) for one in rows]
+        )
+
+    log = ShapeLog(decode, decode_many)
+    many = [row(str(n), status="1") for n in range(MANY_ROWS)]
+    assert len(read(log, *many, UP_TO_DATE).rows) == MANY_ROWS
+    log.refetch()
+    changes = read(log, *many, row("new", status="broken"), UP_TO_DATE)
+    assert (changes.rows, list(changes.failures)) == ({}, ["new"])
+    more = [row(f"more {n}", status="broken" if n == 3 else "1") for n in range(MANY_ROWS)]
+    changes = read(log, *more, UP_TO_DATE)
+    assert len(changes.rows) == MANY_ROWS - 1
+    assert list(changes.failures) == ["more 3"]
+    assert together == [MANY_ROWS, MANY_ROWS]

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ProtocolError
 from ..models import AnyRun, Run, RunError, RunStatus, Task
 from .packets import JSON, Packet, PacketValue
+from .readable import UNREADABLE, Check, are_any, are_integers, are_times, each_is, is_readable
 from .shown import shown
 from .values import parse_array, parse_bool, parse_float, parse_int, parse_json, parse_timestamp
 
@@ -104,52 +105,81 @@ class RowDecoder:
         Raises:
             ProtocolError: a column holds what its type does not allow; names run and column.
         """
-        run_id = columns.get("friendlyId")
+        run_id, status = columns.get("friendlyId"), columns.get("status")
         if not isinstance(run_id, str) or not run_id:
             raise ProtocolError(f"a row has no run id (friendlyId): {shown(run_id)}")
-        status = columns.get("status")
         if not isinstance(status, str):
             raise ProtocolError(f"run {run_id}: column status is {shown(status)}, not text")
-        identifier = _text(columns.get("taskIdentifier"))
-        task = self._any_task or self._tasks.get(identifier)
-        # Not by `__init__`: a snapshot has thousands of rows, and this takes a third of the time.
+        # Not by `__init__`: a snapshot has many rows, and this takes a third of the time.
         run: AnyRun = Run.__new__(Run)
         fields, get = run.__dict__, columns.get
         fields["id"] = run_id
-        fields["task_identifier"] = identifier
+        fields["task_identifier"] = _text(get("taskIdentifier"))
         fields["status"] = public_status(status)
         try:
-            for field, column, parse in _PARSED:
+            for field, column, parse, _ in COLUMNS:
                 text = get(column)
                 fields[field] = None if text is None else parse(text)
-        except (ValueError, TypeError, AttributeError):
+        except UNREADABLE:
             problem = f"run {run_id}: column {column} can't be read: {shown(text)}"
             raise ProtocolError(problem) from None
         fields["tags"] = fields["tags"] or []
         fields["realtime_streams"] = fields["realtime_streams"] or []
-        fields["_payload"] = self._packet(
-            columns, "payload", "payloadType", run_id, task and task.payload, last and last._payload
-        )
-        fields["_output"] = self._packet(
-            columns, "output", "outputType", run_id, task and task.output, last and last._output
-        )
-        fields["_metadata"] = self._packet(
-            columns, "metadata", "metadataType", run_id, None, last and last._metadata
-        )
+        fields["_payload"] = self._packet("payload", columns, last and last._payload)
+        fields["_output"] = self._packet("output", columns, last and last._output)
+        fields["_metadata"] = self._packet("metadata", columns, last and last._metadata)
         return run
 
-    def _packet(
-        self, columns: Columns, field: str, type_field: str, run_id: str, type_: Any, last: Any
-    ) -> PacketValue | None:
-        data = columns.get(field)
+    def decode_many(self, rows: Sequence[Columns]) -> list[AnyRun] | None:
+        """The runs of many rows, none of which was known before. Each field is made when it is
+        first read. None where a row may not decode: which one it is, `decode` tells."""
+        for name in ("friendlyId", "status"):
+            if not all(isinstance(columns.get(name), str) and columns[name] for columns in rows):
+                return None
+        if not all(is_readable(column, check, rows) for _, column, _, check in COLUMNS):
+            return None
+        make = self._make
+        return [_deferred(columns, make) for columns in rows]
+
+    def _make(self, field: str, columns: Columns) -> Any:
+        """One field of a run whose columns can all be read. KeyError where there is none of that
+        name."""
+        if field == "task_identifier":
+            return _text(columns.get("taskIdentifier"))
+        if field in PACKETS:
+            return self._packet(PACKETS[field], columns, None)
+        column, parse = _COLUMN_OF[field]
+        text = columns.get(column)
+        if text is None:
+            return [] if parse is _strings else None
+        return parse(text)
+
+    def _packet(self, name: str, columns: Columns, last: Any) -> PacketValue | None:
+        data = columns.get(name)
         if not isinstance(data, str):
             return None
-        content_type = columns.get(type_field)
+        content_type = columns.get(name + "Type")
         if not isinstance(content_type, str):
             content_type = JSON
         if isinstance(last, PacketValue) and last.packet == (data, content_type):
             return last
-        return PacketValue(run_id, field, data, content_type, type_, self._fetch)
+        task = self._any_task or self._tasks.get(_text(columns.get("taskIdentifier")))
+        # There is no type of metadata.
+        type_ = getattr(task, name, None)
+        return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
+
+
+def _deferred(columns: Columns, make: Callable[[str, Columns], Any]) -> AnyRun:
+    """A run that makes its fields when they are first read, but for what is asked of every run."""
+    run: AnyRun = Run.__new__(Run)
+    fields = run.__dict__
+    fields["id"] = columns["friendlyId"]
+    fields["status"] = public_status(columns["status"])
+    finished = columns.get("completedAt")
+    fields["finished_at"] = None if finished is None else parse_timestamp(finished)
+    fields["_columns"] = columns
+    fields["_make"] = make
+    return run
 
 
 def _error(text: str) -> RunError | None:
@@ -170,23 +200,26 @@ def _present(text: str) -> tuple[str, ...]:
 _remembered = lru_cache(maxsize=1024)(_present)
 LONGEST_REMEMBERED = 500
 
-# In the order of the fields of `Run`, so that all runs share one table of their names.
-_PARSED: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("created_at", "createdAt", parse_timestamp),
-    ("updated_at", "updatedAt", parse_timestamp),
-    ("started_at", "startedAt", parse_timestamp),
-    ("queued_at", "queuedAt", parse_timestamp),
-    ("delayed_until", "delayUntil", parse_timestamp),
-    ("expired_at", "expiredAt", parse_timestamp),
-    ("finished_at", "completedAt", parse_timestamp),
-    ("duration_ms", "usageDurationMs", parse_int),
-    ("cost_in_cents", "costInCents", parse_float),
-    ("base_cost_in_cents", "baseCostInCents", parse_float),
-    ("number", "number", parse_int),
-    ("tags", "runTags", _strings),
-    ("ttl", "ttl", _text_or_none),
-    ("is_test", "isTest", parse_bool),
-    ("idempotency_key", "idempotencyKey", _text_or_none),
-    ("error", "error", _error),
-    ("realtime_streams", "realtimeStreams", _strings),
+# The field of a run, the column it is made of, and how; and whether a whole column can be read. In
+# the order of the fields, so that all runs share one table of their names.
+COLUMNS: tuple[tuple[str, str, Callable[[str], Any], Check], ...] = (
+    ("created_at", "createdAt", parse_timestamp, are_times),
+    ("updated_at", "updatedAt", parse_timestamp, are_times),
+    ("started_at", "startedAt", parse_timestamp, are_times),
+    ("queued_at", "queuedAt", parse_timestamp, are_times),
+    ("delayed_until", "delayUntil", parse_timestamp, are_times),
+    ("expired_at", "expiredAt", parse_timestamp, are_times),
+    ("finished_at", "completedAt", parse_timestamp, are_times),
+    ("duration_ms", "usageDurationMs", parse_int, are_integers),
+    ("cost_in_cents", "costInCents", parse_float, each_is(parse_float)),
+    ("base_cost_in_cents", "baseCostInCents", parse_float, each_is(parse_float)),
+    ("number", "number", parse_int, are_integers),
+    ("tags", "runTags", _strings, each_is(_strings)),
+    ("ttl", "ttl", _text_or_none, are_any),
+    ("is_test", "isTest", parse_bool, each_is(parse_bool)),
+    ("idempotency_key", "idempotencyKey", _text_or_none, are_any),
+    ("error", "error", _error, each_is(_error)),
+    ("realtime_streams", "realtimeStreams", _strings, each_is(_strings)),
 )
+PACKETS = {"_payload": "payload", "_output": "output", "_metadata": "metadata"}
+_COLUMN_OF = {field: (column, parse) for field, column, parse, _ in COLUMNS}

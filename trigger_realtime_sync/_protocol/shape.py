@@ -6,7 +6,7 @@ Source: PROTOCOL, section 2.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -18,9 +18,12 @@ from .values import parse_timestamp
 
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
+DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
 
 # A column of every whole row: it can't be skipped.
 ALWAYS_SENT = "friendlyId"
+# So many new rows in one answer are looked at together.
+MANY_ROWS = 20
 # How many rows that went away are remembered, to tell a late older state from news.
 GONE_LIMIT = 10_000
 
@@ -50,10 +53,15 @@ class ShapeLog(Generic[RowT]):
         decode: turns the columns of a whole row, and what was handed out of it last, into what
             is handed out. It may raise ProtocolError. What it returns compares with `==`, and may
             have an `updated_at`.
+        decode_many: the same for many rows that were not known before, at once; None where they
+            are to be decoded one by one.
     """
 
-    def __init__(self, decode: Decode[RowT]) -> None:
+    def __init__(
+        self, decode: Decode[RowT], decode_many: DecodeMany[RowT] = lambda rows: None
+    ) -> None:
         self._decode = decode
+        self._decode_many = decode_many
         self._columns: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, RowT] = {}
         self._gone: dict[str, RowT] = {}
@@ -191,8 +199,9 @@ class ShapeLog(Generic[RowT]):
 
     def _up_to_date(self) -> Changes[RowT]:
         changes: Changes[RowT] = Changes()
+        decoded = self._decoded_at_once()
         for key in self._touched:
-            self._settle(key, changes)
+            self._settle(key, decoded.get(key), changes)
         for key in [*self._deleted, *(self._stale or ())]:
             if key in self._rows:
                 self._forget(key)
@@ -202,10 +211,18 @@ class ShapeLog(Generic[RowT]):
         self._stale = None
         return changes
 
-    def _settle(self, key: str, changes: Changes[RowT]) -> None:
+    def _decoded_at_once(self) -> dict[str, RowT]:
+        new = [key for key in self._touched if key not in self._rows]
+        if len(new) < MANY_ROWS:
+            return {}
+        rows = self._decode_many([self._columns[key] for key in new])
+        return {} if rows is None else dict(zip(new, rows, strict=True))
+
+    def _settle(self, key: str, row: RowT | None, changes: Changes[RowT]) -> None:
         last = self._rows.get(key)
         try:
-            row = self._decode(self._columns[key], last)
+            if row is None:
+                row = self._decode(self._columns[key], last)
         except ProtocolError as error:
             changes.failures[key] = error
             return

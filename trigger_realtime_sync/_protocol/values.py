@@ -85,7 +85,7 @@ def parse_bool(text: str) -> bool:
 
 def parse_int(text: str) -> int:
     """An int of decimal digits, at most 40 of them, perhaps after a `-`."""
-    digits = text[1:] if text[:1] == "-" else text
+    digits = text[1:] if text.startswith("-") else text
     if len(digits) > _MAX_INT_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise _unreadable("an integer", text)
     return int(text)

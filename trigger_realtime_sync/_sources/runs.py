@@ -56,7 +56,7 @@ class RunFeed:
         self._on_changes = on_changes
         self._forget_requested = False
         self._idle = IdleAnswers()
-        self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode)
+        self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many)
 
     def forget_seen(self) -> None:
         """Makes every row news when a snapshot next brings it. Any thread."""
