@@ -92,10 +92,6 @@ class LazyValue:
         raise NotImplementedError
 
 
-def _read(value: Any) -> Any:
-    return value.read() if isinstance(value, LazyValue) else value
-
-
 def _status(status: Any) -> RunStatus:
     return status if status.__class__ is RunStatus else RunStatus(status)
 
@@ -153,17 +149,20 @@ class Run(Generic[PayloadT, OutputT]):
     @property
     def payload(self) -> PayloadT:
         """What the task was triggered with, or None. May raise `PayloadError`."""
-        return _read(self._payload)  # type: ignore[no-any-return]
+        value = self._payload
+        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
 
     @property
     def output(self) -> OutputT:
         """What the task returned, or None as long as it has not. May raise `PayloadError`."""
-        return _read(self._output)  # type: ignore[no-any-return]
+        value = self._output
+        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
 
     @property
     def metadata(self) -> dict[str, Any] | None:
         """What the task says of itself while it runs, or None. May raise `PayloadError`."""
-        return _read(self._metadata)  # type: ignore[no-any-return]
+        value = self._metadata
+        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
 
     @property
     def is_queued(self) -> bool:

@@ -100,7 +100,8 @@ def row(run_id: str, n: int) -> dict[str, Any]:
         f"2026-11-23T{n // 3600000 % 24:02}:{n // 60000 % 60:02}:{n // 1000 % 60:02}.{n % 1000:03}"
     )
     value = dict.fromkeys(COLUMNS) | {
-        "id": f"cm{n:023}",
+        # As real ones: 25 characters, of which few in a row are digits.
+        "id": f"cmi9q{n:08x}v8kq3z1tw7dx",
         "friendlyId": run_id,
         "taskIdentifier": "render-video",
         "createdAt": time,

@@ -18,7 +18,8 @@ def _find_quick() -> Callable[[bytes], Any] | None:
 
 
 _quick = _find_quick()
-_parse = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+_BLANKS = " \t\n\r"
 # orjson makes a float, in silence, of an integer of more than 64 bits: of 19 digits at least.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _MANY_DIGITS = b"0" * 19
@@ -61,3 +62,12 @@ def _slow_loads(text: str | bytes) -> Any:
     except UnicodeDecodeError:
         # Its own message, and its `object`, would carry the text.
         raise ValueError("JSON is not UTF-8") from None
+
+
+def _parse(text: str) -> Any:
+    """What `decode` does, which looks for blanks first: half the time of a small text."""
+    try:
+        value, end = _decoder.raw_decode(text)
+    except ValueError:
+        return _decoder.decode(text)
+    return value if not text[end:].strip(_BLANKS) else _decoder.decode(text)

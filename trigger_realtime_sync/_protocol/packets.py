@@ -38,11 +38,18 @@ Fetch = Callable[[str, str, str], Packet]
 
 def media_type(content_type: str) -> str:
     """A content type in lower case, without its parameters."""
+    if content_type == JSON:
+        return JSON
     return content_type.partition(";")[0].strip().lower()
 
 
 def decode(packet: Packet) -> Any:
-    """The value of a packet, which must not be `application/store`.
+    """The value of a packet, which must not be `application/store`: as of `decode_text`."""
+    return decode_text(packet.data, media_type(packet.content_type))
+
+
+def decode_text(data: str | None, kind: str) -> Any:
+    """The value of a packet's text, of a media type.
 
     Text of `text/plain` and of any unknown type is the value itself.
 
@@ -50,18 +57,17 @@ def decode(packet: Packet) -> Any:
         ValueError: the text is not what its type says, or must be fetched first. The message
             holds none of the text.
     """
-    if not packet.data:
+    if not data:
         return None
-    kind = media_type(packet.content_type)
     if kind == JSON:
-        return json.loads(packet.data)
+        return json.loads(data)
     if kind == SUPER_JSON:
         from . import superjson
 
-        return superjson.decode_in_place(json.loads(packet.data))
+        return superjson.decode_in_place(json.loads(data))
     if kind == STORE:
         raise ValueError("it is stored elsewhere and must be fetched")
-    return packet.data
+    return data
 
 
 class PacketValue(LazyValue):
@@ -120,14 +126,16 @@ class PacketValue(LazyValue):
             return self._value
 
     def _make(self) -> Any:
-        packet = self.packet
-        if packet.data and media_type(packet.content_type) == STORE:
-            packet = self._fetched(packet.data)
+        data, content_type = self.data, self.content_type
+        kind = media_type(content_type)
+        if data and kind == STORE:
+            data, content_type = self._fetched(data)
+            kind = media_type(content_type)
         try:
-            value = decode(packet)
-            return _structured(value, self.type_)
+            value = decode_text(data, kind)
+            return value if self.type_ is None else _structured(value, self.type_)
         except ValueError as error:
-            raise self._error(str(error), packet) from error
+            raise self._error(str(error), Packet(data, content_type)) from error
 
     def _fetched(self, path: str) -> Packet:
         if self.fetch is None:
@@ -192,8 +200,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _structured(value: Any, type_: Any) -> Any:
-    if value is None or type_ is None:
-        return value
+    if value is None:
+        return None
     from .structure import structure
 
     return structure(value, type_)
