@@ -74,6 +74,7 @@ __all__ = [
     "__version__",
 ]
 
+_SUBMODULES = ("config", "errors", "models", "testing")
 _MODULES = (".errors", ".models", ".config", "._channel", ".subscription", ".client")
 
 
@@ -86,6 +87,8 @@ def __getattr__(name: str) -> Any:
             if value is not None:
                 globals()[name] = value
                 return value
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

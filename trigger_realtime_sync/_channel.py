@@ -226,11 +226,14 @@ class Channel:
     def _on_changes(self, changes: RunChanges) -> bool:
         with self._lock:
             self._state = State.LIVE
-            if not self._has_snapshot:
+            first = not self._has_snapshot
+            if first:
                 self._has_snapshot = True
                 self._drop_all_but(changes.rows)
-            self._apply(changes)
+            self._apply(changes, all_rows=first)
             goes_on = self._reads_on()
+        for error in changes.failures.values():
+            logger.error("%s: a row does not decode: %s", self.target.label, error)
         if changes:
             self._end_satisfied()
             time.sleep(YIELD_SECONDS)
@@ -242,8 +245,11 @@ class Channel:
             if key not in keys and not self.target.is_single:
                 self._drop(key)
 
-    def _apply(self, changes: RunChanges) -> None:
+    def _apply(self, changes: RunChanges, *, all_rows: bool = False) -> None:
+        """`all_rows`: those are told too of which a newer state was known, which is told then."""
         news = self.view.put(changes.rows.items())
+        if all_rows and len(news) < len(changes.rows):
+            news = [(key, run) for key, run in self.view.items() if key in changes.rows]
         self._on_put(news)
         done = {key for key, run in news if self._is_done(run)}
         self._done |= done
@@ -253,7 +259,6 @@ class Channel:
             for key in changes.gone:
                 self._drop(key)
         for key, error in changes.failures.items():
-            logger.error("%s: a row does not decode: %s", self.target.label, error)
             for listener in self._listeners:
                 listener.tell_failure(key, error)
 

@@ -69,7 +69,12 @@ class Subscription:
         self._registry = registry
         self._callbacks = callbacks
         self._stop_on_completion = stop_on_completion
-        self._mailbox = Mailbox(registry.pool, self._deliver, throttle)
+        self._mailbox = Mailbox(
+            registry.pool,
+            self._deliver,
+            throttle,
+            name=lambda: f"trigger-realtime callbacks of {self._what()}",
+        )
         # Protects what is below; notified when something that is waited for may have happened.
         self._changed = threading.Condition(threading.Lock())
         self._ended: State | None = None

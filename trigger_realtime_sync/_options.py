@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from ._transport.tokens import Token
 from .errors import TriggerRealtimeError
-from .models import Run
+from .models import Run, Task
 
 
 class RunsOptions(TypedDict, total=False):
@@ -32,6 +32,8 @@ class RunOptions(RunsOptions, total=False):
 
 
 class StreamSubscriptionOptions(RunsOptions, total=False):
+    task: Task[Any, Any] | None
+    stop_on_completion: bool
     start_index: int | None
     last_event_id: str | None
     from_latest: bool

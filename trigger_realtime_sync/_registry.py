@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING
 
 from ._channel import Channel
@@ -27,8 +28,10 @@ MakeChannel = Callable[[Target, RunView], Channel]
 class Slot:
     """The handles of one id, and the channel that they share while one of them is enabled."""
 
-    def __init__(self, id_: str, target: Target) -> None:
-        self.id = id_
+    def __init__(self, id_: str | None, target: Target) -> None:
+        # One that was made up is known to whoever holds the handle, which knows all that it read.
+        self.has_made_up_id = id_ is None
+        self.id = id_ or f"{target.kind}-{uuid.uuid4().hex}"
         self.target = target
         self.handles: list[Subscription] = []
         self.channel: Channel | None = None
@@ -63,8 +66,9 @@ class Registry:
         self._handles: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._threads_lock = threading.Lock()
 
-    def add(self, handle: Subscription, id_: str, target: Target, *, enabled: bool) -> None:
-        """Puts a handle under an id: beside others of the same target, or in place of them.
+    def add(self, handle: Subscription, id_: str | None, target: Target, *, enabled: bool) -> None:
+        """Puts a handle under an id: beside others of the same target, or in place of them. None
+        is one of its own.
 
         Raises:
             ClientClosed: the client was closed.
@@ -72,18 +76,19 @@ class Registry:
         with self.lock:
             if self.closed:
                 raise ClientClosed("the client is closed")
-            slot = self.slots.get(id_)
+            slot = self.slots.get(id_) if id_ is not None else None
             if slot is not None and slot.target != target:
-                self.cancel(id_)
-                self.forget(id_)
+                self.cancel(slot.id)
+                self.forget(slot.id)
                 slot = None
             if slot is None:
-                slot = self.slots[id_] = Slot(id_, target)
+                slot = Slot(id_, target)
+                self.slots[slot.id] = slot
                 self.pool.keep(True)
             slot.handles.append(handle)
             self._handles.add(handle)
             handle._slot = slot
-            handle._view = self.cached(id_, target)
+            handle._view = self.cached(slot.id, target)
             if enabled:
                 self.connect(handle)
 
@@ -94,12 +99,12 @@ class Registry:
             assert slot is not None
             if slot.channel is not None and handle._attach(slot.channel):
                 return
-            channel = self._make_channel(slot.target, handle._view.copy())
-            slot.channel = channel
-            handle._attach(channel)
             try:
+                channel = self._make_channel(slot.target, handle._view.copy())
+                slot.channel = channel
+                handle._attach(channel)
                 channel.start(self._started)
-            except RuntimeError:
+            except BaseException:
                 self.remove(handle)
                 raise
 
@@ -112,7 +117,7 @@ class Registry:
             handle._detach()
             if channel.detach(handle) and slot.channel is channel:
                 slot.channel = None
-            self.remember(slot.id, slot.target, channel.view)
+            self.remember(slot, channel.view)
             if slot.channel is channel:
                 handle._view = channel.view.copy()
 
@@ -153,12 +158,16 @@ class Registry:
             self._cache.move_to_end(id_)
             return view
 
-    def remember(self, id_: str, target: Target, view: RunView) -> None:
+    def remember(self, slot: Slot, view: RunView) -> None:
         with self.lock:
             if not view or not self._max_cached:
                 return
-            self._cache[id_] = (target, view)
-            self._cache.move_to_end(id_)
+            # Of streams that nobody can come back to, the parts are not worth their memory.
+            if slot.has_made_up_id and view.parts is not None:
+                runs, view = view.items(), slot.target.new_view()
+                view.put(runs)
+            self._cache[slot.id] = (slot.target, view)
+            self._cache.move_to_end(slot.id)
             while len(self._cache) > self._max_cached:
                 self._cache.popitem(last=False)
 
@@ -222,7 +231,21 @@ class SubscriptionMap(Mapping[str, "Subscription"]):
     def __len__(self) -> int:
         return len(self._registry().slots)
 
+    # Of one moment: what Mapping makes of these looks each id up later, when it may have ended.
+
+    def keys(self) -> KeysView[str]:
+        return self._snapshot().keys()
+
+    def values(self) -> ValuesView[Subscription]:
+        return self._snapshot().values()
+
+    def items(self) -> ItemsView[str, Subscription]:
+        return self._snapshot().items()
+
     def __repr__(self) -> str:
+        return repr(self._snapshot())
+
+    def _snapshot(self) -> dict[str, Subscription]:
         registry = self._registry()
         with registry.lock:
-            return repr({id_: slot.handles[0] for id_, slot in registry.slots.items()})
+            return {id_: slot.handles[0] for id_, slot in registry.slots.items()}

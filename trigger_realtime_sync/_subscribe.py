@@ -404,6 +404,7 @@ class SubscribeMethods:
         from_latest: bool = False,
         max_parts: int | None = None,
         timeout_in_seconds: int = 60,
+        task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
         on_complete: Callable[[AnyRun], object] | None = None,
@@ -413,6 +414,7 @@ class SubscribeMethods:
         base_url: str | None = None,
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
+        stop_on_completion: bool = True,
     ) -> StreamSubscription[Any]:
         """Reads one stream of a run, as `useRealtimeStream` does, until the run has finished.
 
@@ -428,6 +430,7 @@ class SubscribeMethods:
             max_parts: how many parts `.parts` keeps; all by default.
             timeout_in_seconds: of silence, 1 to 600, after which the server ends one answer; the
                 next is asked for as long as the run lives.
+            task: types of the run's payload and output.
 
         The run is followed as well, to know when it has finished. The other arguments, and what is
         raised: see `subscribe_to_run`.
@@ -450,12 +453,12 @@ class SubscribeMethods:
             query=_query(skip_columns),
             base_url=base_url,
             access_token=access_token,
-            tasks=None,
+            tasks=[task] if task is not None else [],
             streams=options,
         )
         callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
         handle: StreamSubscription[Any] = StreamSubscription(
-            self._registry, callbacks, self._throttle_of(throttle_in_ms), True
+            self._registry, callbacks, self._throttle_of(throttle_in_ms), stop_on_completion
         )
         return self._add(handle, id, target, enabled)
 

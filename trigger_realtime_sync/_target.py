@@ -48,11 +48,14 @@ class StreamOptions:
 
 
 def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
-    """The same columns named in another order, by a set say, are the same target."""
+    """The same columns or tags named in another order, by a set say, are the same target."""
     return tuple(
-        (name, tuple(sorted(value.split(","))) if name == "skipColumns" else value)
-        for name, value in query
+        (name, _names(value) if name in ("skipColumns", "tags") else value) for name, value in query
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(sorted(text.split(",")))
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +63,7 @@ class Target:
     """Everything that decides what is asked of the server, and how its rows are typed."""
 
     kind: str
-    subject: str
+    subject: str = attrs.field(eq=_names)
     path: str
     query: tuple[tuple[str, str], ...] = attrs.field(default=(), eq=_as_compared)
     base_url: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", covariant=True)
 
+# Changes that wait to be asked for, before only the latest of each run is kept.
+MOST_WAITING = 1_000
+
 
 class Updates(Iterator[T], Generic[T]):
     """Yields the current state, then each change; ends when the subscription does.
 
-    States that were not yet asked for coalesce: the next one is the latest. Raises the terminal
+    Changes that were not yet asked for wait: all of the last thousand, and of older ones the latest
+    of each run. Raises the terminal
     error of the subscription, or `WaitTimeout` when nothing came for `timeout` seconds: it can be
     asked again after that. Closing it cancels nothing. For one thread at a time.
     """
@@ -28,8 +33,9 @@ class Updates(Iterator[T], Generic[T]):
         self._what = what
         self._timeout = timeout
         self._changed = threading.Condition(threading.Lock())
-        self._pending: dict[Hashable, T] = {}
+        self._pending: deque[tuple[Hashable, T]] = deque()
         self._last: dict[Hashable, T] = {}
+        self._most = MOST_WAITING
         self._over = False
         self._error: TriggerRealtimeError | None = None
 
@@ -46,9 +52,7 @@ class Updates(Iterator[T], Generic[T]):
                 if left is not None and left <= 0:
                     raise WaitTimeout(f"{self._what}: no update within {self._timeout} s")
                 self._changed.wait(left)
-            key = next(iter(self._pending))
-            item = self._last[key] = self._pending.pop(key)
-            return item
+            return self._pending.popleft()[1]
 
     def close(self) -> None:
         """Ends the iterator, not the subscription."""
@@ -59,12 +63,19 @@ class Updates(Iterator[T], Generic[T]):
 
     def _put(self, key: Hashable, item: T) -> None:  # type: ignore[misc]
         with self._changed:
-            if self._over:
+            if self._over or (key in self._last and self._last[key] == item):
                 return
-            if key not in self._pending and self._last.get(key) == item:
-                return
-            self._pending[key] = item
+            self._last[key] = item
+            self._pending.append((key, item))
+            if len(self._pending) > self._most:
+                self._coalesce()
             self._changed.notify_all()
+
+    def _coalesce(self) -> None:
+        latest = dict(self._pending)
+        self._pending = deque(latest.items())
+        # Each run has one at least: this is not done for every change of thousands.
+        self._most = max(MOST_WAITING, 2 * len(latest))
 
     def _end(self, error: TriggerRealtimeError | None) -> None:
         with self._changed:
@@ -103,6 +114,11 @@ class PartUpdates(Iterator[T], Generic[T]):
         return self
 
     def __next__(self) -> T:
+        if self._handle._mailbox.on_own_thread and self._handle._taker is not None:
+            what = self._handle._what()
+            raise RuntimeError(
+                f"waiting for parts of {what} inside its own callback would never end"
+            )
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while not self._closed:
             over = self._handle._is_over

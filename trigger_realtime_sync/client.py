@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +30,7 @@ from .config import (
     check_count,
     check_headers,
     check_id,
+    check_proxies,
     check_throttle,
     check_token,
     check_verify,
@@ -95,7 +96,7 @@ class RealtimeClient(SubscribeMethods):
         self._http = HttpOptions(
             timeouts=timeouts,
             headers=check_headers(headers),
-            proxies=dict(proxies) if proxies else None,
+            proxies=check_proxies(proxies),
             verify=check_verify(verify),
         )
         self._reset()
@@ -164,7 +165,7 @@ class RealtimeClient(SubscribeMethods):
         """Everything that holds threads, locks or sockets: made new in a forked child."""
         self._transport = Transport(self._http)
         self._registry = Registry(self._make_channel, self._max_cached)
-        self._sources: dict[Token, TokenSource] = {}
+        self._sources: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         self._sources_lock = threading.Lock()
 
     def _after_fork(self) -> None:
@@ -199,9 +200,8 @@ class RealtimeClient(SubscribeMethods):
         return Target(base_url=url, token=token, tasks=tuple(tasks or ()), **what)
 
     def _add(self, handle: HandleT, id_: str | None, target: Target, enabled: bool) -> HandleT:
-        if id_ is None:
-            id_ = f"{target.kind}-{uuid.uuid4().hex}"
-        check_id(id_, "id")
+        if id_ is not None:
+            check_id(id_, "id")
         self._registry.add(handle, id_, target, enabled=enabled)
         return handle
 
@@ -225,8 +225,13 @@ class RealtimeClient(SubscribeMethods):
         """One for each callable, so that one thread renews the token for all."""
         if not callable(token):
             return TokenSource(token)
+        # A callable that can't be hashed is itself only; its source keeps it, and so its id.
+        key = token if isinstance(token, Hashable) else id(token)
         with self._sources_lock:
-            return self._sources.setdefault(token, TokenSource(token))
+            source = self._sources.get(key)
+            if source is None:
+                source = self._sources[key] = TokenSource(token)
+            return source
 
     def _throttle_of(self, throttle_in_ms: float | None) -> float:
         return self._throttle if throttle_in_ms is None else check_throttle(throttle_in_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +40,8 @@ COLUMN_OF_FIELD = {
 LONGEST = 366 * 86_400.0
 
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
+# Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
+_HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -252,13 +254,30 @@ def check_callback(value: Any, name: str) -> None:
 
 def check_headers(value: Any) -> dict[str, str]:
     """Names and values as they may stand in a request. Values never show in the error."""
-    headers = dict(value or {})
+    headers = _check_mapping(value, "headers")
     for name, text in headers.items():
         if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             raise ConfigurationError(f"headers: {name!r} is not the name of a header")
-        if not isinstance(text, str) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
             raise ConfigurationError(f"headers: the value of {name} can't stand in a header")
     return headers
+
+
+def check_proxies(value: Any) -> dict[str, str] | None:
+    """URLs by scheme or host, as in requests. The URLs may hold credentials and never show."""
+    proxies = _check_mapping(value, "proxies")
+    for name, url in proxies.items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"proxies: {name!r} is neither a scheme nor a host")
+        if not isinstance(url, str) or _UNPRINTABLE.search(url):
+            raise ConfigurationError(f"proxies: what stands for {name} is not a URL")
+    return proxies or None
+
+
+def _check_mapping(value: Any, name: str) -> dict[Any, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name} must be a mapping, not {type(value).__name__}")
+    return dict(value or {})
 
 
 def check_verify(value: Any) -> bool | str:

@@ -158,7 +158,12 @@ def _wait_for_run(subscription: Subscription, timeout: float | None) -> Any:
         return bool(subscription._finished) and not subscription.stops_on_completion
 
     subscription._wait(is_done, check_timeout(timeout), subscription._what())
-    return next(iter(subscription._finished.values()), None)
+    finished = next(iter(subscription._finished.values()), None)
+    latest = subscription._view.latest()
+    # Its cost, say, may have been told later.
+    return (
+        latest if finished is not None and latest is not None and latest.is_finished else finished
+    )
 
 
 class RunsSubscription(_OfRuns[PayloadT, OutputT]):
@@ -196,7 +201,7 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
             The finished runs, in the order in which they were created.
 
         Raises:
-            ValueError: `expected` is missing for a tag.
+            ValueError: `expected` is missing for a tag, or more than a batch has.
             WaitTimeout: they did not finish in time. The subscription goes on.
             SubscriptionCancelled: it was cancelled.
             TriggerRealtimeError: what ended the subscription, or kept it from learning which runs
@@ -206,13 +211,21 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
         seconds = check_timeout(timeout)
         if expected is not None:
             wanted = check_count(expected, "expected")
-            self._wait(lambda: len(self._finished) >= wanted, seconds, self._what())
+            self._wait(lambda: self._are_finished(wanted), seconds, self._what())
             return self._finished_runs(self._finished)
         if self._slot is not None and not self._slot.target.is_batch:
             raise ValueError(
                 "expected is required: a tag has no end, say how many runs to wait for"
             )
         return self._wait_for_batch(seconds)
+
+    def _are_finished(self, expected: int) -> bool:
+        finished = len(self._finished)
+        if finished < expected and self._ended is State.COMPLETED:
+            raise ValueError(
+                f"expected={expected}: {self._what()} is complete, and has only {finished} runs"
+            )
+        return finished >= expected
 
     def _wait_for_batch(self, timeout: float | None) -> list[Run[PayloadT, OutputT]]:
         channel = self._channel

@@ -138,14 +138,20 @@ def test_one_change_among_many_is_one(
 ) -> None:
     """One row decoded, one callback, whatever the number of runs that did not change."""
     decoded = 0
-    original = RowDecoder.decode
+    one, many = RowDecoder.decode, RowDecoder.decode_many
 
     def decode(self: RowDecoder, *arguments: Any) -> Any:
         nonlocal decoded
         decoded += 1
-        return original(self, *arguments)
+        return one(self, *arguments)
+
+    def decode_many(self: RowDecoder, rows: Any) -> Any:
+        nonlocal decoded
+        decoded += len(rows)
+        return many(self, rows)
 
     monkeypatch.setattr(RowDecoder, "decode", decode)
+    monkeypatch.setattr(RowDecoder, "decode_many", decode_many)
     feed = OneChange(count)
     told = 0
 

@@ -41,7 +41,7 @@ HEADERS = {"electric-handle": "h", "electric-offset": "1_1", "electric-cursor": 
 class FakeAnswer:
     """A whole answer."""
 
-    framed = proven = True
+    framed = True
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
         self.status = 204 if body == b"204" else 200

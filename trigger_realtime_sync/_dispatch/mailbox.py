@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .pool import WorkerPool
+from .pool import THREAD_NAME, WorkerPool
 
 Deliver = Callable[[Any, Any], None]
 Then = Callable[[], None]
@@ -24,9 +24,17 @@ class Mailbox:
         pool: lends the threads.
         deliver: called with key and item. It must not raise.
         throttle: seconds.
+        name: of the thread, while it delivers.
     """
 
-    def __init__(self, pool: WorkerPool, deliver: Deliver, throttle: float) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        deliver: Deliver,
+        throttle: float,
+        name: Callable[[], str] = lambda: THREAD_NAME,
+    ) -> None:
+        self._name = name
         self._pool = pool
         self._deliver = deliver
         self._throttle = throttle
@@ -129,6 +137,14 @@ class Mailbox:
                 return
             self._owner = threading.get_ident()
             self._scheduled_for = None
+        thread = threading.current_thread()
+        before, thread.name = thread.name, self._name()
+        try:
+            self._deliver_all()
+        finally:
+            thread.name = before
+
+    def _deliver_all(self) -> None:
         while (items := self._take()) is not None:
             for key, item in items.items():
                 if self._closed or self._dropped:

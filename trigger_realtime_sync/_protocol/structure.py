@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from .structure_scalars import (
+    KEYS,
     SCALARS,
     Mismatch,
     expect_instance,
@@ -125,7 +126,10 @@ def _make_converter() -> Converter:
         if not get_args(cls):
             return lambda value, _: dict(expect_mapping(value))
         from_mapping: Any = make_mapping_structure_fn(cls, converter, dict)
-        return lambda value, _: from_mapping(expect_mapping(value), cls)
+        read_key = KEYS.get(get_args(cls)[0], lambda key: key)
+        return lambda value, _: from_mapping(
+            {read_key(key): one for key, one in expect_mapping(value).items()}, cls
+        )
 
     for scalar, hook in SCALARS.items():
         converter.register_structure_hook(scalar, hook_of(hook))

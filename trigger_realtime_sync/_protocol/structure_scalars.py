@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, get_args, get_origin
 from uuid import UUID
 
-from .values import parse_timestamp
+from .values import parse_float, parse_int, parse_timestamp
 
 
 class Mismatch(ValueError):
@@ -155,6 +155,22 @@ def _text(value: Any, expected: str) -> str:
         raise mismatch(expected, value)
     return value
 
+
+def _number_key(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+    def read(key: Any) -> Any:
+        try:
+            return parse(key) if isinstance(key, str) else key
+        except ValueError:
+            raise Mismatch(f"a key that is no {expected}") from None
+
+    return read
+
+
+# The keys of a JSON object are text, whatever they mean.
+KEYS: dict[Any, Callable[[Any], Any]] = {
+    int: _number_key(parse_int, "integer"),
+    float: _number_key(parse_float, "number"),
+}
 
 SCALARS: dict[Any, Callable[[Any], Any]] = {
     str: _exactly(str, "a string"),

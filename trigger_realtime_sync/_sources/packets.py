@@ -7,10 +7,18 @@ import attrs
 from .._protocol.json import loads
 from .._protocol.packets import Packet
 from .._transport.failures import UnreadableAnswer, error_of
+from .._transport.http import Answer
 from .._transport.requester import Origin, Requester, segment
 from .._transport.sockets import Call
 from ..config import RetryPolicy
-from ..errors import NotFoundError, ProtocolError, TriggerRealtimeError
+from ..errors import (
+    ApiError,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    TriggerRealtimeError,
+)
 
 # Someone is waiting for the value in the middle of a callback: better an error than an hour.
 ATTEMPTS = RetryPolicy(initial_delay=0.2, max_delay=2.0, max_retries=3)
@@ -50,13 +58,22 @@ class PacketFetcher:
         answer = self._origin.transport.get(url, call=Call(), source=source, token=None)
         try:
             if answer.status != 200:
-                raise error_of(answer.status, answer.headers, answer.text(), source)
+                raise _refusal(answer, source)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
             return Packet(
                 answer.body().decode("utf-8", "replace"), content_type or "application/json"
             )
         finally:
             answer.close()
+
+
+def _refusal(answer: Answer, source: str) -> ApiError:
+    """Without its body, which may hold the presigned URL. A 401 or 403 of the storage's says
+    nothing of the token, so it is not of the kind that calls for another one."""
+    error = error_of(answer.status, answer.headers, "", source)
+    if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+        return ApiError(str(error), status=error.status, headers=error.headers)
+    return error
 
 
 def _read_url(requester: Requester, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from .._protocol.json import loads
 from .._protocol.rows import RowDecoder
@@ -85,7 +86,8 @@ class RunFeed:
         changes = self._ask()
         if changes is None:
             raise Rotated(f"{self._requester.source}: the server asked to start again")
-        moved = bool(changes) or self.log.offset != offset
+        # A row that does not decode is no news: it may come again and again.
+        moved = bool(changes.rows or changes.gone) or self.log.offset != offset
         if self._idle.is_hot(moved, time.monotonic() - started):
             self._requester.pause(self._idle.pause)
         if self._idle.count == 0:
@@ -111,18 +113,26 @@ class RunFeed:
         if answer.status == 204:
             return self.log.receive_nothing(answer.headers)
         source = self._requester.source
+        messages = self._messages_of(answer)
         try:
-            messages = loads(answer.body())
-        except ValueError:
-            if not answer.framed:
-                raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
-            raise UnreadableAnswer(f"{source}: the body is not JSON") from None
-        try:
-            return self.log.receive(answer.headers, messages, source)
+            changes = self.log.receive(answer.headers, messages, source)
         except MissingHeader:
             raise
         except ProtocolError as error:
             raise UnreadableAnswer(self._requester.hide_token(str(error))) from None
+        if changes is not None and changes.failures:
+            for key, failure in changes.failures.items():
+                changes.failures[key] = ProtocolError(self._requester.hide_token(str(failure)))
+        return changes
+
+    def _messages_of(self, answer: Answer) -> Any:
+        body, source = answer.body(), self._requester.source
+        try:
+            return loads(body)
+        except ValueError:
+            if not answer.framed and body.lstrip().startswith(b"["):
+                raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
+            raise UnreadableAnswer(f"{source}: the body is not JSON") from None
 
     def _forget_if_requested(self) -> None:
         if self._forget_requested:

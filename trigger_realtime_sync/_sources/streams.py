@@ -21,6 +21,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 
 # Of the reads after the run has finished: the last one ends this long after the last part.
 DRAIN_TIMEOUT_SECONDS = 1
+# A server that has not ended that answer after so long a silence never will.
+DRAIN_PATIENCE_SECONDS = 10.0
 # While other streams wait for the place, a body is read for so long, or until so long a silence.
 TURN_SECONDS = 5
 # A body without news that ends sooner than this was not held: the next one is asked for later.
@@ -29,8 +31,6 @@ HELD_SECONDS = 1.0
 GOOD_SECONDS = 5.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
-# Bodies in a row that ended at once and without a proven end, before they are taken for whole.
-DOUBTS_LIMIT = 5
 
 Sink = Callable[[Parts, int], None]
 
@@ -43,6 +43,7 @@ class _Body:
         timeout: seconds of silence after which the server is to end it.
         draining: whether it was asked for after the run had finished.
         last: when the last part came, or the body began.
+        answered: whether its head came.
         spoke: whether a byte of it came.
         useful: whether it is in the format that was asked for.
         drained: whether it said that nothing more is in the stream.
@@ -54,6 +55,7 @@ class _Body:
     draining: bool
     started: float = attrs.field(factory=time.monotonic)
     last: float = attrs.field(factory=time.monotonic)
+    answered: bool = False
     spoke: bool = False
     news: bool = False
     useful: bool = True
@@ -69,6 +71,11 @@ class _Body:
     def is_silent(self) -> bool:
         """For so long that the server may be about to end it, or has."""
         return time.monotonic() - self.last > self.timeout / 2
+
+    @property
+    def is_waited_out(self) -> bool:
+        """Whether the server ought to have ended it long ago."""
+        return self.draining and time.monotonic() - self.last >= DRAIN_PATIENCE_SECONDS
 
     @property
     def is_the_last(self) -> bool:
@@ -113,7 +120,6 @@ class StreamFeed:
         self._ends_when_idle = ends_when_idle
         self._on_good = on_good
         self._pause = FIRST_PAUSE
-        self._doubts = 0
         self._bytes = 0
         self._silent_since = time.monotonic()
         self._heard = 0.0
@@ -141,8 +147,9 @@ class StreamFeed:
         except Nudged:
             return False
         except TriggerRealtimeError as error:
-            self._recover(error, body)
-            return False
+            if not (body.answered and body.is_waited_out):
+                self._recover(error, body)
+                return False
         self._requester.succeeded()
         return body.useful and not body.given_up and self._is_over_after(body)
 
@@ -181,20 +188,18 @@ class StreamFeed:
             **self._cursor.request_headers(),
         }
         self._heard = time.monotonic()
-        answer = self._requester.get(self._path, headers=headers)
+        patience = DRAIN_PATIENCE_SECONDS if body.draining else None
+        answer = self._requester.get(self._path, headers=headers, silence=patience)
+        body.answered = True
         self._on_good()
         try:
             chunks = answer.chunks()
-            # Only a byte of the body proves that none of the headers was cut off, the format's
-            # name among them.
             first = next(chunks, b"")
             body.spoke = bool(first)
             if first and self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
         finally:
             answer.close()
-        if not (body.news or body.given_up or answer.framed):
-            self._doubt(body.age)
 
     def _open(self, answer: Answer, body: _Body) -> bool:
         kind = answer.headers.get("content-type", "text/event-stream")
@@ -212,7 +217,7 @@ class StreamFeed:
             while chunk:
                 self._take(chunk, body)
                 body.drained = self._cursor.drained
-                if self._cursor.over or (body.draining and body.drained):
+                if self._cursor.over or (body.draining and body.drained) or body.is_waited_out:
                     break
                 if self._is_to_leave(body, may_stay):
                     body.given_up = True
@@ -243,14 +248,6 @@ class StreamFeed:
             return True
         return body.age > TURN_SECONDS and not may_stay()
 
-    def _doubt(self, seconds: float) -> None:
-        """An end that proves nothing may be a cut, unless the server had kept the body open."""
-        if seconds >= HELD_SECONDS:
-            return
-        self._doubts += 1
-        if self._doubts < DOUBTS_LIMIT:
-            raise ApiConnectionError(f"{self._requester.source}: the answer broke off at once")
-
     def _end(self, clean: bool) -> None:
         try:
             self._cursor.end(clean=clean)
@@ -264,7 +261,6 @@ class StreamFeed:
 
     def _hand_out(self, parts: Parts, size: int) -> None:
         if parts:
-            self._doubts = 0
             # Data arrived: a body that is cut off later is the first failure of its row.
             self._requester.succeeded()
             self._on_parts(parts, size)

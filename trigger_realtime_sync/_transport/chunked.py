@@ -1,4 +1,4 @@
-"""Chunked bodies, read by the packet rather than by the chunk.
+"""Below HTTP: chunked bodies, read by the packet rather than by the chunk, and heads that end.
 
 A v1 stream is a chunk for each part, and http.client's `read1` returns one chunk at a time: a
 system of calls for each of thousands of parts that have long arrived together.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import re
+from typing import Any
 
 READ_SIZE = 65536
 # Of a chunk's size line, and of all trailers.
@@ -109,9 +110,25 @@ class Dechunker:
 
 
 class EagerResponse(http.client.HTTPResponse):
-    """A response whose `read1` returns all of a chunked body that has arrived."""
+    """A response whose `read1` returns all of a chunked body that has arrived, and whose head must
+    be whole."""
 
     _dechunker: Dechunker | None = None
+
+    def begin(self) -> None:
+        """Reads the head. Raises IncompleteRead where the connection ended within it, which
+        http.client takes for the end of the head."""
+        file: Any = self.fp
+        lines: Any = _Lines(file)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = file
+        if lines.last not in (b"\r\n", b"\n"):
+            self.close()
+            raise http.client.IncompleteRead(b"")
 
     def read1(self, n: int = -1) -> bytes:
         """Blocks until there is any, as it always does."""
@@ -130,3 +147,18 @@ class EagerResponse(http.client.HTTPResponse):
         if not whole:
             raise http.client.IncompleteRead(b"")
         return b""
+
+
+class _Lines:
+    """A file, and the line that was read of it last."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self.file.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self.file.close()

@@ -39,6 +39,10 @@ NETWORK_ERRORS = (
 )
 
 
+# What a request meets on a connection that the server has closed.
+HANGUPS = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
 class BearerAuth(AuthBase):
     """Sets the token at the last moment. As `auth`, so that a .netrc can't replace it."""
 
@@ -66,9 +70,6 @@ class Answer:
             or "chunked" in self.headers.get("transfer-encoding", "").lower()
             or self.status == 204
         )
-        # http.client takes headers cut off by the end of the connection for whole ones; only what
-        # comes after them proves that they were.
-        self.proven = self.framed
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives, decoded. Ends only where the body proved to be whole.
@@ -78,7 +79,6 @@ class Answer:
             Interrupted: the call was cut off.
         """
         while data := self._read():
-            self.proven = True
             yield data
         self._call.check()
         if self._raw.length_remaining not in (0, None):
@@ -222,10 +222,12 @@ class Transport:
         token: str | None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        silence: float | None = None,
     ) -> Answer:
         """Sends a GET and returns when the headers arrived.
 
-        Without a token the user's own headers stay at home too: the URL is of a third party.
+        `silence` bounds that of the connection, in seconds, in place of `Timeouts.read`. Without a
+        token the user's own headers stay at home too: the URL is of a third party.
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
@@ -236,17 +238,17 @@ class Transport:
         if token is None:
             headers = {**dict.fromkeys(self._options.headers), **(headers or {})}  # type: ignore[dict-item]
         try:
-            with calling(call):
-                response = self._session.get(
-                    url,
-                    params=query,
-                    headers=headers,
-                    auth=BearerAuth(token),
-                    stream=True,
-                    timeout=(timeouts.connect, timeouts.read),
-                    proxies=self._proxies_of(url),
-                    verify=self._options.verify,
-                )
+            response = self._send(
+                call,
+                url,
+                params=query,
+                headers=headers,
+                auth=BearerAuth(token),
+                stream=True,
+                timeout=(timeouts.connect, silence or timeouts.read),
+                proxies=self._proxies_of(url),
+                verify=self._options.verify,
+            )
         except requests.TooManyRedirects:
             call.release()
             raise ProtocolError(f"{source}: the server redirects in a circle") from None
@@ -267,6 +269,18 @@ class Transport:
             answer.close()
             raise ProtocolError(f"{source}: the answer has more than one content-encoding")
         return answer
+
+    def _send(self, call: Call, url: str, **options: Any) -> requests.Response:
+        """Again and at once, when a kept connection turns out to be closed: a server may do that
+        at any time, without a word. Each time uses up such a connection."""
+        while True:
+            try:
+                with calling(call):
+                    return self._session.get(url, **options)
+            except NETWORK_ERRORS as error:
+                was_closed = call.reused and isinstance(_innermost(error), HANGUPS)
+                if not was_closed or call.interrupted or call.nudged:
+                    raise
 
     def _proxies_of(self, url: str) -> dict[str, str]:
         """The user's, and of the environment's those that the user does not name."""

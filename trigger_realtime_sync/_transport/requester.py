@@ -29,7 +29,7 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Error answers cut short, in a row, before their status is taken at its word.
 CUT_ERRORS_LIMIT = 5
 
-# So many characters of the start of a token say no more than what kind it is.
+# So many characters of the start of a longer token say no more than what kind it is.
 LEAST_TELLING = 8
 
 
@@ -106,8 +106,9 @@ class Requester:
         path: str,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        silence: float | None = None,
     ) -> Answer:
-        """One attempt. Returns a 200 or 204; the caller closes it.
+        """One attempt. Returns a 200 or 204; the caller closes it. `silence`: as of `Transport`.
 
         Raises:
             ApiError: any other status.
@@ -123,6 +124,7 @@ class Requester:
             token=token,
             query=query,
             headers=self._headers(headers),
+            silence=silence,
         )
         self._on_contact()
         if answer.status in (200, 204):
@@ -135,6 +137,8 @@ class Requester:
     def hide_token(self, text: str) -> str:
         """Text of the server's without the token, should it echo it, even cut short."""
         token = self._token or ""
+        if token:
+            text = text.replace(token, "***")
         for length in range(len(token), LEAST_TELLING, -1):
             if token[:length] in text:
                 text = text.replace(token[:length], "***")
@@ -170,11 +174,9 @@ class Requester:
             raise Interrupted
 
     def _error_text(self, answer: Answer) -> str:
-        """The body of an error. Cut off, its headers may be too, so the request is sent again."""
+        """The body of an error. It says what a 400 means: a cut one is asked for again."""
         try:
             text = answer.text()
-            if not answer.proven:
-                raise ApiConnectionError(f"{self.source}: the answer ended within its headers")
             self._cut_errors = 0
             return text
         except ApiConnectionError:

@@ -23,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from ..errors import ConfigurationError
 from .chunked import EagerResponse
 
 # Kept-alive connections per host. Each held poll has one, so it must not be below the number of
@@ -46,6 +47,8 @@ class Call:
         self._socket: socket.socket | None = None
         self.interrupted = False
         self.nudged = False
+        # Whether the request under way went out on a connection that had served another one.
+        self.reused = False
 
     def interrupt(self) -> None:
         """Ends whatever the call is blocked on, and all that it would begin. Any thread."""
@@ -136,11 +139,21 @@ def _watch(sock: socket.socket | None) -> None:
         call.watch(sock)
 
 
+def _watch_new() -> None:
+    """The call of this thread connects."""
+    call: Call | None = getattr(_current, "call", None)
+    if call is not None:
+        call.reused = False
+    _watch(None)
+
+
 def _take_over(connection: HTTPConnection) -> None:
     """A kept-alive connection goes from the call that used it last to this thread's."""
     call: Call | None = getattr(_current, "call", None)
     previous: Call | None = getattr(connection, "last_call", None)
     connection.last_call = call  # type: ignore[attr-defined]
+    if call is not None:
+        call.reused = connection.sock is not None
     if connection.sock is None:
         return
     if previous is not None and previous is not call and previous.hand_over(connection.sock):
@@ -187,7 +200,7 @@ class _PlainConnection(HTTPConnection):
         return _open_socket(self)
 
     def connect(self) -> None:
-        _watch(None)
+        _watch_new()
         super().connect()
         _watch(self.sock)
 
@@ -200,7 +213,7 @@ class _TlsConnection(HTTPSConnection):
     response_class = EagerResponse
 
     def connect(self) -> None:
-        _watch(None)
+        _watch_new()
         try:
             super().connect()
             _watch(self.sock)
@@ -286,7 +299,12 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
     def _tls_context(self) -> ssl.SSLContext:
         with self._context_lock:
             if self._context is None:
-                self._context = _make_context(self._verify)
+                try:
+                    self._context = _make_context(self._verify)
+                except OSError as error:
+                    raise ConfigurationError(
+                        f"verify: the certificates can't be read: {type(error).__name__}: {error}"
+                    ) from None
             return self._context
 
 

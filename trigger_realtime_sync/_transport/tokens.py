@@ -54,10 +54,14 @@ class TokenSource:
         if self._provider is None:
             return None
         with self._lock:
-            if self._refused != refused:
-                self._replacement = self._ask()
-                self._refused = refused
-            return None if self._replacement == refused else self._replacement
+            if self._refused == refused:
+                return self._replacement
+            replacement = self._ask()
+            if replacement == refused:
+                # Not for ever: the next one who is refused it may ask again.
+                return None
+            self._refused, self._replacement = refused, replacement
+            return replacement
 
     def _ask(self) -> str:
         assert self._provider is not None

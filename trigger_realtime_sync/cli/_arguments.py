@@ -124,21 +124,27 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be at least 0 seconds, not {text}")
     return value
 
 
 def _factor(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(f"must be above 0 and at most 1000, not {text}")
     return value
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text}")
-    return value
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None

@@ -1,0 +1,169 @@
+"""Servers as simple as they get: HTTP/1.0, answers without a length, connections that end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+import responses
+from support import shape
+from support.raw import Exchange, Hangup
+from support.streams import Parts
+from support.waiting import Recorder, eventually
+
+from trigger_realtime_sync import (
+    ApiConnectionError,
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RetryPolicy,
+    UnprocessableEntityError,
+)
+
+ONCE = RetryPolicy(initial_delay=0.01, max_delay=0.05, max_retries=0)
+
+
+def unframed(exchange: Exchange, status: int = 200, body: bytes = b"", **headers: str) -> None:
+    """An answer that ends with its connection."""
+    names = {**shape.headers(), **{name.replace("_", "-"): text for name, text in headers.items()}}
+    head = "".join(f"{name}: {text}\r\n" for name, text in names.items())
+    exchange.send(f"HTTP/1.0 {status} Whatever\r\n{head}\r\n".encode() + body)
+    raise Hangup
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (422, UnprocessableEntityError),
+    ],
+)
+def test_a_refusal_without_a_body_is_believed_at_once(
+    status: int, kind: type[ApiError], raw: Any, connect: Any
+) -> None:
+    """Its head was whole: that is all there is to know."""
+    server = raw(lambda exchange: unframed(exchange, status))
+    with pytest.raises(kind):
+        connect(server, retry=ONCE).wait_for_completion("run_1", timeout=10)
+    assert len(server.exchanges) == 1
+
+
+def test_a_run_is_followed_over_answers_without_a_length(raw: Any, connect: Any) -> None:
+    """Each ends with its connection."""
+
+    def handle(exchange: Exchange) -> None:
+        row = shape.done() if exchange.live else shape.row()
+        body = [shape.message(row), shape.UP_TO_DATE]
+        unframed(exchange, body=json.dumps(body).encode(), electric_cursor="1")
+
+    recorder = Recorder()
+    client = connect(raw(handle), retry=ONCE)
+    client.subscribe_to_run("run_1", **recorder.options).wait_for_completion(10)
+    assert [run.is_finished for run in recorder.updates][-1]
+    assert recorder.errors == []
+
+
+def test_a_page_without_a_length_is_no_run(raw: Any, connect: Any) -> None:
+    """What does not even begin like JSON was not cut: it is asked for again, but not for ever."""
+    server = raw(lambda exchange: unframed(exchange, body=b"<html>an error page</html>"))
+    with pytest.raises(ProtocolError, match="not JSON"):
+        connect(server).wait_for_completion("run_1", timeout=10)
+    assert len(server.exchanges) == 5
+
+
+def test_streams_end_though_their_last_body_is_empty(raw: Any, connect: Any) -> None:
+    """An empty answer means that nothing more is there, also where it has no length."""
+
+    def handle(exchange: Exchange) -> None:
+        if "/streams/" not in exchange.path:
+            shape.answer(exchange, shape.done())
+        elif "last-event-id" in exchange.headers:
+            unframed(exchange, content_type="text/event-stream")
+        else:
+            events = [b"id: %d-0\ndata: %d\n\n" % (n, n) for n in range(1, 6)]
+            unframed(exchange, body=b"".join(events), content_type="text/event-stream")
+
+    parts = Parts()
+    client = connect(raw(handle), retry=ONCE)
+    client.subscribe_to_stream("run_1", on_stream=parts).wait_for_completion(10)
+    assert parts.all == [1, 2, 3, 4, 5]
+
+
+def test_a_head_that_ends_early_is_asked_for_again(raw: Any, connect: Any) -> None:
+    """Though all that came of it looks like a whole refusal."""
+    server = raw(
+        lambda exchange: exchange.send(b"HTTP/1.1 401 No\r\nx-a: 1\r\n") or exchange.hold(0)
+    )
+    with pytest.raises(ApiConnectionError):
+        connect(server, retry=ONCE).wait_for_completion("run_1", timeout=10)
+
+
+def test_a_kept_connection_that_was_closed_is_no_failure(raw: Any, connect: Any) -> None:
+    """Servers close idle connections without a word: the request goes out again, at once."""
+    versions = iter(range(1, 10))
+    asked: list[bool] = []
+
+    def handle(exchange: Exchange) -> None:
+        asked.append(exchange.live)
+        version = next(versions)
+        shape.answer(exchange, shape.done() if version == 9 else shape.row(version=version))
+        raise Hangup
+
+    recorder = Recorder()
+    client = connect(raw(handle), retry=ONCE)
+    subscription = client.subscribe_to_run("run_1", **recorder.options)
+    assert subscription.wait_for_completion(10).is_success
+    assert len(asked) == 9
+    assert recorder.errors == []
+
+
+def test_a_new_connection_that_is_closed_is_a_failure(raw: Any, connect: Any) -> None:
+    """Else a server that hangs up on everyone would be asked without a pause."""
+
+    def handle(exchange: Exchange) -> None:
+        raise Hangup
+
+    server = raw(handle)
+    with pytest.raises(ApiConnectionError):
+        connect(server, retry=ONCE).wait_for_completion("run_1", timeout=10)
+    assert len(server.exchanges) == 1
+
+
+def test_a_row_that_never_decodes_is_not_asked_for_without_pause(raw: Any, connect: Any) -> None:
+    """A server that sends it with every answer, at once, is backed off from."""
+    bad = shape.row(number="seven")
+    server = raw(lambda exchange: shape.answer(exchange, bad))
+    recorder = Recorder()
+    client = connect(server)
+    client.subscribe_to_run("run_1", **recorder.options)
+    recorder.wait("error", 6)
+    started = len(server.exchanges)
+    eventually(lambda: len(server.exchanges) >= started + 2)
+    # By then the pauses are of tenths of seconds: without them there would be thousands.
+    assert len(server.exchanges) < 50
+    assert all(not error.terminal for error in recorder.errors)
+
+
+def test_it_works_with_mocked_answers() -> None:
+    """Users who mock `requests` with the package `responses` get what they expect."""
+    from trigger_realtime_sync import RealtimeClient
+
+    url = "https://api.trigger.dev/realtime/v1/runs"
+    body = [shape.message(shape.done(output=7)), shape.UP_TO_DATE]
+    with responses.RequestsMock() as mocked, RealtimeClient("tr_x", retry=ONCE) as client:
+        mocked.get(f"{url}/run_1", json=body, headers=shape.headers())
+        mocked.get(f"{url}/run_2", status=401)
+        mocked.get(f"{url}/run_3", body=requests.ConnectionError("no network"))
+        assert client.subscribe_to_run("run_1").result(10) == 7
+        with pytest.raises(AuthenticationError):
+            client.wait_for_completion("run_2", timeout=10)
+        with pytest.raises(ApiConnectionError):
+            client.wait_for_completion("run_3", timeout=10)
