@@ -38,7 +38,8 @@ def create_app(**config) -> Flask:
 
 def runs():
     """The page that lists the runs."""
-    return render_template("runs.html", tag=TAG)
+    can_start = current_app.config["TASKS"] is not None
+    return render_template("runs.html", tag=TAG, can_start=can_start)
 
 
 def runs_events():
@@ -70,14 +71,14 @@ def ask():
 
 def answer(run_id: str):
     """The page that shows an answer while it is written."""
-    if not re.fullmatch(r"run_\w+", run_id):
-        abort(404)
+    _check(run_id)
     question = request.args.get("question", "What is a job queue?")
     return render_template("answer.html", run_id=run_id, question=question)
 
 
 def answer_events(run_id: str):
     """What feeds it: the run, and the parts of its streams."""
+    _check(run_id)
     # In your project, ask here whether this user may see this run.
     return realtime.sse_response(
         shared(
@@ -87,6 +88,12 @@ def answer_events(run_id: str):
             throttle_in_ms=50,
         )
     )
+
+
+def _check(run_id: str) -> None:
+    """What can't be the id of a run is not found: following it would raise `ValueError`."""
+    if not re.fullmatch(r"run_\w+", run_id):
+        abort(404)
 
 
 def _tasks():

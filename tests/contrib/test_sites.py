@@ -52,6 +52,14 @@ def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
         assert "<title>" in get(port, "/" if kind == "flask" else "/login")
         assert process.seconds_to_stop(signal.SIGINT) < stop_seconds()
         assert "Traceback" not in process.log
+        # Nor does a check complain, of a token that the demonstration brings itself.
+        assert "trigger_realtime." not in process.log
+
+
+def test_what_can_be_no_run_is_not_found(flask_site: Any) -> None:
+    """Neither page nor events: an id that can't be followed is no failure of the server."""
+    for path in ("/answers/a%20b", "/events/answers/a%20b", "/events/answers/%0A"):
+        assert "Not Found" in get(flask_site.port, path)
 
 
 def test_the_page_of_the_example_is_complete_in_itself(kind: str) -> None:

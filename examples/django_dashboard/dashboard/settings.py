@@ -44,6 +44,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "runs"
 LOGOUT_REDIRECT_URL = "login"
+TIME_ZONE = "UTC"
 USE_TZ = True
 
 TRIGGER_REALTIME = {"KEEP_ALIVE": float(os.environ.get("DASHBOARD_KEEP_ALIVE", "15"))}
