@@ -158,6 +158,71 @@ def test_closing_the_last_tab_ends_the_subscription(
     eventually(lambda: server.open_connections == 0, "the subscription goes on")
 
 
+def test_a_phone_shows_a_page_without_scrolling_sideways(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """Neither the header nor a name or an answer without a space is wider than the screen."""
+    server.create_run("import-" + "products" * 12, tags=[site.tag], metadata={"text": "x" * 90})
+    run_id = _answer(site, server)
+    server.append(run_id, "answer", "x" * 300)
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path, ready in (("/", ".run"), ("/questions", "form"), (f"/answers/{run_id}", "#text")):
+        page.goto(site.url + path)
+        page.wait_for_selector(ready)
+        if ready == "#text":
+            _wait_for_text(page, "x" * 300)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, path
+
+
+def test_what_a_task_says_is_text_and_its_progress_fits(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """Names, texts and errors are no HTML, and a bar is never longer than its track."""
+    html = "<img src=x onerror=alert(1)>"
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    page.goto(site.url)
+    runs = {
+        server.create_run(
+            html, tags=[site.tag], status="EXECUTING", metadata={"text": html, "progress": progress}
+        ): width
+        for progress, width in (
+            ({"current": 70, "total": 7}, 100),
+            ({"percentage": -5}, 0),
+            ({"percentage": html}, 0),
+            ([html], 0),
+        )
+    }
+    for run_id, width in runs.items():
+        page.wait_for_selector(f"#{run_id}")
+        assert page.inner_text(f"#{run_id} .task") == html
+        assert page.inner_text(f"#{run_id} .percent") == f"{width} %"
+    failed = next(iter(runs))
+    server.fail_run(failed, html)
+    page.wait_for_selector(f"#{failed} >> text=failed")
+    assert page.inner_text(f"#{failed} .text") == html
+    answer = _answer(site, server)
+    server.append(answer, "answer", html)
+    page.goto(f"{site.url}/answers/{answer}")
+    _wait_for_text(page, html)
+    assert page.locator("img").count() == 0
+
+
+def test_a_page_that_back_brings_back_is_live_again(
+    page: Any, site: Any, server: RealtimeServer
+) -> None:
+    """A browser keeps a page that is left as it was; its connection was closed by then."""
+    run_id = server.create_run(tags=[site.tag])
+    page.goto(site.url)
+    page.wait_for_selector(f"#{run_id} >> text=queued")
+    # What a browser dispatches; the one of the tests is told to keep no pages.
+    event = "name => dispatchEvent(new PageTransitionEvent(name, { persisted: true }))"
+    page.evaluate(event, "pagehide")
+    eventually(lambda: server.open_connections == 0, "the page that was left is still connected")
+    server.update_run(run_id, status="EXECUTING")
+    page.evaluate(event, "pageshow")
+    page.wait_for_selector(f"#{run_id} >> text=executing")
+
+
 def test_nobody_sees_what_is_not_theirs(chromium: Any, server: RealtimeServer, site: Any) -> None:
     """Django: without a login nothing, with one only runs of one's own. Flask has no users."""
     if site.tag == "dashboard":

@@ -30,7 +30,8 @@ def owns_run(request, run_id):
 def runs(request):
     """The page that lists the runs."""
     kept = Job.objects.filter(owner=request.user, finished_at__isnull=False).count()
-    return render(request, "dashboard/runs.html", {"kept": kept})
+    context = {"kept": kept, "can_start": tasks is not None}
+    return render(request, "dashboard/runs.html", context)
 
 
 @login_required
