@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from contrib.conftest import TOKEN
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import eventually, threads_named
 
-from trigger_realtime_sync import RealtimeClient, State
+from trigger_realtime_sync import RealtimeClient, Run, State
 from trigger_realtime_sync.contrib import _feeds, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
@@ -288,6 +289,24 @@ def test_a_process_that_stops_ends_its_relays(
     assert not thread.is_alive()
     assert told == ["", "run"] or told == ["run"]
     assert not client.subscriptions
+
+
+def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
+    server: RealtimeServer, client: RealtimeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser of a tag looks soon whether that was the end, then less and less often."""
+    now = 0.0
+    monkeypatch.setattr(_feeds, "time", SimpleNamespace(monotonic=lambda: now))
+    feed = _feeds.Feed(shared(client.subscribe_to_runs_with_tag, "a"), _feeds.Cursor())
+    assert feed._patience() > 60
+    feed.on_complete(Run(id="run_1"))
+    looks = []
+    while feed._patience() < 0.5:
+        looks.append(feed._patience())
+        now += looks[-1]
+    assert looks[0] == _feeds.SHORT_SLICE
+    assert len(looks) < 10
+    feed.close()
 
 
 def test_somebody_elses_subscription_is_relayed_and_left_running(

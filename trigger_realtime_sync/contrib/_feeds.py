@@ -7,6 +7,7 @@ thread that answers the browser.
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 import time
 from collections import deque
@@ -30,10 +31,9 @@ from .. import (
 # How many parts may wait for a browser before it is cut off, and how many go into one event.
 MOST_WAITING = 2_000
 MOST_TOGETHER = 256
-# How often the subscription is looked at, in seconds; and while its end is near, for a moment.
+# How often the subscription is looked at, in seconds; and how soon after a run has finished.
 SLICE = 0.5
 SHORT_SLICE = 0.01
-NEAR_THE_END = 1.0
 LONGEST_CURSOR = 4_000
 
 Source = Callable[..., Subscription] | Subscription
@@ -112,7 +112,7 @@ class Feed:
         self._cursor = cursor
         self._waiting = 0
         self._cut = False
-        self._ends_before = 0.0
+        self._finished_at = -math.inf
         self.error: TriggerRealtimeError | None = None
         self._handle = subscribe(**self._callbacks(subscribe))
 
@@ -124,11 +124,9 @@ class Feed:
         return state
 
     def take(self, seconds: float) -> list[News]:
-        if time.monotonic() < self._ends_before:
-            seconds = min(seconds, SHORT_SLICE)
         with self._changed:
             if not self._runs and not self._waiting:
-                self._changed.wait(seconds)
+                self._changed.wait(min(seconds, self._patience()))
             news: list[News] = list(self._runs.values())
             self._runs.clear()
             for stream in list(self._parts):
@@ -177,8 +175,12 @@ class Feed:
     def _look_soon(self) -> None:
         """The state of a subscription changes right after its last callback."""
         with self._changed:
-            self._ends_before = time.monotonic() + NEAR_THE_END
+            self._finished_at = time.monotonic()
             self._changed.notify_all()
+
+    def _patience(self) -> float:
+        """Doubles with each look: most subscriptions of a tag go on when a run has finished."""
+        return max(SHORT_SLICE, time.monotonic() - self._finished_at)
 
     def _take_parts(self, stream: Stream) -> Parts:
         waiting = self._parts[stream]
