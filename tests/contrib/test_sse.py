@@ -291,6 +291,17 @@ def test_a_process_that_stops_ends_its_relays(
     assert not client.subscriptions
 
 
+def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> None:
+    """The first write to a browser that is gone succeeds: only the second, soon after, fails."""
+    silence = sse.Silence(15.0, 0.5)
+    silence.begins(100.0)
+    looks = [100 + number / 2 for number in range(1, 70)]
+    assert [now for now in looks if silence.is_too_long(now)] == [115.0, 115.5, 130.5, 131.0]
+    silence.begins(135.0)
+    assert not silence.is_too_long(149.5)
+    assert silence.is_too_long(150.0)
+
+
 def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
     server: RealtimeServer, client: RealtimeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

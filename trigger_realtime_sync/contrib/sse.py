@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -125,20 +126,19 @@ class Relay(Iterator[bytes]):
     def _relay(self) -> Iterator[bytes]:
         try:
             yield _PREAMBLE
-            spoke = time.monotonic()
+            silence = Silence(self._keep_alive, self._slice)
             while not self._closed and not _ending:
                 # Asked for before the news: once it has ended, what is there is all there is.
                 state = self._feed.state
                 news = self._feed.take(self._slice)
                 if news:
                     yield b"".join(map(self._event, news))
-                    spoke = time.monotonic()
+                    silence.begins(time.monotonic())
                 elif state in _LAST_WORDS:
                     yield from _LAST_WORDS[state](self._feed.error)
                     return
-                elif time.monotonic() - spoke >= self._keep_alive:
+                elif silence.is_too_long(time.monotonic()):
                     yield _COMMENT
-                    spoke = time.monotonic()
         finally:
             self.close()
 
@@ -148,6 +148,31 @@ class Relay(Iterator[bytes]):
         # Another function's answer may depend on who asks.
         shown = self._run_to_dict
         return _event("run", _encoded(news) if shown is run_as_dict else to_json(shown(news)))
+
+
+class Silence:
+    """When to write into it: after `keep_alive` seconds, and soon after once more.
+
+    The first write to a browser that is gone still succeeds. What breaks the second is the answer
+    to the first: without it, a browser would be missed only after twice the time.
+    """
+
+    def __init__(self, keep_alive: float, soon: float) -> None:
+        self._keep_alive = keep_alive
+        self._soon = soon
+        self.begins(time.monotonic())
+
+    def begins(self, now: float) -> None:
+        """Something was written."""
+        self._waits = itertools.cycle((self._keep_alive, self._soon))
+        self._until = now + next(self._waits)
+
+    def is_too_long(self, now: float) -> bool:
+        """Whether to write now. If so, the next wait begins."""
+        if now < self._until:
+            return False
+        self._until = now + next(self._waits)
+        return True
 
 
 _encoded = EncodedRuns()
