@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,10 +25,11 @@ pytestmark = pytest.mark.web
 
 KINDS = {
     "sync": ["--worker-class", "sync", "--workers", "4"],
+    "sync-threads": ["--worker-class", "sync", "--threads", "16", "--workers", "2"],
     "gthread": ["--worker-class", "gthread", "--threads", "16", "--workers", "2"],
     "gevent": ["--worker-class", "gevent", "--workers", "2"],
 }
-WORKERS = {"sync": 4, "gthread": 2, "gevent": 2}
+WORKERS = {"sync": 4, "sync-threads": 2, "gthread": 2, "gevent": 2}
 
 Start = Callable[..., tuple[Process, int]]
 Browse = Callable[..., Browser]
@@ -70,6 +72,17 @@ def _read_and_close(browser: Browser) -> list[Event]:
     return events
 
 
+def _rests_while_it_stops(
+    process: Process, browsers: list[Browser], number: int
+) -> list[list[Event]]:
+    """What the browsers are still told while the server stops, which must be soon."""
+    with ThreadPoolExecutor(len(browsers)) as readers:
+        # As real ones do: gunicorn waits up to 2 s for a browser to close a connection that ended.
+        rests = [readers.submit(_read_and_close, browser) for browser in browsers]
+        assert process.seconds_to_stop(number) < stop_seconds()
+    return [rest.result() for rest in rests]
+
+
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])
 def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
     start: Start, browse: Browse, server: RealtimeServer, kind: str, preload: list[str]
@@ -94,7 +107,7 @@ def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
     eventually(lambda: server.held_polls == 0, "an upstream poll is still held")
     server.complete_run(run_id)
     assert [event.name for event in browse(port, f"/runs/{run_id}")] == ["run", "complete"]
-    assert process.seconds_to_stop() < stop_seconds() + (kind == "gevent")
+    assert process.seconds_to_stop() < stop_seconds()
     assert "Traceback" not in process.log
 
 
@@ -142,15 +155,69 @@ def test_workers_stop_at_once_with_browsers_connected(
     browsers = [browse(port, f"/runs/{run_id}") for _ in range(WORKERS[kind])]
     for browser in browsers:
         browser.next("run")
-    with ThreadPoolExecutor(len(browsers)) as readers:
-        # As real ones do: gunicorn waits up to 2 s for a browser to close a connection that ended.
-        rests = [readers.submit(_read_and_close, browser) for browser in browsers]
-        # The worker for gevent looks once a second whether it should stop, then whether it can.
-        assert process.seconds_to_stop() < stop_seconds() + (kind == "gevent")
-    assert [rest.result() for rest in rests] == [[] for _ in browsers]
+    assert _rests_while_it_stops(process, browsers, signal.SIGTERM) == [[] for _ in browsers]
     server.wait_for_connections(0)
     assert "Traceback" not in process.log
     assert "Worker exiting" in process.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["SIGINT", "SIGQUIT"])
+def test_workers_that_may_not_wait_stop_at_once(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str, number: int
+) -> None:
+    """Ctrl-C: a thread that still writes to a browser keeps no process from its end."""
+    run_id = server.create_run(status="EXECUTING")
+    process, port = start(kind)
+    browsers = [browse(port, f"/runs/{run_id}") for _ in range(WORKERS[kind])]
+    for browser in browsers:
+        browser.next("run")
+    assert not any(_rests_while_it_stops(process, browsers, number))
+    server.wait_for_connections(0)
+
+
+@pytest.mark.parametrize(("last", "grace"), [("/inherited", 30), ("/runs/{}", 1)])
+@pytest.mark.parametrize("kind", ["gthread", "gevent"], indirect=True)
+def test_a_worker_that_has_had_its_requests_is_replaced(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str, last: str, grace: int
+) -> None:
+    """`max_requests` sends no signal: the end of the last request lets the browsers go.
+
+    If that is a relay itself, the `graceful_timeout` does.
+    """
+    run_id = server.create_run(status="EXECUTING")
+    options = ("--workers", "1", "--max-requests", "2", "--graceful-timeout", str(grace))
+    process, port = start(kind, *options)
+    browser = browse(port, f"/runs/{run_id}")
+    browser.next("run")
+    started = time.monotonic()
+    final = browse(port, last.format(run_id))
+    assert list(browser) == []
+    assert time.monotonic() - started < stop_seconds() + (grace if "runs" in last else 0)
+    browser.close()
+    final.close()
+    process.wait_for_log("Worker exiting", stop_seconds())
+    assert browse(port, f"/runs/{run_id}").next("run").data["status"] == "EXECUTING"
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent"], indirect=True)
+def test_a_hundred_tabs_cost_one_connection(
+    start: Start, browse: Browse, server: RealtimeServer, kind: str
+) -> None:
+    """All see each change of the run that they share, until the last is closed."""
+    run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
+    _, port = start(kind, "--workers", "1", *(["--threads", "120"] if kind == "gthread" else []))
+    tabs = [browse(port, f"/runs/{run_id}") for _ in range(100)]
+    for tab in tabs:
+        assert tab.next("run").data["metadata"] == {"n": 0}
+    server.wait_until_held(1)
+    assert server.open_connections == 1
+    server.update_run(run_id, metadata={"n": 1})
+    for tab in tabs:
+        assert tab.next("run").data["metadata"] == {"n": 1}
+    assert len({(one.path, one.query["offset"]) for one in server.requests}) == len(server.requests)
+    for tab in tabs:
+        tab.close()
+    server.wait_for_connections(0)
 
 
 def test_a_worker_that_is_told_to_stop_is_replaced(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import SimpleNamespace
 
@@ -276,19 +277,39 @@ def _ends_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_ends_again")
 def test_a_process_that_stops_ends_its_relays(
-    server: RealtimeServer, client: RealtimeClient, writer: str
+    server: RealtimeServer,
+    client: RealtimeClient,
+    writer: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A relay that waits for news is over at once, and its subscription with it."""
-    relay = Relay(shared(client.subscribe_to_run, writer))
+    """A relay is woken from its wait for news, and its subscription ends with it."""
+    monkeypatch.setattr(sse, "SLICE", 60.0)
+    relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
     told: list[str] = []
     thread = threading.Thread(target=lambda: told.extend(e.name for e in events_of(relay)))
     thread.start()
     server.wait_until_held(1)
     sse.end_relays()
-    thread.join(2)
+    thread.join(10)
     assert not thread.is_alive()
     assert told == ["", "run"] or told == ["run"]
     assert not client.subscriptions
+    assert not sse._open
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_has_no_relays_of_its_parent(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """So that ending its own waits for no lock that a thread of the parent held at the fork."""
+    relay = Relay(shared(client.subscribe_to_run, writer))
+    assert sse._open
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(sse._open))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    relay.close()
+    assert not sse._open
 
 
 def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> None:

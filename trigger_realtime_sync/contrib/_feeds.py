@@ -90,7 +90,10 @@ class AnyFeed(Protocol):
         """Of the subscription. Once it has ended, no more news come in."""
 
     def take(self, seconds: float) -> list[News]:
-        """What is new, or nothing after this time."""
+        """What is new, or nothing after this time, or when it is woken."""
+
+    def wake(self) -> None:
+        """Whoever waits for news looks up."""
 
     def close(self) -> None:
         """The browser is gone."""
@@ -132,6 +135,10 @@ class Feed:
             for stream in list(self._parts):
                 news.append(self._take_parts(stream))
         return news
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         self._handle.cancel()
@@ -227,6 +234,9 @@ class BorrowedFeed:
             self.error = error
             self._over = True
         return []
+
+    def wake(self) -> None:
+        """It looks up twice a second by itself."""
 
     def close(self) -> None:
         self._updates.close()

@@ -19,9 +19,12 @@ The last two have an id by which a browser that connects again is told to stop (
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import functools
 import hashlib
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +113,7 @@ class Relay(Iterator[bytes]):
         self._closed = False
         self._chunks = self._relay()
         self._feed = feed_of(source, Cursor(last_event_id), self._slice)
+        _open[id(self)] = self
 
     def __iter__(self) -> Relay:
         return self
@@ -121,6 +125,7 @@ class Relay(Iterator[bytes]):
         """The browser is gone. With the last one the subscription ends. Idempotent."""
         if not self._closed:
             self._closed = True
+            _open.pop(id(self), None)
             self._feed.close()
 
     def _relay(self) -> Iterator[bytes]:
@@ -244,21 +249,36 @@ def has_ended(last_event_id: str | None) -> bool:
 
 
 _ending = False
+_open: dict[int, Relay] = {}
+if hasattr(os, "register_at_fork"):
+    # The parent's relays are none of the child's, and a thread may have held their locks.
+    os.register_at_fork(after_in_child=_open.clear)
 
 
 def end_relays() -> None:
-    """Ends every relay of this process within half a second; browsers connect again elsewhere.
+    """Ends every relay of this process at once; browsers connect again elsewhere.
 
-    For a process that is about to stop. Takes no lock: it may be called by a signal handler.
+    For a process that is about to stop. Takes no lock: it may be called by a signal handler. (The
+    relay of a subscription that is somebody else's ends within half a second.)
     """
     global _ending
     _ending = True
+    # Waking takes locks, which whoever was interrupted by the signal may hold: on another thread.
+    # One that can't be started is no harm: relays look twice a second by themselves.
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(_wake_all, ())
+
+
+def _wake_all() -> None:
+    for relay in list(_open.values()):
+        relay._feed.wake()
 
 
 def end_relays_on_sigterm() -> None:
     """Calls `end_relays` at SIGTERM, then what was done at SIGTERM before. On the main thread.
 
     For gunicorn's `post_worker_init`: a worker that is told to stop waits for its open responses.
+    For SIGINT and SIGQUIT gunicorn has a hook of its own: let `worker_int` call `end_relays`.
     """
     before = signal.getsignal(signal.SIGTERM)
 

@@ -11,7 +11,7 @@ if os.environ.get("PATCHED"):
 
     monkey.patch_all()
 
-from trigger_realtime_sync.contrib.sse import end_relays_on_sigterm
+from trigger_realtime_sync.contrib.sse import end_relays, end_relays_on_sigterm
 
 # A connection that is kept alive is one more that a worker waits for before it stops.
 keepalive = 0
@@ -21,3 +21,16 @@ control_socket_disable = True
 
 def post_worker_init(worker: Any) -> None:
     end_relays_on_sigterm()
+
+
+def worker_int(worker: Any) -> None:
+    end_relays()
+
+
+def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
+    if not worker.alive:
+        end_relays()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    end_relays()
