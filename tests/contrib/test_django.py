@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +25,10 @@ from contrib.django_settings import set_up
 
 set_up()
 
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import CommandError, call_command  # noqa: E402
 from django.db import connections  # noqa: E402
+from django.middleware.gzip import GZipMiddleware  # noqa: E402
 from django.test import AsyncRequestFactory, RequestFactory, override_settings  # noqa: E402
 
 from trigger_realtime_sync.contrib.django import views  # noqa: E402
@@ -77,6 +82,10 @@ def _get(path: str = "/", user: Any = USER, **headers: str) -> Any:
     return request
 
 
+async def _says_no_later(request: Any, **what: Any) -> bool:
+    return False
+
+
 def _ids(**settings: Any) -> list[str]:
     with override_settings(TRIGGER_REALTIME=settings):
         return [message.id for message in check_settings(None)]
@@ -106,6 +115,8 @@ def test_settings_that_work_pass_the_checks() -> None:
         ({"ACCESS_TOKEN": "tr_x", "KEEP_ALIVE": "15"}, ["trigger_realtime.E004"]),
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": "no.such.thing"}, ["trigger_realtime.E005"]),
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": 7}, ["trigger_realtime.E005"]),
+        ({"ACCESS_TOKEN": "tr_x", "PERMISSION": _says_no_later}, ["trigger_realtime.E005"]),
+        ({"ACCESS_TOKEN": "tr_x", "HEADERS": 7}, ["trigger_realtime.E003"]),
     ],
 )
 def test_settings_that_can_not_work_are_found_by_the_checks(
@@ -149,6 +160,29 @@ def test_asked_for_twice_signals_are_sent_once(
     assert watch_run(run_id) is subscription
     server.complete_run(run_id)
     subscription.wait_for_completion(10)
+    assert heard.count(("completed", "COMPLETED")) == 1
+
+
+def test_asked_for_by_two_threads_at_once_signals_are_sent_once(
+    server: RealtimeServer, heard: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both get the same subscription, also if neither sees one when it looks."""
+    client, meeting = get_client(), threading.Barrier(2)
+    look = client.get
+
+    def looks_slowly(id_: str) -> Any:
+        seen = look(id_)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.1)
+        return seen
+
+    monkeypatch.setattr(client, "get", looks_slowly)
+    run_id = server.create_run()
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(watch_run, [run_id, run_id]))
+    assert both[0] is both[1]
+    server.complete_run(run_id)
+    both[0].wait_for_completion(10)
     assert heard.count(("completed", "COMPLETED")) == 1
 
 
@@ -259,6 +293,27 @@ def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
     assert asked == [{"run_id": "run_other"}, {"run_id": "run_mine"}]
     with override_settings(TRIGGER_REALTIME={"ACCESS_TOKEN": "tr_x", "PERMISSION": permission}):
         assert views.run_events(_get(), run_id="run_other").status_code == 403
+
+
+def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server: RealtimeServer) -> None:
+    """A coroutine is true, whatever it would say."""
+    view = views.events_view(lambda request, run_id: None, permission=_says_no_later)
+    with pytest.raises(ImproperlyConfigured, match="awaited"):
+        view(_get(), run_id="run_1")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])
+def test_the_gzip_middleware_does_not_collect_the_events(
+    server: RealtimeServer, factory: Any
+) -> None:
+    """It would keep them until there are enough of them to compress."""
+    request = factory().get("/", headers={"Accept-Encoding": "gzip"})
+    request.user = USER
+    run_id = server.create_run()
+    response = GZipMiddleware(lambda asked: views.run_events(asked, run_id=run_id))(request)
+    assert not response.has_header("Content-Encoding")
+    response.close()
 
 
 def test_the_view_of_a_stream_resumes(server: RealtimeServer) -> None:

@@ -45,7 +45,9 @@ def _unknown(names: set[Any]) -> list[checks.CheckMessage]:
 def _of(read: Callable[[], object], id_: str) -> list[checks.CheckMessage]:
     try:
         read()
-    except (ImproperlyConfigured, ConfigurationError) as error:
+    except ImproperlyConfigured as error:
+        return [checks.Error(str(error), id=id_)]
+    except (ConfigurationError, TypeError) as error:
         return [checks.Error(f"{conf.NAME}: {error}", id=id_)]
     return []
 

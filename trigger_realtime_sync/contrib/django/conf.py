@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,4 +64,6 @@ def permission() -> Permission:
             raise ImproperlyConfigured(f"{NAME}['PERMISSION']: {error}") from error
     if not callable(value):
         raise ImproperlyConfigured(f"{NAME}['PERMISSION'] must be a callable or a dotted path")
+    if inspect.iscoroutinefunction(value):
+        raise ImproperlyConfigured(f"{NAME}['PERMISSION'] must answer at once: it can't be async")
     return value

@@ -13,9 +13,11 @@ fit around a view as around any other:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
@@ -66,8 +68,18 @@ def sse_response(
         keep_alive=conf.keep_alive() if keep_alive is None else keep_alive,
         run_to_dict=run_to_dict,
     )
+    _decline_compression(request)
     body = in_a_thread(relay) if isinstance(request, ASGIRequest) else relay
     return StreamingHttpResponse(body, headers=sse.HEADERS)
+
+
+def _decline_compression(request: HttpRequest) -> None:
+    """Django's `GZipMiddleware` collects a stream until there is enough of it to compress.
+
+    It asks nothing but what the browser accepts.
+    """
+    request.META.pop("HTTP_ACCEPT_ENCODING", None)
+    request.__dict__.pop("headers", None)
 
 
 def events_view(
@@ -81,14 +93,15 @@ def events_view(
     Args:
         source: returns what to relay (see `Relay`). A `ValueError` of it, or of the subscription,
             is answered with 400.
-        permission: called with the request and what the URL says. Not true: 403.
+        permission: called with the request and what the URL says. Not true: 403. Under ASGI too
+            it is called in a thread, and so may query, but not be a coroutine function.
         run_to_dict: what the browser is shown of a run.
     """
 
     @require_safe
     def view(request: HttpRequest, **what: Any) -> HttpResponseBase:
         may_see = permission or conf.permission()
-        if not may_see(request, **what):
+        if not _answer(may_see(request, **what)):
             return HttpResponse("You may not see this.", status=403, content_type="text/plain")
         try:
             return sse_response(request, source(request, **what), run_to_dict=run_to_dict)
@@ -96,6 +109,15 @@ def events_view(
             return HttpResponse(str(error), status=400, content_type="text/plain")
 
     return view
+
+
+def _answer(seen: Any) -> bool:
+    if inspect.isawaitable(seen):
+        # It would be true, whatever it had to say.
+        if inspect.iscoroutine(seen):
+            seen.close()
+        raise ImproperlyConfigured("a permission must answer at once: it can't be awaited")
+    return bool(seen)
 
 
 def _run(request: HttpRequest, run_id: str) -> sse.Source:

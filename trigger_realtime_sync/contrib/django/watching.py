@@ -1,8 +1,14 @@
-"""Subscriptions that send the signals, each once per process however often it is asked for."""
+"""Subscriptions that send the signals, each once per process however often it is asked for.
+
+Which one it is, is the target with the options: a run that is watched with others as well, or that
+carries a tag that is watched, is told of by each.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -48,8 +54,22 @@ def _watch(subscribe: Callable[..., SubscriptionT], *target: Any, **options: Any
     if on_stream is not None:
         callbacks["on_stream"] = on_stream
     id_ = f"signals-{cast(Any, source).keywords['id']}"
-    running = get_client().get(id_)
-    return cast(SubscriptionT, running) if running is not None else source(**callbacks, id=id_)
+    with _lock:
+        running = get_client().get(id_)
+        return cast(SubscriptionT, running) if running is not None else source(**callbacks, id=id_)
+
+
+# Two threads that ask at once would join one subscription, and each be told what the signals tell.
+_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _send_updated(run: Run[Any, Any]) -> None:
