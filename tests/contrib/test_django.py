@@ -378,6 +378,18 @@ def test_under_asgi_the_response_is_asynchronous(
     assert b"event: complete" in asyncio.run(read(lambda body: False))
 
 
+def test_under_asgi_a_response_that_was_never_begun_ends_its_subscription(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """As when the browser has gone before there was anything to send."""
+    request = AsyncRequestFactory().get("/")
+    request.user = USER
+    response = views.run_events(request, run_id=server.create_run())
+    assert len(client.subscriptions) == 1
+    response.close()
+    assert not client.subscriptions
+
+
 def _command(*arguments: str) -> list[str]:
     out = io.StringIO()
     call_command("watch_run", *arguments, stdout=out)

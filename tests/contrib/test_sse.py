@@ -341,6 +341,20 @@ def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
     feed.close()
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_relay_that_is_dropped_ends_its_subscription(
+    server: RealtimeServer, client: RealtimeClient, writer: str, begun: bool
+) -> None:
+    """A middleware that raises takes the response with it, and nobody closes that."""
+    relay = Relay(shared(client.subscribe_to_run, writer))
+    if begun:
+        next_event(events_of(relay), "run")
+    assert client.subscriptions
+    del relay
+    eventually(lambda: not client.subscriptions, "the subscription goes on")
+    assert not sse._open
+
+
 def test_somebody_elses_subscription_is_relayed_and_left_running(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:

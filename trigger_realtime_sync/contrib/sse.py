@@ -27,12 +27,13 @@ import itertools
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
 from .. import ApiError, Run, State, Subscription, TriggerRealtimeError
-from ._feeds import SLICE, Cursor, News, Parts, Source, feed_of
+from ._feeds import SLICE, AnyFeed, Cursor, News, Parts, Source, feed_of
 from ._json import EncodedRuns, run_as_dict, to_json
 
 __all__ = [
@@ -107,13 +108,12 @@ class Relay(Iterator[bytes]):
     ) -> None:
         if not keep_alive > 0:
             raise ValueError(f"keep_alive must be more than 0 seconds, not {keep_alive!r}")
-        self._keep_alive = keep_alive
-        self._run_to_dict = run_to_dict
-        self._slice = min(SLICE, keep_alive)
-        self._closed = False
-        self._chunks = self._relay()
-        self._feed = feed_of(source, Cursor(last_event_id), self._slice)
-        _open[id(self)] = self
+        patience = min(SLICE, keep_alive)
+        self._feed = feed_of(source, Cursor(last_event_id), patience)
+        _open[id(self._feed)] = self._feed
+        self._chunks = _chunks(self._feed, Silence(keep_alive, patience), patience, run_to_dict)
+        # A response may be dropped that nobody closes: by a middleware that raised, say.
+        weakref.finalize(self, _close_elsewhere, self._feed).atexit = False
 
     def __iter__(self) -> Relay:
         return self
@@ -123,36 +123,38 @@ class Relay(Iterator[bytes]):
 
     def close(self) -> None:
         """The browser is gone. With the last one the subscription ends. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            _open.pop(id(self), None)
-            self._feed.close()
+        _close(self._feed)
 
-    def _relay(self) -> Iterator[bytes]:
-        try:
-            yield _PREAMBLE
-            silence = Silence(self._keep_alive, self._slice)
-            while not self._closed and not _ending:
-                # Asked for before the news: once it has ended, what is there is all there is.
-                state = self._feed.state
-                news = self._feed.take(self._slice)
-                if news:
-                    yield b"".join(map(self._event, news))
-                    silence.begins(time.monotonic())
-                elif state in _LAST_WORDS:
-                    yield from _LAST_WORDS[state](self._feed.error)
-                    return
-                elif silence.is_too_long(time.monotonic()):
-                    yield _COMMENT
-        finally:
-            self.close()
 
-    def _event(self, news: News) -> bytes:
-        if isinstance(news, Parts):
-            return _event("part", to_json(_parts_as_dict(news)), news.cursor)
-        # Another function's answer may depend on who asks.
-        shown = self._run_to_dict
-        return _event("run", _encoded(news) if shown is run_as_dict else to_json(shown(news)))
+def _chunks(
+    feed: AnyFeed, silence: Silence, patience: float, run_to_dict: RunToDict
+) -> Iterator[bytes]:
+    """Knows nothing of the relay, which could not be dropped otherwise."""
+    try:
+        yield _PREAMBLE
+        silence.begins(time.monotonic())
+        while id(feed) in _open and not _ending:
+            # Asked for before the news: once it has ended, what is there is all there is.
+            state = feed.state
+            news = feed.take(patience)
+            if news:
+                yield b"".join(_event_of(one, run_to_dict) for one in news)
+                silence.begins(time.monotonic())
+            elif state in _LAST_WORDS:
+                yield from _LAST_WORDS[state](feed.error)
+                return
+            elif silence.is_too_long(time.monotonic()):
+                yield _COMMENT
+    finally:
+        _close(feed)
+
+
+def _event_of(news: News, run_to_dict: RunToDict) -> bytes:
+    if isinstance(news, Parts):
+        return _event("part", to_json(_parts_as_dict(news)), news.cursor)
+    # Another function's answer may depend on who asks.
+    shown = _encoded(news) if run_to_dict is run_as_dict else to_json(run_to_dict(news))
+    return _event("run", shown)
 
 
 class Silence:
@@ -249,10 +251,27 @@ def has_ended(last_event_id: str | None) -> bool:
 
 
 _ending = False
-_open: dict[int, Relay] = {}
+# What the relays of this process are fed by, until they are closed.
+_open: dict[int, AnyFeed] = {}
 if hasattr(os, "register_at_fork"):
     # The parent's relays are none of the child's, and a thread may have held their locks.
     os.register_at_fork(after_in_child=_open.clear)
+
+
+def _close(feed: AnyFeed) -> None:
+    if _open.pop(id(feed), None) is not None:
+        feed.close()
+
+
+def _close_elsewhere(feed: AnyFeed) -> None:
+    """What drops a relay may hold the locks that closing takes: on another thread."""
+    if id(feed) in _open:
+        _start(_close, feed)
+
+
+def _start(work: Callable[..., None], *arguments: Any) -> None:
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(work, arguments)
 
 
 def end_relays() -> None:
@@ -265,13 +284,12 @@ def end_relays() -> None:
     _ending = True
     # Waking takes locks, which whoever was interrupted by the signal may hold: on another thread.
     # One that can't be started is no harm: relays look twice a second by themselves.
-    with contextlib.suppress(RuntimeError):
-        _thread.start_new_thread(_wake_all, ())
+    _start(_wake_all)
 
 
 def _wake_all() -> None:
-    for relay in list(_open.values()):
-        relay._feed.wake()
+    for feed in list(_open.values()):
+        feed.wake()
 
 
 def end_relays_on_sigterm() -> None:

@@ -23,7 +23,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.http import require_safe
 
 from .. import sse
-from .._asgi import in_a_thread
+from .._asgi import InAThread
 from . import conf
 from .client import get_client
 
@@ -69,7 +69,7 @@ def sse_response(
         run_to_dict=run_to_dict,
     )
     _decline_compression(request)
-    body = in_a_thread(relay) if isinstance(request, ASGIRequest) else relay
+    body = InAThread(relay) if isinstance(request, ASGIRequest) else relay
     return StreamingHttpResponse(body, headers=sse.HEADERS)
 
 
