@@ -86,6 +86,30 @@ def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(
     assert not client.subscriptions
 
 
+def test_closing_wakes_the_thread_that_waits_for_news(
+    server: RealtimeServer,
+    client: RealtimeClient,
+    writer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under ASGI a browser that is gone is noticed on another thread than the one it kept."""
+    monkeypatch.setattr(sse, "SLICE", 60.0)
+    relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
+    told = threading.Event()
+
+    def reads() -> None:
+        for chunk in relay:
+            if b"event: run" in chunk:
+                told.set()
+
+    thread = threading.Thread(target=reads)
+    thread.start()
+    assert told.wait(10)
+    relay.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_a_browser_goes_on_exactly_after_the_parts_it_has(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:

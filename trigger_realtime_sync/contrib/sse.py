@@ -261,6 +261,7 @@ if hasattr(os, "register_at_fork"):
 def _close(feed: AnyFeed) -> None:
     if _open.pop(id(feed), None) is not None:
         feed.close()
+        feed.wake()
 
 
 def _close_elsewhere(feed: AnyFeed) -> None:
