@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
 import pytest
+from support.raw import Hangup
 from support.streams import FedServer, chunked, end_exchange, frame, head
+
+from trigger_realtime_sync import State
+from trigger_realtime_sync._sources import streams
 
 
 def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) -> None:
@@ -40,6 +45,28 @@ def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect:
     assert handle.parts == [[n] for n in range(1, 12)]
     end_exchange(first)
     end_exchange(second)
+
+
+@pytest.mark.parametrize("pings", [False, True])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_server_that_never_ends_its_last_answer(
+    version: str, pings: bool, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked to, after a second of silence: after a long one the stream is over, whether the
+    connection is silent or only says that it is alive."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 0.2)
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    exchange = fed.next_stream()
+    exchange.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 1)))
+    deadline = time.monotonic() + 10
+    while pings and handle.state is not State.COMPLETED and time.monotonic() < deadline:
+        with contextlib.suppress(Hangup):
+            exchange.send(chunked(b": ping\n\n"))
+        time.sleep(0.01)
+    assert handle.wait_for_completion(10).is_success
+    assert handle.parts == [[1]]
+    end_exchange(exchange)
 
 
 def ping(tail: int) -> bytes:

@@ -254,6 +254,10 @@ class Transport:
             raise ProtocolError(f"{source}: the server redirects in a circle") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             call.release()
+            # What a ValueError below becomes.
+            cause = error.args[0] if error.args else None
+            if isinstance(cause, ConfigurationError):
+                raise cause from None
             raise ConfigurationError(f"{source}: {type(error).__name__}") from None
         except NETWORK_ERRORS as error:
             call.release()
