@@ -80,7 +80,8 @@ class _Body:
     @property
     def is_the_last(self) -> bool:
         """Having ended, whether it shows that the stream of a finished run is over."""
-        return self.draining and (self.drained or self.is_silent or not self.news)
+        is_quiet = self.is_silent or self.is_waited_out or not self.news
+        return self.draining and (self.drained or is_quiet)
 
 
 class StreamFeed:
