@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._places import PlaceLog
-from ._protocol.parts import Place, Places, position_of
+
+if TYPE_CHECKING:
+    from ._protocol.parts import Place, Places
 
 # What may wait for a subscriber before the reading stops, per stream: so many parts, or so many
 # bytes of the body, whichever comes first.
@@ -26,6 +28,9 @@ StreamKey = tuple[str, str]
 
 def event_id(place: Place) -> str:
     """The `last_event_id` of a place."""
+    # Here, because most subscriptions read no stream.
+    from ._protocol.parts import position_of
+
     return str(position_of(place))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import TYPE_CHECKING
 
-from ._protocol.parts import Place, Places
+if TYPE_CHECKING:
+    from ._protocol.parts import Place, Places
 
 # Parts that come one by one share a list, up to so many: what is dropped is dropped by the list.
 LONGEST_LIST = 500
