@@ -44,6 +44,7 @@ class _Body:
         draining: whether it was asked for after the run had finished.
         last: when the last part came, or the body began.
         answered: whether its head came.
+        framed: whether that says where it ends, other than with the connection.
         spoke: whether a byte of it came.
         useful: whether it is in the format that was asked for.
         drained: whether it said that nothing more is in the stream.
@@ -56,6 +57,7 @@ class _Body:
     started: float = attrs.field(factory=time.monotonic)
     last: float = attrs.field(factory=time.monotonic)
     answered: bool = False
+    framed: bool = False
     spoke: bool = False
     news: bool = False
     useful: bool = True
@@ -122,6 +124,7 @@ class StreamFeed:
         self._on_good = on_good
         self._pause = FIRST_PAUSE
         self._bytes = 0
+        self._empty = 0
         self._silent_since = time.monotonic()
         self._heard = 0.0
 
@@ -167,7 +170,8 @@ class StreamFeed:
             self._requester.recover(error)
 
     def _is_over_after(self, body: _Body) -> bool:
-        if body.is_the_last or (self._ends_when_idle() and self._is_idle()):
+        is_last = body.is_the_last and not self._may_be_cut(body)
+        if is_last or (self._ends_when_idle() and self._is_idle()):
             self._hand_out(self._cursor.finish(), 0)
             return True
         if body.news:
@@ -176,6 +180,13 @@ class StreamFeed:
             self._requester.pause(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return False
+
+    def _may_be_cut(self, body: _Body) -> bool:
+        """An empty body without a length may have been cut: only two in a row are believed."""
+        if body.framed or body.spoke:
+            return False
+        self._empty += 1
+        return self._empty < 2
 
     def _is_idle(self) -> bool:
         # Nearly: the server counts from when it sent the last part.
@@ -191,7 +202,7 @@ class StreamFeed:
         self._heard = time.monotonic()
         patience = DRAIN_PATIENCE_SECONDS if body.draining else None
         answer = self._requester.get(self._path, headers=headers, silence=patience)
-        body.answered = True
+        body.answered, body.framed = True, answer.framed
         self._on_good()
         try:
             chunks = answer.chunks()
@@ -262,6 +273,7 @@ class StreamFeed:
 
     def _hand_out(self, parts: Parts, size: int) -> None:
         if parts:
+            self._empty = 0
             # Data arrived: a body that is cut off later is the first failure of its row.
             self._requester.succeeded()
             self._on_parts(parts, size)
