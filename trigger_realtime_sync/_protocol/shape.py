@@ -200,8 +200,13 @@ class ShapeLog(Generic[RowT]):
     def _up_to_date(self) -> Changes[RowT]:
         changes: Changes[RowT] = Changes()
         decoded = self._decoded_at_once()
-        for key in self._touched:
-            self._settle(key, decoded.get(key), changes)
+        if len(decoded) == len(self._touched) and not self._gone:
+            # All are new, and there is nothing to compare them with.
+            self._rows.update(decoded)
+            changes.rows.update(decoded)
+        else:
+            for key in self._touched:
+                self._settle(key, decoded.get(key), changes)
         for key in [*self._deleted, *(self._stale or ())]:
             if key in self._rows:
                 self._forget(key)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import ApiConnectionError, ProtocolError
-from .joined import loads_all
+from .joined import MALFORMED, loads_all
 from .json import loads
 from .parts import POSITIONS, BadPart, Part, Parts, Place
 from .sse import Event
@@ -26,6 +26,7 @@ READ_BACK = 1_000
 """How many records before a restored place are read again for their ids: the largest batch."""
 
 _TOKEN = re.compile(r"v2:([0-9]{1,15}),([0-9]{1,15})(?:,([0-9]{1,15}))?")
+_DATA, _ID, _END = '{"data":', ',"id":"', '"}'
 _SEQ_NUM = re.compile(r"[0-9]{1,15}")
 
 
@@ -155,7 +156,7 @@ class StreamV2:
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
         bodies = _plain_bodies(records, self._next) if self._settled else None
-        if bodies is None or not self._take_plain(loads_all(bodies), out):
+        if bodies is None or not self._take_plain(bodies, out):
             self._take_any(records, out)
         self._tail = None
 
@@ -165,19 +166,21 @@ class StreamV2:
         for record, body in zip(records, bodies, strict=True):
             self._take_record(record, None if body is None else next(envelopes), out)
 
-    def _take_plain(self, envelopes: list[Any], out: Parts) -> bool:
-        """What `_take_record` does, to the envelopes of the next records at once. False, and
-        nothing done, where one of them is none, or a write that was retried."""
-        idents = _plain_ids(envelopes)
-        if idents is None or not self._ids.keys().isdisjoint(idents):
+    def _take_plain(self, bodies: list[Any], out: Parts) -> bool:
+        """What `_take_record` does, to the bodies of the next records at once. False, and nothing
+        done, where one of them may not be an envelope of the usual form, or is a retried write."""
+        idents, texts = _split(bodies)
+        if len(set(idents)) < len(bodies) or not self._ids.keys().isdisjoint(idents):
+            return False
+        values = loads_all(texts)
+        if MALFORMED in values:
             return False
         index = self.index
-        skipped = min(max(self.skip_until - index, 0), len(envelopes))
-        values = [envelope.get("data") for envelope in envelopes[skipped:]]
-        places = _PlacesV2(self._next + skipped, index + skipped, self.skip_until, len(values))
-        out.append_all(values, index + skipped, places)
-        self._next += len(envelopes)
-        self.index += len(envelopes)
+        skipped = min(max(self.skip_until - index, 0), len(values))
+        places = _PlacesV2(self._next, index, self.skip_until, skipped, len(values) - skipped)
+        out.append_all(values[skipped:], index + skipped, places)
+        self._next += len(values)
+        self.index += len(values)
         self._ids.update(dict.fromkeys(idents))
         self._forget()
         return True
@@ -240,13 +243,17 @@ class _PlacesV2:
     Args:
         next_seq_num: of the record of the first of them.
         consumed: how many parts came before it.
+        skipped: how many of them are not asked for.
+        length: how many are.
     """
 
     __slots__ = ("_consumed", "_length", "_next_seq_num", "_skip_until")
 
-    def __init__(self, next_seq_num: int, consumed: int, skip_until: int, length: int) -> None:
-        self._next_seq_num = next_seq_num
-        self._consumed = consumed
+    def __init__(
+        self, next_seq_num: int, consumed: int, skip_until: int, skipped: int, length: int
+    ) -> None:
+        self._next_seq_num = next_seq_num + skipped
+        self._consumed = consumed + skipped
         self._skip_until = skip_until
         self._length = length
 
@@ -259,28 +266,41 @@ class _PlacesV2:
         return ("v2", self._next_seq_num + n + 1, self._consumed + n + 1, self._skip_until)
 
 
-def _plain_bodies(records: list[Any], next_seq_num: int) -> list[str] | None:
-    """The bodies, if these are just the next records, each has one, and nothing else needs to be
-    looked at."""
+def _plain_bodies(records: list[Any], next_seq_num: int) -> list[Any] | None:
+    """The bodies, if these are just the next records, and nothing else of them needs to be looked
+    at."""
     try:
         bodies = [record["body"] for record in records if not record.get("headers")]
         numbers = [record["seq_num"] for record in records]
-        "".join(bodies)
     except (KeyError, TypeError, AttributeError):
         return None
-    if len(bodies) < len(records) or "" in bodies or set(map(type, numbers)) != {int}:
+    if len(bodies) < len(records) or set(map(type, numbers)) != {int}:
         return None
     return bodies if numbers == list(range(next_seq_num, next_seq_num + len(numbers))) else None
 
 
-def _plain_ids(envelopes: list[Any]) -> list[str] | None:
-    """The ids, if these are all envelopes, and each has an id of its own."""
-    if set(map(type, envelopes)) != {dict}:
-        return None
-    idents = [envelope.get("id") for envelope in envelopes]
-    if set(map(type, idents)) != {str} or len(set(idents)) < len(idents):
-        return None
-    return idents
+def _split(bodies: list[Any]) -> tuple[list[str], list[str]]:
+    """The ids, and the JSON texts of the data, of envelopes as servers write them: `{"data":…,
+    "id":"…"}`. No ids where one may be otherwise.
+
+    Not parsed, and yet certain: where the text between is one JSON value, and the id holds nothing
+    but itself, the whole is an object of these two and nothing else.
+    """
+    try:
+        parts = [body.rpartition(_ID) for body in bodies]
+    except AttributeError:
+        return [], []
+    heads, tails = [head for head, _, _ in parts], [tail for _, _, tail in parts]
+    names = "".join(tails)
+    if (
+        [head[: len(_DATA)] for head in heads].count(_DATA) < len(bodies)
+        or [tail[-len(_END) :] for tail in tails].count(_END) < len(bodies)
+        or names.count('"') > len(bodies)
+        or "\\" in names
+        or not names.isprintable()
+    ):
+        return [], []
+    return [tail[: -len(_END)] for tail in tails], [head[len(_DATA) :] for head in heads]
 
 
 def _body_of(record: Any) -> str | None:

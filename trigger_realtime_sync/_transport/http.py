@@ -209,6 +209,7 @@ class Transport:
         self._proxies: dict[str, dict[str, str]] = {}
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
+        self._headers = {str(name): text for name, text in self._session.headers.items()}
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -235,15 +236,17 @@ class Transport:
         """
         call.check()
         timeouts = self._options.timeouts
+        names = {**self._headers, **(headers or {})}
         if token is None:
-            headers = {**dict.fromkeys(self._options.headers), **(headers or {})}  # type: ignore[dict-item]
+            names = {
+                name: text for name, text in names.items() if name not in self._options.headers
+            }
         try:
+            # Not by `Session.request`, which merges what is merged already: a sixth of the time.
+            request = requests.Request("GET", url, names, params=query, auth=BearerAuth(token))
             response = self._send(
+                request.prepare(),
                 call,
-                url,
-                params=query,
-                headers=headers,
-                auth=BearerAuth(token),
                 stream=True,
                 timeout=(timeouts.connect, silence or timeouts.read),
                 proxies=self._proxies_of(url),
@@ -274,13 +277,15 @@ class Transport:
             raise ProtocolError(f"{source}: the answer has more than one content-encoding")
         return answer
 
-    def _send(self, call: Call, url: str, **options: Any) -> requests.Response:
+    def _send(
+        self, request: requests.PreparedRequest, call: Call, **options: Any
+    ) -> requests.Response:
         """Again and at once, when a kept connection turns out to be closed: a server may do that
         at any time, without a word. Each time uses up such a connection."""
         while True:
             try:
                 with calling(call):
-                    return self._session.get(url, **options)
+                    return self._session.send(request, allow_redirects=True, **options)
             except NETWORK_ERRORS as error:
                 was_closed = call.reused and isinstance(_innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
