@@ -133,6 +133,7 @@ BODIES = st.one_of(
 @given(st.lists(BODIES, max_size=4))
 @example(['{"data":1,"id":"a","data":2,"id":"b"}'])
 @example(['{"data":1,"id":"a","x":"b"}'])
+@example(['{"data":1,"id":"\\n"}'])
 @example(['{"data":[1,"id":"a"}', '{"data":2],"id":"b"}'])
 def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies: list[Any]) -> None:
     """Where the data and the id are told apart without it, there is nothing else."""
@@ -142,6 +143,20 @@ def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies: list[
         return
     for body, ident, value in zip(bodies, idents, values, strict=True):
         assert repr(loads(body)) == repr({"data": value, "id": ident})
+
+
+@pytest.mark.parametrize("data", ["tru", "", "1,2", '1,"id":"a","data":2'])
+def test_data_that_is_no_json_is_told_apart(data: str) -> None:
+    """Though its envelope looks as usual, and stands among others that are well."""
+    cursor = opened()
+    fed(cursor, batch(record(0, "first")))
+    broken = {**record(2, None), "body": f'{{"data":{data},"id":"x"}}'}
+    good, bad, last = fed(cursor, batch(record(1, 1), broken, record(3, 3)))
+    assert (good.value, last.value) == (1, 3)
+    if data == '1,"id":"a","data":2':
+        assert bad.value == 2  # the last of two of the same name, as ever in JSON
+    else:
+        assert isinstance(bad, BadPart)
 
 
 def test_envelopes_as_servers_write_them_are_not_parsed() -> None:
