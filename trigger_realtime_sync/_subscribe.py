@@ -244,6 +244,7 @@ class SubscribeMethods:
         task: Task[PayloadT, OutputT],
         on_stream: Callable[[str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         **options: Unpack[RunOptions],
     ) -> RunSubscription[PayloadT, OutputT]: ...
     @overload
@@ -254,6 +255,7 @@ class SubscribeMethods:
         task: None = None,
         on_stream: Callable[[str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         **options: Unpack[RunOptions],
     ) -> RunSubscription[Any, Any]: ...
     def subscribe_to_run_with_streams(
@@ -262,6 +264,7 @@ class SubscribeMethods:
         *,
         on_stream: Callable[[str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
@@ -282,6 +285,7 @@ class SubscribeMethods:
                 order. One that is slow holds the server back.
             streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
                 to `on_error` as a `PayloadError`.
+            max_parts: how many parts of each stream `.streams` keeps; all by default.
 
         The other arguments, and what is raised: see `subscribe_to_run`. It completes, and
         `on_complete` is called, when the run has finished and the last part was delivered.
@@ -295,7 +299,7 @@ class SubscribeMethods:
             base_url=base_url,
             access_token=access_token,
             tasks=[task] if task is not None else [],
-            streams=_stream_types(streams),
+            streams=_streams(streams, max_parts),
         )
         callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
         handle: RunSubscription[Any, Any] = RunSubscription(
@@ -312,6 +316,7 @@ class SubscribeMethods:
         created_at: str | timedelta | None = None,
         on_stream: Callable[[str, str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         **options: Unpack[RunsOptions],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
@@ -323,6 +328,7 @@ class SubscribeMethods:
         created_at: str | timedelta | None = None,
         on_stream: Callable[[str, str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         **options: Unpack[RunsOptions],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_streams(
@@ -331,6 +337,7 @@ class SubscribeMethods:
         *,
         on_stream: Callable[[str, str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
         created_at: str | timedelta | None = None,
         tasks: Sequence[Task[Any, Any]] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
@@ -364,7 +371,7 @@ class SubscribeMethods:
             base_url=base_url,
             access_token=access_token,
             tasks=tasks,
-            streams=_stream_types(streams),
+            streams=_streams(streams, max_parts),
         )
         callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
         handle: RunsSubscription[Any, Any] = RunsSubscription(
@@ -520,10 +527,12 @@ def _callbacks(on_update: Any, on_error: Any, on_complete: Any, on_stream: Any =
     return callbacks
 
 
-def _stream_types(types: Mapping[str, Any] | None) -> StreamOptions:
+def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:
     if types is not None and not isinstance(types, Mapping):
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
-    return StreamOptions(types=tuple((types or {}).items()))
+    if max_parts is not None:
+        check_count(max_parts, "max_parts", least=0)
+    return StreamOptions(types=tuple((types or {}).items()), most_kept=max_parts)
 
 
 def _stream_options(**options: Any) -> StreamOptions:

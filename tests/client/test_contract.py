@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support import shape
 from support.raw import Exchange
+from support.streams import Parts
 from support.waiting import Recorder, eventually
 
 import trigger_realtime_sync
@@ -370,6 +371,24 @@ def test_parts_are_not_cached_under_an_id_that_nobody_knows(
     again = client.subscribe_to_stream(run_id, id=id_, enabled=False)
     assert again.parts == []
     assert again.run is not None
+
+
+def test_of_many_parts_only_the_last_need_be_kept(server: RealtimeServer, connect: Any) -> None:
+    """`max_parts` bounds `.streams` of a worker that goes on for days; callbacks are told all."""
+    run_id = server.create_run(tags=["t"])
+    server.append(run_id, "a", *map(str, range(10)))
+    server.complete_run(run_id)
+    client = connect(server)
+    told, told_of_tag = Parts(), Parts()
+    one = client.subscribe_to_run_with_streams(run_id, on_stream=told, max_parts=3)
+    many = client.subscribe_to_runs_with_streams("t", on_stream=told_of_tag, max_parts=0)
+    one.wait_for_completion(20)
+    many.wait_for_completion(20, expected=1)
+    assert one.streams == {"a": ["7", "8", "9"]}
+    assert many.streams == {run_id: {"a": []}}
+    assert told.all == told_of_tag.all == list(map(str, range(10)))
+    with pytest.raises(ValueError, match="max_parts must be a whole number of at least 0"):
+        client.subscribe_to_run_with_streams(run_id, max_parts=-1)
 
 
 def test_waiting_for_parts_in_their_own_callback(server: RealtimeServer, connect: Any) -> None:

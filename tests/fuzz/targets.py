@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from trigger_realtime_sync._protocol import values
 from trigger_realtime_sync._protocol.json import loads
 from trigger_realtime_sync._protocol.packets import PacketValue
 from trigger_realtime_sync._protocol.parts import BadPart
-from trigger_realtime_sync._protocol.rows import RowDecoder
+from trigger_realtime_sync._protocol.readable import is_readable
+from trigger_realtime_sync._protocol.rows import COLUMNS, RowDecoder
 from trigger_realtime_sync._protocol.streams import StreamCursor
 from trigger_realtime_sync._sources.batch import members_of
 from trigger_realtime_sync._sources.runs import RunChanges, RunFeed
@@ -189,12 +189,14 @@ def error_answer(data: bytes) -> None:
 
 
 def column(data: bytes) -> None:
-    """A column's text, read as each of the types."""
+    """A column's text, read as that of each column, alone and among many."""
     text = data.decode("utf-8", "replace")
-    for kind in (*values._PARSERS, "TaskRunStatus"):
-        for dims in (0, 1, 2):
-            with suppress(ValueError):
-                values.converter(kind, dims)(text)
+    for _, name, parse, check in COLUMNS:
+        is_well = is_readable(name, check, [{name: text}])
+        try:
+            parse(text)
+        except ValueError:
+            assert not is_well
 
 
 def batch_members(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Postgres text to Python values (PROTOCOL, section 2: the types of `electric-schema`).
+"""Postgres text to Python values (PROTOCOL, section 2).
 
 Pure functions. Each raises `ValueError`, and nothing else, for text it can't read.
 """
@@ -6,7 +6,6 @@ Pure functions. Each raises `ValueError`, and nothing else, for text it can't re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
@@ -157,45 +156,3 @@ def _element(match: re.Match[str]) -> str | None:
         return None
     element: str = bare if quoted is None else quoted
     return _ESCAPED.sub(r"\1", element) if "\\" in element else element
-
-
-def _keep(text: str) -> str:
-    return text
-
-
-_PARSERS: dict[str | None, Callable[[str], Any]] = {
-    "timestamp": parse_timestamp,
-    "timestamptz": parse_timestamp,
-    "bool": parse_bool,
-    "int2": parse_int,
-    "int4": parse_int,
-    "int8": parse_int,
-    "float4": parse_float,
-    "float8": parse_float,
-    "json": parse_json,
-    "jsonb": parse_json,
-}
-
-
-def converter(column_type: str | None, dims: int = 0) -> Callable[[str], Any]:
-    """The function that reads the text of a column of this type (PROTOCOL, section 2).
-
-    Args:
-        column_type: the `type` in the schema. An unknown one is text, kept as it is.
-        dims: the `dims` in the schema. 1 is an array, whose `NULL`s stay None; more stay text.
-
-    The function raises `ValueError`, and nothing else, for text it can't read.
-    """
-    if dims > 1:
-        return _keep
-    parse = _PARSERS.get(column_type, _keep)
-    if dims != 1:
-        return parse
-    return parse_array if parse is _keep else _array_of(parse)
-
-
-def _array_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    def parse_elements(text: str) -> list[Any]:
-        return [None if item is None else parse(item) for item in parse_array(text)]
-
-    return parse_elements

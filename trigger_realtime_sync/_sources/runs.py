@@ -89,7 +89,7 @@ class RunFeed:
         # A row that does not decode is no news: it may come again and again.
         moved = bool(changes.rows or changes.gone) or self.log.offset != offset
         if self._idle.is_hot(moved, time.monotonic() - started):
-            self._requester.pause(self._idle.pause)
+            self._requester.pause(min(self._idle.pause, self._requester.longest_delay))
         if self._idle.count == 0:
             self._requester.succeeded()
         return changes

@@ -75,6 +75,11 @@ class Requester:
         self._cut_errors = 0
 
     @property
+    def longest_delay(self) -> float:
+        """Seconds that the user lets it wait at the most."""
+        return self._origin.retry.max_delay
+
+    @property
     def stopped(self) -> bool:
         """Whether the feed was told to end."""
         return self._stop.is_set()
