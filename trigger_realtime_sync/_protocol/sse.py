@@ -159,17 +159,24 @@ def _plain_events(text: str) -> list[Event] | None:
 def _named_events(text: str) -> list[Event] | None:
     """Events that are all framed as v2 batches are; None if any is not. Batches are megabytes,
     which sseclient-py would take apart and put together again."""
-    if not text.startswith("event: "):
-        return None
-    *lines, rest = text.split("\n")
-    if rest or len(lines) % 4:
-        return None
     events: list[Event] = []
-    for name, ident, data, blank in zip(*[iter(lines)] * 4, strict=True):
-        named = name.startswith("event: ") and name != "event: "
-        if blank or not (named and ident.startswith("id: ") and data.startswith("data: ")):
+    at = 0
+    while at < len(text):
+        name_ends = text.find("\n", at)
+        ident_ends = text.find("\n", name_ends + 1)
+        data_ends = text.find("\n", ident_ends + 1)
+        if not (
+            text.startswith("event: ", at)
+            and text.startswith("id: ", name_ends + 1)
+            and text.startswith("data: ", ident_ends + 1)
+            and text.startswith("\n", data_ends + 1)
+            and name_ends > at + len("event: ")
+        ):
             return None
-        events.append((ident[len("id: ") :], data[len("data: ") :], name[len("event: ") :]))
+        name = text[at + len("event: ") : name_ends]
+        ident = text[name_ends + 1 + len("id: ") : ident_ends]
+        events.append((ident, text[ident_ends + 1 + len("data: ") : data_ends], name))
+        at = data_ends + len("\n\n")
     return events
 
 

@@ -18,8 +18,8 @@ from .json import loads
 from .parts import POSITIONS, BadPart, Part, Parts, Place
 from .sse import Event
 
-REMEMBERED_IDS = 5_000
-"""How many envelope ids are kept at most, about 0.6 MB. The last 4,000 always are: four of the
+REMEMBERED_IDS = 8_000
+"""How many envelope ids are kept at most, about 1 MB. The last half of them always are: four of the
 largest batches."""
 
 READ_BACK = 1_000
@@ -227,7 +227,7 @@ class StreamV2:
     def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:
             # In one sweep: taking the first of a dict each time walks over all that were taken.
-            keep = REMEMBERED_IDS * 4 // 5
+            keep = REMEMBERED_IDS // 2
             self._ids = dict.fromkeys(islice(self._ids, len(self._ids) - keep, None))
 
     def _bad(self, reason: str, raw: Any, out: Parts, *, counts: bool = False) -> None:
@@ -287,20 +287,23 @@ def _split(bodies: list[Any]) -> tuple[list[str], list[str]]:
     but itself, the whole is an object of these two and nothing else.
     """
     try:
-        parts = [body.rpartition(_ID) for body in bodies]
-    except AttributeError:
+        joined = "\n".join(bodies)
+    except TypeError:
         return [], []
-    heads, tails = [head for head, _, _ in parts], [tail for _, _, tail in parts]
-    names = "".join(tails)
+    pieces = joined[len(_DATA) : -len(_END)].split(f"{_END}\n{_DATA}")
+    parts = [piece.rpartition(_ID) for piece in pieces]
+    idents = [ident for _, _, ident in parts]
+    names = "".join(idents)
     if (
-        [head[: len(_DATA)] for head in heads].count(_DATA) < len(bodies)
-        or [tail[-len(_END) :] for tail in tails].count(_END) < len(bodies)
-        or names.count('"') > len(bodies)
+        len(pieces) < len(bodies)
+        or joined.count("\n") >= len(bodies)
+        or not (joined.startswith(_DATA) and joined.endswith(_END))
+        or '"' in names
         or "\\" in names
         or not names.isprintable()
     ):
         return [], []
-    return [tail[: -len(_END)] for tail in tails], [head[len(_DATA) :] for head in heads]
+    return idents, [text for text, _, _ in parts]
 
 
 def _body_of(record: Any) -> str | None:
