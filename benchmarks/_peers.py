@@ -25,7 +25,7 @@ def _python(name: str, *more: str) -> Command:
 
 OURS, FAST, OFFICIAL = "ours", "ours with orjson", "official client"
 REQUESTS, HTTPX, REST = "requests + sseclient-py", "httpx + httpx-sse", "REST, once a second"
-BARE = "bare"
+BARE, STAGES = "bare", "stages"
 PEERS: dict[str, Command] = {
     OURS: _python("ours.py", "--without-orjson"),
     FAST: _python("ours.py"),
@@ -34,12 +34,13 @@ PEERS: dict[str, Command] = {
     HTTPX: _python("plain_httpx.py"),
     REST: _python("rest_polling.py"),
     BARE: _python("bare.py"),
+    STAGES: _python("stages.py", "--without-orjson"),
 }
 
 
-def once(peer: str, kind: str, url: str, *more: object) -> dict[str, Any]:
+def once(peer: str, kind: str, *more: object) -> dict[str, Any]:
     """Runs a peer to its end; what it said."""
-    command = [*PEERS[peer], kind, url, *map(str, more)]
+    command = [*PEERS[peer], kind, *map(str, more)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=HERE)
     if done.returncode:
         raise SystemExit(f"{peer}: {kind} failed:\n{done.stderr}")

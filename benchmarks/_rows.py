@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ._measure import Figures, growth, idle, imports, limits, note, throughput
-from ._peers import FAST, HTTPX, OFFICIAL, OURS, REQUESTS, REST, canned
+from ._peers import FAST, HTTPX, OFFICIAL, OURS, REQUESTS, REST, STAGES, canned, once
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,19 @@ def growing(report: Report, effort: Effort) -> None:
     ]
 
 
+def stages(report: Report, effort: Effort) -> None:
+    """What the time goes to, step by step, without a network."""
+    kinds = (
+        ("v1", effort.parts, "part of a v1 stream"),
+        ("v2", effort.parts, "part of a v2 stream"),
+        ("rows", effort.rows, "row of a snapshot"),
+    )
+    for kind, count, unit in kinds:
+        steps = once(STAGES, kind, count)
+        costs = ", ".join(f"{name} {cost:.2f}" for name, cost in steps.items())
+        report.notes.append(f"µs per {unit}, without a network: {costs}.")
+
+
 SECTIONS: dict[str, Callable[[Report, Effort], None]] = {
     "streams": streams,
     "snapshots": snapshots,
@@ -171,6 +184,7 @@ SECTIONS: dict[str, Callable[[Report, Effort], None]] = {
     "polling": polling,
     "imports": importing,
     "growth": growing,
+    "stages": stages,
 }
 PICTURED = ("streams", "snapshots", "subscriptions")
 

@@ -51,6 +51,14 @@ def test_the_peers_read_what_the_canned_server_sends(
             assert harness.once(peer, kind, url, name, count)["seconds"] > 0
 
 
+@pytest.mark.parametrize("kind", ["v1", "v2", "rows"])
+def test_the_steps_are_measured_one_by_one(harness: Any, kind: str) -> None:
+    """What the time goes to, in microseconds."""
+    steps = harness.once(harness.STAGES, kind, 1200)
+    assert len(steps) == 4
+    assert all(cost > 0 for cost in steps.values())
+
+
 def test_idle_subscriptions_are_measured(harness: Any) -> None:
     """First callbacks, a burst, memory and the delay of changes."""
     from benchmarks._measure import Idle, _idle_once

@@ -44,7 +44,7 @@ def loads(text: str | bytes) -> Any:
         except ValueError:
             # `NaN`, a lone surrogate, or no JSON at all: the other one decides.
             pass
-    return _slow_loads(text)
+    return loads_plain(text)
 
 
 def _has_many_digits(raw: bytes) -> bool:
@@ -54,7 +54,9 @@ def _has_many_digits(raw: bytes) -> bool:
     ) and _MANY_DIGITS in raw.translate(_DIGITS_TO_ZERO)
 
 
-def _slow_loads(text: str | bytes) -> Any:
+def loads_plain(text: str | bytes) -> Any:
+    """The same by the standard library alone. For rows of many columns: its dicts take less time to
+    look into than orjson's, which comes to more than the parsing saves."""
     try:
         return _parse(text if isinstance(text, str) else text.decode())
     except RecursionError:

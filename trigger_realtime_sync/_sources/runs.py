@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._protocol.json import loads
+from .._protocol.json import loads_plain
 from .._protocol.rows import RowDecoder
 from .._protocol.shape import Changes, MissingHeader, ShapeLog
 from .._transport.failures import Rotated, UnreadableAnswer, is_rotation
@@ -128,7 +128,7 @@ class RunFeed:
     def _messages_of(self, answer: Answer) -> Any:
         body, source = answer.body(), self._requester.source
         try:
-            return loads(body)
+            return loads_plain(body)
         except ValueError:
             if not answer.framed and body.lstrip().startswith(b"["):
                 raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
