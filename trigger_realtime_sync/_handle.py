@@ -91,6 +91,7 @@ class Subscription:
         self._slot: Slot | None = None
         self._channel: Channel | None = None
         self._last_channel: Channel | None = None
+        self._contact_before: datetime | None = None
         self._view = RunView()
 
     @property
@@ -117,7 +118,7 @@ class Subscription:
     def last_contact(self) -> datetime | None:
         """When the server last answered anything (aware, UTC): the health check of a worker."""
         channel = self._last_channel
-        return None if channel is None else channel.last_contact
+        return (channel and channel.last_contact) or self._contact_before
 
     def cancel(self) -> None:
         """Ends it now, whatever it is blocked on. Nothing is delivered after this returned.
@@ -133,10 +134,13 @@ class Subscription:
 
         Raises:
             SubscriptionCancelled: it was cancelled, or its client closed.
+            TriggerRealtimeError: the error that ended it. Subscribe again instead.
         """
         with self._registry.lock:
             if self._ended is State.CANCELLED:
                 raise SubscriptionCancelled(f"subscription {self.id} was cancelled")
+            if self._ended is State.FAILED and self._error is not None:
+                raise self._error
             if self._ended is None and self._channel is None and not self._satisfied:
                 self._registry.connect(self)
 
@@ -198,6 +202,7 @@ class Subscription:
     # Called by the registry, under its lock.
 
     def _attach(self, channel: Channel) -> bool:
+        self._contact_before = self.last_contact
         self._channel = self._last_channel = channel
         self._view = channel.view
         if channel.attach(self):

@@ -414,3 +414,31 @@ def test_modules_are_there_without_importing_them() -> None:
     assert trigger_realtime_sync.errors.WaitTimeout is WaitTimeout
     assert trigger_realtime_sync.models.Task is Task
     assert copy.copy(trigger_realtime_sync.config.Timeouts()).read == 45.0
+
+
+def test_the_last_contact_outlives_a_pause(raw: Any, connect: Any) -> None:
+    """A health check sees when the server was last heard, enabled or not."""
+    answer = threading.Event()
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.index:
+            answer.wait(10)
+            exchange.hold()
+        shape.answer(exchange, shape.row())
+
+    subscription = connect(raw(handle)).subscribe_to_run("run_1")
+    before = eventually(lambda: subscription.last_contact)
+    subscription.disable()
+    assert subscription.last_contact == before
+    subscription.enable()
+    assert subscription.last_contact == before
+    answer.set()
+
+
+def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
+    """It says so, by the error that ended it."""
+    client = connect(raw(lambda exchange: exchange.answer(401, {}, {"error": "no"})))
+    subscription = client.subscribe_to_run("run_1")
+    eventually(lambda: subscription.state is State.FAILED)
+    with pytest.raises(AuthenticationError):
+        subscription.enable()

@@ -270,6 +270,7 @@ def test_many_rows_are_read_as_each_of_them_is(rows: list[dict[str, Any]]) -> No
     for run, one in zip(runs, alone, strict=True):
         assert pickle.loads(pickle.dumps(run)) == one
         assert copy.copy(run) == one
+        assert attrs.evolve(run, ttl="1h") == attrs.evolve(one, ttl="1h")
         assert repr(run) == repr(one)
         assert run == one
         assert hash(run) == hash(one)
