@@ -286,4 +286,18 @@ def check_verify(value: Any) -> bool | str:
         return value
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
         raise ConfigurationError(f"verify must be a bool or an existing path, not {value!r}")
-    return os.fspath(value)
+    path = os.fspath(value)
+    if os.path.isfile(path):
+        _check_certificates(path)
+    return path
+
+
+def _check_certificates(path: str) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"verify: the certificates of {path!r} can't be read: {type(error).__name__}"
+        ) from None

@@ -292,9 +292,18 @@ def test_a_row_that_does_not_decode_is_found_among_many(
     assert RowDecoder().decode_many([*rows, broken]) is None
 
 
+# With times that every Python can be sure of.
+SURE = {
+    name: "2026-11-23T06:20:20.421"
+    if isinstance(value, str) and value.startswith("2026")
+    else value
+    for name, value in WHOLE.items()
+}
+
+
 def test_what_is_made_when_read_is_made_once() -> None:
     """The same object each time, also of the values that can be changed."""
-    [run] = RowDecoder().decode_many([WHOLE]) or []
+    [run] = RowDecoder().decode_many([SURE]) or []
     assert run.tags == ["a", "b,c", 'say "hi"']
     assert run.tags is run.tags
     assert run.payload is run.payload
@@ -309,6 +318,6 @@ def test_all_runs_have_all_fields_in_order() -> None:
     """Those that come as rows are not made by `__init__`."""
     names = [field.name for field in attrs.fields(Run)]
     assert list(vars(decode())) == names
-    [run] = RowDecoder().decode_many([WHOLE]) or []
+    [run] = RowDecoder().decode_many([SURE]) or []
     assert list(run.__getstate__()) == names
-    assert run == decode() == Run(**{name.lstrip("_"): getattr(run, name) for name in names})
+    assert run == decode(**SURE) == Run(**{name.lstrip("_"): getattr(run, name) for name in names})
