@@ -23,7 +23,8 @@ RUNS = 6
 
 
 class Refusals:
-    """Refuses a request, but never the one after it: a new token that is refused is the end."""
+    """Refuses a token, but never the one after it: a new token that is refused is the end. (A
+    request that met a closed connection goes out again with the same one.)"""
 
     def __init__(self, server: RealtimeServer) -> None:
         self._server = server
@@ -32,7 +33,8 @@ class Refusals:
 
     def __call__(self, request: Any) -> bool:
         refused: dict[str, int] = self._server.refused  # type: ignore[attr-defined]
-        count = sum(one.path == request.path for one in self._server.requests)
+        asked = [one.headers for one in self._server.requests if one.path == request.path]
+        count = len({headers["authorization"] for headers in asked})
         if count - refused.get(request.path, -2) < 2:
             return False
         refused[request.path] = count
