@@ -89,8 +89,13 @@ class Registry:
             self._handles.add(handle)
             handle._slot = slot
             handle._view = self.cached(slot.id, target)
-            if enabled:
+            if not enabled:
+                return
+            try:
                 self.connect(handle)
+            except BaseException:
+                self.remove(handle)
+                raise
 
     def connect(self, handle: Subscription) -> None:
         """The handle's slot reads, if it did not, and the handle hears of it."""
@@ -99,13 +104,13 @@ class Registry:
             assert slot is not None
             if slot.channel is not None and handle._attach(slot.channel):
                 return
+            channel = self._make_channel(slot.target, handle._view.copy())
+            slot.channel = channel
+            handle._attach(channel)
             try:
-                channel = self._make_channel(slot.target, handle._view.copy())
-                slot.channel = channel
-                handle._attach(channel)
                 channel.start(self._started)
             except BaseException:
-                self.remove(handle)
+                self.disconnect(handle)
                 raise
 
     def disconnect(self, handle: Subscription) -> None:

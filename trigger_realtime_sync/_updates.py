@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", covariant=True)
 
-# Changes that wait to be asked for, before only the latest of each run is kept.
+# Changes that wait to be asked for, before of the older half only each run's latest is kept.
 MOST_WAITING = 1_000
 
 
 class Updates(Iterator[T], Generic[T]):
     """Yields the current state, then each change; ends when the subscription does.
 
-    Changes that were not yet asked for wait: all of the last thousand, and of older ones the latest
-    of each run. Raises the terminal
+    Changes that were not yet asked for wait: the last five hundred at least, and of older ones the
+    latest of each run. Raises the terminal
     error of the subscription, or `WaitTimeout` when nothing came for `timeout` seconds: it can be
     asked again after that. Closing it cancels nothing. For one thread at a time.
     """
@@ -72,10 +72,14 @@ class Updates(Iterator[T], Generic[T]):
             self._changed.notify_all()
 
     def _coalesce(self) -> None:
-        latest = dict(self._pending)
-        self._pending = deque(latest.items())
-        # Each run has one at least: this is not done for every change of thousands.
-        self._most = max(MOST_WAITING, 2 * len(latest))
+        changes = list(self._pending)
+        older, newer = changes[: -MOST_WAITING // 2], changes[-MOST_WAITING // 2 :]
+        latest = dict(older)
+        for key, _ in newer:
+            latest.pop(key, None)
+        self._pending = deque([*latest.items(), *newer])
+        # Each run may have one: this is not done for every change of thousands.
+        self._most = max(MOST_WAITING, 2 * len(self._pending))
 
     def _end(self, error: TriggerRealtimeError | None) -> None:
         with self._changed:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -226,7 +226,11 @@ class RealtimeClient(SubscribeMethods):
         if not callable(token):
             return TokenSource(token)
         # A callable that can't be hashed is itself only; its source keeps it, and so its id.
-        key = token if isinstance(token, Hashable) else id(token)
+        try:
+            hash(token)
+            key: Any = token
+        except TypeError:
+            key = id(token)
         with self._sources_lock:
             source = self._sources.get(key)
             if source is None:

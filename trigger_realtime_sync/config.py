@@ -123,10 +123,12 @@ def check_base_url(value: Any, name: str = "base_url") -> str:
         raise ConfigurationError(f"{name} must not hold credentials: pass access_token instead")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
         raise ConfigurationError(f"{name} must be an http or https URL, not {value!r}")
-    if parts.query or parts.fragment or _UNPRINTABLE.search(text) or " " in text:
+    if "?" in text or "#" in text or _UNPRINTABLE.search(text) or " " in text:
         raise ConfigurationError(
             f"{name} must have no query, fragment, blank or control character: {value!r}"
         )
+    if not {".", ".."}.isdisjoint(parts.path.split("/")):
+        raise ConfigurationError(f"{name} must have no '.' or '..' in its path: {value!r}")
     return text.rstrip("/")
 
 
@@ -269,7 +271,8 @@ def check_proxies(value: Any) -> dict[str, str] | None:
     for name, url in proxies.items():
         if not isinstance(name, str):
             raise ConfigurationError(f"proxies: {name!r} is neither a scheme nor a host")
-        if not isinstance(url, str) or _UNPRINTABLE.search(url):
+        # None: no proxy, whatever the environment says.
+        if url is not None and (not isinstance(url, str) or _UNPRINTABLE.search(url)):
             raise ConfigurationError(f"proxies: what stands for {name} is not a URL")
     return proxies or None
 

@@ -135,16 +135,19 @@ class Run(Generic[PayloadT, OutputT]):
         def __getattr__(self, name: str) -> Any:
             """Of a run that came with thousands of others: makes a field when it is first read."""
             fields = self.__dict__
-            try:
-                value = fields["_make"](name, fields["_columns"])
-            except KeyError:
-                raise AttributeError(f"'Run' object has no attribute {name!r}") from None
-            # The same object for all threads.
-            return fields.setdefault(name, value)
+            if name in _FIELDS and "_make" in fields:
+                # The same object for all threads.
+                return fields.setdefault(name, fields["_make"](name, fields["_columns"]))
+            # The error that there would be without this method.
+            return object.__getattribute__(self, name)
+
+        def __dir__(self) -> list[str]:
+            return sorted({*super().__dir__(), *_FIELDS} - {"_make", "_columns"})
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles and copies: the fields."""
-        return {field.name: getattr(self, field.name) for field in attrs.fields(Run)}
+        state = {**vars(self), **{name: getattr(self, name) for name in _FIELDS}}
+        return {name: state[name] for name in state if name not in ("_make", "_columns")}
 
     @property
     def payload(self) -> PayloadT:
@@ -202,6 +205,8 @@ class Run(Generic[PayloadT, OutputT]):
         """CANCELED."""
         return self.status == RunStatus.CANCELED
 
+
+_FIELDS = tuple(field.name for field in attrs.fields(Run))
 
 AnyRun = Run[Any, Any]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import Any
 
 import pytest
 from support.raw import Hangup
 from support.streams import FedServer, chunked, end_exchange, frame, head
+from support.waiting import eventually
 
-from trigger_realtime_sync import State
+from trigger_realtime_sync import State, _parts
 from trigger_realtime_sync._sources import streams
 
 
@@ -65,6 +67,96 @@ def test_a_server_that_never_ends_its_last_answer(
             exchange.send(chunked(b": ping\n\n"))
         time.sleep(0.01)
     assert handle.state is State.COMPLETED or not pings
+    assert handle.wait_for_completion(10).is_success
+    assert handle.parts == [[1]]
+    end_exchange(exchange)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_slow_subscriber_is_no_silence_of_the_server(
+    version: str, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a callback takes, the last parts of a finished run are read after it."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(_parts, "MOST_PARTS_WAITING", 2)
+    told: list[Any] = []
+    went_on = threading.Event()
+
+    def on_stream(key: str, parts: list[Any]) -> None:
+        if not told:
+            # The reading waits for this one by then, and for longer than its patience.
+            eventually(lambda: len(handle.parts) >= 3)
+            time.sleep(2.2)
+            went_on.set()
+        told.extend(parts)
+
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=on_stream, enabled=False)
+    handle.enable()
+    exchange = fed.next_stream()
+    exchange.send(head(version, transfer_encoding="chunked"))
+    for n in (1, 2, 3):
+        exchange.send(chunked(frame(version, n)))
+        eventually(lambda n=n: len(handle.parts) >= n)  # type: ignore[misc]
+    assert went_on.wait(10)
+    exchange.send(chunked(frame(version, 4)) + b"0\r\n\r\n")
+    end_exchange(exchange)
+    last = fed.next_stream()
+    last.send(head(version, content_length="0"))
+    handle.wait_for_completion(10)
+    end_exchange(last)
+    assert told == [[1], [2], [3], [4]]
+
+
+def test_an_event_that_trickles_in_is_waited_for(
+    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take longer than any silence would: bytes come, if no part yet."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    exchange = fed.next_stream()
+    exchange.send(head("v2", transfer_encoding="chunked"))
+    whole = frame("v2", 7)
+    for at in range(0, len(whole), 10):
+        exchange.send(chunked(whole[at : at + 10]))
+        time.sleep(2.5 / len(whole) * 10)
+    exchange.send(chunked(frame("v2", 8) + ping(9)))
+    assert handle.wait_for_completion(10).is_success
+    assert handle.parts == [[7], [8]]
+    end_exchange(exchange)
+
+
+def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
+    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that breaks within an event has not said all."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 0.1)
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    first = fed.next_stream()
+    first.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)[:-5]))
+    second = fed.next_stream()
+    second.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)))
+    second.send(chunked(ping(2)))
+    assert handle.wait_for_completion(10).is_success
+    assert handle.parts == [[1]]
+    end_exchange(first)
+    end_exchange(second)
+
+
+def test_a_server_that_takes_long_to_answer_is_waited_for(
+    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its head only `Timeouts.read` bounds the silence."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
+    fed.finish()
+    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    exchange = fed.next_stream()
+    time.sleep(2.2)
+    exchange.send(head("v2", transfer_encoding="chunked") + chunked(b": here\n\n"))
+    time.sleep(0.02)
+    exchange.send(chunked(frame("v2", 1) + ping(2)))
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[1]]
     end_exchange(exchange)

@@ -51,6 +51,11 @@ class EventFramer:
         self._after_cr = False
         self._start: bytes | None = b""
 
+    @property
+    def is_within_event(self) -> bool:
+        """Whether the last byte fed was one of an event that has not ended."""
+        return bool(self._pending)
+
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes; return the events whose blank line has now arrived.
 

@@ -310,12 +310,13 @@ class _PlacesV1:
         skipped: how many of them are not asked for.
     """
 
-    __slots__ = ("_idents", "_skipped", "_start")
+    __slots__ = ("_idents", "_latest", "_skipped", "_start")
 
     def __init__(self, start: PositionV1, idents: list[str], skipped: int) -> None:
         self._start = start
         self._idents = idents
         self._skipped = skipped
+        self._latest = (0, start)
 
     def __len__(self) -> int:
         return len(self._idents) - 1 - self._skipped
@@ -327,15 +328,27 @@ class _PlacesV1:
 
     def position_after(self, number: int) -> PositionV1:
         """After so many of them: as many are counted by then, beginning with the one before."""
-        after, previous, current, counted, _, consumed, skip_until = self._start
-        for ident, length in _last_groups(self._idents, number):
-            if ident == current and counted:
-                counted += length
-                continue
-            if counted:
-                after, previous = previous or after, current
-            current, counted = ident, length
-        return PositionV1(after, previous, current, counted, True, consumed + number, skip_until)
+        before, asked = self._latest
+        if before == number - 1:
+            # Whoever asks for one after the other need not wait for a whole group each time.
+            groups, position = [(self._idents[before], 1)], asked
+        else:
+            groups, position = _last_groups(self._idents, number), self._start
+        for group in groups:
+            position = _counted(position, *group)
+        position = position._replace(handed=True, consumed=self._start.consumed + number)
+        self._latest = (number, position)
+        return position
+
+
+def _counted(position: PositionV1, ident: str, length: int) -> PositionV1:
+    """The place after so many more parts of an id are certain."""
+    if position.counted:
+        if ident == position.current:
+            return position._replace(counted=position.counted + length)
+        after = position.previous or position.after
+        position = position._replace(after=after, previous=position.current)
+    return position._replace(current=ident, counted=length)
 
 
 def _last_groups(idents: list[str], end: int) -> list[tuple[str, int]]:

@@ -98,6 +98,11 @@ class StreamCursor:
         return str(self._format.position())
 
     @property
+    def is_within_event(self) -> bool:
+        """Whether this body has begun an event, and not ended it."""
+        return self._framer.is_within_event
+
+    @property
     def drained(self) -> bool:
         """Whether, as far as this body told, nothing more is in the stream now.
 

@@ -42,7 +42,9 @@ class _Body:
     Attributes:
         timeout: seconds of silence after which the server is to end it.
         draining: whether it was asked for after the run had finished.
+        patience: seconds of silence after which a server that was asked to end it never will.
         last: when the last part came, or the body began.
+        heard: when the server last said more than that it is there, and was listened to.
         answered: whether its head came.
         framed: whether that says where it ends, other than with the connection.
         spoke: whether a byte of it came.
@@ -54,8 +56,10 @@ class _Body:
 
     timeout: int
     draining: bool
+    patience: float = DRAIN_PATIENCE_SECONDS
     started: float = attrs.field(factory=time.monotonic)
     last: float = attrs.field(factory=time.monotonic)
+    heard: float = attrs.field(factory=time.monotonic)
     answered: bool = False
     framed: bool = False
     spoke: bool = False
@@ -77,7 +81,7 @@ class _Body:
     @property
     def is_waited_out(self) -> bool:
         """Whether the server ought to have ended it long ago."""
-        return self.draining and time.monotonic() - self.last >= DRAIN_PATIENCE_SECONDS
+        return self.draining and time.monotonic() - self.heard >= self.patience
 
     @property
     def is_the_last(self) -> bool:
@@ -151,7 +155,7 @@ class StreamFeed:
         except Nudged:
             return False
         except TriggerRealtimeError as error:
-            if not (body.answered and body.is_waited_out):
+            if not body.answered or not self._is_waited_out(body):
                 self._recover(error, body)
                 return False
         self._requester.succeeded()
@@ -159,7 +163,8 @@ class StreamFeed:
 
     def _new_body(self, may_stay: bool) -> _Body:
         if self._run_is_finished():
-            return _Body(DRAIN_TIMEOUT_SECONDS, draining=True)
+            patience = min(DRAIN_PATIENCE_SECONDS, self._requester.longest_silence)
+            return _Body(DRAIN_TIMEOUT_SECONDS, draining=True, patience=patience)
         return _Body(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), False)
 
     def _recover(self, error: TriggerRealtimeError, body: _Body) -> None:
@@ -200,9 +205,10 @@ class StreamFeed:
             **self._cursor.request_headers(),
         }
         self._heard = time.monotonic()
-        patience = DRAIN_PATIENCE_SECONDS if body.draining else None
-        answer = self._requester.get(self._path, headers=headers, silence=patience)
-        body.answered, body.framed = True, answer.framed
+        answer = self._requester.get(self._path, headers=headers)
+        body.answered, body.framed, body.heard = True, answer.framed, time.monotonic()
+        if body.draining:
+            answer.limit_silence(body.patience)
         self._on_good()
         try:
             chunks = answer.chunks()
@@ -229,11 +235,13 @@ class StreamFeed:
             while chunk:
                 self._take(chunk, body)
                 body.drained = self._cursor.drained
-                if self._cursor.over or (body.draining and body.drained) or body.is_waited_out:
+                if self._cursor.over or (body.draining and body.drained):
                     break
                 if self._is_to_leave(body, may_stay):
                     body.given_up = True
                     return
+                if self._is_waited_out(body):
+                    break
                 chunk = next(chunks, b"")
             clean = True
         finally:
@@ -245,13 +253,18 @@ class StreamFeed:
         self._heard = time.monotonic()
         parts = self._cursor.feed(chunk)
         self._bytes += len(chunk)
-        if not parts:
-            return
-        body.news = True
-        body.last = time.monotonic()
-        self._hand_out(parts, self._bytes)
-        self._bytes = 0
-        body.stalled += time.monotonic() - body.last
+        if parts:
+            body.news = True
+            body.last = time.monotonic()
+            self._hand_out(parts, self._bytes)
+            self._bytes = 0
+            body.stalled += time.monotonic() - body.last
+        if parts or self._cursor.is_within_event:
+            body.heard = time.monotonic()
+
+    def _is_waited_out(self, body: _Body) -> bool:
+        """What has begun to come is waited for like anything else."""
+        return body.is_waited_out and not self._cursor.is_within_event
 
     def _is_to_leave(self, body: _Body, may_stay: Callable[[], bool]) -> bool:
         # Meanwhile the server may have ended the body for idleness, half a line last, and what the

@@ -130,6 +130,13 @@ class EagerResponse(http.client.HTTPResponse):
             self.close()
             raise http.client.IncompleteRead(b"")
 
+    def _read_status(self) -> Any:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # Of the heads that only announce the answer, http.client skips those of this number alone,
+        # and would take the answer for that of the next request.
+        announces = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
+        return version, http.HTTPStatus.CONTINUE if announces else status, reason
+
     def read1(self, n: int = -1) -> bytes:
         """Blocks until there is any, as it always does."""
         if not self.chunked or self.fp is None:

@@ -6,6 +6,7 @@ import http.client
 import io
 import logging
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -40,8 +41,9 @@ NETWORK_ERRORS = (
 )
 
 
-# What a request meets on a connection that the server has closed.
-HANGUPS = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+# What a request meets on a connection that the server has closed, and how soon.
+HANGUPS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+STALE_SECONDS = 1.0
 
 
 class BearerAuth(AuthBase):
@@ -109,6 +111,10 @@ class Answer:
             if size > limit:
                 break
         return b"".join(parts)[:limit].decode("utf-8", "replace")
+
+    def limit_silence(self, seconds: float) -> None:
+        """Of what is left of the body, in place of a longer `Timeouts.read`."""
+        self._call.limit_silence(seconds)
 
     def close(self) -> None:
         """Gives the connection back if the body was read to its end, else drops it."""
@@ -213,13 +219,18 @@ class Transport:
         # searches the whole environment for each request, a quarter of the time that one takes.
         self._session.trust_env = False
         self._proxies: dict[str, dict[str, str]] = {}
-        self._prepared: dict[tuple[Any, ...], requests.PreparedRequest] = {}
+        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
         self._headers = {str(name): text for name, text in self._session.headers.items()}
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """What the user allows."""
+        return self._options.timeouts
 
     def get(
         self,
@@ -230,12 +241,10 @@ class Transport:
         token: str | None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        silence: float | None = None,
     ) -> Answer:
         """Sends a GET and returns when the headers arrived.
 
-        `silence` bounds that of the connection, in seconds, in place of `Timeouts.read`. Without a
-        token the user's own headers stay at home too: the URL is of a third party.
+        Without a token the user's own headers stay at home too: the URL is of a third party.
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
@@ -248,7 +257,7 @@ class Transport:
                 self._prepare(url, token, query or {}, headers or {}),
                 call,
                 stream=True,
-                timeout=(timeouts.connect, silence or timeouts.read),
+                timeout=(timeouts.connect, timeouts.read),
                 proxies=self._proxies_of(url),
                 verify=self._options.verify,
             )
@@ -292,13 +301,14 @@ class Transport:
         # All but the path and the query is as before; to find that out anew takes a quarter of
         # the time that a request takes.
         origin = _origin(url)
-        key = (origin, token, *headers.items())
-        known = self._prepared.get(key)
+        known = self._prepared.get((origin, token))
         if known is None:
             if len(self._prepared) >= MOST_ORIGINS:
                 self._prepared.clear()
-            known = self._prepared[key] = self._prepare_for_api(f"{origin}/", token, {}, headers)
+            known = self._prepare_for_api(f"{origin}/", token, {}, {})
+            self._prepared[origin, token] = known
         request = known.copy()
+        request.headers.update(headers)
         request.url = f"{str(known.url)[:-1]}{url[len(origin) :]}"
         if query:
             request.url += f"?{urlencode(query)}"
@@ -314,13 +324,16 @@ class Transport:
         self, request: requests.PreparedRequest, call: Call, **options: Any
     ) -> requests.Response:
         """Again and at once, when a kept connection turns out to be closed: a server may do that
-        at any time, without a word. Each time uses up such a connection."""
+        at any time, without a word. Each time uses up such a connection. (One that is cut off
+        after it was held is no such thing.)"""
         while True:
+            sent = time.monotonic()
             try:
                 with calling(call):
                     return self._session.send(request, allow_redirects=True, **options)
             except NETWORK_ERRORS as error:
-                was_closed = call.reused and isinstance(_innermost(error), HANGUPS)
+                at_once = time.monotonic() - sent < STALE_SECONDS
+                was_closed = call.reused and at_once and isinstance(_innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
                     raise
 

@@ -80,6 +80,11 @@ class Requester:
         return self._origin.retry.max_delay
 
     @property
+    def longest_silence(self) -> float:
+        """Seconds for which a connection may be silent, by the user's word."""
+        return self._origin.transport.timeouts.read
+
+    @property
     def stopped(self) -> bool:
         """Whether the feed was told to end."""
         return self._stop.is_set()
@@ -111,9 +116,8 @@ class Requester:
         path: str,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        silence: float | None = None,
     ) -> Answer:
-        """One attempt. Returns a 200 or 204; the caller closes it. `silence`: as of `Transport`.
+        """One attempt. Returns a 200 or 204; the caller closes it.
 
         Raises:
             ApiError: any other status.
@@ -129,7 +133,6 @@ class Requester:
             token=token,
             query=query,
             headers=self._headers(headers),
-            silence=silence,
         )
         self._on_contact()
         if answer.status in (200, 204):

@@ -87,6 +87,13 @@ class Call:
         with self._lock:
             self._socket = None
 
+    def limit_silence(self, seconds: float) -> None:
+        """Of the connection that is read, until its next request."""
+        with self._lock:
+            if self._socket is not None:
+                now = self._socket.gettimeout()
+                self._socket.settimeout(seconds if now is None else min(now, seconds))
+
     def hand_over(self, sock: socket.socket) -> bool:
         """Another call uses this kept-alive connection now. Whether it was shut down before."""
         with self._lock:
