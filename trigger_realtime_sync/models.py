@@ -146,7 +146,7 @@ class Run(Generic[PayloadT, OutputT]):
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles and copies: the fields."""
-        state = {**vars(self), **{name: getattr(self, name) for name in _FIELDS}}
+        state = {**{name: getattr(self, name) for name in _FIELDS}, **vars(self)}
         return {name: state[name] for name in state if name not in ("_make", "_columns")}
 
     @property

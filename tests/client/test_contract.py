@@ -6,7 +6,7 @@ import copy
 import gc
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -177,12 +177,16 @@ def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect
     assert dict(client.subscriptions) == {}
 
 
-def test_a_token_function_need_not_be_hashable(server: RealtimeServer, connect: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"frozen": True}])
+def test_a_token_function_need_not_be_hashable(
+    options: Any, server: RealtimeServer, connect: Any
+) -> None:
     """A dataclass is not, and is forgotten with its last subscription, like any function."""
 
-    @dataclass
+    @dataclass(**options)
     class Provider:
         token: str = "tr_x"
+        log: list[str] = field(default_factory=list)
 
         def __call__(self) -> str:
             return self.token
@@ -216,6 +220,19 @@ def test_headers_and_proxies_that_cannot_work(options: Any, match: str) -> None:
     """Named at the call, not by a thread later."""
     with pytest.raises(ConfigurationError, match=match):
         RealtimeClient("tr_x", **options)
+
+
+def test_no_proxy_whatever_the_environment_says() -> None:
+    """None as the proxy of a scheme is what requests takes for that."""
+    with RealtimeClient("tr_x", proxies={"https": None}) as client:  # type: ignore[dict-item]
+        assert client.subscriptions == {}
+
+
+@pytest.mark.parametrize("url", ["http://h/?", "http://h/#", "http://h/a/../b", "http://h/./b"])
+def test_a_base_url_that_would_be_changed_on_the_way(url: str) -> None:
+    """What is sent is what was given."""
+    with pytest.raises(ConfigurationError, match="base_url"):
+        RealtimeClient("tr_x", base_url=url)
 
 
 def test_a_file_without_certificates(tmp_path: Any) -> None:
@@ -261,6 +278,8 @@ def test_an_iterator_that_nobody_asks_is_bounded(raw: Any, connect: Any) -> None
     subscription.wait_for_completion(60, expected=1)
     got = [next(updates) for _ in range(len(updates._pending))]
     assert len(got) <= MOST_WAITING
+    versions_of_one = [run.metadata["version"] for run in got if run.id == "run_1"]
+    assert versions_of_one[-500:] == list(range(count - 499, count + 1))
     assert {run.id for run in got} == {"run_1", "run_2"}
     assert got[-1].is_finished
 
@@ -439,3 +458,23 @@ def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
     eventually(lambda: subscription.state is State.FAILED)
     with pytest.raises(AuthenticationError):
         subscription.enable()
+
+
+def test_enabling_that_fails_can_be_tried_again(
+    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the system has no thread to give, say: the handle stays where it was."""
+    client = connect(raw(lambda exchange: shape.answer(exchange, shape.done())))
+    subscription = client.subscribe_to_run("run_1", enabled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start"):
+            subscription.enable()
+    assert client.get(subscription.id) is subscription
+    assert subscription.state is State.IDLE
+    subscription.enable()
+    assert subscription.wait_for_completion(10).is_success
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from trigger_realtime_sync import (
     RetryPolicy,
     UnprocessableEntityError,
 )
+from trigger_realtime_sync._transport import http
 from trigger_realtime_sync._transport.requester import Requester
 
 ONCE = RetryPolicy(initial_delay=0.01, max_delay=0.05, max_retries=0)
@@ -125,6 +127,35 @@ def test_a_kept_connection_that_was_closed_is_no_failure(raw: Any, connect: Any)
     assert client.subscribe_to_run("run_1", **recorder.options).wait_for_completion(10).is_success
     assert len(server.exchanges) == 9
     assert recorder.errors == []
+
+
+def test_a_held_poll_that_is_cut_off_is_backed_off_from(
+    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is no idle connection: a server that dies is not asked by everybody at once."""
+    monkeypatch.setattr(http, "STALE_SECONDS", 0.05)
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.live:
+            time.sleep(0.1)
+            raise Hangup
+        shape.answer(exchange, shape.row())
+
+    with pytest.raises(ApiConnectionError):
+        connect(raw(handle), retry=ONCE).wait_for_completion("run_1", timeout=10)
+
+
+def test_a_head_that_only_announces_the_answer_is_skipped(raw: Any, connect: Any) -> None:
+    """103 Early Hints, of a proxy: else each answer would be taken for that of the next request."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n")
+        shape.answer(exchange, shape.done() if exchange.live else shape.row())
+
+    recorder = Recorder()
+    client = connect(raw(handle), retry=ONCE)
+    client.subscribe_to_run("run_1", **recorder.options).wait_for_completion(10)
+    assert recorder.statuses == ["EXECUTING", "COMPLETED"]
 
 
 def test_a_new_connection_that_is_closed_is_a_failure(raw: Any, connect: Any) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from trigger_realtime_sync import ProtocolError, Run, RunError, RunStatus, Task
 from trigger_realtime_sync._protocol.rows import RowDecoder
+from trigger_realtime_sync.models import LazyValue
 
 WHOLE = {
     "id": "cm1",
@@ -321,3 +322,37 @@ def test_all_runs_have_all_fields_in_order() -> None:
     [run] = RowDecoder().decode_many([SURE]) or []
     assert list(run.__getstate__()) == names
     assert run == decode(**SURE) == Run(**{name.lstrip("_"): getattr(run, name) for name in names})
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Marked(Run[Any, Any]):
+    """A user's own kind of run."""
+
+    mark: str
+
+
+def test_runs_of_other_classes_are_copied_whole() -> None:
+    """With what they have beyond a run."""
+    run = Marked(id="run_1", mark="mine", payload=7)
+    for copied in (copy.copy(run), pickle.loads(pickle.dumps(run))):
+        assert copied == run
+        assert copied.mark == "mine"
+
+
+def test_a_mistake_in_reading_a_value_is_not_hidden() -> None:
+    """It is not taken for an attribute that is missing."""
+
+    class Broken(LazyValue):
+        def read(self) -> Any:
+            raise AttributeError("a mistake")
+
+    run = Run(id="run_1", output=Broken())
+    with pytest.raises(AttributeError, match="a mistake"):
+        _ = run.output
+
+
+def test_editors_are_shown_the_same_names_of_all_runs() -> None:
+    """Whether their fields were made yet or not."""
+    [run] = RowDecoder().decode_many([SURE]) or []
+    assert dir(run) == dir(decode())
+    assert "created_at" in dir(run)
