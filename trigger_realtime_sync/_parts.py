@@ -26,14 +26,6 @@ LOOK_AGAIN_SECONDS = 1.0
 StreamKey = tuple[str, str]
 
 
-def event_id(place: Place) -> str:
-    """The `last_event_id` of a place."""
-    # Here, because most subscriptions read no stream.
-    from ._protocol.parts import position_of
-
-    return str(position_of(place))
-
-
 class Log:
     """The parts of one stream. `values` are those from `base` on, `places` those after them.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ._channel import Channel, Listener, State
-from ._parts import PartStore, StreamKey, event_id
+from ._parts import PartStore, StreamKey
 from ._protocol.packets import STORE, PacketValue, media_type
 from ._protocol.parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ._protocol.streams import StreamCursor
@@ -173,7 +173,7 @@ class StreamingChannel(Channel):
         """Goes on after the parts that are known from before."""
         place = self.parts.last_event_id((run_id, key))
         if place is not None:
-            return StreamCursor.restore(event_id(place))
+            return StreamCursor.restore(str(place))
         return self._options.cursor()
 
     def _on_parts(

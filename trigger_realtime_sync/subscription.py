@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic
 from ._batching import BatchChannel
 from ._channel import State
 from ._handle import Subscription
-from ._parts import event_id
 from ._updates import PartUpdates, Updates
 from ._view import creation
 from .config import check_count, check_timeout
@@ -119,7 +118,7 @@ class StreamSubscription(Subscription, Generic[PartT]):
         if place is None and self._taker is None and store is not None:
             place = store.last_event_id(self._stream)
         if place is not None:
-            return event_id(place)
+            return str(place)
         streams = self._slot.target.streams if self._slot is not None else None
         return None if streams is None else streams.last_event_id
 

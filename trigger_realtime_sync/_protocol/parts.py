@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from .sse import Event
 
-Place: TypeAlias = tuple[Any, ...]
-"""The place right after a part: the name of its format, and what `POSITIONS` of that is called
-with. Made into an object only when asked for, which is seldom."""
-
-POSITIONS: dict[str, Callable[..., object]] = {}
-"""What makes the object of a place, by format."""
+Place: TypeAlias = object
+"""The place right after a part: its `str()` is the `last_event_id` that resumes right there. Seldom
+asked for, so those of many parts are not made before."""
 
 
 class Places(Protocol):
@@ -42,11 +39,6 @@ class SomePlaces:
         return self._places[self._numbers[n]]
 
 
-def position_of(place: Place) -> object:
-    """The place as an object, whose `str()` is the `last_event_id`."""
-    return POSITIONS[place[0]](*place[1:])
-
-
 @attrs.define
 class Part:
     """One part of a stream.
@@ -63,14 +55,9 @@ class Part:
     place: Place
 
     @property
-    def position(self) -> object:
-        """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
-        return position_of(self.place)
-
-    @property
     def id(self) -> str:
         """The `last_event_id` that resumes right after this part."""
-        return str(self.position)
+        return str(self.place)
 
 
 @attrs.define
@@ -90,14 +77,9 @@ class BadPart:
     place: Place
 
     @property
-    def position(self) -> object:
-        """`place` as an object, whose `str()` is the `last_event_id` that resumes right there."""
-        return position_of(self.place)
-
-    @property
     def id(self) -> str:
         """The `last_event_id` that resumes right after this part."""
-        return str(self.position)
+        return str(self.place)
 
 
 AnyPart = Part | BadPart

@@ -25,7 +25,7 @@ import re
 from typing import Any, NamedTuple
 
 from .joined import MALFORMED, Malformed, loads_all
-from .parts import POSITIONS, BadPart, Part, Parts, Place
+from .parts import BadPart, Part, Parts
 from .sse import Event
 
 _ID = r"[0-9]{1,20}-[0-9]{1,20}"
@@ -100,9 +100,6 @@ class PositionV1(NamedTuple):
             raise ValueError("not a last_event_id of a v1 stream: its fields contradict each other")
 
 
-POSITIONS["v1"] = PositionV1
-
-
 class StreamV1:
     """A v1 stream between events and parts; see `StreamFormat`."""
 
@@ -133,10 +130,7 @@ class StreamV1:
 
     def position(self) -> PositionV1:
         """The place after the last part handed out."""
-        return PositionV1(*self._fields())
-
-    def _fields(self) -> tuple[str, str, str, int, bool, int, int]:
-        return (
+        return PositionV1(
             self._after,
             self._previous,
             self._current,
@@ -255,7 +249,7 @@ class StreamV1:
         self.index = index + 1
         self._handed = True
         if index >= self.skip_until:
-            out.append(Part(value, index, ("v1", *self._fields())))
+            out.append(Part(value, index, self.position()))
 
     def _count(self, ident: str) -> None:
         """A part whose id is certain, because another one followed in the same body."""
@@ -286,7 +280,7 @@ class StreamV1:
         # twice is better than one never.
         self._resend = self._handed = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
-        out.append(BadPart(reason, None, self.index, ("v1", *self._fields())))
+        out.append(BadPart(reason, None, self.index, self.position()))
 
     def _start_before(self, ident: str) -> None:
         """After a start at the tail there is no id before the first: the number before it does."""
@@ -321,10 +315,10 @@ class _PlacesV1:
     def __len__(self) -> int:
         return len(self._idents) - 1 - self._skipped
 
-    def __getitem__(self, n: int, /) -> Place:
+    def __getitem__(self, n: int, /) -> PositionV1:
         if not 0 <= n < len(self):
             raise IndexError(n)
-        return ("v1", *self.position_after(n + self._skipped + 1))
+        return self.position_after(n + self._skipped + 1)
 
     def position_after(self, number: int) -> PositionV1:
         """After so many of them: as many are counted by then, beginning with the one before."""

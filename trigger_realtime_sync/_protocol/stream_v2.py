@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import ApiConnectionError, ProtocolError
 from .joined import MALFORMED, loads_all
 from .json import loads
-from .parts import POSITIONS, BadPart, Part, Parts, Place
+from .parts import BadPart, Part, Parts
 from .sse import Event
 
 REMEMBERED_IDS = 8_000
@@ -62,9 +62,6 @@ class PositionV2(NamedTuple):
         if match is None:
             raise ValueError("not a last_event_id of a v2 stream")
         return cls(int(match[1]), int(match[2]), int(match[3] or 0))
-
-
-POSITIONS["v2"] = PositionV2
 
 
 class StreamV2:
@@ -221,8 +218,7 @@ class StreamV2:
         index = self.index
         self.index += 1
         if index >= self.skip_until:
-            place = ("v2", self._next, self.index, self.skip_until)
-            out.append(Part(envelope.get("data"), index, place))
+            out.append(Part(envelope.get("data"), index, self.position()))
 
     def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:
@@ -234,7 +230,7 @@ class StreamV2:
         index = self.index
         self.index += counts
         if not counts or index >= self.skip_until:
-            out.append(BadPart(reason, raw, index, ("v2", *self.position())))
+            out.append(BadPart(reason, raw, index, self.position()))
 
 
 class _PlacesV2:
@@ -260,10 +256,10 @@ class _PlacesV2:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, n: int, /) -> Place:
+    def __getitem__(self, n: int, /) -> PositionV2:
         if not 0 <= n < self._length:
             raise IndexError(n)
-        return ("v2", self._next_seq_num + n + 1, self._consumed + n + 1, self._skip_until)
+        return PositionV2(self._next_seq_num + n + 1, self._consumed + n + 1, self._skip_until)
 
 
 def _plain_bodies(records: list[Any], next_seq_num: int) -> list[Any] | None:
