@@ -7,7 +7,7 @@ from html import escape
 from ._peers import OFFICIAL
 from ._rows import Report, Row
 
-WIDTH, LEFT, LINE, TOP = 760, 400, 26, 44
+WIDTH, LEFT, LINE, TOP = 830, 470, 26, 44
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#24292f}.bar{fill:#2f6f4f}.one{stroke:#8c959f}"
     "@media(prefers-color-scheme:dark){text{fill:#d0d7de}.bar{fill:#4c9f76}}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WIDTH, HEIGHT, LEFT, GAP = 640, 110, 56, 34
+WIDTH, HEIGHT, LEFT, GAP, TOP = 640, 110, 56, 34, 44
 
 
 def svg(title: str, seconds: Sequence[float], curves: dict[str, Sequence[float]]) -> str:
     """One panel for each curve, all over the same time."""
-    height = 30 + len(curves) * (HEIGHT + GAP)
+    height = TOP + len(curves) * (HEIGHT + GAP)
     panels = [
-        _panel(name, seconds, values, 30 + place * (HEIGHT + GAP))
+        _panel(name, seconds, values, TOP + place * (HEIGHT + GAP))
         for place, (name, values) in enumerate(curves.items())
     ]
     return "\n".join(
