@@ -121,5 +121,6 @@ class BatchChannel(Channel):
     def _on_member_changes(self, changes: RunChanges) -> bool:
         with self._lock:
             self._apply(changes)
+        self._log_failures(changes)
         self._complete_if_so()
         return not changes.rows or not all(run.is_finished for run in changes.rows.values())

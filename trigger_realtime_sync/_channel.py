@@ -232,12 +232,16 @@ class Channel:
                 self._drop_all_but(changes.rows)
             self._apply(changes, all_rows=first)
             goes_on = self._reads_on()
-        for error in changes.failures.values():
-            logger.error("%s: a row does not decode: %s", self.target.label, error)
+        self._log_failures(changes)
         if changes:
             self._end_satisfied()
             time.sleep(YIELD_SECONDS)
         return goes_on and not self._over
+
+    def _log_failures(self, changes: RunChanges) -> None:
+        """Without the lock: a log handler may look at the subscription."""
+        for error in changes.failures.values():
+            logger.error("%s: a row does not decode: %s", self.target.label, error)
 
     def _drop_all_but(self, keys: Container[str]) -> None:
         """What was known from before and is no longer there, was a run's row late or not."""

@@ -24,9 +24,9 @@ class Updates(Iterator[T], Generic[T]):
     """Yields the current state, then each change; ends when the subscription does.
 
     Changes that were not yet asked for wait: the last five hundred at least, and of older ones the
-    latest of each run. Raises the terminal
-    error of the subscription, or `WaitTimeout` when nothing came for `timeout` seconds: it can be
-    asked again after that. Closing it cancels nothing. For one thread at a time.
+    latest of each run. Raises the terminal error of the subscription, or `WaitTimeout` when nothing
+    came for `timeout` seconds: it can be asked again after that. Closing it cancels nothing. For
+    one thread at a time.
     """
 
     def __init__(self, what: str, timeout: float | None) -> None:

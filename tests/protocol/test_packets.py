@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trigger_realtime_sync._protocol.json import loads
-from trigger_realtime_sync._protocol.packets import Packet, PacketValue, decode
+from trigger_realtime_sync._protocol.packets import Packet, PacketValue, decode, media_type
 from trigger_realtime_sync._protocol.structure import structure
 from trigger_realtime_sync.errors import ApiConnectionError, PayloadError
 
@@ -287,7 +287,7 @@ def test_cattrs_is_imported_when_a_type_is_first_used() -> None:
 )
 def test_a_packet_is_decoded_by_its_type(data: Any, content_type: str, value: Any) -> None:
     """JSON and superjson are parsed, anything else is text, and nothing is None."""
-    assert decode(Packet(data, content_type)) == value
+    assert decode(data, media_type(content_type)) == value
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_packet_is_decoded_by_its_type(data: Any, content_type: str, value: An
 def test_a_broken_packet_is_a_value_error(data: str, content_type: str) -> None:
     """Whatever is wrong with a packet, it is a ValueError."""
     with pytest.raises(ValueError):
-        decode(Packet(data, content_type))
+        decode(data, media_type(content_type))
 
 
 def test_bytes_that_are_no_utf_8() -> None:

@@ -43,13 +43,8 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def decode(packet: Packet) -> Any:
-    """The value of a packet, which must not be `application/store`: as of `decode_text`."""
-    return decode_text(packet.data, media_type(packet.content_type))
-
-
-def decode_text(data: str | None, kind: str) -> Any:
-    """The value of a packet's text, of a media type.
+def decode(data: str | None, kind: str) -> Any:
+    """The value of a packet's text, of a media type that must not be `application/store`.
 
     Text of `text/plain` and of any unknown type is the value itself.
 
@@ -132,7 +127,7 @@ class PacketValue(LazyValue):
             data, content_type = self._fetched(data)
             kind = media_type(content_type)
         try:
-            value = decode_text(data, kind)
+            value = decode(data, kind)
             return value if self.type_ is None else _structured(value, self.type_)
         except ValueError as error:
             raise self._error(str(error), Packet(data, content_type)) from error

@@ -155,7 +155,8 @@ class StreamFeed:
         except Nudged:
             return False
         except TriggerRealtimeError as error:
-            if not body.answered or not self._is_waited_out(body):
+            was_silent = isinstance(error, ApiConnectionError) and self._is_waited_out(body)
+            if not (was_silent and body.answered):
                 self._recover(error, body)
                 return False
         self._requester.succeeded()
