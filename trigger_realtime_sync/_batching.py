@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from ._channel import Channel
 from ._sources.batch import BatchMembers
@@ -54,8 +54,8 @@ class BatchChannel(Channel):
             self._complete_if_so()
         return goes_on and not self._over
 
-    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
-        for key, run in news:
+    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
+        for key, run in news.items():
             if run.is_finished:
                 self._unfinished.discard(key)
             else:

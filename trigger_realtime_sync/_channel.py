@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Protocol
@@ -53,9 +53,11 @@ class Listener(Protocol):
     def stops_on_completion(self) -> bool:
         """Whether it wants no more of a single run that is done."""
 
-    def tell(self, news: Collection[tuple[str, AnyRun]], done: Container[str]) -> None:
-        """Runs changed. Those whose keys are in `done` have finished, and so have the streams that
-        are read of them."""
+    def tell(
+        self, news: Mapping[str, AnyRun], finished: Collection[str], done: Collection[str]
+    ) -> None:
+        """Runs changed, by key; the keys of those that have finished; and of those that are done:
+        the streams that are read of them have finished too."""
 
     def tell_done(self, key: str, run: AnyRun) -> None:
         """A run has finished, which was told, and now so have the streams that are read of it."""
@@ -137,7 +139,8 @@ class Channel:
             if self._over:
                 return False
             if self._has_snapshot:
-                listener.tell(self.view.items(), self._done)
+                runs = self.view.by_key()
+                listener.tell(runs, _finished(runs), self._done)
             self._welcome(listener)
             self._listeners.append(listener)
         self._end_satisfied()
@@ -245,20 +248,22 @@ class Channel:
 
     def _drop_all_but(self, keys: Container[str]) -> None:
         """What was known from before and is no longer there, was a run's row late or not."""
-        for key, _ in self.view.items():
+        for key in self.view.by_key():
             if key not in keys and not self.target.is_single:
                 self._drop(key)
 
     def _apply(self, changes: RunChanges, *, all_rows: bool = False) -> None:
         """`all_rows`: those are told too of which a newer state was known, which is told then."""
-        news = self.view.put(changes.rows.items())
+        news = self.view.put(changes.rows)
         if all_rows and len(news) < len(changes.rows):
-            news = [(key, run) for key, run in self.view.items() if key in changes.rows]
+            known = self.view.by_key()
+            news = {key: run for key, run in known.items() if key in changes.rows}
         self._on_put(news)
-        done = {key for key, run in news if self._is_done(run)}
+        finished = _finished(news)
+        done = {key for key in finished if self._is_done(news[key])}
         self._done |= done
         for listener in self._listeners:
-            listener.tell(news, done)
+            listener.tell(news, finished, done)
         if not self.target.is_single:
             for key in changes.gone:
                 self._drop(key)
@@ -292,7 +297,7 @@ class Channel:
     def _welcome(self, listener: Listener) -> None:
         """A handle joins."""
 
-    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
+    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
         """Runs changed, and are in the view."""
 
     def _drop(self, key: str) -> None:
@@ -303,3 +308,7 @@ class Channel:
 
     def _reads_on(self) -> bool:
         return True
+
+
+def _finished(runs: Mapping[str, AnyRun]) -> set[str]:
+    return {key for key, run in runs.items() if run.is_finished}

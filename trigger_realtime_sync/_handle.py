@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,7 +44,9 @@ CALLBACK_GRACE = 0.02
 # How long a waiter lets `on_error` go first.
 ERROR_GRACE = 1.0
 
-RUN, DONE, PARTS, FAILURE, ERROR = "run", "done", "parts", "failure", "error"
+# What waits to be told of a run waits under the key of its row, all else under a tuple that begins
+# with what it is.
+DONE, PARTS, FAILURE, ERROR = "done", "parts", "failure", "error"
 
 
 @attrs.frozen(kw_only=True)
@@ -242,23 +244,25 @@ class Subscription:
     def stops_on_completion(self) -> bool:
         return self._stop_on_completion
 
-    def tell(self, news: Collection[tuple[str, AnyRun]], done: Container[str]) -> None:
+    def tell(
+        self, news: Mapping[str, AnyRun], finished: Collection[str], done: Collection[str]
+    ) -> None:
         if self._satisfied:
             return
-        posts: dict[Any, Any] = {}
-        urgent: list[Any] = []
-        for key, run in news:
-            posts[RUN, key] = run
-            if run.is_finished:
-                urgent.append((RUN, key))
-            if key in done:
-                end = self._end_of(key, run)
-                posts.update(end)
-                urgent += end
-        self._mailbox.post_all(posts, urgent)
+        posts = self._with_ends(news, done) if done else news
+        ends = posts.keys() - news.keys() if done else ()
+        self._mailbox.post_all(posts, urgent=[*finished, *ends])
         for iterator in self._live_iterators():
-            for key, run in news:
+            for key, run in news.items():
                 iterator._put(key, run)
+
+    def _with_ends(self, news: Mapping[str, AnyRun], done: Collection[str]) -> dict[Any, Any]:
+        posts: dict[Any, Any] = {}
+        for key, run in news.items():
+            posts[key] = run
+            if key in done:
+                posts.update(self._end_of(key, run))
+        return posts
 
     def tell_done(self, key: str, run: AnyRun) -> None:
         if not self._satisfied:
@@ -348,13 +352,12 @@ class Subscription:
 
     # On a thread of the callback pool.
 
-    def _deliver(self, key: tuple[str, ...], item: Any) -> None:
-        kind = key[0]
-        if kind == RUN:
-            self._deliver_run(key[1], item)
-        elif kind == DONE:
+    def _deliver(self, key: str | tuple[str, ...], item: Any) -> None:
+        if isinstance(key, str):
+            self._deliver_run(key, item)
+        elif key[0] == DONE:
             self._deliver_done(item)
-        elif kind == PARTS:
+        elif key[0] == PARTS:
             self._deliver_parts(key[1], key[2])
         else:
             self._call("on_error", self._callbacks.on_error, item)

@@ -169,7 +169,7 @@ class Registry:
                 return
             # Of streams that nobody can come back to, the parts are not worth their memory.
             if slot.has_made_up_id and view.parts is not None:
-                runs, view = view.items(), slot.target.new_view()
+                runs, view = view.by_key(), slot.target.new_view()
                 view.put(runs)
             self._cache[slot.id] = (slot.target, view)
             self._cache.move_to_end(slot.id)

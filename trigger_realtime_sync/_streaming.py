@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._channel import Channel, Listener, State
@@ -83,8 +83,8 @@ class StreamingChannel(Channel):
         for run_id, key in self.parts.streams():
             listener.tell_parts(run_id, key)
 
-    def _on_put(self, news: Collection[tuple[str, AnyRun]]) -> None:
-        for key, run in news:
+    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
+        for key, run in news.items():
             run_id = self._stream_run_id(run)
             self._keys_of_runs[run_id] = key
             self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)

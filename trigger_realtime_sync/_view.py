@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from ._parts import PartStore
@@ -26,20 +26,24 @@ class RunView:
     """
 
     def __init__(
-        self, runs: Iterable[tuple[str, AnyRun]] = (), parts: PartStore | None = None
+        self, runs: Mapping[str, AnyRun] | None = None, parts: PartStore | None = None
     ) -> None:
         self.parts = parts
         # Protects the two below: the reading thread writes, any thread reads.
         self._lock = threading.Lock()
-        self._runs = dict(runs)
+        self._runs = dict(runs or {})
         self._order: list[str] | None = None
 
-    def put(self, runs: Iterable[tuple[str, AnyRun]]) -> list[tuple[str, AnyRun]]:
+    def put(self, runs: Mapping[str, AnyRun]) -> Mapping[str, AnyRun]:
         """Puts those that are not older than what is known, and returns these: a cache, or another
         feed, may have been ahead."""
-        news = []
+        news: dict[str, AnyRun] = {}
         with self._lock:
-            for key, run in runs:
+            if not self._runs:
+                self._runs.update(runs)
+                self._order = None
+                return runs
+            for key, run in runs.items():
                 before = self._runs.get(key)
                 if before is None:
                     self._order = None
@@ -48,7 +52,7 @@ class RunView:
                 elif before.created_at != run.created_at:
                     self._order = None
                 self._runs[key] = run
-                news.append((key, run))
+                news[key] = run
         return news
 
     def drop(self, key: str) -> None:
@@ -60,16 +64,16 @@ class RunView:
         with self._lock:
             return self._runs.get(key)
 
-    def items(self) -> list[tuple[str, AnyRun]]:
-        """Keys and runs in the order of creation."""
+    def by_key(self) -> dict[str, AnyRun]:
+        """The runs by key, in the order of creation."""
         with self._lock:
             if self._order is None:
                 self._order = sorted(self._runs, key=lambda key: creation(self._runs[key]))
-            return [(key, self._runs[key]) for key in self._order]
+            return {key: self._runs[key] for key in self._order}
 
     def runs(self) -> list[AnyRun]:
         """The runs in the order of creation."""
-        return [run for _, run in self.items()]
+        return list(self.by_key().values())
 
     def latest(self) -> AnyRun | None:
         """The one run of a single-run subscription."""
@@ -79,7 +83,7 @@ class RunView:
     def copy(self) -> RunView:
         with self._lock:
             runs = dict(self._runs)
-        return RunView(runs.items(), None if self.parts is None else self.parts.copy())
+        return RunView(runs, None if self.parts is None else self.parts.copy())
 
     def __len__(self) -> int:
         return len(self._runs)

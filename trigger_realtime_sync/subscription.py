@@ -39,7 +39,7 @@ class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
         updates: Updates[Run[PayloadT, OutputT]] = Updates(self._what(), check_timeout(timeout))
         channel = self._channel
         with channel.locked() if channel is not None else contextlib.nullcontext():
-            for key, run in self._view.items():
+            for key, run in self._view.by_key().items():
                 updates._put(key, run)
             self._add_iterator(updates)
         if self._ended is not None or self._satisfied:

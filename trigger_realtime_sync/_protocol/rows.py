@@ -133,13 +133,21 @@ class RowDecoder:
     def decode_many(self, rows: Sequence[Columns]) -> list[AnyRun] | None:
         """The runs of many rows, none of which was known before. Each field is made when it is
         first read. None where a row may not decode: which one it is, `decode` tells."""
-        for name in ("friendlyId", "status"):
-            if not all(isinstance(columns.get(name), str) and columns[name] for columns in rows):
-                return None
+        try:
+            ids = [columns["friendlyId"] for columns in rows]
+            statuses = [columns["status"] for columns in rows]
+        except LookupError:
+            return None
+        if {*map(type, ids), *map(type, statuses)} != {str} or not all(ids) or not all(statuses):
+            return None
         if not all(is_readable(column, check, rows) for _, column, _, check in COLUMNS):
             return None
+        public = {status: public_status(status) for status in set(statuses)}
         make = self._make
-        return [_deferred(columns, make) for columns in rows]
+        return [
+            _deferred(run_id, public[status], columns, make)
+            for run_id, status, columns in zip(ids, statuses, rows, strict=True)
+        ]
 
     def _make(self, field: str, columns: Columns) -> Any:
         """One field of a run whose columns can all be read. KeyError where there is none of that
@@ -169,12 +177,14 @@ class RowDecoder:
         return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
 
 
-def _deferred(columns: Columns, make: Callable[[str, Columns], Any]) -> AnyRun:
+def _deferred(
+    run_id: str, status: RunStatus, columns: Columns, make: Callable[[str, Columns], Any]
+) -> AnyRun:
     """A run that makes its fields when they are first read, but for what is asked of every run."""
     run: AnyRun = Run.__new__(Run)
     fields = run.__dict__
-    fields["id"] = columns["friendlyId"]
-    fields["status"] = public_status(columns["status"])
+    fields["id"] = run_id
+    fields["status"] = status
     finished = columns.get("completedAt")
     fields["finished_at"] = None if finished is None else parse_timestamp(finished)
     fields["_columns"] = columns

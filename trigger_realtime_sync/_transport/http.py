@@ -87,19 +87,17 @@ class Answer:
         if self._raw.length_remaining not in (0, None):
             raise ApiConnectionError(f"{self._source}: the body is shorter than its Content-Length")
 
-    def body(self) -> bytes:
-        """The whole body."""
-        parts: list[bytes] = []
-        size = 0
+    def body(self) -> bytearray:
+        """The whole body. Grown in place: each copy of a large one costs as much as reading it."""
+        body = bytearray()
         for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MAX_BODY:
+            body += chunk
+            if len(body) > MAX_BODY:
                 raise ProtocolError(
                     f"{self._source}: the body is larger than {MAX_BODY} bytes;"
                     f" skip_columns makes it smaller"
                 )
-        return b"".join(parts)
+        return body
 
     def text(self, limit: int = 10_000) -> str:
         """The start of the body, for an error."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import ssl
 import threading
@@ -249,12 +250,23 @@ class _TlsConnection(HTTPSConnection):
         super().request(*args, **kwargs)
 
 
+class _KeptConnections(queue.LifoQueue[Any]):
+    """Without the placeholders that urllib3 fills a pool with, 3 ms for so many: none of its pools
+    here waits for one, for none bounds how many connections there are."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:
+            super().put(item, block, timeout)
+
+
 class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
+    QueueCls = _KeptConnections
 
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+    QueueCls = _KeptConnections
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
