@@ -134,10 +134,8 @@ class Run(Generic[PayloadT, OutputT]):
 
         def __getattr__(self, name: str) -> Any:
             """Of a run that came with thousands of others: makes a field when it is first read."""
-            fields = self.__dict__
-            if name in _FIELDS and "_make" in fields:
-                # The same object for all threads.
-                return fields.setdefault(name, fields["_make"](name, fields["_columns"]))
+            if name in _FIELDS and "_make" in self.__dict__:
+                return self._made(name)
             # The error that there would be without this method.
             return object.__getattribute__(self, name)
 
@@ -152,20 +150,28 @@ class Run(Generic[PayloadT, OutputT]):
     @property
     def payload(self) -> PayloadT:
         """What the task was triggered with, or None. May raise `PayloadError`."""
-        value = self._payload
-        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
+        return self._read("_payload")  # type: ignore[no-any-return]
 
     @property
     def output(self) -> OutputT:
         """What the task returned, or None as long as it has not. May raise `PayloadError`."""
-        value = self._output
-        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
+        return self._read("_output")  # type: ignore[no-any-return]
 
     @property
     def metadata(self) -> dict[str, Any] | None:
         """What the task says of itself while it runs, or None. May raise `PayloadError`."""
-        value = self._metadata
-        return value.read() if isinstance(value, LazyValue) else value  # type: ignore[no-any-return]
+        return self._read("_metadata")  # type: ignore[no-any-return]
+
+    def _made(self, field: str) -> Any:
+        fields = self.__dict__
+        # The same object for all threads.
+        return fields.setdefault(field, fields["_make"](field, fields["_columns"]))
+
+    def _read(self, field: str) -> Any:
+        # Not by `getattr`, which makes an exception before it comes to `__getattr__`.
+        fields = self.__dict__
+        value = fields[field] if field in fields else self._made(field)
+        return value.read() if isinstance(value, LazyValue) else value
 
     @property
     def is_queued(self) -> bool:
@@ -206,7 +212,8 @@ class Run(Generic[PayloadT, OutputT]):
         return self.status == RunStatus.CANCELED
 
 
-_FIELDS = tuple(field.name for field in attrs.fields(Run))
+# In their order.
+_FIELDS = dict.fromkeys(field.name for field in attrs.fields(Run))
 
 AnyRun = Run[Any, Any]
 

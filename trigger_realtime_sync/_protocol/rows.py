@@ -152,10 +152,10 @@ class RowDecoder:
     def _make(self, field: str, columns: Columns) -> Any:
         """One field of a run whose columns can all be read. KeyError where there is none of that
         name."""
-        if field == "task_identifier":
-            return _text(columns.get("taskIdentifier"))
         if field in PACKETS:
             return self._packet(PACKETS[field], columns, None)
+        if field == "task_identifier":
+            return _text(columns.get("taskIdentifier"))
         column, parse = _COLUMN_OF[field]
         text = columns.get(column)
         if text is None:
@@ -171,10 +171,13 @@ class RowDecoder:
             content_type = JSON
         if isinstance(last, PacketValue) and last.packet == (data, content_type):
             return last
+        type_ = self._type_of(name, columns) if self._any_task or self._tasks else None
+        return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
+
+    def _type_of(self, name: str, columns: Columns) -> Any:
         task = self._any_task or self._tasks.get(_text(columns.get("taskIdentifier")))
         # There is no type of metadata.
-        type_ = getattr(task, name, None)
-        return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
+        return getattr(task, name, None)
 
 
 def _deferred(
