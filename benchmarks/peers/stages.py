@@ -22,6 +22,7 @@ import canned
 
 from trigger_realtime_sync._protocol.joined import loads_all
 from trigger_realtime_sync._protocol.json import loads, loads_plain
+from trigger_realtime_sync._protocol.messages import MessageReader
 from trigger_realtime_sync._protocol.rows import RowDecoder
 from trigger_realtime_sync._protocol.shape import ShapeLog
 from trigger_realtime_sync._protocol.sse import EventFramer
@@ -72,14 +73,23 @@ def rows(count: int) -> dict[str, float]:
     raw = canned.made(f"rows-{count}")
     columns = [message["value"] for message in loads_plain(raw) if "value" in message]
 
+    chunks = packets(raw)
+
+    def read() -> Any:
+        reader = MessageReader()
+        for chunk in chunks:
+            reader.feed(chunk)
+        return reader.close()
+
     def take_in() -> Any:
         decoder = RowDecoder()
         log = ShapeLog(decoder.decode, decoder.decode_many)
-        return log.receive(HEADERS, loads_plain(raw), "a snapshot")
+        return log.receive(HEADERS, read(), "a snapshot")
 
     decoder = RowDecoder()
     return {
-        "JSON": least(lambda: loads_plain(raw)) / count,
+        "JSON at once": least(lambda: loads_plain(raw)) / count,
+        "JSON as it arrives": least(read) / count,
         "JSON, log and runs": least(take_in) / count,
         "runs, fields to be made when read": least(lambda: decoder.decode_many(columns)) / count,
         "runs, all fields": least(lambda: [decoder.decode(one) for one in columns]) / count,

@@ -8,7 +8,7 @@ the tests (hypothesis) and by `fuzz_atheris.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +35,8 @@ from trigger_realtime_sync.errors import (
 KINDS = ["application/json", "application/super+json", "text/plain", "application/store", "x/y"]
 # Between the pieces of one input: bodies, chunks, headers.
 PIECE = b"\x1e"
+# Of the bodies of runs, so many bytes arrive at a time.
+CHUNK = 1_000
 HEADERS = {"electric-handle": "h", "electric-offset": "1_1", "electric-cursor": "1"}
 
 
@@ -50,8 +52,9 @@ class FakeAnswer:
         self.headers = dict(headers)
         self._body = body
 
-    def body(self) -> bytes:
-        return self._body
+    def body_chunks(self) -> Iterator[bytes]:
+        for at in range(0, len(self._body), CHUNK):
+            yield self._body[at : at + CHUNK]
 
     def text(self) -> str:
         return self._body.decode("utf-8", "replace")

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
-from unittest import mock
 
 import attrs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import shape
+from trigger_realtime_sync._protocol.messages import check_messages
 from trigger_realtime_sync._protocol.shape import (
     MANY_ROWS,
     MOST_AT_ONCE,
     MissingHeader,
     ShapeLog,
-    check_messages,
-    inserted_rows,
 )
 from trigger_realtime_sync._protocol.values import parse_timestamp
 from trigger_realtime_sync.errors import ProtocolError
@@ -355,81 +349,3 @@ def test_a_row_that_does_not_decode_hinders_few_others() -> None:
     assert list(changes.failures) == ["5"]
     assert list(changes.rows) == [str(n) for n in range(count) if n != 5]
     assert alone == list(range(MOST_AT_ONCE))
-
-
-keys = st.sampled_from("abcd")
-inserts = st.builds(
-    row,
-    keys,
-    status=st.sampled_from(["1", "2", "broken"]),
-    updatedAt=st.sampled_from([at(1), at(2)]),
-)
-others = st.one_of(
-    st.builds(row, keys, st.just("update"), note=st.just("n"), updatedAt=st.just(at(1))),
-    st.builds(lambda key: {"key": key, "headers": {"operation": "delete"}}, keys),
-    st.builds(
-        lambda one, control: {**one, "headers": {**one["headers"], "control": control}},
-        inserts,
-        st.sampled_from(["must-refetch", "up-to-date", None]),
-    ),
-    st.sampled_from(["snapshot-end", "must-refetch"]).map(
-        lambda name: {"headers": {"control": name}}
-    ),
-    st.sampled_from(
-        [
-            {"key": 1, "value": {}, "headers": {"operation": "insert"}},
-            {"key": "a", "value": None, "headers": {"operation": "insert"}},
-            {"key": "a", "value": [], "headers": {"operation": "insert"}},
-            {"key": "a", "headers": {"operation": "insert"}},
-            {"key": "a", "value": {}, "headers": {"operation": "truncate"}},
-            {"key": "a", "value": {}, "headers": {"operation": []}},
-            {"key": "a", "value": {}, "headers": ["operation"]},
-            {"key": "a", "value": {}},
-            {"headers": None},
-            {},
-            "key",
-            ["key"],
-            1,
-        ]
-    ),
-)
-messages_of_answers = st.builds(
-    lambda some, odd, more, end: [*some, *odd, *more, *end],
-    st.lists(inserts, max_size=4, unique_by=lambda one: one["key"]),
-    st.just([]) | st.lists(others, max_size=1),
-    st.just([]) | st.lists(inserts, max_size=2),
-    st.sampled_from([[UP_TO_DATE], []]),
-)
-
-
-@settings(max_examples=1_000)
-@given(st.lists(messages_of_answers, min_size=1, max_size=4))
-def test_rows_that_are_only_inserted_go_in_as_any_others(answers: list[Any]) -> None:
-    """The short way in for snapshots changes nothing, whatever the messages are."""
-
-    def outcome(log: ShapeLog[Row], messages: Any) -> Any:
-        try:
-            changes = log.receive(headers(), copy.deepcopy(messages), "test")
-        except ProtocolError as error:
-            changes = str(error)
-        failures = {} if not hasattr(changes, "failures") else changes.failures
-        found = changes
-        if not isinstance(changes, str | None):
-            found = list(changes.rows.items()), changes.gone
-        known = (log._columns, log._rows, log._gone, log._deleted, log._stale)
-        query = {name: text for name, text in log.query().items() if name != "cache-buster"}
-        return found, list(failures), copy.deepcopy(known), query
-
-    quick, slow = ShapeLog(decode), ShapeLog(decode)
-    for messages in answers:
-        with mock.patch.object(shape, "inserted_rows", return_value=None):
-            expected = outcome(slow, messages)
-        assert outcome(quick, messages) == expected
-
-
-def test_the_short_way_in_is_taken_by_snapshots() -> None:
-    """Of rows that come once each, with whatever is said between them."""
-    snapshot = [row("a"), row("b"), {"headers": {"control": "snapshot-end"}}, UP_TO_DATE]
-    assert inserted_rows(snapshot) == {"a": {"friendlyId": "run_a"}, "b": {"friendlyId": "run_b"}}
-    assert inserted_rows([row("a"), row("a")]) is None
-    assert inserted_rows([row("a"), {"headers": {"control": "must-refetch"}}]) is None

@@ -13,7 +13,7 @@ import attrs
 
 from ..errors import ProtocolError
 from . import headers as wire
-from .shown import shown
+from .messages import Inserts, check_messages, has_control, is_last
 from .values import parse_timestamp
 
 RowT = TypeVar("RowT")
@@ -121,36 +121,36 @@ class ShapeLog(Generic[RowT]):
 
         Args:
             headers: of the answer, names in lower case.
-            messages: its parsed JSON body. Emptied: it is most of the memory of a large answer.
+            messages: its parsed JSON body, as `MessageReader` returns it. A list is emptied: it is
+                most of the memory of a large answer.
             source: names the request in errors.
 
         Raises:
             ProtocolError: a header is missing, or a message has no known form. Nothing of the
                 answer was taken in.
         """
-        inserted = inserted_rows(messages)
-        if inserted is None or not inserted.keys().isdisjoint(self._columns):
-            check_messages(messages, source)
-            inserted = None
-        handle, offset = headers.get(wire.HANDLE), headers.get(wire.OFFSET)
-        if not handle or not offset:
-            missing = wire.OFFSET if handle else wire.HANDLE
-            raise MissingHeader(
-                f"{source}: the answer has no {missing} header: a proxy stripped it,"
-                f" or this is not a Trigger.dev server"
-            )
-        if inserted is not None:
-            self._insert(inserted)
-        elif _has_control(messages, "must-refetch") or self._lacks_base_of(messages):
+        if isinstance(messages, Inserts):
+            if messages.rows.keys().isdisjoint(self._columns):
+                _check_headers(headers, source)
+                self._insert(messages.rows)
+                return self._go_on(headers, up_to_date=messages.is_last)
+            messages = messages.messages()
+        check_messages(messages, source)
+        _check_headers(headers, source)
+        if has_control(messages, "must-refetch") or self._lacks_base_of(messages):
             self.refetch()
             return None
-        else:
-            self._apply_all(messages)
-        self._handle, self._offset = handle, offset
-        self._cursor = headers.get(wire.CURSOR) or self._cursor
-        is_last = bool(messages) and messages[-1]["headers"].get("control") == "up-to-date"
+        for message in messages:
+            if "key" in message:
+                self._apply(message["key"], message["headers"]["operation"], message.get("value"))
+        up_to_date = is_last(messages)
         messages.clear()
-        if not is_last:
+        return self._go_on(headers, up_to_date=up_to_date)
+
+    def _go_on(self, headers: Mapping[str, str], *, up_to_date: bool) -> Changes[RowT]:
+        self._handle, self._offset = headers[wire.HANDLE], headers[wire.OFFSET]
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        if not up_to_date:
             return Changes()
         self._cache_buster = None
         self.live = True
@@ -192,11 +192,6 @@ class ShapeLog(Generic[RowT]):
             del self._deleted[key]
         if self._stale is not None:
             self._stale.difference_update(rows)
-
-    def _apply_all(self, messages: list[Any]) -> None:
-        for message in messages:
-            if "key" in message:
-                self._apply(message["key"], message["headers"]["operation"], message.get("value"))
 
     def _apply(self, key: str, operation: str, value: Any) -> None:
         if operation == "delete":
@@ -274,6 +269,15 @@ class MissingHeader(ProtocolError):
     """A 200 without a header that the log can't go on without."""
 
 
+def _check_headers(headers: Mapping[str, str], source: str) -> None:
+    for name in (wire.HANDLE, wire.OFFSET):
+        if not headers.get(name):
+            raise MissingHeader(
+                f"{source}: the answer has no {name} header: a proxy stripped it,"
+                f" or this is not a Trigger.dev server"
+            )
+
+
 def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """An older partial row must not even be merged: it would lay old columns over new ones."""
     later, earlier = value.get("updatedAt"), known.get("updatedAt")
@@ -290,58 +294,3 @@ def went_back(before: Any, after: Any) -> bool:
     earlier = getattr(before, "updated_at", None)
     later = getattr(after, "updated_at", None)
     return earlier is not None and later is not None and later < earlier
-
-
-def inserted_rows(messages: Any) -> dict[str, dict[str, Any]] | None:
-    """The rows by key of messages that only insert rows, each once, as those of a snapshot do: most
-    rows there ever are, taken in at a fraction of the time of several looks at each message. None
-    for all other messages, sound or not.
-    """
-    if not isinstance(messages, list):
-        return None
-    rows: dict[str, dict[str, Any]] = {}
-    controls = []
-    try:
-        for message in messages:
-            if "key" not in message:
-                controls.append(message)
-                continue
-            headers = message["headers"]
-            if headers["operation"] != "insert" or "control" in headers:
-                return None
-            rows[message["key"]] = message["value"]
-    except (TypeError, LookupError):
-        return None
-    if not rows or len(rows) + len(controls) < len(messages):
-        return None
-    if set(map(type, rows)) != {str} or set(map(type, rows.values())) != {dict}:
-        return None
-    if not all(map(_is_message, controls)) or _has_control(controls, "must-refetch"):
-        return None
-    return rows
-
-
-def check_messages(messages: Any, source: str) -> None:
-    """Raises ProtocolError unless this is a list of messages of the shape log."""
-    if not isinstance(messages, list):
-        raise ProtocolError(f"{source}: the body is not a JSON array of messages")
-    for message in messages:
-        if not _is_message(message):
-            raise ProtocolError(f"{source}: not a message of the shape log: {shown(message)}")
-
-
-def _is_message(message: Any) -> bool:
-    if not isinstance(message, dict) or not isinstance(message.get("headers"), dict):
-        return False
-    if "key" not in message:
-        return True
-    operation = message["headers"].get("operation")
-    if not isinstance(message["key"], str):
-        return False
-    if operation == "delete":
-        return True
-    return operation in ("insert", "update") and isinstance(message.get("value"), dict)
-
-
-def _has_control(messages: list[Any], control: str) -> bool:
-    return any(message["headers"].get("control") == control for message in messages)

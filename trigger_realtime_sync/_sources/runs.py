@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._protocol.json import loads_plain
+from .._protocol.messages import MessageReader
 from .._protocol.rows import RowDecoder
 from .._protocol.shape import Changes, MissingHeader, ShapeLog
 from .._transport.failures import Rotated, UnreadableAnswer, is_rotation
@@ -126,11 +126,13 @@ class RunFeed:
         return changes
 
     def _messages_of(self, answer: Answer) -> Any:
-        body, source = answer.body(), self._requester.source
+        reader, source = MessageReader(), self._requester.source
+        for chunk in answer.body_chunks():
+            reader.feed(chunk)
         try:
-            return loads_plain(body)
+            return reader.close()
         except ValueError:
-            if not answer.framed and body.lstrip().startswith(b"["):
+            if not answer.framed and reader.begins_as_array:
                 raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
             raise UnreadableAnswer(f"{source}: the body is not JSON") from None
 

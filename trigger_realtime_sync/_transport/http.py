@@ -27,7 +27,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 
 READ_SIZE = 65536
 # Larger than the snapshots that servers send in one answer (Electric cuts at about 10 MB, native at
-# 1,000 runs): a thousand runs of 256 KB each. To read so much takes three times that of memory.
+# 1,000 runs): a thousand runs of 256 KB each. A stored packet of so much takes three times that of
+# memory, a snapshot, which is parsed as it arrives, little more.
 MAX_BODY = 256 << 20
 # Hosts whose proxies are remembered: the API's, and those that store large payloads.
 MOST_ORIGINS = 100
@@ -87,17 +88,21 @@ class Answer:
         if self._raw.length_remaining not in (0, None):
             raise ApiConnectionError(f"{self._source}: the body is shorter than its Content-Length")
 
-    def body(self) -> bytearray:
-        """The whole body. Grown in place: each copy of a large one costs as much as reading it."""
-        body = bytearray()
+    def body(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.body_chunks())
+
+    def body_chunks(self) -> Iterator[bytes]:
+        """The same as it arrives, up to `MAX_BODY` bytes."""
+        size = 0
         for chunk in self.chunks():
-            body += chunk
-            if len(body) > MAX_BODY:
+            size += len(chunk)
+            if size > MAX_BODY:
                 raise ProtocolError(
                     f"{self._source}: the body is larger than {MAX_BODY} bytes;"
                     f" skip_columns makes it smaller"
                 )
-        return body
+            yield chunk
 
     def text(self, limit: int = 10_000) -> str:
         """The start of the body, for an error."""
