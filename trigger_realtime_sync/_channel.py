@@ -233,7 +233,8 @@ class Channel:
             if first:
                 self._has_snapshot = True
                 self._drop_all_but(changes.rows)
-            self._apply(changes, all_rows=first)
+            if changes or first:
+                self._apply(changes, all_rows=first)
             goes_on = self._reads_on()
         self._log_failures(changes)
         if changes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import shutil
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import certifi
 import pytest
 from support import shape
 from support.raw import Exchange
@@ -241,6 +243,32 @@ def test_a_file_without_certificates(tmp_path: Any) -> None:
     path.write_text("nothing")
     with pytest.raises(ConfigurationError, match="verify: the certificates of"):
         RealtimeClient("tr_x", verify=str(path))
+
+
+def test_a_file_of_certificates_that_has_gone(tmp_path: Any) -> None:
+    """By the time that it is needed: no retry can heal that either."""
+    path = tmp_path / "authority.pem"
+    shutil.copy(certifi.where(), path)
+    with RealtimeClient("tr_x", base_url="https://127.0.0.1:9", verify=str(path)) as client:
+        path.unlink()
+        with pytest.raises(ConfigurationError, match="verify: the certificates can't be read"):
+            client.wait_for_completion("run_1", timeout=10)
+
+
+def test_an_http_proxy_is_asked_for_the_whole_url(raw: Any, connect: Any) -> None:
+    """And a server for a path."""
+
+    def handle(exchange: Exchange) -> None:
+        shape.answer(exchange, shape.done())
+
+    server = raw(handle)
+    for base_url, proxies, start in (
+        (server.url, None, "/realtime/v1/runs/run_1?"),
+        ("http://api.example", {"http": server.url}, "http://api.example/realtime/v1/runs/run_1?"),
+    ):
+        client = connect(base_url, proxies=proxies)
+        assert client.wait_for_completion("run_1", timeout=10).is_success
+        assert server.exchanges[-1].target.startswith(start)
 
 
 def test_the_iterator_yields_each_change(raw: Any, connect: Any) -> None:

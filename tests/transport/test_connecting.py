@@ -10,7 +10,7 @@ import pytest
 
 from trigger_realtime_sync import ApiConnectionError, Timeouts
 from trigger_realtime_sync._transport.http import HttpOptions, Transport
-from trigger_realtime_sync._transport.sockets import Call
+from trigger_realtime_sync._transport.sockets import Call, WatchedAdapter
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -34,6 +34,15 @@ def test_a_failed_connect(
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     assert words in said_by(f"{scheme}://127.0.0.1:9/x")
+
+
+def test_a_pool_begins_empty_and_keeps_connections() -> None:
+    """Of the two thousand placeholders that urllib3 fills it with, none is put in."""
+    pool = WatchedAdapter(True).poolmanager.connection_from_url("http://127.0.0.1:9")
+    assert pool.pool.qsize() == 0
+    connection = pool._get_conn()
+    pool._put_conn(connection)
+    assert pool._get_conn() is connection
 
 
 def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:

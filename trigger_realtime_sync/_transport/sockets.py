@@ -302,6 +302,25 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
             pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
         return host, pool
 
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """As it is, but where there is no proxy the URL is not taken apart to look for one."""
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        try:
+            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from None
+        return self.poolmanager.connection_from_host(**host, pool_kwargs=pool)
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """The same."""
+        if proxies:
+            return super().request_url(request, proxies)
+        path: str = request.path_url
+        return path
+
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Nothing to do: the shared context holds the certificates already."""
 
