@@ -112,6 +112,30 @@ def test_a_reused_run_that_is_gone(server: RealtimeServer, client: RealtimeClien
         subscription.wait_for_completion(1)
 
 
+def test_a_reused_run_whose_row_does_not_decode(
+    server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Is told to `on_error` and logged, as of any run; it is followed all the same."""
+    reused = server.create_run()
+    own = server.create_run()
+    recorder = Recorder()
+    value = {"id": "x", "friendlyId": reused, "status": "EXECUTING", "createdAt": "no time"}
+    insert = {"key": "k", "value": value, "headers": {"operation": "insert"}}
+    server.fail_next(
+        match="run",
+        status=200,
+        body=[insert, {"headers": {"control": "up-to-date"}}],
+        headers={"electric-handle": "h", "electric-offset": "0_0"},
+    )
+    subscription = client.subscribe_to_batch(server.batch(own, reused=[reused]), **recorder.options)
+    server.complete_run(own)
+    eventually(lambda: recorder.errors)
+    assert "createdAt" in str(recorder.errors[0])
+    eventually(lambda: "does not decode" in caplog.text)
+    server.complete_run(reused)
+    assert {run.id for run in subscription.wait_for_completion(5)} == {own, reused}
+
+
 def test_a_token_that_may_not_ask(server: RealtimeServer, client: RealtimeClient) -> None:
     """The waiter gets the refusal; the subscription goes on, and `expected` works."""
     runs = [server.create_run() for _ in range(2)]
