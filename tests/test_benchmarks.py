@@ -55,7 +55,7 @@ def test_the_peers_read_what_the_canned_server_sends(
 def test_the_steps_are_measured_one_by_one(harness: Any, kind: str) -> None:
     """What the time goes to, in microseconds."""
     steps = harness.once(harness.STAGES, kind, 1200)
-    assert len(steps) == 4
+    assert any(name.startswith("JSON") for name in steps)
     assert all(cost > 0 for cost in steps.values())
 
 
