@@ -134,7 +134,7 @@ class Run(Generic[PayloadT, OutputT]):
 
         def __getattr__(self, name: str) -> Any:
             """Of a run that came with thousands of others: makes a field when it is first read."""
-            if name in _FIELDS and "_make" in self.__dict__:
+            if name in _FIELDS:
                 return self._made(name)
             # The error that there would be without this method.
             return object.__getattribute__(self, name)
@@ -164,6 +164,9 @@ class Run(Generic[PayloadT, OutputT]):
 
     def _made(self, field: str) -> Any:
         fields = self.__dict__
+        if "_make" not in fields:
+            # Of a run that is not yet made: the error that any object would raise.
+            return object.__getattribute__(self, field)
         # The same object for all threads.
         return fields.setdefault(field, fields["_make"](field, fields["_columns"]))
 

@@ -255,6 +255,19 @@ def test_a_file_of_certificates_that_has_gone(tmp_path: Any) -> None:
             client.wait_for_completion("run_1", timeout=10)
 
 
+@pytest.mark.parametrize("path", ["//a", "//:x/", "//other.example:99999/x"])
+def test_a_base_url_whose_path_looks_like_a_host(path: str, raw: Any, connect: Any) -> None:
+    """It is a path all the same: the server is asked, and no other."""
+
+    def handle(exchange: Exchange) -> None:
+        shape.answer(exchange, shape.done())
+
+    server = raw(handle)
+    client = connect(server.url + path)
+    assert client.wait_for_completion("run_1", timeout=10).is_success
+    assert "/realtime/v1/runs/run_1?" in server.exchanges[-1].target
+
+
 def test_an_http_proxy_is_asked_for_the_whole_url(raw: Any, connect: Any) -> None:
     """And a server for a path."""
 

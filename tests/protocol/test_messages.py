@@ -117,7 +117,7 @@ def test_a_snapshot_takes_little_more_memory_than_its_rows() -> None:
 
 
 @pytest.mark.parametrize("size", [4 * BLOCK_BYTES, 64 * BLOCK_BYTES])
-def test_a_body_without_boundaries_is_parsed_once_and_a_half(size: int) -> None:
+def test_a_body_without_boundaries_is_parsed_three_times_at_most(size: int) -> None:
     """However long it is: what does not parse is tried again when it has doubled."""
     body = compact([row("a", payload=[{"at": 1}, {"key": "b"}] * (size // 20)), UP_TO_DATE])
     parsed: list[int] = []

@@ -309,6 +309,7 @@ def test_what_is_made_when_read_is_made_once() -> None:
     assert run.tags is run.tags
     assert run.payload is run.payload
     assert not hasattr(run, "colour")
+    assert not hasattr(Run.__new__(Run), "output")
     with pytest.raises(AttributeError, match="colour"):
         run.colour  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

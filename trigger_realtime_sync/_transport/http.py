@@ -28,7 +28,7 @@ logger = logging.getLogger("trigger_realtime_sync")
 READ_SIZE = 65536
 # Larger than the snapshots that servers send in one answer (Electric cuts at about 10 MB, native at
 # 1,000 runs): a thousand runs of 256 KB each. A stored packet of so much takes three times that of
-# memory, a snapshot, which is parsed as it arrives, little more.
+# memory, a snapshot as servers send it, which is parsed as it arrives, little more.
 MAX_BODY = 256 << 20
 # Hosts whose proxies are remembered: the API's, and those that store large payloads.
 MOST_ORIGINS = 100

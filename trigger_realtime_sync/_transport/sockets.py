@@ -315,10 +315,10 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         return self.poolmanager.connection_from_host(**host, pool_kwargs=pool)
 
     def request_url(self, request: Any, proxies: Any) -> str:
-        """The same."""
-        if proxies:
-            return super().request_url(request, proxies)
+        """The same. What begins like another host's is left to requests."""
         path: str = request.path_url
+        if proxies or path.startswith("//"):
+            return super().request_url(request, proxies)
         return path
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
