@@ -32,7 +32,8 @@ def transport() -> Iterator[Transport]:
 
 @given(
     base=st.sampled_from([*BASES, "https://höst.example", "https://host/prä"]),
-    run_id=TEXTS,
+    # Those two are refused at the call: they would change the path.
+    run_id=TEXTS.filter(lambda text: text not in (".", "..")),
     query=st.dictionaries(TEXTS, TEXTS, max_size=3),
     headers=st.sampled_from([{}, {"Accept": "text/event-stream"}, {"Last-Event-ID": "1-0"}]),
     token=st.sampled_from(["tr_1", "tr_2"]),
