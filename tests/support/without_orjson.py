@@ -1,0 +1,19 @@
+"""A plugin that runs tests as they are without the extra `speed`: what is found must be the same.
+
+PYTHONPATH=tests python -m pytest -p support.without_orjson tests/protocol tests/streams
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+sys.modules["orjson"] = None  # type: ignore[assignment]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Not in vain: the parser must not have been found before."""
+    from trigger_realtime_sync._protocol import json
+
+    assert json._quick is None
