@@ -116,9 +116,7 @@ def test_an_event_that_trickles_in_is_waited_for(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may take longer than any silence would: bytes come, if no part yet."""
-    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
-    fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    handle = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()
     exchange.send(head("v2", transfer_encoding="chunked"))
     whole = frame("v2", 7)
@@ -135,9 +133,7 @@ def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that breaks within an event has not said all."""
-    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 0.1)
-    fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    handle = drain(fed, connect, monkeypatch, patience=0.1)
     first = fed.next_stream()
     first.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)[:-5]))
     second = fed.next_stream()
@@ -153,9 +149,7 @@ def test_a_server_that_takes_long_to_answer_is_waited_for(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its head only `Timeouts.read` bounds the silence."""
-    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
-    fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    handle = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()
     time.sleep(2.2)
     exchange.send(head("v2", transfer_encoding="chunked") + chunked(b": here\n\n"))
@@ -164,6 +158,13 @@ def test_a_server_that_takes_long_to_answer_is_waited_for(
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[1]]
     end_exchange(exchange)
+
+
+def drain(fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch, patience: float) -> Any:
+    """The subscription to a stream whose run has finished."""
+    monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", patience)
+    fed.finish()
+    return connect(fed).subscribe_to_stream("run_1", "s")
 
 
 def ping(tail: int) -> bytes:

@@ -50,7 +50,8 @@ class MessageReader:
     def __init__(self) -> None:
         self._unparsed = bytearray()
         self._enough = BLOCK_BYTES
-        self._blocks = 0
+        # Before what is parsed next: `[`, once the array that it is part of has been cut.
+        self._opening = b""
         self._rows: dict[str, dict[str, Any]] = {}
         self._is_last = False
         # All messages so far, once there are others than inserts.
@@ -59,7 +60,7 @@ class MessageReader:
     @property
     def begins_as_array(self) -> bool:
         """Whether what came so far can be the start of messages."""
-        return self._blocks > 0 or self._unparsed.lstrip()[:1] == b"["
+        return bool(self._opening) or self._unparsed.lstrip()[:1] == b"["
 
     def feed(self, data: bytes) -> None:
         """Takes in what has arrived."""
@@ -73,8 +74,8 @@ class MessageReader:
         Raises:
             ValueError: it is not JSON. The message holds none of it.
         """
-        last = loads_plain(self._opening() + self._unparsed)
-        if self._blocks == 0:
+        last = loads_plain(self._opening + self._unparsed)
+        if not self._opening:
             return only_inserts(last) or last
         self._take(last)
         return Inserts(self._rows, self._is_last) if self._messages is None else self._messages
@@ -87,18 +88,15 @@ class MessageReader:
             return
         del self._unparsed[: end + 1]
         self._enough = BLOCK_BYTES
-        self._blocks += 1
+        self._opening = b"["
         self._take(messages)
 
     def _parsed(self, end: int) -> list[Any] | None:
         """None where the boundary is one of an array deeper within: that does not parse."""
         try:
-            return loads_plain(self._opening() + self._unparsed[:end] + b"]")  # type: ignore[no-any-return]
+            return loads_plain(self._opening + self._unparsed[:end] + b"]")  # type: ignore[no-any-return]
         except ValueError:
             return None
-
-    def _opening(self) -> bytes:
-        return b"[" if self._blocks else b""
 
     def _take(self, messages: list[Any]) -> None:
         inserts = only_inserts(messages) if self._messages is None else None
