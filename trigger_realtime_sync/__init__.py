@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._channel import State
+    from ._channel.channel import State
     from .client import RealtimeClient
     from .config import RetryPolicy, Timeouts
     from .errors import (
@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("config", "errors", "models", "testing")
-_MODULES = (".errors", ".models", ".config", "._channel", ".subscription", ".client")
+_MODULES = (".errors", ".models", ".config", "._channel.channel", ".subscription", ".client")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from ._transport.tokens import Token
+from ._http.tokens import Token
 from .errors import TriggerRealtimeError
 from .models import Run, Task
 

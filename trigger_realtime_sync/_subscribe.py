@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
-from ._handle import Callbacks, Subscription
-from ._registry import Registry
-from ._target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
-from ._transport.tokens import Token
+from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
+from ._http.tokens import Token
+from ._receivers.handle import Callbacks, Subscription
+from ._receivers.registry import Registry
 from .config import (
     check_callback,
     check_count,

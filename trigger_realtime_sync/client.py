@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import _lifetime
-from ._batching import BatchChannel
-from ._channel import Channel
-from ._handle import Subscription
-from ._registry import Registry, SubscriptionMap
+from ._channel.batch_channel import BatchChannel
+from ._channel.channel import Channel
+from ._channel.run_view import RunView
+from ._channel.target import Target
+from ._http.requester import Origin
+from ._http.session import HttpOptions, Transport
+from ._http.tokens import Token, TokenSource, token_from_environment
+from ._receivers import process as _lifetime
+from ._receivers.handle import Subscription
+from ._receivers.registry import Registry, SubscriptionMap
 from ._subscribe import HandleT, SubscribeMethods
-from ._target import Target
-from ._transport.http import HttpOptions, Transport
-from ._transport.requester import Origin
-from ._transport.tokens import Token, TokenSource, token_from_environment
-from ._view import RunView
 from .config import (
     DEFAULT_BASE_URL,
     RetryPolicy,
@@ -214,7 +214,7 @@ class RealtimeClient(SubscribeMethods):
             preview_branch=self._preview_branch,
         )
         if target.streams is not None:
-            from ._streaming import StreamingChannel
+            from ._channel.stream_channel import StreamingChannel
 
             return StreamingChannel(target, origin, view)
         if target.is_batch:

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic
 
-from ._batching import BatchChannel
-from ._channel import State
-from ._handle import Subscription
-from ._updates import PartUpdates, Updates
-from ._view import creation
+from ._channel.batch_channel import BatchChannel
+from ._channel.channel import State
+from ._channel.run_view import creation
+from ._receivers.handle import Subscription
+from ._receivers.updates import PartUpdates, Updates
 from .config import check_count, check_timeout
 from .errors import RunFailed
 from .models import AnyRun, OutputT, PayloadT, Run

@@ -20,14 +20,14 @@ if "--without-orjson" in sys.argv:
 
 import canned
 
-from trigger_realtime_sync._protocol.joined import loads_all
-from trigger_realtime_sync._protocol.json import loads, loads_plain
-from trigger_realtime_sync._protocol.messages import MessageReader
-from trigger_realtime_sync._protocol.rows import RowDecoder
-from trigger_realtime_sync._protocol.shape import ShapeLog
-from trigger_realtime_sync._protocol.sse import EventFramer
-from trigger_realtime_sync._protocol.streams import StreamCursor
-from trigger_realtime_sync._transport.chunked import Dechunker
+from trigger_realtime_sync._decode.rows import RowDecoder
+from trigger_realtime_sync._http.chunked import Dechunker
+from trigger_realtime_sync._wire.joined import loads_all
+from trigger_realtime_sync._wire.json import loads, loads_plain
+from trigger_realtime_sync._wire.shape_log import ShapeLog
+from trigger_realtime_sync._wire.shape_messages import MessageReader
+from trigger_realtime_sync._wire.sse import EventFramer
+from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 
 PACKET = 65536
 RUNS = 5

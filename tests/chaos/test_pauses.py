@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import RetryPolicy, ServerError
-from trigger_realtime_sync._transport.requester import Origin, Requester
-from trigger_realtime_sync._transport.sockets import Interrupted
-from trigger_realtime_sync._transport.tokens import TokenSource
+from trigger_realtime_sync._http.connections import Interrupted
+from trigger_realtime_sync._http.requester import Origin, Requester
+from trigger_realtime_sync._http.tokens import TokenSource
 
 ASKED = 0.2
 

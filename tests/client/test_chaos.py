@@ -12,7 +12,7 @@ import pytest
 from support.waiting import Recorder
 
 from trigger_realtime_sync import RetryPolicy, TriggerRealtimeError
-from trigger_realtime_sync._transport import failures
+from trigger_realtime_sync._http import retry as failures
 from trigger_realtime_sync.testing import RealtimeServer
 
 # More of them: TRIGGER_TEST_FAULTS=20000. Another seed: TRIGGER_TEST_SEED=….

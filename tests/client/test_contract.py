@@ -28,7 +28,7 @@ from trigger_realtime_sync import (
     Task,
     WaitTimeout,
 )
-from trigger_realtime_sync._updates import MOST_WAITING
+from trigger_realtime_sync._receivers.updates import MOST_WAITING
 from trigger_realtime_sync.testing import RealtimeServer
 
 

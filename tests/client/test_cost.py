@@ -16,8 +16,8 @@ from support import shape
 from support.scripts import run
 from support.waiting import eventually
 
-from trigger_realtime_sync._protocol import packets
-from trigger_realtime_sync._protocol.rows import RowDecoder
+from trigger_realtime_sync._decode import packets
+from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync.testing import RealtimeServer
 
 IDLE = 500

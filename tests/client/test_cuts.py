@@ -13,7 +13,7 @@ from support.raw import Exchange, Hangup, answer_bytes
 from support.waiting import Recorder, eventually
 
 from trigger_realtime_sync import AuthenticationError, RetryPolicy
-from trigger_realtime_sync._sources import runs
+from trigger_realtime_sync._feeds import run_feed as runs
 
 IMMEDIATELY = RetryPolicy(initial_delay=1e-6, max_delay=1e-6)
 

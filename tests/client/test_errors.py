@@ -34,7 +34,7 @@ from trigger_realtime_sync import (
     UnprocessableEntityError,
     WaitTimeout,
 )
-from trigger_realtime_sync._transport import failures
+from trigger_realtime_sync._http import retry as failures
 from trigger_realtime_sync.testing import RealtimeServer
 
 TERMINAL: list[tuple[dict[str, Any], type[TriggerRealtimeError]]] = [

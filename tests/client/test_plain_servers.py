@@ -26,8 +26,8 @@ from trigger_realtime_sync import (
     RetryPolicy,
     UnprocessableEntityError,
 )
-from trigger_realtime_sync._transport import http
-from trigger_realtime_sync._transport.requester import Requester
+from trigger_realtime_sync._http import session as http
+from trigger_realtime_sync._http.requester import Requester
 
 ONCE = RetryPolicy(initial_delay=0.01, max_delay=0.05, max_retries=0)
 

@@ -10,8 +10,8 @@ from support import shape
 from support.waiting import Recorder, eventually
 
 from trigger_realtime_sync import ProtocolError, RetryPolicy, State
-from trigger_realtime_sync._sources import runs as feed
-from trigger_realtime_sync._transport.requester import Requester
+from trigger_realtime_sync._feeds import run_feed as feed
+from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
 
 POLICY = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from trigger_realtime_sync._protocol.json import loads
-from trigger_realtime_sync._protocol.packets import PacketValue
-from trigger_realtime_sync._protocol.parts import BadPart
-from trigger_realtime_sync._protocol.readable import is_readable
-from trigger_realtime_sync._protocol.rows import COLUMNS, RowDecoder
-from trigger_realtime_sync._protocol.streams import StreamCursor
-from trigger_realtime_sync._sources.batch import members_of
-from trigger_realtime_sync._sources.runs import RunChanges, RunFeed
-from trigger_realtime_sync._transport.failures import asked_wait, error_of, is_rotation
-from trigger_realtime_sync._transport.requester import Origin, Requester
-from trigger_realtime_sync._transport.sockets import Interrupted
-from trigger_realtime_sync._transport.tokens import TokenSource
+from trigger_realtime_sync._decode.packets import PacketValue
+from trigger_realtime_sync._decode.rows import COLUMNS, RowDecoder
+from trigger_realtime_sync._decode.snapshot_check import is_readable
+from trigger_realtime_sync._feeds.batch_members import members_of
+from trigger_realtime_sync._feeds.run_feed import RunChanges, RunFeed
+from trigger_realtime_sync._http.connections import Interrupted
+from trigger_realtime_sync._http.requester import Origin, Requester
+from trigger_realtime_sync._http.retry import asked_wait, error_of, is_rotation
+from trigger_realtime_sync._http.tokens import TokenSource
+from trigger_realtime_sync._wire.json import loads
+from trigger_realtime_sync._wire.stream_cursor import StreamCursor
+from trigger_realtime_sync._wire.stream_parts import BadPart
 from trigger_realtime_sync.config import RetryPolicy
 from trigger_realtime_sync.errors import (
     ApiConnectionError,

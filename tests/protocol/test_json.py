@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import json
+from trigger_realtime_sync._wire import json
 
 PADDING = " " * json.SHORTEST_QUICK
 ABSENT: Any = object()

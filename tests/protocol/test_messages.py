@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import messages as module
-from trigger_realtime_sync._protocol.json import loads_plain
-from trigger_realtime_sync._protocol.messages import BLOCK_BYTES, Inserts, MessageReader
-from trigger_realtime_sync._protocol.shape import ShapeLog
+from trigger_realtime_sync._wire import shape_messages as module
+from trigger_realtime_sync._wire.json import loads_plain
+from trigger_realtime_sync._wire.shape_log import ShapeLog
+from trigger_realtime_sync._wire.shape_messages import BLOCK_BYTES, Inserts, MessageReader
 from trigger_realtime_sync.errors import ProtocolError
 
 UP_TO_DATE = {"headers": {"control": "up-to-date"}}

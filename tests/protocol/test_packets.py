@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol.json import loads
-from trigger_realtime_sync._protocol.packets import Packet, PacketValue, decode, media_type
-from trigger_realtime_sync._protocol.structure import structure
+from trigger_realtime_sync._decode.packets import Packet, PacketValue, decode, media_type
+from trigger_realtime_sync._decode.typed import structure
+from trigger_realtime_sync._wire.json import loads
 from trigger_realtime_sync.errors import ApiConnectionError, PayloadError
 
 WHEN = datetime(2026, 11, 23, 6, 15, 9, 979000, timezone.utc)
@@ -262,7 +262,7 @@ def test_recursive_classes() -> None:
 def test_cattrs_is_imported_when_a_type_is_first_used() -> None:
     """Importing the package stays cheap for those who use no types."""
     code = (
-        "import sys; from trigger_realtime_sync._protocol import packets as p\n"
+        "import sys; from trigger_realtime_sync._decode import packets as p\n"
         "p.PacketValue('r', 'output', '[1]', 'application/json').read()\n"
         "assert 'cattrs' not in sys.modules\n"
         "p.PacketValue('r', 'output', '[1]', 'application/json', list[int]).read()\n"

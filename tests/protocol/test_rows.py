@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trigger_realtime_sync import ProtocolError, Run, RunError, RunStatus, Task
-from trigger_realtime_sync._protocol.rows import RowDecoder
+from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync.models import LazyValue
 
 WHOLE = {

@@ -7,14 +7,9 @@ from typing import Any
 import attrs
 import pytest
 
-from trigger_realtime_sync._protocol.messages import check_messages
-from trigger_realtime_sync._protocol.shape import (
-    MANY_ROWS,
-    MOST_AT_ONCE,
-    MissingHeader,
-    ShapeLog,
-)
-from trigger_realtime_sync._protocol.values import parse_timestamp
+from trigger_realtime_sync._wire.postgres import parse_timestamp
+from trigger_realtime_sync._wire.shape_log import MANY_ROWS, MOST_AT_ONCE, MissingHeader, ShapeLog
+from trigger_realtime_sync._wire.shape_messages import check_messages
 from trigger_realtime_sync.errors import ProtocolError
 
 UP_TO_DATE = {"headers": {"control": "up-to-date"}}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import sse
-from trigger_realtime_sync._protocol.sse import Event, EventFramer
+from trigger_realtime_sync._wire import sse
+from trigger_realtime_sync._wire.sse import Event, EventFramer
 from trigger_realtime_sync.errors import ProtocolError
 
 TOKENS = [

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from protocol.v1_server_model import PING, Reader, V1Server, run_trial
 
-from trigger_realtime_sync._protocol.parts import BadPart, Part
-from trigger_realtime_sync._protocol.streams import StreamCursor
+from trigger_realtime_sync._wire.stream_cursor import StreamCursor
+from trigger_realtime_sync._wire.stream_parts import BadPart, Part
 from trigger_realtime_sync.errors import ProtocolError
 
 # More are run by setting this; 40,000 take about 15 s.

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import joined, stream_v2
-from trigger_realtime_sync._protocol.joined import MALFORMED, loads_all
-from trigger_realtime_sync._protocol.json import loads
-from trigger_realtime_sync._protocol.parts import BadPart, Part
-from trigger_realtime_sync._protocol.streams import StreamCursor
+from trigger_realtime_sync._wire import joined, stream_v2
+from trigger_realtime_sync._wire.joined import MALFORMED, loads_all
+from trigger_realtime_sync._wire.json import loads
+from trigger_realtime_sync._wire.stream_cursor import StreamCursor
+from trigger_realtime_sync._wire.stream_parts import BadPart, Part
 from trigger_realtime_sync.errors import ApiConnectionError, ProtocolError
 
 DONE = b"data: [DONE]\n\n"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol.superjson import SuperJSONError, decode, decode_in_place
+from trigger_realtime_sync._decode.superjson import SuperJSONError, decode, decode_in_place
 
 VECTORS = Path(__file__).parent / "vectors"
 # 2.2.1 does not write causes.

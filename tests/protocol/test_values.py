@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._protocol import values
+from trigger_realtime_sync._wire import postgres as values
 
 UTC = timezone.utc
 WHEN = datetime(2026, 11, 23, 6, 15, 9, tzinfo=UTC)

@@ -11,8 +11,8 @@ import json
 import random
 from typing import Any
 
-from trigger_realtime_sync._protocol.parts import AnyPart
-from trigger_realtime_sync._protocol.streams import StreamCursor
+from trigger_realtime_sync._wire.stream_cursor import StreamCursor
+from trigger_realtime_sync._wire.stream_parts import AnyPart
 
 PING = b": ping\n\n"
 

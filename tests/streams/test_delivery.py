@@ -142,7 +142,7 @@ def test_quiet_cuts_never_use_the_retries_up(
     version: str, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy that cuts what is idle is no failure, even where one failure would be too many."""
-    monkeypatch.setattr("trigger_realtime_sync._sources.streams.GOOD_SECONDS", 0.1)
+    monkeypatch.setattr("trigger_realtime_sync._feeds.stream_feed.GOOD_SECONDS", 0.1)
     parts = Parts()
     client = connect(fed, retry=RetryPolicy(max_retries=0))
     handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)

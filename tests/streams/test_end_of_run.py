@@ -12,8 +12,9 @@ from support.raw import Hangup
 from support.streams import FedServer, chunked, end_exchange, frame, head
 from support.waiting import eventually
 
-from trigger_realtime_sync import State, _parts
-from trigger_realtime_sync._sources import streams
+from trigger_realtime_sync import State
+from trigger_realtime_sync._channel import part_store as _parts
+from trigger_realtime_sync._feeds import stream_feed as streams
 
 
 def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) -> None:

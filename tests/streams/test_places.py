@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._places import LONGEST_LIST, PlaceLog
-from trigger_realtime_sync._protocol.parts import Place, Places, SomePlaces
+from trigger_realtime_sync._channel.places import LONGEST_LIST, PlaceLog
+from trigger_realtime_sync._wire.stream_parts import Place, Places, SomePlaces
 
 
 def places(first: int, count: int, *, listed: bool) -> Places:

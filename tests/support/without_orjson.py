@@ -14,6 +14,6 @@ sys.modules["orjson"] = None  # type: ignore[assignment]
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Not in vain: the parser must not have been found before."""
-    from trigger_realtime_sync._protocol import json
+    from trigger_realtime_sync._wire import json
 
     assert json._quick is None

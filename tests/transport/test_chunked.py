@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._transport.chunked import Dechunker, EagerResponse
+from trigger_realtime_sync._http.chunked import Dechunker, EagerResponse
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import ApiConnectionError, Timeouts
-from trigger_realtime_sync._transport.http import HttpOptions, Transport
-from trigger_realtime_sync._transport.sockets import Call, WatchedAdapter
+from trigger_realtime_sync._http.connections import Call, WatchedAdapter
+from trigger_realtime_sync._http.session import HttpOptions, Transport
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -23,7 +23,7 @@ from trigger_realtime_sync import (
     ServerError,
     UnprocessableEntityError,
 )
-from trigger_realtime_sync._transport.failures import (
+from trigger_realtime_sync._http.retry import (
     LONGEST_WAIT,
     NOT_FOUND_SECONDS,
     UNREADABLE_LIMIT,

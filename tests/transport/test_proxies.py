@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trigger_realtime_sync._transport.http import MOST_ORIGINS, HttpOptions, Transport
+from trigger_realtime_sync._http.session import MOST_ORIGINS, HttpOptions, Transport
 from trigger_realtime_sync.config import Timeouts
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def realtime_server() -> Iterator[RealtimeServer]:
     """A fresh, running `RealtimeServer` (native backend, v2 streams), stopped after the test."""
-    from trigger_realtime_sync.testing import RealtimeServer
+    from . import RealtimeServer
 
     with RealtimeServer() as server:
         yield server

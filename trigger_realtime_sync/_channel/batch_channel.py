@@ -1,0 +1,126 @@
+"""A channel that knows when its batch is complete (PROTOCOL, section 1)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from .._feeds.batch_members import BatchMembers
+from .._feeds.run_feed import RunChanges
+from .._http.connections import Interrupted
+from .._http.requester import Origin, Requester
+from ..errors import ProtocolError, TriggerRealtimeError
+from ..models import AnyRun
+from .channel import Channel
+from .run_view import RunView
+from .target import Target
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+
+class BatchChannel(Channel):
+    """Asks which runs the batch has when someone waits for them, or all that it knows of have
+    finished; follows those that the feed does not show; and completes with the last of them.
+
+    Attributes:
+        members: the ids of the batch's runs, None while they are not known.
+        members_error: why they could not be asked for, or one that the feed lacks not be followed;
+            or None. The channel goes on without.
+    """
+
+    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+        super().__init__(target, origin, view)
+        self.members: list[str] | None = None
+        self.members_error: TriggerRealtimeError | None = None
+        self._unfinished: set[str] = set()
+        self._wanted = False
+        self._thread: threading.Thread | None = None
+
+    def want_members(self) -> None:
+        """Asks for the members, once it is known which of them the feed shows."""
+        with self._lock:
+            self._wanted = True
+            if self._has_snapshot:
+                self._ask()
+
+    def _on_changes(self, changes: RunChanges) -> bool:
+        goes_on = super()._on_changes(changes)
+        with self._lock:
+            all_finished = bool(self.view) and not self._unfinished and self.members_error is None
+            if self._wanted or all_finished:
+                self._ask()
+        if changes:
+            self._complete_if_so()
+        return goes_on and not self._over
+
+    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
+        for key, run in news.items():
+            if run.is_finished:
+                self._unfinished.discard(key)
+            else:
+                self._unfinished.add(key)
+
+    def _drop(self, key: str) -> None:
+        super()._drop(key)
+        self._unfinished.discard(key)
+
+    def _ask(self) -> None:
+        known = self.members is not None and self.members_error is None
+        if self._over or self._thread is not None or known:
+            return
+        self._wanted, self.members_error = False, None
+        requester = self._make_requester()
+        self._thread = self._start_thread(
+            lambda: self._read_members(requester), f"members of {self.target.label}"
+        )
+
+    def _complete_if_so(self) -> None:
+        if self.members is None or self._unfinished:
+            return
+        finished = {run.id for run in self.view.runs() if run.is_finished}
+        if finished.issuperset(self.members):
+            self._complete()
+
+    # On the thread that asks.
+
+    def _read_members(self, requester: Requester) -> None:
+        source = BatchMembers(
+            requester,
+            self.target.subject,
+            self._decoder,
+            on_members=self._on_members,
+            on_changes=self._on_member_changes,
+        )
+        try:
+            source.run()
+        except Interrupted:
+            return
+        except TriggerRealtimeError as error:
+            logger.warning("%s: its runs are not known: %s", self.target.label, error)
+            self._members_failed(error)
+        except Exception as error:
+            logger.exception("%s: asking for its runs failed", self.target.label)
+            self._members_failed(ProtocolError(f"{self.target.label}: {error!r}"))
+
+    def _members_failed(self, error: TriggerRealtimeError) -> None:
+        with self._lock:
+            self.members_error = error
+            self._thread = None
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.wake()
+
+    def _on_members(self, members: list[str]) -> list[str]:
+        with self._lock:
+            self.members = members
+        self._complete_if_so()
+        known = {run.id for run in self.view.runs()}
+        return [run_id for run_id in members if run_id not in known]
+
+    def _on_member_changes(self, changes: RunChanges) -> bool:
+        with self._lock:
+            self._apply(changes)
+        self._log_failures(changes)
+        self._complete_if_so()
+        return not changes.rows or not all(run.is_finished for run in changes.rows.values())

@@ -1,0 +1,282 @@
+"""A channel that reads the streams of its runs as well."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._decode.packets import STORE, PacketValue, media_type
+from .._decode.typed import structure
+from .._feeds.stream_feed import StreamFeed
+from .._http.requester import Origin, Requester
+from .._wire.stream_cursor import StreamCursor
+from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
+from ..errors import PayloadError, TriggerRealtimeError
+from ..models import AnyRun
+from .channel import Channel, Listener, State
+from .part_store import PartStore, StreamKey
+from .run_view import RunView
+from .stream_readers import Reader, StreamReaders
+from .target import Target
+
+logger = logging.getLogger("trigger_realtime_sync")
+
+# Parts that don't fit and wait for an `on_error` that does not return: of more than these, only the
+# newest are kept.
+MOST_FAILURES_WAITING = 2_000
+# How long the first read of a stream waits to know whether its run has finished.
+FIRST_ANSWER_SECONDS = 0.3
+
+
+class StreamingChannel(Channel):
+    """Reads runs and their streams. A run is done when it has finished and they are drained."""
+
+    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+        super().__init__(target, origin, view)
+        assert target.streams is not None
+        self._options = target.streams
+        self._types = dict(self._options.types)
+        self._keys_of_runs: dict[str, str] = {}
+        self._run_is_unknown = False
+        # Set once the run's own feed has said, or failed to say, whether it has finished.
+        self._run_was_asked = threading.Event()
+        self._failures = itertools.count()
+        # Streams whose last request failed. Sets change in one step: no lock is needed.
+        self._troubled: set[StreamKey] = set()
+        self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_over)
+
+    @property
+    def parts(self) -> PartStore:
+        assert self.view.parts is not None
+        return self.view.parts
+
+    @property
+    def state(self) -> State:
+        state = super().state
+        if state is State.LIVE and self._troubled and self.target.is_single:
+            return State.RETRYING
+        return state
+
+    def start(self, started: Callable[[Any], None]) -> None:
+        super().start(started)
+        if self._options.key is not None:
+            self._readers.update(self.target.subject, [self._options.key], finished=False)
+
+    def stop(self) -> None:
+        super().stop()
+        self._run_was_asked.set()
+        self._readers.stop()
+        self.parts.close()
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._readers.abandon()
+        self.parts.abandon()
+
+    # Of the channel, under its lock.
+
+    def _welcome(self, listener: Listener) -> None:
+        listener.take_from(self.parts)
+        for run_id, key in self.parts.streams():
+            listener.tell_parts(run_id, key)
+
+    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
+        for key, run in news.items():
+            run_id = self._stream_run_id(run)
+            self._keys_of_runs[run_id] = key
+            self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
+            self._run_was_asked.set()
+
+    def _drop(self, key: str) -> None:
+        run = self.view.get(key)
+        super()._drop(key)
+        if run is not None:
+            self._keys_of_runs.pop(run.id, None)
+            self._readers.forget(run.id)
+            self.parts.forget(run.id)
+
+    def _is_done(self, run: AnyRun) -> bool:
+        return run.is_finished and self._readers.is_drained(self._stream_run_id(run))
+
+    def _stream_run_id(self, run: AnyRun) -> str:
+        """The id that the streams of a run are asked for by: a single one's as the user gave it."""
+        return self.target.subject if self.target.is_single else run.id
+
+    def _reads_on(self) -> bool:
+        """A finished run need not be polled while its streams are drained."""
+        if not self.target.is_single:
+            return True
+        run = self.view.latest()
+        if run is None or not run.is_finished:
+            return True
+        return any(not listener.stops_on_completion for listener in self._listeners)
+
+    def _feed_failed(self, error: TriggerRealtimeError) -> None:
+        if self._options.key is None:
+            super()._feed_failed(error)
+            return
+        # The stream may be readable though the run is not: read it until it is idle.
+        logger.warning(
+            "%s: whether the run has finished is not known: %s", self.target.label, error
+        )
+        self._run_is_unknown = True
+        self._run_was_asked.set()
+
+    def _streams_of(self, run: AnyRun) -> list[str]:
+        """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
+        if self._options.key is not None:
+            return [self._options.key]
+        metadata = run._metadata
+        if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
+            # Nothing is fetched here, where all wait.
+            named = None
+        else:
+            named = _named_streams(run)
+        if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
+            return [key for key in named if key]
+        return [key for key in run.realtime_streams if key]
+
+    # On the threads of the readers.
+
+    def _make_reader(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader:
+        stream = (run_id, key)
+        requester = Requester(
+            self._origin,
+            f"stream {key} of run {run_id}",
+            on_contact=self._on_contact,
+            on_trouble=lambda: self._troubled.add(stream),
+        )
+        feed = StreamFeed(
+            requester,
+            run_id,
+            key,
+            self._cursor(run_id, key),
+            timeout=self._options.timeout,
+            on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
+            run_is_finished=lambda: self._is_finished(is_finished),
+            ends_when_idle=lambda: self._run_is_unknown,
+            on_good=lambda: self._troubled.discard(stream),
+        )
+        return Reader(run_id, key, requester, feed)
+
+    def _is_finished(self, is_finished: Callable[[], bool]) -> bool:
+        """The first answer of the run's feed is waited for, for a moment: a finished run's stream
+        is read otherwise."""
+        if not self._run_was_asked.wait(FIRST_ANSWER_SECONDS):
+            self._run_was_asked.set()
+        return is_finished()
+
+    def _cursor(self, run_id: str, key: str) -> StreamCursor:
+        """Goes on after the parts that are known from before."""
+        place = self.parts.last_event_id((run_id, key))
+        if place is not None:
+            return StreamCursor.restore(str(place))
+        return self._options.cursor()
+
+    def _on_parts(
+        self, requester: Requester, run_id: str, key: str, parts: Parts, size: int
+    ) -> None:
+        values, places, problems = _structured(parts, self._types.get(key))
+        failures = [_failure(run_id, key, part, problem) for part, problem in problems]
+        if self._options.key is None:
+            places.clear()  # nobody asks for those of many streams
+        with self._lock:
+            if self._over or requester.stopped:
+                return
+            self._state = State.LIVE
+            self.parts.append((run_id, key), values, places, size, parts.place)
+            for failure in failures:
+                slot = next(self._failures) % MOST_FAILURES_WAITING
+                for listener in self._listeners:
+                    listener.tell_failure(f"{key}\0{slot}", failure)
+            for listener in self._listeners:
+                if values:
+                    listener.tell_parts(run_id, key)
+        for failure in failures:
+            logger.error("%s", failure)
+        self.parts.wait_for_room((run_id, key))
+
+    def _on_stream_over(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
+        self._troubled.discard((run_id, key))
+        if error is not None and not self._goes_on_without(run_id, key, error):
+            self._fail(error)
+            return
+        with self._lock:
+            row = self._keys_of_runs.get(run_id)
+            run = self.view.get(row) if row is not None else None
+            if row is not None and run is not None and self._is_done(run):
+                self._done.add(row)
+                for listener in self._listeners:
+                    listener.tell_done(row, run)
+            complete = self._run_is_unknown
+        if complete:
+            self._complete()
+        else:
+            self._end_satisfied()
+
+    def _goes_on_without(self, run_id: str, key: str, error: TriggerRealtimeError) -> bool:
+        """One stream among those of many runs ends alone."""
+        if self.target.is_single:
+            return False
+        logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
+        with self._lock:
+            for listener in self._listeners:
+                listener.tell_failure(f"{run_id}\0{key}", error)
+        return True
+
+
+def _named_streams(run: AnyRun) -> Any:
+    try:
+        return (run.metadata or {}).get("$$streams")
+    except (PayloadError, AttributeError):
+        return None
+
+
+_Problems = list[tuple[AnyPart, ValueError]]
+
+
+def _structured(parts: Parts, type_: Any) -> tuple[list[Any], list[Places], _Problems]:
+    """The values of those that are good, the places after them, and what is wrong with the rest."""
+    values: list[Any] = []
+    places: list[Places] = []
+    problems: _Problems = []
+    for item in parts.items:
+        if isinstance(item, BadPart):
+            problems.append((item, ValueError(item.reason)))
+            continue
+        stretch = (
+            Stretch([item.value], item.index, [item.place]) if isinstance(item, Part) else item
+        )
+        if type_ is None:
+            values += stretch.values
+            places.append(stretch.places)
+        else:
+            places.append(_take_structured(stretch, type_, values, problems))
+    return values, places, problems
+
+
+def _take_structured(
+    stretch: Stretch, type_: Any, values: list[Any], problems: _Problems
+) -> Places:
+    """Structures the values; the places after those that fit."""
+    fitting: list[int] = []
+    for n, value in enumerate(stretch.values):
+        try:
+            values.append(structure(value, type_))
+            fitting.append(n)
+        except ValueError as problem:
+            problems.append((Part(value, stretch.index + n, stretch.places[n]), problem))
+    return SomePlaces(stretch.places, fitting)
+
+
+def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:
+    raw = part.raw if isinstance(part, BadPart) else part.value
+    return PayloadError(
+        f"stream {key} of run {run_id}: part {part.index}: {problem}",
+        run_id=run_id,
+        field=key,
+        raw=raw,
+    )

@@ -1,0 +1,110 @@
+"""What a subscription reads: two of the same target under one id share a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._decode.rows import RowDecoder
+from .._feeds.packet_fetcher import PacketFetcher
+from .._http.requester import Origin, segment
+from .._http.tokens import Token
+from ..models import Task
+from .part_store import PartStore
+from .run_view import RunView
+
+if TYPE_CHECKING:
+    from .._wire.stream_cursor import StreamCursor
+
+
+@attrs.frozen(kw_only=True)
+class StreamOptions:
+    """What to read of the runs' streams.
+
+    Attributes:
+        key: the one stream to read, whatever the run names; None for those that it names.
+        types: the types of the parts, by stream.
+        start_index, last_event_id, from_latest: where to start the one stream.
+        most_kept: how many parts are kept to be looked at.
+        timeout: seconds of silence after which the server is to end a body.
+    """
+
+    key: str | None = None
+    types: tuple[tuple[str, Any], ...] = ()
+    start_index: int | None = None
+    last_event_id: str | None = None
+    from_latest: bool = False
+    most_kept: int | None = None
+    timeout: int = 60
+
+    def cursor(self) -> StreamCursor:
+        # Here, because most subscriptions read no stream.
+        from .._wire.stream_cursor import StreamCursor
+
+        if self.last_event_id is not None:
+            return StreamCursor.restore(self.last_event_id)
+        return StreamCursor(start_index=self.start_index or 0, from_latest=self.from_latest)
+
+
+def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
+    """The same columns or tags named in another order, by a set say, are the same target."""
+    return tuple(
+        (name, _names(value) if name in ("skipColumns", "tags") else value) for name, value in query
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(sorted(text.split(",")))
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """Everything that decides what is asked of the server, and how its rows are typed."""
+
+    kind: str
+    subject: str = attrs.field(eq=_names)
+    path: str
+    query: tuple[tuple[str, str], ...] = attrs.field(default=(), eq=_as_compared)
+    base_url: str
+    token: Token = attrs.field(repr=False)
+    tasks: tuple[Task[Any, Any], ...] = ()
+    streams: StreamOptions | None = None
+
+    @property
+    def label(self) -> str:
+        """Names it in thread names, errors and logs."""
+        if self.streams is not None and self.streams.key is not None:
+            return f"stream {self.streams.key} of run {self.subject}"
+        return f"{self.kind} {self.subject}"
+
+    @property
+    def is_single(self) -> bool:
+        return self.kind in ("run", "stream")
+
+    @property
+    def is_batch(self) -> bool:
+        return self.kind == "batch"
+
+    def new_view(self) -> RunView:
+        """What is known at first: nothing."""
+        if self.streams is None:
+            return RunView()
+        return RunView(parts=PartStore(self.streams.most_kept))
+
+    def decoder(self, origin: Origin) -> RowDecoder:
+        fetch = PacketFetcher(origin)
+        if self.is_single:
+            return RowDecoder(fetch=fetch, any_task=self.tasks[0] if self.tasks else None)
+        return RowDecoder(self.tasks, fetch)
+
+
+def run_path(run_id: str) -> str:
+    return f"/realtime/v1/runs/{segment(run_id)}"
+
+
+def batch_path(batch_id: str) -> str:
+    return f"/realtime/v1/batches/{segment(batch_id)}"
+
+
+RUNS_PATH = "/realtime/v1/runs"

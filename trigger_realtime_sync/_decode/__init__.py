@@ -1,0 +1,1 @@
+"""Rows and packets to values, lazily. Pure."""

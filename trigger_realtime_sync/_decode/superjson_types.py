@@ -1,0 +1,219 @@
+"""What the annotations of superjson make of JSON values (PROTOCOL, section 3).
+
+A value that does not fit its annotation is kept as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from .._wire.postgres import parse_timestamp
+
+# Python refuses longer ones by default, as `int` takes quadratic time.
+_MAX_BIGINT_DIGITS = 4300
+_BIGINT = re.compile(r"-?[0-9]+")
+
+# What one document may spend on compiling regexps, in characters: Python's compiler is slow, and
+# ten times slower or worse where case is ignored.
+_REGEXP_BUDGET = 20_000
+
+
+# What JavaScript and Python write differently: named groups, and what needs an escape in a class.
+_REGEXP_TOKEN = re.compile(r"\\k<(\w+)>|\\.|\(\?<(?![=!])|\[\^?\]?|[\]&|~]", re.DOTALL)
+_REGEXP_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
+
+
+class SuperJSONError(Exception):
+    """A JavaScript Error inside a payload or output: a value, which nobody raised.
+
+    Attributes:
+        name: the name of its class, `"TypeError"` say.
+        message: its message.
+        cause: its cause, any value, or None.
+    """
+
+    def __init__(self, message: str = "", *, name: str = "Error", cause: Any = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.cause = cause
+
+    def __repr__(self) -> str:
+        return f"SuperJSONError({self.message!r}, name={self.name!r})"
+
+
+class Hole:
+    """Stands where a cycle was cut, until the object that belongs there is finished.
+
+    It can't be hashed, as no container can: so a Set or a Map's key that holds one becomes a list.
+    """
+
+    __slots__ = ("container", "key")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, container: Any, key: Any) -> None:
+        self.moved_to(container, key)
+        container[key] = self
+
+    def moved_to(self, container: Any, key: Any) -> None:
+        self.container = container
+        self.key = key
+
+    def fill(self, value: Any) -> None:
+        if isinstance(self.container, SuperJSONError):
+            self.container.cause = value
+        else:
+            self.container[self.key] = value
+
+
+class Converter:
+    """Applies annotations, of one document: some of them cost too much to be had without end."""
+
+    def __init__(self) -> None:
+        self._regexp_budget = _REGEXP_BUDGET
+
+    def convert(self, kind: Any, value: Any) -> Any:
+        """The value that an annotation makes of one; itself when they don't fit."""
+        if isinstance(kind, list):
+            return _nested(kind, value)
+        if kind == "regexp" and isinstance(value, str):
+            return self._regexp(value)
+        convert = _CONVERTERS.get(kind) if isinstance(kind, str) else None
+        return value if convert is None else convert(value)
+
+    def _regexp(self, literal: str) -> Any:
+        body, slash, flag_names = literal[1:].rpartition("/")
+        flags = re.NOFLAG if hasattr(re, "NOFLAG") else re.RegexFlag(0)
+        for name in flag_names:
+            flags |= _REGEXP_FLAGS.get(name, 0)
+        cost = len(body) * (10 if flags & re.IGNORECASE else 1)
+        if not slash or cost > self._regexp_budget:
+            return literal
+        self._regexp_budget -= cost
+        try:
+            return re.compile(_python_pattern(body), flags)
+        # Warning: one that is made an error; the compiler warns of patterns it finds odd.
+        except (re.error, RecursionError, OverflowError, ValueError, Warning):
+            return literal
+
+
+def _nested(kind: list[Any], value: Any) -> Any:
+    """`["typed-array", name]` and `["custom", "buffer"]`. Classes and symbols stay JSON."""
+    if kind in (["custom", "buffer"], ["typed-array", "Uint8Array"]) and isinstance(value, list):
+        try:
+            return bytes(value)
+        except (TypeError, ValueError):
+            return value
+    floats = kind in (["typed-array", "Float32Array"], ["typed-array", "Float64Array"])
+    if floats and isinstance(value, list):
+        # JSON wrote null for what it can't say: NaN and the infinities.
+        return [math.nan if item is None else item for item in value]
+    return value
+
+
+def _python_pattern(body: str) -> str:
+    in_class = False
+
+    def translate(match: re.Match[str]) -> str:
+        nonlocal in_class
+        token = match.group()
+        if match[1]:
+            return f"(?P={match[1]})"
+        if token[0] == "\\":
+            return token
+        if in_class:
+            in_class = token != "]" and not token.endswith("]")
+            return token if token == "]" else "\\" + token
+        if token in ("[]", "[^]"):
+            return "(?!)" if token == "[]" else r"[\s\S]"
+        in_class = token[0] == "["
+        return "(?P<" if token == "(?<" else token
+
+    return _REGEXP_TOKEN.sub(translate, body)
+
+
+def _bigint(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) > _MAX_BIGINT_DIGITS:
+        return value
+    try:
+        return int(value) if _BIGINT.fullmatch(value) else value
+    except ValueError:  # over the limit that someone set for the process
+        return value
+
+
+def _date(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_timestamp(value)
+    except ValueError:
+        return value
+
+
+def _number(value: Any) -> Any:
+    return _SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
+
+
+def _set(value: Any) -> Any:
+    if not isinstance(value, list) or not _usable_keys(value):
+        return value
+    return set(value)
+
+
+def _map(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        return value
+    if not _usable_keys([pair[0] for pair in value]):
+        return value
+    mapping = dict(value)
+    for key, item in mapping.items():
+        if isinstance(item, Hole):
+            item.moved_to(mapping, key)
+    return mapping
+
+
+def _usable_keys(keys: list[Any]) -> bool:
+    """Whether they can be hashed, and Python tells them all apart (not 1 from true, say)."""
+    try:
+        # Numbers can be made up to have one hash, which would make a set take quadratic time.
+        hashes = Counter(map(hash, keys))
+    except TypeError:
+        return False
+    return max(hashes.values(), default=0) < 10 and len(set(keys)) == len(keys)
+
+
+def _error(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    name, message, cause = value.get("name"), value.get("message"), value.get("cause")
+    error = SuperJSONError(
+        message if isinstance(message, str) else "",
+        name=name if isinstance(name, str) else "Error",
+        cause=cause,
+    )
+    if isinstance(cause, Hole):
+        cause.moved_to(error, "cause")
+    return error
+
+
+_SPECIAL_NUMBERS = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+    "-0": -0.0,
+}
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "undefined": lambda _: None,
+    "bigint": _bigint,
+    "Date": _date,
+    "number": _number,
+    "set": _set,
+    "map": _map,
+    "Error": _error,
+}

@@ -1,0 +1,292 @@
+"""JSON values to the classes of a user, through one cattrs converter.
+
+Strict, unlike cattrs' own: a number is not turned into text, nor text into a number or a list, so
+that a task whose types have changed is noticed. cattrs is imported when a type is first used.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+import threading
+import types
+from collections import abc
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import attrs
+
+from .superjson_types import SuperJSONError
+from .typed_scalars import (
+    KEYS,
+    SCALARS,
+    Mismatch,
+    expect_instance,
+    expect_mapping,
+    hook_of,
+    is_subclass,
+    kind_of,
+    mismatch,
+    name_of,
+    origin_of,
+    to_enum,
+    to_literal,
+)
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+_MAX_PROBLEMS = 20
+
+_SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection)
+_MAKERS: dict[Any, Callable[[list[Any]], Any]] = {
+    **dict.fromkeys(_SEQUENCES, list),
+    **dict.fromkeys((set, abc.Set, abc.MutableSet), set),
+    frozenset: frozenset,
+    collections.deque: collections.deque,
+}
+_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
+
+_converter: Converter | None = None
+_converter_lock = threading.Lock()  # so that only one is made; guards nothing else
+
+
+def structure(value: Any, type_: Any) -> Any:
+    """The value as an instance of a type: an attrs class, a dataclass, or what cattrs structures.
+
+    Field names are taken as they are, extra keys are ignored. None or `Any` as the type, and a
+    value that is an instance already, give the value itself.
+
+    Raises:
+        ValueError: it does not fit (one line per problem, which says where), or cattrs does not
+            know the type. The message does not hold the value.
+    """
+    if type_ is None or type_ is Any or _is_instance(value, type_):
+        return value
+    if _shares_containers(value):
+        raise ValueError("it refers to itself, which only an untyped value can")
+    converter = _get_converter()
+    try:
+        return converter.structure(value, type_)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except Exception as error:
+        raise ValueError(_explain(error)) from error
+
+
+def _is_instance(value: Any, type_: Any) -> bool:
+    """Not of plain data, whose elements or kind of number are still to be checked."""
+    return isinstance(type_, type) and type(value) is type_ and _has_fields(type_)
+
+
+def _shares_containers(value: Any) -> bool:
+    """Whether it has cycles, or objects reachable in many ways: following all takes for ever."""
+    seen: set[int] = set()
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, SuperJSONError):
+            todo.append(item.cause)
+        elif isinstance(item, (dict, list)):
+            if id(item) in seen:
+                return True
+            seen.add(id(item))
+            todo += item.values() if isinstance(item, dict) else item
+    return False
+
+
+def _get_converter() -> Converter:
+    global _converter
+    with _converter_lock:
+        if _converter is None:
+            _converter = _make_converter()
+        return _converter
+
+
+def _make_converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
+
+    converter = Converter(detailed_validation=True)
+
+    def of_class(cls: Any) -> Callable[[Any, Any], Any]:
+        from_mapping = make_dict_structure_fn(cls, converter)
+        origin = origin_of(cls)
+
+        def make(value: Any, _: Any) -> Any:
+            if isinstance(value, origin):
+                return value
+            return from_mapping(expect_mapping(value), cls)
+
+        return make
+
+    def of_mapping(cls: Any) -> Callable[[Any, Any], Any]:
+        if not get_args(cls):
+            return lambda value, _: dict(expect_mapping(value))
+        from_mapping: Any = make_mapping_structure_fn(cls, converter, dict)
+        read_key = KEYS.get(get_args(cls)[0], lambda key: key)
+        return lambda value, _: from_mapping(
+            {read_key(key): one for key, one in expect_mapping(value).items()}, cls
+        )
+
+    for scalar, hook in SCALARS.items():
+        converter.register_structure_hook(scalar, hook_of(hook))
+    converter.register_structure_hook_func(lambda cls: is_subclass(cls, Enum), to_enum)
+    converter.register_structure_hook_func(_is_literal, to_literal)
+    converter.register_structure_hook_func(_is_kept, expect_instance)
+    converter.register_structure_hook_factory(lambda cls: origin_of(cls) in _MAPPINGS, of_mapping)
+    converter.register_structure_hook_factory(
+        lambda cls: origin_of(cls) in _MAKERS, lambda cls: _of_items(converter, cls)
+    )
+    converter.register_structure_hook_factory(
+        lambda cls: origin_of(cls) is tuple, lambda cls: _of_tuple(converter, cls)
+    )
+    converter.register_structure_hook_factory(_has_fields, of_class)
+    converter.register_structure_hook_factory(_is_union, lambda cls: _of_union(converter, cls))
+    return converter
+
+
+# --- telling types apart ---
+
+
+def _has_fields(cls: Any) -> bool:
+    origin = origin_of(cls)
+    return isinstance(origin, type) and (attrs.has(origin) or dataclasses.is_dataclass(origin))
+
+
+def _is_kept(cls: Any) -> bool:
+    """What superjson makes already, or nothing can be made of."""
+    origin: Any = origin_of(cls)
+    return origin is re.Pattern or is_subclass(cls, SuperJSONError) or cls is object
+
+
+def _is_literal(cls: Any) -> bool:
+    origin: Any = get_origin(cls)
+    return origin is Literal
+
+
+def _is_union(cls: Any) -> bool:
+    return get_origin(cls) in (Union, types.UnionType)
+
+
+# --- values made of others ---
+
+
+def _of_items(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
+    make = _MAKERS[origin_of(cls)]
+    item_type = next(iter(get_args(cls)), Any)
+
+    def convert(value: Any, _: Any) -> Any:
+        items = _expect_items(value, "a list")
+        try:
+            return make(_each(converter, items, [item_type] * len(items), cls))
+        except TypeError:
+            raise Mismatch("an element that a set can't hold") from None
+
+    return convert
+
+
+def _of_tuple(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
+    args = get_args(cls)
+    if not args or args[-1] is Ellipsis:
+        item_type = args[0] if args else Any
+        return lambda value, _: tuple(
+            _each(converter, items := _expect_items(value, "a list"), [item_type] * len(items), cls)
+        )
+
+    def convert(value: Any, _: Any) -> Any:
+        items = _expect_items(value, f"a list of {len(args)}")
+        if len(items) != len(args):
+            raise Mismatch(f"expected a list of {len(args)}, got one of {len(items)}")
+        return tuple(_each(converter, items, list(args), cls))
+
+    return convert
+
+
+def _expect_items(value: Any, expected: str) -> list[Any]:
+    if not isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        raise mismatch(expected, value)
+    return list(value)
+
+
+def _each(converter: Converter, items: list[Any], types_: list[Any], cls: Any) -> list[Any]:
+    from cattrs.errors import IterableValidationError, IterableValidationNote
+
+    made: list[Any] = []
+    errors: list[Exception] = []
+    for index, (item, type_) in enumerate(zip(items, types_, strict=True)):
+        try:
+            made.append(converter.structure(item, type_))
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 (collected, with its place)
+            note = IterableValidationNote("element", index, type_)
+            error.__notes__ = [*getattr(error, "__notes__", []), note]  # type: ignore[attr-defined]
+            errors.append(error)
+            if len(errors) > _MAX_PROBLEMS:
+                break
+    if errors:
+        raise IterableValidationError("elements that don't fit", errors, cls)
+    return made
+
+
+def _of_union(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
+    members = [member for member in get_args(cls) if member is not type(None)]
+    optional = len(members) < len(get_args(cls))
+
+    def convert(value: Any, _: Any) -> Any:
+        if value is None and optional:
+            return None
+        if len(members) == 1:
+            return converter.structure(value, members[0])
+        for member in _likely(members, value):
+            try:
+                return converter.structure(value, member)
+            except RecursionError:
+                raise
+            except Exception:  # noqa: BLE001 (then it is another one)
+                continue
+        raise Mismatch(f"expected one of {', '.join(map(name_of, members))}, got {kind_of(value)}")
+
+    return convert
+
+
+def _likely(members: list[Any], value: Any) -> list[Any]:
+    """The members to try: its own type first; of classes, those that share the most fields."""
+    own = [member for member in members if origin_of(member) is type(value)]
+    if own or not isinstance(value, Mapping):
+        return own + [member for member in members if member not in own]
+    scores = [_shared_fields(member, value) for member in members]
+    return [member for member, score in zip(members, scores, strict=True) if score == max(scores)]
+
+
+def _shared_fields(cls: Any, value: Mapping[Any, Any]) -> int:
+    if not _has_fields(cls):
+        return -1 if origin_of(cls) not in _MAPPINGS else 0
+    origin = origin_of(cls)
+    fields = attrs.fields_dict(origin) if attrs.has(origin) else origin.__dataclass_fields__
+    return len(fields.keys() & value.keys())
+
+
+# --- saying what was wrong ---
+
+
+def _explain(error: Exception) -> str:
+    from cattrs import transform_error
+    from cattrs.v import format_exception
+
+    def describe(problem: BaseException, type_: Any) -> str:
+        if isinstance(problem, Mismatch):
+            return str(problem)
+        described = format_exception(problem, type_)
+        # The rest of such a line is the exception's own text, which may show the value.
+        return described.split(" (")[0] if described.startswith("unknown error") else described
+
+    try:
+        lines = transform_error(error, "$", describe)
+    except RecursionError:
+        return "it does not fit, and is nested too deeply to say where"
+    more = len(lines) - _MAX_PROBLEMS
+    return "\n".join(lines[:_MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))

@@ -1,0 +1,185 @@
+"""Single values for `structure`: text, numbers, times, enums and literals, told apart strictly.
+
+Every function raises `Mismatch` for what doesn't fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any, get_args, get_origin
+from uuid import UUID
+
+from .._wire.postgres import parse_float, parse_int, parse_timestamp
+
+
+class Mismatch(ValueError):
+    """A value that doesn't fit; its message names types, never the value."""
+
+
+def origin_of(cls: Any) -> Any:
+    return get_origin(cls) or cls
+
+
+def is_subclass(cls: Any, base: type) -> bool:
+    return isinstance(cls, type) and issubclass(cls, base)
+
+
+def name_of(cls: Any) -> str:
+    return getattr(cls, "__name__", None) or str(cls)
+
+
+def kind_of(value: Any) -> str:
+    kinds = {type(None): "null", dict: "an object", list: "a list", str: "a string"}
+    kinds |= {bool: "a bool", int: "an integer", float: "a number"}
+    return kinds.get(type(value), name_of(type(value)))
+
+
+def mismatch(expected: str, value: Any) -> Mismatch:
+    return Mismatch(f"expected {expected}, got {kind_of(value)}")
+
+
+def expect_mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise mismatch("an object", value)
+    return value
+
+
+def expect_instance(value: Any, cls: Any) -> Any:
+    if not isinstance(value, origin_of(cls)):
+        raise mismatch(name_of(origin_of(cls)), value)
+    return value
+
+
+def hook_of(convert: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    # cattrs gives a subclass (an enum of strings, say) the hook of its base.
+    def hook(value: Any, cls: Any) -> Any:
+        if is_subclass(cls, Enum):
+            return to_enum(value, cls)
+        converted = convert(value)
+        return converted if cls in SCALARS or not isinstance(cls, type) else cls(converted)
+
+    return hook
+
+
+def to_enum(value: Any, cls: Any) -> Any:
+    if isinstance(value, cls):
+        return value
+    try:
+        member = cls(value)
+    except (ValueError, TypeError):
+        raise Mismatch(f"not a value of {name_of(cls)}") from None
+    if isinstance(value, bool) and not isinstance(member.value, bool):
+        raise mismatch(name_of(cls), value)
+    return member
+
+
+def to_literal(value: Any, cls: Any) -> Any:
+    for choice in get_args(cls):
+        given = choice.value if isinstance(choice, Enum) else choice
+        if value is choice or (type(value) is type(given) and value == given):
+            return choice
+    raise Mismatch(f"not one of {', '.join(map(repr, get_args(cls)))}")
+
+
+def _exactly(cls: type, expected: str) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, cls) or (isinstance(value, bool) and cls is not bool):
+            raise mismatch(expected, value)
+        return value
+
+    return convert
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise mismatch("a number", value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Mismatch("an integer too large for a float") from None
+
+
+def _to_datetime(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return parse_timestamp(_text(value, "a date and time"))
+    except Mismatch:
+        raise
+    except ValueError:
+        raise Mismatch("a string that is no date and time") from None
+
+
+def _to_date(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    text = _text(value, "a date")
+    try:
+        if len(text) != 10:
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Mismatch("a string that is no date") from None
+
+
+def _to_decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise mismatch("a decimal number", value)
+    try:
+        # From its digits, as `Decimal(0.1)` is 0.1000000000000000055….
+        return Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:
+        raise Mismatch("a string that is no decimal number") from None
+
+
+def _to_uuid(value: Any) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(_text(value, "a UUID"))
+    except Mismatch:
+        raise
+    except ValueError:
+        raise Mismatch("a string that is no UUID") from None
+
+
+def _text(value: Any, expected: str) -> str:
+    if not isinstance(value, str):
+        raise mismatch(expected, value)
+    return value
+
+
+def _number_key(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+    def read(key: Any) -> Any:
+        try:
+            return parse(key) if isinstance(key, str) else key
+        except ValueError:
+            raise Mismatch(f"a key that is no {expected}") from None
+
+    return read
+
+
+# The keys of a JSON object are text, whatever they mean.
+KEYS: dict[Any, Callable[[Any], Any]] = {
+    int: _number_key(parse_int, "integer"),
+    float: _number_key(parse_float, "number"),
+}
+
+SCALARS: dict[Any, Callable[[Any], Any]] = {
+    str: _exactly(str, "a string"),
+    bool: _exactly(bool, "a bool"),
+    int: _exactly(int, "an integer"),
+    float: _to_float,
+    bytes: _exactly(bytes, "bytes"),
+    datetime: _to_datetime,
+    date: _to_date,
+    Decimal: _to_decimal,
+    UUID: _to_uuid,
+}

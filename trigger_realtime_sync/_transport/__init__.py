@@ -1,1 +1,0 @@
-"""HTTP: connections that can be interrupted, status → error, tokens, backoff."""

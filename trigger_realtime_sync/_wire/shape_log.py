@@ -1,0 +1,296 @@
+"""The shape log: what to ask next, and which rows an answer changed. Pure.
+
+Source: PROTOCOL, section 2.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from ..errors import ProtocolError
+from . import names as wire
+from .postgres import parse_timestamp
+from .shape_messages import Inserts, check_messages, has_control, is_last
+
+RowT = TypeVar("RowT")
+Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
+DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
+
+# A column of every whole row: it can't be skipped.
+ALWAYS_SENT = "friendlyId"
+# So many new rows in one answer are looked at together, so many at a time: as many as the nearer
+# caches of a processor hold.
+MANY_ROWS = 20
+MOST_AT_ONCE = 500
+# How many rows that went away are remembered, to tell a late older state from news.
+GONE_LIMIT = 10_000
+
+
+@attrs.frozen
+class Changes(Generic[RowT]):
+    """What one answer brought to the user: nothing at all, unless it was up to date.
+
+    Attributes:
+        rows: the changed rows by key, in the order first touched.
+        gone: the keys of rows that are no longer part of the shape.
+        failures: rows that did not decode, by key.
+    """
+
+    rows: dict[str, RowT] = attrs.field(factory=dict)
+    gone: list[str] = attrs.field(factory=list)
+    failures: dict[str, ProtocolError] = attrs.field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.gone or self.failures)
+
+
+class ShapeLog(Generic[RowT]):
+    """The state of one shape: its place in the log and its rows.
+
+    Args:
+        decode: turns the columns of a whole row, and what was handed out of it last, into what
+            is handed out. It may raise ProtocolError. What it returns compares with `==`, and may
+            have an `updated_at`.
+        decode_many: the same for many rows that were not known before, at once; None where they
+            are to be decoded one by one.
+    """
+
+    def __init__(
+        self, decode: Decode[RowT], decode_many: DecodeMany[RowT] = lambda rows: None
+    ) -> None:
+        self._decode = decode
+        self._decode_many = decode_many
+        self._columns: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, RowT] = {}
+        self._gone: dict[str, RowT] = {}
+        self._touched: dict[str, None] = {}
+        self._deleted: dict[str, None] = {}
+        self._stale: set[str] | None = None
+        self._unseen: set[str] = set()
+        self._offset = wire.START_OFFSET
+        self._handle: str | None = None
+        self._cursor = ""
+        self._cache_buster: str | None = None
+        self.live = False
+
+    @property
+    def offset(self) -> str:
+        """The place in the log that the next request asks after."""
+        return self._offset
+
+    def query(self) -> dict[str, str]:
+        """The parameters of the next request."""
+        query = {"log": "full", "offset": self._offset}
+        if self._handle is not None:
+            query["handle"] = self._handle
+        if self.live:
+            query["live"] = "true"
+            query["cursor"] = self._cursor
+        if self._cache_buster is not None:
+            query[wire.CACHE_BUSTER] = self._cache_buster
+        return query
+
+    def refetch(self) -> None:
+        """Forgets the place in the log and starts again: the server rotated the shape, say.
+
+        The rows stay, to be compared with what comes back: a row that comes back as it was is no
+        news, and one that does not come back is gone.
+        """
+        self._offset = wire.START_OFFSET
+        self._handle = None
+        self._cursor = ""
+        self._cache_buster = secrets.token_hex(8)
+        self.live = False
+        self._columns.clear()
+        self._touched.clear()
+        self._deleted.clear()
+        self._stale = set(self._rows)
+
+    def forget_seen(self) -> None:
+        """Makes every row news when it next arrives, though it be as it was."""
+        self._unseen = set(self._rows)
+
+    def receive(
+        self, headers: Mapping[str, str], messages: Any, source: str
+    ) -> Changes[RowT] | None:
+        """Takes in a whole 200 answer. None where it asks to start again, as the log then does.
+
+        Args:
+            headers: of the answer, names in lower case.
+            messages: its parsed JSON body, as `MessageReader` returns it. A list is emptied: it is
+                most of the memory of a large answer.
+            source: names the request in errors.
+
+        Raises:
+            ProtocolError: a header is missing, or a message has no known form. Nothing of the
+                answer was taken in.
+        """
+        if isinstance(messages, Inserts):
+            if messages.rows.keys().isdisjoint(self._columns):
+                _check_headers(headers, source)
+                self._insert(messages.rows)
+                return self._go_on(headers, up_to_date=messages.is_last)
+            messages = messages.messages()
+        check_messages(messages, source)
+        _check_headers(headers, source)
+        if has_control(messages, "must-refetch") or self._lacks_base_of(messages):
+            self.refetch()
+            return None
+        for message in messages:
+            if "key" in message:
+                self._apply(message["key"], message["headers"]["operation"], message.get("value"))
+        up_to_date = is_last(messages)
+        messages.clear()
+        return self._go_on(headers, up_to_date=up_to_date)
+
+    def _go_on(self, headers: Mapping[str, str], *, up_to_date: bool) -> Changes[RowT]:
+        self._handle, self._offset = headers[wire.HANDLE], headers[wire.OFFSET]
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        if not up_to_date:
+            return Changes()
+        self._cache_buster = None
+        self.live = True
+        return self._up_to_date()
+
+    def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
+        """Takes in a 204: nothing new, up to date.
+
+        A place that is known stands: a 204 has no body that would prove its headers whole, and
+        half an offset is another offset.
+        """
+        if self._handle is None:
+            self._handle = headers.get(wire.HANDLE)
+            self._offset = headers.get(wire.OFFSET) or self._offset
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        self.live = self._handle is not None and self._offset != wire.START_OFFSET
+        return self._up_to_date() if self.live else Changes()
+
+    def _lacks_base_of(self, messages: list[Any]) -> bool:
+        """Whether a partial row is of a key that is not known: a stale answer from a cache, say,
+        came in between, and only a snapshot can say what the row is."""
+        known: dict[str, bool] = {}
+        for message in messages:
+            key, operation = message.get("key"), message["headers"].get("operation")
+            if key is None:
+                continue
+            if operation == "delete":
+                known[key] = False
+            elif operation == "insert" or ALWAYS_SENT in message["value"]:
+                known[key] = True
+            elif not known.get(key, key in self._columns):
+                return True
+        return False
+
+    def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
+        self._columns.update(rows)
+        self._touched.update(dict.fromkeys(rows))
+        for key in self._deleted.keys() & rows.keys():
+            del self._deleted[key]
+        if self._stale is not None:
+            self._stale.difference_update(rows)
+
+    def _apply(self, key: str, operation: str, value: Any) -> None:
+        if operation == "delete":
+            self._columns.pop(key, None)
+            self._touched.pop(key, None)
+            self._deleted[key] = None
+            return
+        known = self._columns.get(key)
+        if known is not None:
+            if _is_older(value, known):
+                return
+            if operation == "update":
+                value = {**known, **value}
+        self._columns[key] = value
+        self._touched[key] = None
+        self._deleted.pop(key, None)
+        if self._stale is not None:
+            self._stale.discard(key)
+
+    def _up_to_date(self) -> Changes[RowT]:
+        changes: Changes[RowT] = Changes()
+        decoded = self._decoded_at_once()
+        if len(decoded) == len(self._touched) and not self._gone:
+            # All are new, and there is nothing to compare them with.
+            self._rows.update(decoded)
+            changes.rows.update(decoded)
+        else:
+            for key in self._touched:
+                self._settle(key, decoded.get(key), changes)
+        for key in [*self._deleted, *(self._stale or ())]:
+            if key in self._rows:
+                self._forget(key)
+                changes.gone.append(key)
+        self._touched.clear()
+        self._deleted.clear()
+        self._stale = None
+        return changes
+
+    def _decoded_at_once(self) -> dict[str, RowT]:
+        new = [key for key in self._touched if key not in self._rows]
+        if len(new) < MANY_ROWS:
+            return {}
+        decoded: dict[str, RowT] = {}
+        for at in range(0, len(new), MOST_AT_ONCE):
+            keys = new[at : at + MOST_AT_ONCE]
+            rows = self._decode_many([self._columns[key] for key in keys])
+            if rows is not None:
+                decoded.update(zip(keys, rows, strict=True))
+        return decoded
+
+    def _settle(self, key: str, row: RowT | None, changes: Changes[RowT]) -> None:
+        last = self._rows.get(key)
+        try:
+            if row is None:
+                row = self._decode(self._columns[key], last)
+        except ProtocolError as error:
+            changes.failures[key] = error
+            return
+        before = last if last is not None else self._gone.pop(key, None)
+        if before is not None and went_back(before, row):
+            # Of a row that was gone and is back, the newest state that is known.
+            row = before
+        self._rows[key] = row
+        if last is None or row != last or key in self._unseen:
+            self._unseen.discard(key)
+            changes.rows[key] = row
+
+    def _forget(self, key: str) -> None:
+        self._gone[key] = self._rows.pop(key)
+        if len(self._gone) > GONE_LIMIT:
+            del self._gone[next(iter(self._gone))]
+
+
+class MissingHeader(ProtocolError):
+    """A 200 without a header that the log can't go on without."""
+
+
+def _check_headers(headers: Mapping[str, str], source: str) -> None:
+    for name in (wire.HANDLE, wire.OFFSET):
+        if not headers.get(name):
+            raise MissingHeader(
+                f"{source}: the answer has no {name} header: a proxy stripped it,"
+                f" or this is not a Trigger.dev server"
+            )
+
+
+def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """An older partial row must not even be merged: it would lay old columns over new ones."""
+    later, earlier = value.get("updatedAt"), known.get("updatedAt")
+    if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
+        return False
+    try:
+        return parse_timestamp(later) < parse_timestamp(earlier)
+    except ValueError:
+        return False
+
+
+def went_back(before: Any, after: Any) -> bool:
+    """Whether a state is older than the one before it (replica lag, a stale cache)."""
+    earlier = getattr(before, "updated_at", None)
+    later = getattr(after, "updated_at", None)
+    return earlier is not None and later is not None and later < earlier

@@ -1,0 +1,201 @@
+"""The resume cursor of a stream: bytes of bodies in, each part once and in order out.
+
+The I/O shell drives one `StreamCursor` and knows nothing of the two formats::
+
+    cursor = StreamCursor()                       # or StreamCursor.restore(last_event_id)
+    while True:
+        response = get(url, headers=cursor.request_headers())
+        if not cursor.open(response.headers.get("X-Stream-Version")):
+            continue                              # this body can't be used: ask again, at once
+        for chunk in response:
+            deliver(cursor.feed(chunk))
+            if cursor.over:
+                break
+        cursor.end(clean=…)                       # raises what went wrong in the body
+    deliver(cursor.finish())                      # the run is finished, a drain brought nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import ApiConnectionError, ProtocolError
+from .sse import MAX_EVENT_BYTES, EventFramer
+from .stream_parts import AnyPart, BadPart, Part, Parts, StreamFormat
+from .stream_v1 import PositionV1, StreamV1, is_v1_id
+from .stream_v2 import PositionV2, StreamV2
+
+__all__ = ["AnyPart", "BadPart", "Part", "Parts", "StreamCursor"]
+
+_NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
+    "v1": lambda skip, latest: StreamV1(PositionV1(skip_until=skip), from_latest=latest),
+    "v2": lambda skip, latest: StreamV2(PositionV2(skip_until=skip), from_latest=latest),
+}
+
+
+class StreamCursor:
+    """Where a reader is in a stream, across bodies, servers and processes. Not thread-safe.
+
+    Args:
+        start_index: hand out nothing before this many parts. Counts parts, in both formats, so the
+            stream is read from its beginning; v2 records that were trimmed away count as parts.
+        from_latest: start at the tail. Servers up to 4.5 start at the beginning all the same. On
+            v1, parts written between two bodies that brought nothing are not seen.
+        max_event_bytes: a longer event is a ProtocolError.
+
+    Attributes:
+        over: the body has nothing more of use, and may be closed: it said so, or is broken (then
+            `end()` raises why).
+    """
+
+    def __init__(
+        self,
+        *,
+        start_index: int = 0,
+        from_latest: bool = False,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
+        if start_index < 0:
+            raise ValueError("start_index must not be negative")
+        self._skip_until = start_index
+        self._from_latest = from_latest
+        self._max_event_bytes = max_event_bytes
+        self._version: str | None = None
+        self._format: StreamFormat | None = None
+        self.over = False
+        self._problem: ProtocolError | ApiConnectionError | None = None
+        self._framer = EventFramer(max_event_bytes=max_event_bytes)
+
+    @classmethod
+    def restore(cls, last_event_id: str, *, max_event_bytes: int = MAX_EVENT_BYTES) -> StreamCursor:
+        """The cursor whose `last_event_id` this is.
+
+        Also takes the ids servers use: a v2 sequence number (`"42"`), and a v1 entry id
+        (`"1795414755739-0"`). The first resumes exactly, but for a duplicate of what was read
+        before; the second is inexact, for it does not name a single part: the rest of that entry's
+        parts are skipped, and the first part handed out may be the tail of one.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        cursor = cls(max_event_bytes=max_event_bytes)
+        if last_event_id.startswith("v1:") or is_v1_id(last_event_id):
+            cursor._version = "v1"
+            cursor._format = StreamV1(PositionV1.parse(last_event_id))
+        else:
+            cursor._version = "v2"
+            cursor._format = StreamV2(PositionV2.parse(last_event_id))
+        return cursor
+
+    @property
+    def last_event_id(self) -> str | None:
+        """An opaque text that `restore` makes this cursor of; None while there is no place yet.
+
+        Covers all parts handed out so far; the place after a single one is its `id`.
+        """
+        if self._format is None or not self._format.started:
+            return None
+        return str(self._format.position())
+
+    @property
+    def is_within_event(self) -> bool:
+        """Whether this body has begun an event, and not ended it."""
+        return self._framer.is_within_event
+
+    @property
+    def drained(self) -> bool:
+        """Whether, as far as this body told, nothing more is in the stream now.
+
+        v2 says so within the body; on v1 only a body's clean end does.
+        """
+        return self._format is not None and self._format.drained
+
+    def request_headers(self) -> dict[str, str]:
+        """The headers that make the next body start where this cursor needs it."""
+        started = self._format.started if self._format is not None else not self._from_latest
+        if not started:
+            return {"X-Trigger-Stream-Start": "latest"}
+        last = self._format.resume_id() if self._format is not None else None
+        return {} if last is None else {"Last-Event-ID": last}
+
+    def open(self, version: str | None) -> bool:
+        """A new body begins; `version` is its `X-Stream-Version`, or None.
+
+        Returns:
+            Whether the body is of use. If not, the server changed the format, in which the id that
+            was asked for means nothing: close the body and ask again with `request_headers()`,
+            which then starts over and skips as many parts as were handed out.
+
+        Raises:
+            ProtocolError: the format is unknown.
+        """
+        version = (version or "v1").strip().lower()
+        make = _NEW.get(version)
+        if make is None:
+            raise ProtocolError(f"the stream comes in the unknown format {version[:20]!r}")
+        usable = True
+        if self._format is None:
+            self._format = make(self._skip_until, self._from_latest)
+        elif version != self._version:
+            usable = self.request_headers().get("Last-Event-ID") is None
+            self._format = self._started_over(self._format, make)
+        self._version = version
+        self.over, self._problem = False, None
+        self._framer = EventFramer(max_event_bytes=self._max_event_bytes)
+        self._format.begin()
+        return usable
+
+    def feed(self, chunk: bytes) -> Parts:
+        """Take the next bytes of the body; return the parts that are certain now, in order.
+
+        Never raises: what is wrong with the body ends it (`over`), and `end()` tells.
+        """
+        out = Parts()
+        if self.over or self._format is None:
+            return out
+        try:
+            events = self._framer.feed(chunk)
+            if self._framer.after_comment:
+                self._format.idle()
+            self._format.take(events, at_end=self._framer.ends_with_event, out=out)
+        except (ProtocolError, ApiConnectionError) as problem:
+            self._problem = problem
+        self.over = self._format.over or self._problem is not None
+        return out
+
+    def idle(self) -> None:
+        """Say that what is fed next may have been written after a silence.
+
+        Call it before `feed` when no *part* came for about half of `Timeout-Seconds`, whether for
+        want of bytes or because none were read: a server that closes for idleness may send half a
+        line. A server's pings say the same by themselves, so that only a time-out shorter than
+        twice their 10 s depends on this. A part that could be half a line is handed out as soon as
+        any more bytes come, a ping at the latest. Everything else is handed out at once.
+        """
+        if self._format is not None:
+            self._format.idle()
+
+    def end(self, *, clean: bool) -> None:
+        """The body ended: cleanly, or cut off.
+
+        Raises:
+            ApiConnectionError: it reported a transient failure. Ask again after a delay.
+            ProtocolError: it broke the protocol. Asking again may help, but not for ever.
+        """
+        problem, self._problem = self._problem, None
+        if self._format is not None:
+            self._format.end(clean=clean and problem is None)
+        if problem is not None:
+            raise problem
+
+    def finish(self) -> Parts:
+        """The stream is over (the run is finished, and one more body brought nothing): hand out
+        what was held back."""
+        return self._format.finish() if self._format is not None else Parts()
+
+    def _started_over(
+        self, old: StreamFormat, make: Callable[[int, bool], StreamFormat]
+    ) -> StreamFormat:
+        if not old.started:
+            return make(self._skip_until, self._from_latest)
+        return make(max(old.index, old.skip_until), False)
