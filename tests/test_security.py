@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import trustme
-from support import shape
-from support.raw import Exchange, Hangup, RawServer
-from support.waiting import eventually
 
+from tests.support import shape
+from tests.support.raw import Exchange, Hangup, RawServer
+from tests.support.waiting import eventually
 from trigger_realtime_sync import (
     ConfigurationError,
     PayloadError,

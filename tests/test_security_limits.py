@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support import shape
-from support.raw import Exchange, RawServer
 
+from tests.support import shape
+from tests.support.raw import Exchange, RawServer
 from trigger_realtime_sync import (
     PayloadError,
     ProtocolError,

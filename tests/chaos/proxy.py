@@ -12,7 +12,8 @@ from collections import deque
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
-from chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
+
+from tests.chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
 
 STATUS_TEXT = (
     b"HTTP/1.1 %d Something\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chaos.faults import REFUSED, RETRY_AFTER, Plan
-from chaos.proxy import Proxy, Seen
-from chaos.world import SECRET, World
-from support.waiting import eventually, threads_named
 
+from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
+from tests.chaos.proxy import Proxy, Seen
+from tests.chaos.world import SECRET, World
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support.raw import Exchange, RawServer
-from support.waiting import eventually, threads_named
 
+from tests.support.raw import Exchange, RawServer
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 from trigger_realtime_sync.testing import RealtimeServer
 

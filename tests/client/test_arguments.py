@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.waiting import eventually
 
+from tests.support.waiting import eventually
 from trigger_realtime_sync import ConfigurationError, RealtimeClient, RetryPolicy, Task, Timeouts
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from support.waiting import Recorder, eventually
 
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import (
     NotFoundError,
     PermissionDeniedError,

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from support.waiting import Gate, Recorder, eventually
 
+from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import CallbackError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import trustme
-from support.waiting import Gate, eventually, threads_named
 
+from tests.support.waiting import Gate, eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, State, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from support.waiting import Recorder
 
+from tests.support.waiting import Recorder
 from trigger_realtime_sync import RetryPolicy, TriggerRealtimeError
 from trigger_realtime_sync._http import retry as failures
 from trigger_realtime_sync.testing import RealtimeServer

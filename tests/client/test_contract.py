@@ -12,12 +12,12 @@ from typing import Any
 
 import certifi
 import pytest
-from support import shape
-from support.raw import Exchange
-from support.streams import Parts
-from support.waiting import Recorder, eventually
 
 import trigger_realtime_sync
+from tests.support import shape
+from tests.support.raw import Exchange
+from tests.support.streams import Parts
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import (
     ApiError,
     AuthenticationError,

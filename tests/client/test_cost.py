@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import shape
-from support.scripts import run
-from support.waiting import eventually
 
+from tests.support import shape
+from tests.support.scripts import run
+from tests.support.waiting import eventually
 from trigger_realtime_sync._decode import packets
 from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync.testing import RealtimeServer

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import shape
-from support.raw import Exchange, Hangup, answer_bytes
-from support.waiting import Recorder, eventually
 
+from tests.support import shape
+from tests.support.raw import Exchange, Hangup, answer_bytes
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, RetryPolicy
 from trigger_realtime_sync._feeds import run_feed as runs
 

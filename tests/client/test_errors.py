@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from support import shape
-from support.waiting import Recorder, eventually
 
+from tests.support import shape
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import (
     ApiError,
     AuthenticationError,

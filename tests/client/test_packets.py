@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
-from support.waiting import Recorder
 
+from tests.support.waiting import Recorder
 from trigger_realtime_sync import PayloadError, RealtimeClient, Task
 from trigger_realtime_sync.testing import RealtimeServer
 

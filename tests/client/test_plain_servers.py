@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import requests
 import responses
-from support import shape
-from support.raw import Exchange, Hangup
-from support.streams import Parts
-from support.waiting import Recorder
 
+from tests.support import shape
+from tests.support.raw import Exchange, Hangup
+from tests.support.streams import Parts
+from tests.support.waiting import Recorder
 from trigger_realtime_sync import (
     ApiConnectionError,
     ApiError,

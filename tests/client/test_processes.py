@@ -7,8 +7,8 @@ import sys
 import threading
 
 import pytest
-from support.scripts import run
 
+from tests.support.scripts import run
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.waiting import Gate, Recorder, eventually
 
+from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State, SubscriptionCancelled
 from trigger_realtime_sync.testing import RealtimeServer
 

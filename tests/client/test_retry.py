@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from support import shape
-from support.waiting import Recorder, eventually
 
+from tests.support import shape
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import ProtocolError, RetryPolicy, State
 from trigger_realtime_sync._feeds import run_feed as feed
 from trigger_realtime_sync._http.requester import Requester

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import shape
-from support.raw import Exchange, Hangup
-from support.waiting import Recorder, eventually
 
+from tests.support import shape
+from tests.support.raw import Exchange, Hangup
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, TriggerRealtimeError
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import pytest
-from support.waiting import Recorder, eventually
 
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, ConfigurationError, PermissionDeniedError
 from trigger_realtime_sync.testing import RealtimeServer
 

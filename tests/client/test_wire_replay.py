@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from support.raw import Exchange, Hangup
-from support.waiting import Recorder, eventually
 
+from tests.support.raw import Exchange, Hangup
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, NotFoundError, PermissionDeniedError
 
-WIRE = Path(__file__).parent.parent / "wire"
+WIRE = Path(__file__).parent.parent / "recordings"
 
 
 def recorded(name: str) -> tuple[list[Any], list[Any]]:

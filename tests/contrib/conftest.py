@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support.waiting import eventually, threads_named
 
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -48,7 +48,7 @@ def client(server: RealtimeServer) -> Iterator[RealtimeClient]:
 @pytest.fixture
 def browse() -> Iterator[Callable[..., Any]]:
     """Opens `EventSource`s, `browse(port, path, last_event_id)`, and closes them at the end."""
-    from contrib.processes import Browser
+    from tests.contrib.processes import Browser
 
     with ExitStack() as stack:
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from contrib.conftest import TOKEN
-from contrib.events import Event, events_of
-from support.waiting import eventually
+from tests.contrib.conftest import TOKEN
+from tests.contrib.events import Event, events_of
+from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contrib.processes import EXAMPLES, Process, free_port, python
+from tests.contrib.processes import EXAMPLES, Process, free_port, python
 
 KEEP_ALIVE = "0.3"
 

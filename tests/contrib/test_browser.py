@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contrib.sites import SITES, running_site
-from support.waiting import eventually
 
+from tests.contrib.sites import SITES, running_site
+from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
 CHROMIUM = shutil.which("chromium")

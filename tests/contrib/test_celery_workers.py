@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contrib.processes import HERE, Process, free_port, python, stop_seconds
-from support.waiting import eventually
 
+from tests.contrib.processes import HERE, Process, free_port, python, stop_seconds
+from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytestmark = [

@@ -13,15 +13,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contrib.conftest import QUICK, TOKEN
-from contrib.events import events_of, next_event
 
+from tests.contrib.conftest import QUICK, TOKEN
+from tests.contrib.events import events_of, next_event
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytest.importorskip("django", reason="Django is not installed")
 
-from contrib.django_settings import set_up
+from tests.contrib.django_settings import set_up
 
 set_up()
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from contrib.conftest import QUICK, TOKEN
-from contrib.events import events_of, next_event
 
+from tests.contrib.conftest import QUICK, TOKEN
+from tests.contrib.events import events_of, next_event
 from trigger_realtime_sync import ConfigurationError, RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from contrib.events import Event, text_of
-from contrib.processes import HERE, Browser, Process, free_port, get, python, stop_seconds
-from support.waiting import eventually
 
+from tests.contrib.events import Event, text_of
+from tests.contrib.processes import HERE, Browser, Process, free_port, get, python, stop_seconds
+from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytest.importorskip("gunicorn", reason="gunicorn is not installed")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contrib.processes import EXAMPLES, Browser, Process, free_port, get, python, stop_seconds
-from contrib.sites import running_site
-from support.waiting import eventually
 
+from tests.contrib.processes import EXAMPLES, Browser, Process, free_port, get, python, stop_seconds
+from tests.contrib.sites import running_site
+from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytestmark = pytest.mark.web

@@ -7,12 +7,12 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from contrib.conftest import TOKEN
-from contrib.events import events_of, next_event, text_of
 from hypothesis import given
 from hypothesis import strategies as st
-from support.waiting import eventually, threads_named
 
+from tests.contrib.conftest import TOKEN
+from tests.contrib.events import events_of, next_event, text_of
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, Run, State
 from trigger_realtime_sync.contrib import _feeds, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared

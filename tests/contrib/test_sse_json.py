@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from contrib.events import events_of, next_event
 
+from tests.contrib.events import events_of, next_event
 from trigger_realtime_sync import RealtimeClient, Run, RunError
 from trigger_realtime_sync.contrib import _json, sse
 from trigger_realtime_sync.contrib.sse import Relay, run_as_dict, shared

@@ -19,10 +19,10 @@ TESTS = Path(__file__).parents[1]
 def main() -> None:
     import atheris
 
-    sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+    sys.path.insert(0, str(TESTS.parent))
     with atheris.instrument_imports(include=["trigger_realtime_sync", "sseclient"]):
-        from fuzz.targets import TARGETS
-    from fuzz.seeds import seeds
+        from tests.fuzz.targets import TARGETS
+    from tests.fuzz.seeds import seeds
 
     names = ", ".join(TARGETS)
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:

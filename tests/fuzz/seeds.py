@@ -1,4 +1,4 @@
-"""Seeds for the fuzzers: what real servers sent, as recorded in tests/wire."""
+"""Seeds for the fuzzers: what real servers sent, as recorded in tests/recordings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fuzz.targets import PIECE
+from tests.fuzz.targets import PIECE
 
 TESTS = Path(__file__).parents[1]
-VECTORS = TESTS / "protocol" / "vectors" / "superjson-2.2.1.json"
+VECTORS = TESTS / "decode" / "vectors" / "superjson-2.2.1.json"
 
 
 def seeds(target: str) -> list[bytes]:
@@ -19,7 +19,7 @@ def seeds(target: str) -> list[bytes]:
 
 
 def _exchanges() -> Iterator[Any]:
-    for path in sorted((TESTS / "wire").glob("*.json")):
+    for path in sorted((TESTS / "recordings").glob("*.json")):
         if ".emitted." not in path.name:
             yield from ((path.name, one) for one in json.loads(path.read_text("utf-8")))
 

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fuzz.seeds import seeds
-from fuzz.targets import HEADERS, PIECE, TARGETS, run_feed
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
+from tests.fuzz.seeds import seeds
+from tests.fuzz.targets import HEADERS, PIECE, TARGETS, run_feed
 
 EXAMPLES = int(os.environ.get("TRIGGER_FUZZ_EXAMPLES", "40"))
 BOUNDED = settings(

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from interop.compare import differences, run_differences
-from interop.official import Official, Told, is_required, why_not
 
+from tests.interop.compare import differences, run_differences
+from tests.interop.official import Official, Told, is_required, why_not
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from interop.compare import differences
+
+from tests.interop.compare import differences
 
 PARTS = [
     "text",

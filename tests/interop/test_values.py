@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interop.compare import differences
+
+from tests.interop.compare import differences
 
 # Keys with dots and backslashes, where superjson 2.2.1 can't read the paths that it wrote itself:
-# and a cycle of which it restores one half: the values that went in are compared in tests/protocol.
+# and a cycle of which it restores one half: the values that went in are compared in tests/decode.
 LOST_THERE = ("dot", "backslash_ancestor", "cycle_crossed")
-VECTORS = Path(__file__).parents[1] / "protocol" / "vectors" / "superjson-2.2.1.json"
+VECTORS = Path(__file__).parents[1] / "decode" / "vectors" / "superjson-2.2.1.json"
 SUPERJSON = "application/super+json"
 
 TEXTS = [

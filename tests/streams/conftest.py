@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support.streams import FedServer
-from support.waiting import eventually, threads_named
 
+from tests.support.streams import FedServer
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 from trigger_realtime_sync.testing import RealtimeServer
 

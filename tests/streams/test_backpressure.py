@@ -7,10 +7,9 @@ import threading
 import time
 from typing import Any
 
-from support.raw import Exchange
-from support.streams import FedServer, Parts, chunked, end_exchange, head
-from support.waiting import Gate, Recorder, eventually
-
+from tests.support.raw import Exchange
+from tests.support.streams import FedServer, Parts, chunked, end_exchange, head
+from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -8,9 +8,9 @@ import zlib
 from typing import Any
 
 import pytest
-from support.streams import FedServer, Parts, chunked, end_exchange, frame, head, numbers
-from support.waiting import eventually, threads_named
 
+from tests.support.streams import FedServer, Parts, chunked, end_exchange, frame, head, numbers
+from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
 
 AT_ONCE = 2.0

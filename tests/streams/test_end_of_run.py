@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
-from support.raw import Hangup
-from support.streams import FedServer, chunked, end_exchange, frame, head
-from support.waiting import eventually
 
+from tests.support.raw import Hangup
+from tests.support.streams import FedServer, chunked, end_exchange, frame, head
+from tests.support.waiting import eventually
 from trigger_realtime_sync import State
 from trigger_realtime_sync._channel import part_store as _parts
 from trigger_realtime_sync._feeds import stream_feed as streams

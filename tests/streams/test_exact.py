@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 import pytest
-from support.streams import Parts
 
+from tests.support.streams import Parts
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from support.streams import Parts
-from support.waiting import Recorder, eventually
 
+from tests.support.streams import Parts
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -10,11 +10,11 @@ import time
 from typing import Any
 
 import pytest
-from support.raw import RawServer
-from support.shape import answer, row
-from support.streams import Parts, chunked, head
-from support.waiting import Gate
 
+from tests.support.raw import RawServer
+from tests.support.shape import answer, row
+from tests.support.streams import Parts, chunked, head
+from tests.support.waiting import Gate
 from trigger_realtime_sync.testing import RealtimeServer
 
 

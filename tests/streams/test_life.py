@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import trustme
-from support.streams import Parts
-from support.waiting import Gate, Recorder, eventually
 
+from tests.support.streams import Parts
+from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import NotFoundError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 

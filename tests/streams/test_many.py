@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from support.streams import Parts
-from support.waiting import Recorder, eventually, threads_named
 
+from tests.support.streams import Parts
+from tests.support.waiting import Recorder, eventually, threads_named
 from trigger_realtime_sync.testing import RealtimeServer
 
 MOST_READERS = 64

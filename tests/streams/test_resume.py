@@ -10,9 +10,9 @@ import threading
 from typing import Any
 
 import pytest
-from support.streams import Parts
-from support.waiting import eventually
 
+from tests.support.streams import Parts
+from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 import pytest
-from support.streams import Parts
-from support.waiting import Recorder, eventually
 
+from tests.support.streams import Parts
+from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import PayloadError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 

@@ -1,6 +1,6 @@
 """A plugin that runs tests as they are without the extra `speed`: what is found must be the same.
 
-PYTHONPATH=tests python -m pytest -p support.without_orjson tests/protocol tests/streams
+python -m pytest -p tests.support.without_orjson tests/wire tests/decode tests/streams
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from protocol.v1_server_model import PING, Reader, V1Server, run_trial
 
+from tests.wire.v1_server_model import PING, Reader, V1Server, run_trial
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
 from trigger_realtime_sync.errors import ProtocolError
 
 # More are run by setting this; 40,000 take about 15 s.
 TRIALS = int(os.environ.get("STREAM_V1_TRIALS", "6000"))
-WIRE = Path(__file__).parents[1] / "wire"
+WIRE = Path(__file__).parents[1] / "recordings"
 
 
 def frame(ident: str, data: str) -> bytes:
