@@ -21,7 +21,7 @@ from trigger_realtime_sync import (
     RetryPolicy,
     TriggerRealtimeError,
 )
-from trigger_realtime_sync._http import session as http
+from trigger_realtime_sync._http import answer as http
 
 QUICK = RetryPolicy(initial_delay=0.01, max_delay=0.05, max_retries=2)
 

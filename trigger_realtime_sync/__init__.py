@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._channel.channel import State
     from .client import RealtimeClient
     from .config import RetryPolicy, Timeouts
     from .errors import (
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         WaitTimeout,
     )
-    from .models import Run, RunError, RunStatus, Task
+    from .models import Run, RunError, RunStatus, State, Task
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
 
 __all__ = [
@@ -75,7 +74,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("config", "errors", "models", "testing")
-_MODULES = (".errors", ".models", ".config", "._channel.channel", ".subscription", ".client")
+_MODULES = (".errors", ".models", ".config", ".subscription", ".client")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import attrs
 
 from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
-from ._http.tokens import Token
-from ._receivers.handle import Callbacks, Subscription
-from ._receivers.registry import Registry
-from .config import (
+from ._checks import (
     check_callback,
     check_count,
     check_created_at,
@@ -20,6 +17,9 @@ from .config import (
     check_skip_columns,
     check_tags,
 )
+from ._http.tokens import Token
+from ._receivers.handle import Callbacks, Subscription
+from ._receivers.registry import Registry
 from .models import AnyRun, OutputT, PayloadT, Run, Task
 from .subscription import RunsSubscription, RunSubscription, StreamSubscription
 

@@ -15,17 +15,7 @@ from ._channel.batch_channel import BatchChannel
 from ._channel.channel import Channel
 from ._channel.run_view import RunView
 from ._channel.target import Target
-from ._http.requester import Origin
-from ._http.session import HttpOptions, Transport
-from ._http.tokens import Token, TokenSource, token_from_environment
-from ._receivers import process as _lifetime
-from ._receivers.handle import Subscription
-from ._receivers.registry import Registry, SubscriptionMap
-from ._subscribe import HandleT, SubscribeMethods
-from .config import (
-    DEFAULT_BASE_URL,
-    RetryPolicy,
-    Timeouts,
+from ._checks import (
     check_base_url,
     check_count,
     check_headers,
@@ -35,6 +25,14 @@ from .config import (
     check_token,
     check_verify,
 )
+from ._http.requester import Origin
+from ._http.session import HttpOptions, Transport
+from ._http.tokens import Token, TokenSource, token_from_environment
+from ._receivers import process as _lifetime
+from ._receivers.handle import Subscription
+from ._receivers.registry import Registry, SubscriptionMap
+from ._subscribe import HandleT, SubscribeMethods
+from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError
 from .models import Task
 

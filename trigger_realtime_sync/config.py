@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import os
-import re
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
+from ._checks import LONGEST, is_number
 from .errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://api.trigger.dev"
 
-NEVER_SKIPPABLE = frozenset({"id", "taskIdentifier", "friendlyId", "status", "createdAt"})
-
-COLUMN_OF_FIELD = {
-    "task_identifier": "taskIdentifier",
-    "created_at": "createdAt",
-    "updated_at": "updatedAt",
-    "started_at": "startedAt",
-    "queued_at": "queuedAt",
-    "delayed_until": "delayUntil",
-    "expired_at": "expiredAt",
-    "finished_at": "completedAt",
-    "duration_ms": "usageDurationMs",
-    "cost_in_cents": "costInCents",
-    "base_cost_in_cents": "baseCostInCents",
-    "is_test": "isTest",
-    "idempotency_key": "idempotencyKey",
-    "tags": "runTags",
-    "realtime_streams": "realtimeStreams",
-}
-
-# Seconds. The system's own waits can't count much further, and differ in how far.
-LONGEST = 366 * 86_400.0
-
-_CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
-# Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
-_HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _is_number(value: Any) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    # Of integers too large for a float, math.isfinite makes an OverflowError.
-    return -math.inf < value < math.inf
-
 
 def _seconds(*, zero: bool = False) -> Any:
     def check(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-        too_small = not _is_number(value) or value < 0 or (value == 0 and not zero)
+        too_small = not is_number(value) or value < 0 or (value == 0 and not zero)
         if too_small or value > LONGEST:
             least = "at least 0" if zero else "more than 0"
             raise ConfigurationError(
@@ -65,7 +25,7 @@ def _seconds(*, zero: bool = False) -> Any:
 
 
 def _multiplier(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    if not _is_number(value) or value < 1:
+    if not is_number(value) or value < 1:
         raise ConfigurationError(f"multiplier must be a number of at least 1, not {value!r}")
 
 
@@ -107,200 +67,3 @@ class Timeouts:
 
     connect: float = attrs.field(default=10.0, validator=_seconds())
     read: float = attrs.field(default=45.0, validator=_seconds())
-
-
-def check_base_url(value: Any, name: str = "base_url") -> str:
-    """The URL without a trailing slash. A URL with credentials is refused without showing it."""
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
-    text = value.strip()
-    try:
-        parts = urlsplit(text)
-        port_is_fine = parts.port is None or 0 < parts.port < 65536
-    except ValueError:
-        raise ConfigurationError(f"{name} is not a URL") from None
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"{name} must not hold credentials: pass access_token instead")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
-        raise ConfigurationError(f"{name} must be an http or https URL, not {value!r}")
-    if "?" in text or "#" in text or _UNPRINTABLE.search(text) or " " in text:
-        raise ConfigurationError(
-            f"{name} must have no query, fragment, blank or control character: {value!r}"
-        )
-    if not {".", ".."}.isdisjoint(parts.path.split("/")):
-        raise ConfigurationError(f"{name} must have no '.' or '..' in its path: {value!r}")
-    return text.rstrip("/")
-
-
-def check_token(value: Any, name: str = "access_token") -> str:
-    """A token as it goes into a header. The value never shows in the error."""
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
-    token = value.strip()
-    if not token:
-        raise ConfigurationError(f"{name} is empty")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigurationError(f"{name} holds a blank, a control or a non-ASCII character")
-    return token
-
-
-def check_id(value: Any, name: str) -> str:
-    """A run, batch or stream id: any printable text, since it is percent-encoded."""
-    if _check_text(value, name) in (".", ".."):
-        raise ValueError(f"{name} must not be {value!r}: it would change the path")
-    return str(value)
-
-
-def _check_text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a string, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError(f"{name} is empty")
-    if _UNPRINTABLE.search(value):
-        raise ValueError(f"{name} holds a control character: {value!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} holds a lone surrogate: {value!r}") from None
-    return value
-
-
-def check_tags(value: Any) -> tuple[str, ...]:
-    """One tag or several, which a run must all carry. The order does not matter to the server."""
-    tags = [value] if isinstance(value, str) else value
-    if not isinstance(tags, Iterable):
-        raise ValueError(f"tag must be a string or a list of strings, not {type(value).__name__}")
-    checked = tuple(_check_tag(tag) for tag in tags)
-    if not checked:
-        raise ValueError("tag is an empty list: name at least one")
-    return tuple(dict.fromkeys(checked))
-
-
-def _check_tag(tag: Any) -> str:
-    _check_text(tag, "tag")
-    if "," in tag:
-        raise ValueError(f"tag {tag!r} holds a comma: the server can't be asked for it")
-    if "\\" in tag or '"' in tag:
-        raise ValueError(f"tag {tag!r} holds a backslash or a double quote: the server refuses it")
-    return str(tag)
-
-
-def check_created_at(value: Any) -> str | None:
-    """`"90m"`, `"1d12h"` or a timedelta: how far back runs are looked for. 24 h at the most."""
-    if value is None:
-        return None
-    if isinstance(value, timedelta):
-        seconds = math.ceil(value.total_seconds())
-        if seconds <= 0:
-            raise ValueError(f"created_at must be more than 0 seconds, not {value!r}")
-        return f"{seconds}s"
-    if not isinstance(value, str) or not _CREATED_AT.fullmatch(value):
-        raise ValueError(
-            f"created_at must be a duration such as '90m' or '1d' (w, d, h, hr, m, s),"
-            f" or a timedelta, not {value!r}"
-        )
-    return value
-
-
-def check_skip_columns(value: Any) -> tuple[str, ...]:
-    """Columns the server need not send, as fields of `Run` or as the server names them."""
-    if value is None:
-        return ()
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
-        raise ValueError(f"skip_columns must be names of columns, not {type(value).__name__}")
-    return tuple(dict.fromkeys(_check_column(name) for name in names))
-
-
-def _check_column(name: Any) -> str:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"skip_columns must hold names of columns, not {name!r}")
-    column = COLUMN_OF_FIELD.get(name, name)
-    if column in NEVER_SKIPPABLE:
-        raise ValueError(f"skip_columns: {name!r} is always sent")
-    return column
-
-
-def check_throttle(value: Any, name: str = "throttle_in_ms") -> float:
-    """Milliseconds, at least 0. Returns seconds."""
-    if not _is_number(value) or not 0 <= value <= LONGEST * 1000:
-        raise ValueError(
-            f"{name} must be a number of at least 0 milliseconds, at most a year, not {value!r}"
-        )
-    return float(value) / 1000
-
-
-def check_timeout(value: Any, name: str = "timeout") -> float | None:
-    """Seconds to wait, at least 0, or None for no bound."""
-    if value is None:
-        return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
-        raise ValueError(f"{name} must be None or at least 0 seconds, not {value!r}")
-    return float(value) if value < LONGEST else None
-
-
-def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
-    """A whole number within bounds."""
-    too_large = most is not None and isinstance(value, int) and value > most
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or too_large:
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a whole number {bounds}, not {value!r}")
-    return value
-
-
-def check_callback(value: Any, name: str) -> None:
-    """A callable or None."""
-    if value is not None and not callable(value):
-        raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
-
-
-def check_headers(value: Any) -> dict[str, str]:
-    """Names and values as they may stand in a request. Values never show in the error."""
-    headers = _check_mapping(value, "headers")
-    for name, text in headers.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise ConfigurationError(f"headers: {name!r} is not the name of a header")
-        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
-            raise ConfigurationError(f"headers: the value of {name} can't stand in a header")
-    return headers
-
-
-def check_proxies(value: Any) -> dict[str, str] | None:
-    """URLs by scheme or host, as in requests. The URLs may hold credentials and never show."""
-    proxies = _check_mapping(value, "proxies")
-    for name, url in proxies.items():
-        if not isinstance(name, str):
-            raise ConfigurationError(f"proxies: {name!r} is neither a scheme nor a host")
-        # None: no proxy, whatever the environment says.
-        if url is not None and (not isinstance(url, str) or _UNPRINTABLE.search(url)):
-            raise ConfigurationError(f"proxies: what stands for {name} is not a URL")
-    return proxies or None
-
-
-def _check_mapping(value: Any, name: str) -> dict[Any, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise ConfigurationError(f"{name} must be a mapping, not {type(value).__name__}")
-    return dict(value or {})
-
-
-def check_verify(value: Any) -> bool | str:
-    """True, False, or the path of a file or directory of certificates."""
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
-        raise ConfigurationError(f"verify must be a bool or an existing path, not {value!r}")
-    path = os.fspath(value)
-    if os.path.isfile(path):
-        _check_certificates(path)
-    return path
-
-
-def _check_certificates(path: str) -> None:
-    import ssl
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"verify: the certificates of {path!r} can't be read: {type(error).__name__}"
-        ) from None

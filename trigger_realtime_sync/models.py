@@ -74,6 +74,21 @@ FAILED_STATUSES = frozenset(
 TERMINAL_STATUSES = FAILED_STATUSES | {RunStatus.COMPLETED, RunStatus.CANCELED}
 
 
+class State(str, enum.Enum):
+    """Where a subscription stands."""
+
+    IDLE = "IDLE"
+    CONNECTING = "CONNECTING"
+    LIVE = "LIVE"
+    RETRYING = "RETRYING"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @attrs.frozen
 class RunError:
     """Why a run failed."""

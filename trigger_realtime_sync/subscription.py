@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic
 
 from ._channel.batch_channel import BatchChannel
-from ._channel.channel import State
 from ._channel.run_view import creation
+from ._checks import check_count, check_timeout
 from ._receivers.handle import Subscription
-from ._receivers.updates import PartUpdates, Updates
-from .config import check_count, check_timeout
+from ._receivers.part_updates import PartUpdates
+from ._receivers.updates import Updates
 from .errors import RunFailed
-from .models import AnyRun, OutputT, PayloadT, Run
+from .models import AnyRun, OutputT, PayloadT, Run, State
 
 __all__ = ["RunSubscription", "RunsSubscription", "StreamSubscription", "Subscription"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import RetryPolicy, ServerError
-from trigger_realtime_sync._http.connections import Interrupted
+from trigger_realtime_sync._http.call import Interrupted
 from trigger_realtime_sync._http.requester import Origin, Requester
 from trigger_realtime_sync._http.tokens import TokenSource
 

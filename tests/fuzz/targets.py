@@ -17,7 +17,7 @@ from trigger_realtime_sync._decode.rows import COLUMNS, RowDecoder
 from trigger_realtime_sync._decode.snapshot_check import is_readable
 from trigger_realtime_sync._feeds.batch_members import members_of
 from trigger_realtime_sync._feeds.run_feed import RunChanges, RunFeed
-from trigger_realtime_sync._http.connections import Interrupted
+from trigger_realtime_sync._http.call import Interrupted
 from trigger_realtime_sync._http.requester import Origin, Requester
 from trigger_realtime_sync._http.retry import asked_wait, error_of, is_rotation
 from trigger_realtime_sync._http.tokens import TokenSource

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import ApiConnectionError, Timeouts
-from trigger_realtime_sync._http.connections import Call, WatchedAdapter
+from trigger_realtime_sync._http.call import Call
+from trigger_realtime_sync._http.connections import WatchedAdapter
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from .._feeds.batch_members import BatchMembers
 from .._feeds.run_feed import RunChanges
-from .._http.connections import Interrupted
+from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
 from ..errors import ProtocolError, TriggerRealtimeError
 from ..models import AnyRun

@@ -11,14 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Protocol
 
 from .._feeds.run_feed import RunChanges, RunFeed
-from .._http.connections import Interrupted
+from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
 from ..errors import ProtocolError, TriggerRealtimeError
-from ..models import AnyRun
+from ..models import AnyRun, State
 from .part_store import PartStore
 from .run_view import RunView
 from .target import Target
@@ -28,21 +27,6 @@ logger = logging.getLogger("trigger_realtime_sync")
 # After news were posted the reader lets go of the interpreter for this long, so that the callback
 # need not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
 YIELD_SECONDS = 50e-6
-
-
-class State(str, Enum):
-    """Where a subscription stands."""
-
-    IDLE = "IDLE"
-    CONNECTING = "CONNECTING"
-    LIVE = "LIVE"
-    RETRYING = "RETRYING"
-    COMPLETED = "COMPLETED"
-    CANCELLED = "CANCELLED"
-    FAILED = "FAILED"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Listener(Protocol):

@@ -15,8 +15,8 @@ from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
-from ..models import AnyRun
-from .channel import Channel, Listener, State
+from ..models import AnyRun, State
+from .channel import Channel, Listener
 from .part_store import PartStore, StreamKey
 from .run_view import RunView
 from .stream_readers import Reader, StreamReaders

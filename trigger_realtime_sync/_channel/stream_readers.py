@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from .._feeds.stream_feed import StreamFeed
-from .._http.connections import Interrupted
+from .._http.call import Interrupted
 from .._http.requester import Requester
 from ..errors import ProtocolError, TriggerRealtimeError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from .._decode.packets import Packet
-from .._http.connections import Call
+from .._http.answer import Answer
+from .._http.call import Call
 from .._http.requester import Origin, Requester, segment
 from .._http.retry import UnreadableAnswer, error_of
-from .._http.session import Answer
 from .._wire.json import loads
 from ..config import RetryPolicy
 from ..errors import (

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._decode.rows import RowDecoder
+from .._http.answer import Answer
 from .._http.requester import Requester
 from .._http.retry import Rotated, UnreadableAnswer, is_rotation
-from .._http.session import Answer
 from .._wire.shape_log import Changes, MissingHeader, ShapeLog
 from .._wire.shape_messages import MessageReader
 from ..errors import ApiConnectionError, ApiError, ProtocolError, TriggerRealtimeError

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from .._http.connections import Nudged
+from .._http.answer import Answer
+from .._http.call import Nudged
 from .._http.requester import Requester, segment
 from .._http.retry import UnreadableAnswer
-from .._http.session import Answer
 from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import Parts

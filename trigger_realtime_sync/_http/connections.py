@@ -7,14 +7,11 @@ that uses it which socket it has.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import socket
 import ssl
 import threading
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import requests.adapters
@@ -25,6 +22,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ..errors import ConfigurationError
+from .call import Call, Interrupted, Nudged, current_call, watch
 from .chunked import EagerResponse
 
 # Kept-alive connections per host. Each held poll has one, so it must not be below the number of
@@ -32,132 +30,17 @@ from .chunked import EagerResponse
 POOL_SIZE = 2048
 
 
-class Interrupted(Exception):
-    """The call was cut off because its subscription ended."""
-
-
-class Nudged(Exception):
-    """The answer was cut off on purpose: something changed that calls for another request."""
-
-
-class Call:
-    """What one thread is doing on the network, and the switch that ends it at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self.interrupted = False
-        self.nudged = False
-        # Whether the request under way went out on a connection that had served another one.
-        self.reused = False
-
-    def interrupt(self) -> None:
-        """Ends whatever the call is blocked on, and all that it would begin. Any thread."""
-        with self._lock:
-            self.interrupted = True
-            if self._socket is not None:
-                _shut_down(self._socket)
-
-    def nudge(self) -> None:
-        """Cuts off the request under way, or the next one, if none is. Any thread."""
-        with self._lock:
-            self.nudged = True
-            if self._socket is not None:
-                _shut_down(self._socket)
-
-    def rearm(self) -> None:
-        """What a nudge before this one called for is done by the next request."""
-        with self._lock:
-            self.nudged = False
-
-    def check(self) -> None:
-        """Raises Interrupted once the call was interrupted, Nudged when it was nudged."""
-        if self.interrupted:
-            raise Interrupted
-        if self.nudged:
-            raise Nudged
-
-    def watch(self, sock: socket.socket | None) -> None:
-        """Names the socket that this call blocks on from now on."""
-        with self._lock:
-            self._socket = sock
-        self.check()
-
-    def release(self) -> None:
-        """The connection goes back to its pool: it is another call's now."""
-        with self._lock:
-            self._socket = None
-
-    def limit_silence(self, seconds: float) -> None:
-        """Of the connection that is read, until its next request."""
-        with self._lock:
-            if self._socket is not None:
-                now = self._socket.gettimeout()
-                self._socket.settimeout(seconds if now is None else min(now, seconds))
-
-    def hand_over(self, sock: socket.socket) -> bool:
-        """Another call uses this kept-alive connection now. Whether it was shut down before."""
-        with self._lock:
-            if self._socket is sock:
-                self._socket = None
-            return self.interrupted or self.nudged
-
-    def abandon(self) -> None:
-        """In a forked child, where the thread of the call does not exist."""
-        self._lock = threading.Lock()
-        self._socket = None
-        self.interrupted = True
-
-
-def _shut_down(sock: socket.socket) -> None:
-    # Of the base class: an SSLSocket's own would drop the TLS state under the reading thread.
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-_current = threading.local()
-_open_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-
-def close_inherited() -> None:
-    """In a forked child: closes its copies of all sockets, without a word to the servers.
-
-    Not through the pools: their locks may be held by threads that the child does not have.
-    """
-    for sock in list(_open_sockets):
-        with contextlib.suppress(OSError):
-            os.close(sock.detach())
-
-
-@contextlib.contextmanager
-def calling(call: Call) -> Iterator[None]:
-    """Connections used by this thread inside the block belong to this call."""
-    _current.call = call
-    try:
-        yield
-    finally:
-        _current.call = None
-
-
-def _watch(sock: socket.socket | None) -> None:
-    if sock is not None:
-        _open_sockets.add(sock)
-    call: Call | None = getattr(_current, "call", None)
-    if call is not None:
-        call.watch(sock)
-
-
 def _watch_new() -> None:
     """The call of this thread connects."""
-    call: Call | None = getattr(_current, "call", None)
+    call = current_call()
     if call is not None:
         call.reused = False
-    _watch(None)
+    watch(None)
 
 
 def _take_over(connection: HTTPConnection) -> None:
     """A kept-alive connection goes from the call that used it last to this thread's."""
-    call: Call | None = getattr(_current, "call", None)
+    call = current_call()
     previous: Call | None = getattr(connection, "last_call", None)
     connection.last_call = call  # type: ignore[attr-defined]
     if call is not None:
@@ -167,7 +50,7 @@ def _take_over(connection: HTTPConnection) -> None:
     if previous is not None and previous is not call and previous.hand_over(connection.sock):
         connection.close()
     else:
-        _watch(connection.sock)
+        watch(connection.sock)
 
 
 def _open_socket(connection: HTTPConnection) -> socket.socket:
@@ -193,7 +76,7 @@ def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) ->
         for option in connection.socket_options or ():
             sock.setsockopt(*option)
         sock.settimeout(connection.timeout)
-        _watch(sock)
+        watch(sock)
         sock.connect(address)
     except BaseException:
         sock.close()
@@ -210,7 +93,7 @@ class _PlainConnection(HTTPConnection):
     def connect(self) -> None:
         _watch_new()
         super().connect()
-        _watch(self.sock)
+        watch(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _take_over(self)
@@ -224,7 +107,7 @@ class _TlsConnection(HTTPSConnection):
         _watch_new()
         try:
             super().connect()
-            _watch(self.sock)
+            watch(self.sock)
         finally:
             self._drop_guard()
 
@@ -233,7 +116,7 @@ class _TlsConnection(HTTPSConnection):
         # The handshake takes the socket object over, so only a second one can interrupt it.
         self._guard: socket.socket | None = sock.dup()
         try:
-            _watch(self._guard)
+            watch(self._guard)
         except (Interrupted, Nudged):
             sock.close()
             raise

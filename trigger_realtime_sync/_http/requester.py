@@ -19,9 +19,10 @@ from ..errors import (
     PermissionDeniedError,
     TriggerRealtimeError,
 )
-from .connections import Call, Interrupted
+from .answer import Answer
+from .call import Call, Interrupted
 from .retry import Backoff, asked_wait, error_of
-from .session import Answer, Transport
+from .session import Transport
 from .tokens import TokenSource
 
 logger = logging.getLogger("trigger_realtime_sync")

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from ..config import check_token
+from .._checks import check_token
 from ..errors import ApiConnectionError, ConfigurationError, TriggerRealtimeError
 
 Token = str | Callable[[], str]

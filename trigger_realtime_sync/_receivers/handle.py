@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from .._channel.channel import Channel, State
+from .._channel.channel import Channel
 from .._channel.part_store import PartStore, Taker
 from .._channel.run_view import RunView
+from .._checks import check_id
 from .._dispatch.mailbox import Mailbox
-from ..config import check_id
 from ..errors import CallbackError, SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
-from ..models import AnyRun
+from ..models import AnyRun, State
 from .updates import Updates
 
 if TYPE_CHECKING:

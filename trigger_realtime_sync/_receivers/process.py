@@ -7,7 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
-from .._http.connections import close_inherited
+from .._http.call import close_inherited
 
 if TYPE_CHECKING:
     from ..client import RealtimeClient
