@@ -378,7 +378,7 @@ def test_credentials_of_a_proxy_are_in_no_error_and_no_log(
         client.wait_for_completion("run_1", timeout=20)
     assert SECRET not in everything_said(caught.value)
     assert SECRET not in caplog.text
-    assert SECRET not in repr(client) + repr(client._http)
+    assert SECRET not in repr(client) + repr(client._engine)
 
 
 def test_a_proxy_sees_the_token_of_https_never(raw: Any, connect: Any) -> None:

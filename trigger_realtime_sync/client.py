@@ -1,50 +1,85 @@
-"""The client: options, wiring, and the public methods."""
+"""The client: its options, and every method that users call."""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ._channel.batch_channel import BatchChannel
-from ._channel.channel import Channel
-from ._channel.run_view import RunView
-from ._channel.target import Target
+from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
 from ._checks import (
     check_base_url,
+    check_callback,
     check_count,
+    check_created_at,
     check_headers,
     check_id,
     check_proxies,
+    check_skip_columns,
+    check_tags,
     check_throttle,
     check_token,
     check_verify,
 )
-from ._http.requester import Origin
-from ._http.session import HttpOptions, Transport
-from ._http.tokens import Token, TokenSource, token_from_environment
-from ._receivers import process as _lifetime
-from ._receivers.handle import Subscription
-from ._receivers.registry import Registry, SubscriptionMap
-from ._subscribe import HandleT, SubscribeMethods
+from ._http.session import HttpOptions
+from ._http.tokens import Token, token_from_environment
+from ._receivers.engine import Engine, EngineOptions
+from ._receivers.receiver import Callbacks, settle
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
-from .errors import ClientClosed, ConfigurationError
-from .models import Task
+from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
+from .models import AnyRun, OutputT, PayloadT, Run, Task
+from .subscription import (
+    RunsSubscription,
+    RunSubscription,
+    StreamSubscription,
+    Subscription,
+    SubscriptionMap,
+)
+
+if TYPE_CHECKING:
+    # Never imported at run time: `typing_extensions` is no dependency.
+    from typing_extensions import TypedDict, TypeVar, Unpack
+
+    PartT = TypeVar("PartT", default=Any)
+
+    class RunsOptions(TypedDict, total=False):
+        """The options of all subscriptions, for type checkers."""
+
+        on_update: Callable[[AnyRun], object] | None
+        on_error: Callable[[TriggerRealtimeError], object] | None
+        on_complete: Callable[[AnyRun], object] | None
+        id: str | None
+        enabled: bool
+        access_token: Token | None
+        base_url: str | None
+        throttle_in_ms: float | None
+        skip_columns: Iterable[str]
+
+    class RunOptions(RunsOptions, total=False):
+        stop_on_completion: bool
+
+    class RunsWithStreamsOptions(RunsOptions, total=False):
+        on_stream: Callable[[str, str, list[Any]], object] | None
+        streams: Mapping[str, Any] | None
+        max_parts: int | None
+else:
+    from typing import TypeVar
+
+    PartT = TypeVar("PartT")
+
+SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# How long `close()` waits for its threads in all: those that read end at once, and one that is in
+# Seconds that `close()` waits for all threads together: readers end at once, and one that is inside
 # a callback of the user's can't be waited for.
 CLOSE_SECONDS = 2.0
-CANCEL_GRACE = 0.02
 
 
-class RealtimeClient(SubscribeMethods):
+class RealtimeClient:
     """Follows runs of Trigger.dev live. Safe from any thread; make one and keep it.
 
     Args:
@@ -84,64 +119,452 @@ class RealtimeClient(SubscribeMethods):
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
         self._throttle = _configured(check_throttle, throttle_in_ms)
-        self._preview_branch = _check_branch(preview_branch)
-        if not isinstance(retry, RetryPolicy):
-            raise ConfigurationError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
-        if not isinstance(timeouts, Timeouts):
-            raise ConfigurationError(f"timeouts must be Timeouts, not {type(timeouts).__name__}")
-        self._retry = retry
-        self._max_cached = _configured(check_count, max_cached, "max_cached", least=0)
-        self._http = HttpOptions(
-            timeouts=timeouts,
-            headers=check_headers(headers),
-            proxies=check_proxies(proxies),
-            verify=check_verify(verify),
+        self._engine = Engine(
+            EngineOptions(
+                preview_branch=_check_branch(preview_branch),
+                retry=_check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
+                max_cached=_configured(check_count, max_cached, "max_cached", least=0),
+                http=HttpOptions(
+                    timeouts=_check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
+                    headers=check_headers(headers),
+                    proxies=check_proxies(proxies),
+                    verify=check_verify(verify),
+                ),
+            )
         )
-        self._reset()
-        self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(lambda: self._registry)
+        self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(
+            lambda: self._engine.registry
+        )
         """The running subscriptions by id: live, and read-only."""
-        _lifetime.watch(self)
+
+    # Subscribing.
+
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: Task[PayloadT, OutputT] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+        stop_on_completion: bool = True,
+    ) -> RunSubscription[PayloadT, OutputT]:
+        """Follow one run, as `useRealtimeRun` does, until it has finished.
+
+        Args:
+            run_id: of the run (`run_…`).
+            task: types of its payload and output.
+            on_update: called with each new state of the run.
+            on_error: called with each error; `error.terminal` says whether it ended by it.
+            on_complete: called once with the finished run, after its `on_update`.
+            id: joins a running subscription of this id and target, or takes over the id. A unique
+                one by default.
+            enabled: whether to start at once, or at `enable()`.
+            access_token: instead of the client's.
+            base_url: instead of the client's.
+            throttle_in_ms: instead of the client's.
+            skip_columns: columns that the server need not send, `"payload"` say.
+            stop_on_completion: False to go on after the run has finished.
+
+        Callbacks run one at a time and in order, on threads of the client's own, never on this
+        one; the first may run before this call has returned.
+
+        Raises:
+            ValueError: an argument can't work.
+            ConfigurationError: there is no token.
+            ClientClosed: the client was closed.
+        """
+        check_id(run_id, "run_id")
+        return self._subscribe(
+            RunSubscription,
+            kind="run",
+            subject=run_id,
+            path=run_path(run_id),
+            query=_query(skip_columns),
+            tasks=_list_of(task),
+            callbacks=self._callbacks(on_update, on_error, on_complete),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+            stops_on_completion=stop_on_completion,
+        )
+
+    @overload
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[PayloadT, OutputT]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        created_at: str | timedelta | None = None,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+    ) -> RunsSubscription[Any, Any]:
+        """Follow all runs that carry a tag, or all of several, as `useRealtimeRunsWithTag` does.
+
+        Args:
+            tag: a tag, or several that a run must all carry. The server knows no escape for a
+                comma, and refuses backslashes, double quotes and control characters.
+            created_at: how far back to look, `"90m"` or a timedelta; 24 hours is the default and
+                the most.
+            tasks: types of payload and output, matched by `run.task_identifier`.
+
+        The other arguments, and what is raised: see `subscribe_to_run`. It has no end.
+        """
+        tags = ",".join(check_tags(tag))
+        since = check_created_at(created_at)
+        return self._subscribe(
+            RunsSubscription,
+            kind="tag",
+            subject=tags,
+            path=RUNS_PATH,
+            query=_query(skip_columns, tags=tags, createdAt=since),
+            tasks=tasks,
+            callbacks=self._callbacks(on_update, on_error, on_complete),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+        )
+
+    @overload
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: Sequence[Task[PayloadT, OutputT]],
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+    ) -> RunsSubscription[Any, Any]:
+        """Follow the runs of a batch, as `useRealtimeBatch` does, until all have finished.
+
+        Args:
+            batch_id: of the batch (`batch_…`).
+            tasks: types of payload and output, matched by `run.task_identifier`.
+
+        Once every run that is known has finished, the REST API is asked which runs the batch has;
+        where the token may not ask that, the subscription goes on. The other arguments, and what
+        is raised: see `subscribe_to_run`.
+        """
+        check_id(batch_id, "batch_id")
+        return self._subscribe(
+            RunsSubscription,
+            kind="batch",
+            subject=batch_id,
+            path=batch_path(batch_id),
+            query=_query(skip_columns),
+            tasks=tasks,
+            callbacks=self._callbacks(on_update, on_error, on_complete),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+        )
+
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        on_stream: Callable[[str, list[Any]], object] | None = None,
+        streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
+        task: Task[PayloadT, OutputT] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+        stop_on_completion: bool = True,
+    ) -> RunSubscription[PayloadT, OutputT]:
+        """Follow one run and the streams that it names, as `useRealtimeRunWithStreams` does.
+
+        Args:
+            run_id: of the run (`run_…`).
+            on_stream: called with the key of a stream and a non-empty list of its new parts, in
+                order. One that is slow holds the server back.
+            streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
+                to `on_error` as a `PayloadError`.
+            max_parts: how many parts of each stream `.streams` keeps; all by default.
+
+        The other arguments, and what is raised: see `subscribe_to_run`. It completes, and
+        `on_complete` is called, when the run has finished and the last part was delivered.
+        """
+        check_id(run_id, "run_id")
+        return self._subscribe(
+            RunSubscription,
+            kind="run",
+            subject=run_id,
+            path=run_path(run_id),
+            query=_query(skip_columns),
+            tasks=_list_of(task),
+            streams=_streams(streams, max_parts),
+            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream, of_one_run=True),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+            stops_on_completion=stop_on_completion,
+        )
+
+    @overload
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[PayloadT, OutputT]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsWithStreamsOptions],
+    ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsWithStreamsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        on_stream: Callable[[str, str, list[Any]], object] | None = None,
+        streams: Mapping[str, Any] | None = None,
+        max_parts: int | None = None,
+        created_at: str | timedelta | None = None,
+        tasks: Sequence[Task[Any, Any]] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+    ) -> RunsSubscription[Any, Any]:
+        """Follow the runs of a tag and their streams, as `useRealtimeRunsWithStreams` does.
+
+        Args:
+            tag: see `subscribe_to_runs_with_tag`.
+            on_stream: called with a run's id, the key of a stream, and a non-empty list of its new
+                parts, in order. One that is slow holds the server back.
+            streams: types of the parts by key.
+
+        At most 64 streams are read at the same time; more take turns, and none is left out. The
+        other arguments, and what is raised: see `subscribe_to_runs_with_tag`.
+        """
+        tags = ",".join(check_tags(tag))
+        since = check_created_at(created_at)
+        return self._subscribe(
+            RunsSubscription,
+            kind="tag",
+            subject=tags,
+            path=RUNS_PATH,
+            query=_query(skip_columns, tags=tags, createdAt=since),
+            tasks=tasks,
+            streams=_streams(streams, max_parts),
+            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+        )
+
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        on_stream: Callable[[str, list[PartT]], object] | None = None,
+        part_type: type[PartT] | None = None,
+        start_index: int | None = None,
+        last_event_id: str | None = None,
+        from_latest: bool = False,
+        max_parts: int | None = None,
+        timeout_in_seconds: int = 60,
+        task: Task[Any, Any] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+        stop_on_completion: bool = True,
+    ) -> StreamSubscription[PartT]:
+        """Read one stream of a run, as `useRealtimeStream` does, until the run has finished.
+
+        Args:
+            run_id: of the run (`run_…`).
+            key: of the stream.
+            on_stream: called with the key and a non-empty list of new parts, in order. One that is
+                slow holds the server back.
+            part_type: type of the parts; one that does not fit goes to `on_error`.
+            start_index: how many parts to leave out at the start.
+            last_event_id: goes on after what another subscription had read: its `last_event_id`.
+            from_latest: starts at the end of what is there. Servers up to 4.5 ignore it.
+            max_parts: how many parts `.parts` keeps; all by default.
+            timeout_in_seconds: of silence, 1 to 600, after which the server ends one answer; the
+                next is asked for as long as the run lives.
+            task: types of the run's payload and output.
+
+        The run is followed as well, to know when it has finished. The other arguments, and what is
+        raised: see `subscribe_to_run`.
+        """
+        check_id(run_id, "run_id")
+        check_id(key, "key")
+        return self._subscribe(
+            StreamSubscription,
+            kind="stream",
+            subject=run_id,
+            path=run_path(run_id),
+            query=_query(skip_columns),
+            tasks=_list_of(task),
+            streams=_stream_options(
+                key=key,
+                types=((key, part_type),) if part_type is not None else (),
+                start_index=start_index,
+                last_event_id=last_event_id,
+                from_latest=from_latest,
+                most_kept=max_parts,
+                timeout=timeout_in_seconds,
+            ),
+            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream, of_one_run=True),
+            id=id,
+            enabled=enabled,
+            access_token=access_token,
+            base_url=base_url,
+            throttle_in_ms=throttle_in_ms,
+            stops_on_completion=stop_on_completion,
+        )
+
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: Task[PayloadT, OutputT] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Run[PayloadT, OutputT]:
+        """Block until the run has finished, well or not, and return it.
+
+        Args:
+            run_id: of the run (`run_…`).
+            task: types of its payload and output.
+            timeout: seconds; None for no bound.
+            options: those of `subscribe_to_run`.
+
+        Raises:
+            WaitTimeout: it did not finish in time.
+            TriggerRealtimeError: what kept it from being followed.
+        """
+        subscription = self.subscribe_to_run(run_id, task=task, **options)
+        try:
+            return subscription.wait_for_completion(timeout)
+        finally:
+            subscription.cancel()
+            if options.get("id") is None:
+                self.clear_cache(subscription.id)
 
     # The registry.
 
     def get(self, id: str) -> Subscription | None:
-        """The running subscription of this id, or None."""
+        """Return the running subscription of this id, or None."""
         return self.subscriptions.get(id)
 
     def cancel(self, id: str) -> bool:
-        """Cancels every handle of this id. Whether there was one."""
-        return bool(_settle(self._registry.cancel(id)))
+        """Cancel every subscription of this id.
+
+        Returns:
+            Whether there was one.
+        """
+        cancelled = self._engine.registry.cancel(id)
+        settle(cancelled)
+        return bool(cancelled)
 
     def cancel_all(self) -> None:
-        """Cancels everything; the client can be used again."""
-        _settle(self._registry.cancel_all())
+        """Cancel everything; the client can be used again."""
+        settle(self._engine.registry.cancel_all())
 
     def clear_cache(self, id: str | None = None) -> None:
-        """Drops what is cached under this id, or all. What runs delivers its next snapshot anew."""
-        self._registry.forget(id)
+        """Drop what is cached under this id, or everything. A running subscription delivers its
+        next snapshot anew."""
+        self._engine.registry.forget(id)
 
     # The end.
 
     def close(self) -> None:
-        """Cancels everything and waits for the threads to end, for two seconds at the most.
+        """Cancel everything and wait for the threads to end, for two seconds at most.
 
         Idempotent. A thread that is inside a callback of yours ends when the callback returns.
         """
-        left = self._close(CLOSE_SECONDS)
+        left = self._engine.close(CLOSE_SECONDS)
         if left:
             logger.warning("close() left threads that did not end in time: %s", ", ".join(left))
-
-    def _close(self, seconds: float) -> list[str]:
-        """Returns the names of the threads that did not end in time."""
-        registry = self._registry
-        with registry.lock:
-            registry.closed = True
-            handles = registry.cancel_all()
-        deadline = time.monotonic() + seconds
-        _settle(handles)
-        left = registry.join(deadline)
-        self._transport.close()
-        return sorted(thread.name for thread in left)
 
     def __enter__(self) -> RealtimeClient:
         return self
@@ -157,94 +580,137 @@ class RealtimeClient(SubscribeMethods):
     def __repr__(self) -> str:
         return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
 
-    # Wiring.
+    # What the methods above share.
 
-    def _reset(self) -> None:
-        """Everything that holds threads, locks or sockets: made new in a forked child."""
-        self._transport = Transport(self._http)
-        self._registry = Registry(self._make_channel, self._max_cached)
-        self._sources: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
-        self._sources_lock = threading.Lock()
+    def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
+        """Return what is called in place of a callback of the user's: a hook for subclasses."""
+        return callback
 
-    def _after_fork(self) -> None:
-        """In the child: an empty client; the handles it inherited are cancelled."""
-        closed = self._registry.closed
-        self._registry.abandon()
-        self._reset()
-        self._registry.closed = closed
-
-    def _target(
+    def _callbacks(
         self,
+        on_update: Callable[[AnyRun], object] | None,
+        on_error: Callable[[Any], object] | None,
+        on_complete: Callable[[AnyRun], object] | None,
+        on_stream: Callable[..., object] | None = None,
         *,
-        base_url: str | None,
+        of_one_run: bool = False,
+    ) -> Callbacks:
+        given = {
+            "on_update": on_update,
+            "on_error": on_error,
+            "on_complete": on_complete,
+            "on_stream": on_stream,
+        }
+        for name, callback in given.items():
+            check_callback(callback, name)
+        around = {name: one and self._around_callback(one) for name, one in given.items()}
+        if around["on_stream"] is not None and of_one_run:
+            around["on_stream"] = _without_run_id(around["on_stream"])
+        return Callbacks(**around)
+
+    def _subscribe(
+        self,
+        kind_of_subscription: type[SubscriptionT],
+        *,
+        callbacks: Callbacks,
+        id: str | None,
+        enabled: bool,
         access_token: Token | None,
+        base_url: str | None,
+        throttle_in_ms: float | None,
         tasks: Sequence[Task[Any, Any]] | None,
+        stops_on_completion: bool = False,
         **what: Any,
-    ) -> Target:
-        if self._registry.closed:
+    ) -> SubscriptionT:
+        registry = self._engine.registry
+        if registry.closed:
             raise ClientClosed("the client is closed")
-        if tasks is not None and not isinstance(tasks, (list, tuple)):
-            raise ValueError(f"tasks must be a list of Task, not {type(tasks).__name__}")
-        for task in tasks or ():
-            if not isinstance(task, Task):
-                raise ValueError(f"task must be a Task, not {type(task).__name__}")
+        target = Target(
+            tasks=_check_tasks(tasks),
+            token=self._token_or_default(access_token),
+            base_url=self._base_url if base_url is None else check_base_url(base_url),
+            **what,
+        )
+        throttle = self._throttle if throttle_in_ms is None else check_throttle(throttle_in_ms)
+        if id is not None:
+            check_id(id, "id")
+        seat = self._engine.seat(
+            target, callbacks, throttle, stops_on_completion=stops_on_completion
+        )
+        subscription = kind_of_subscription(seat)
+        registry.add(seat, id, enabled=enabled)
+        return subscription
+
+    def _token_or_default(self, access_token: Token | None) -> Token:
         token = _check_token_option(access_token) or self._token or token_from_environment()
         if token is None:
             raise ConfigurationError(
                 "no access_token: pass one to RealtimeClient or to the subscription,"
                 " or set TRIGGER_ACCESS_TOKEN or TRIGGER_SECRET_KEY"
             )
-        url = self._base_url if base_url is None else check_base_url(base_url)
-        return Target(base_url=url, token=token, tasks=tuple(tasks or ()), **what)
-
-    def _add(self, handle: HandleT, id_: str | None, target: Target, enabled: bool) -> HandleT:
-        if id_ is not None:
-            check_id(id_, "id")
-        self._registry.add(handle, id_, target, enabled=enabled)
-        return handle
-
-    def _make_channel(self, target: Target, view: RunView) -> Channel:
-        origin = Origin(
-            transport=self._transport,
-            base_url=target.base_url,
-            token=self._token_source(target.token),
-            retry=self._retry,
-            preview_branch=self._preview_branch,
-        )
-        if target.streams is not None:
-            from ._channel.stream_channel import StreamingChannel
-
-            return StreamingChannel(target, origin, view)
-        if target.is_batch:
-            return BatchChannel(target, origin, view)
-        return Channel(target, origin, view)
-
-    def _token_source(self, token: Token) -> TokenSource:
-        """One for each callable, so that one thread renews the token for all."""
-        if not callable(token):
-            return TokenSource(token)
-        # A callable that can't be hashed is itself only; its source keeps it, and so its id.
-        try:
-            hash(token)
-            key: Any = token
-        except TypeError:
-            key = id(token)
-        with self._sources_lock:
-            source = self._sources.get(key)
-            if source is None:
-                source = self._sources[key] = TokenSource(token)
-            return source
-
-    def _throttle_of(self, throttle_in_ms: float | None) -> float:
-        return self._throttle if throttle_in_ms is None else check_throttle(throttle_in_ms)
+        return token
 
 
-def _settle(handles: list[Subscription]) -> list[Subscription]:
-    """Waits a moment for callbacks that were running: none begins after this."""
-    deadline = time.monotonic() + CANCEL_GRACE
-    for handle in handles:
-        handle._mailbox.wait_for_turn_to_end(deadline)
-    return handles
+def _without_run_id(on_stream: Callable[..., object]) -> Callable[[str, str, list[Any]], object]:
+    return lambda run_id, key, parts: on_stream(key, parts)
+
+
+def _list_of(task: Task[Any, Any] | None) -> list[Task[Any, Any]]:
+    return [] if task is None else [task]
+
+
+def _check_tasks(tasks: Any) -> tuple[Task[Any, Any], ...]:
+    if tasks is not None and not isinstance(tasks, (list, tuple)):
+        raise ValueError(f"tasks must be a list of Task, not {type(tasks).__name__}")
+    for task in tasks or ():
+        if not isinstance(task, Task):
+            raise ValueError(f"task must be a Task, not {type(task).__name__}")
+    return tuple(tasks or ())
+
+
+def _check_type(value: Any, kind: type[Any], rule: str) -> Any:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{rule}, not {type(value).__name__}")
+    return value
+
+
+def _query(skip_columns: Iterable[str], **parameters: str | None) -> tuple[tuple[str, str], ...]:
+    columns = check_skip_columns(skip_columns)
+    query = {name: value for name, value in parameters.items() if value is not None}
+    if columns:
+        query["skipColumns"] = ",".join(columns)
+    return tuple(sorted(query.items()))
+
+
+def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:
+    if types is not None and not isinstance(types, Mapping):
+        raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
+    if max_parts is not None:
+        check_count(max_parts, "max_parts", least=0)
+    return StreamOptions(types=tuple((types or {}).items()), most_kept=max_parts)
+
+
+def _stream_options(**options: Any) -> StreamOptions:
+    given = StreamOptions(**options)
+    if given.start_index is not None:
+        check_count(given.start_index, "start_index", least=0)
+    if given.most_kept is not None:
+        check_count(given.most_kept, "max_parts", least=0)
+    check_count(given.timeout, "timeout_in_seconds", most=600)
+    if given.last_event_id is not None:
+        _check_last_event_id(given)
+    return given
+
+
+def _check_last_event_id(options: StreamOptions) -> None:
+    if not isinstance(options.last_event_id, str):
+        raise ValueError(f"last_event_id must be a string, not {options.last_event_id!r}")
+    if options.start_index is not None or options.from_latest:
+        raise ValueError("last_event_id says where to start: start_index and from_latest can't too")
+    try:
+        options.cursor()
+    except ValueError as error:
+        raise ValueError(f"last_event_id {options.last_event_id!r}: {error}") from None
 
 
 def _check_token_option(token: Any) -> Token | None:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     # With defaults, which `typing` has from Python 3.13 on, a plain `Run` may stand in annotations.
     PayloadT = TypeVar("PayloadT", covariant=True, default=Any)
     OutputT = TypeVar("OutputT", covariant=True, default=Any)
+    # Invariant: with a covariant payload, `trigger(task, 5)` would pass as a task of `object`.
+    TaskPayloadT = TypeVar("TaskPayloadT", default=Any)
 else:
     from typing import TypeVar
 
     PayloadT = TypeVar("PayloadT", covariant=True)
     OutputT = TypeVar("OutputT", covariant=True)
+    TaskPayloadT = TypeVar("TaskPayloadT")
 
 
 class RunStatus(str, enum.Enum):
@@ -237,7 +240,7 @@ AnyRun = Run[Any, Any]
 
 
 @attrs.frozen(init=False)
-class Task(Generic[PayloadT, OutputT]):
+class Task(Generic[TaskPayloadT, OutputT]):
     """The types of a task's payload and output, as `typeof myTask` is for the hooks.
 
     Args:
@@ -262,10 +265,10 @@ class Task(Generic[PayloadT, OutputT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: Task[PayloadT, Any],
+        self: Task[TaskPayloadT, Any],
         identifier: str,
         *,
-        payload: type[PayloadT],
+        payload: type[TaskPayloadT],
         output: None = None,
     ) -> None: ...
     @overload
@@ -281,7 +284,7 @@ class Task(Generic[PayloadT, OutputT]):
         self,
         identifier: str,
         *,
-        payload: type[PayloadT],
+        payload: type[TaskPayloadT],
         output: type[OutputT],
     ) -> None: ...
     @overload
@@ -293,6 +296,6 @@ class Task(Generic[PayloadT, OutputT]):
             raise ValueError(f"identifier must be a task's id, not {identifier!r}")
         self.__attrs_init__(identifier, payload, output)
 
-    def matches(self, run: AnyRun) -> TypeGuard[Run[PayloadT, OutputT]]:
+    def matches(self, run: AnyRun) -> TypeGuard[Run[TaskPayloadT, OutputT]]:
         """Whether this run is of this task: narrows the type of a run among many."""
         return run.task_identifier == self.identifier

@@ -1,24 +1,27 @@
-"""The handles: what `subscribe_to_…` returns."""
+"""The subscriptions: what `subscribe_to_…` returns."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ._channel.batch_channel import BatchChannel
 from ._channel.run_view import creation
-from ._checks import check_count, check_timeout
-from ._receivers.handle import Subscription
+from ._checks import check_count, check_id, check_timeout
 from ._receivers.part_updates import PartUpdates
-from ._receivers.updates import Updates
-from .errors import RunFailed
+from ._receivers.receiver import settle
+from ._receivers.registry import Registry, Seat
+from ._receivers.updates import ChangeQueue, Updates
+from .errors import RunFailed, TriggerRealtimeError
 from .models import AnyRun, OutputT, PayloadT, Run, State
 
 __all__ = ["RunSubscription", "RunsSubscription", "StreamSubscription", "Subscription"]
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
+    from typing_extensions import Self, TypeVar
 
     PartT = TypeVar("PartT", covariant=True, default=Any)
 else:
@@ -27,23 +30,111 @@ else:
     PartT = TypeVar("PartT", covariant=True)
 
 
+class Subscription:
+    """One subscriber's hold on what it follows. Safe from any thread.
+
+    As a context manager, it cancels at the end of the block.
+    """
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        seat.owner = self
+
+    @property
+    def id(self) -> str:
+        """The id under which the client knows it."""
+        return self._seat.id
+
+    @property
+    def state(self) -> State:
+        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
+        ended_as, channel = self._seat.receiver.ended_as, self._seat.channel
+        if ended_as is not None:
+            return ended_as
+        if channel is None:
+            return State.LIVE if self._seat.receiver.is_complete else State.IDLE
+        return channel.state
+
+    @property
+    def error(self) -> TriggerRealtimeError | None:
+        """The error that ended it, or None."""
+        return self._seat.receiver.error
+
+    @property
+    def last_contact(self) -> datetime | None:
+        """When the server last answered anything (aware, UTC): the health check of a worker."""
+        return self._seat.last_contact
+
+    def cancel(self) -> None:
+        """End it now, whatever it is blocked on. Nothing is delivered after this returned.
+
+        A callback that is running on another thread is waited for, for 20 ms at most. The cache
+        keeps what was known. Idempotent; from any thread, and from inside a callback too.
+        """
+        with self._seat.registry.lock:
+            self._seat.receiver.cancel()
+        settle([self._seat.receiver])
+
+    def enable(self) -> None:
+        """Go on after `disable()`, or start if it was made with `enabled=False`.
+
+        Raises:
+            SubscriptionCancelled: it was cancelled, or its client closed.
+            TriggerRealtimeError: the error that ended it. Subscribe again instead.
+        """
+        self._seat.registry.enable(self._seat)
+
+    def disable(self) -> None:
+        """Stop reading until `enable()`. What is known stays; what is queued is dropped."""
+        self._seat.registry.disable(self._seat)
+        settle([self._seat.receiver])
+
+    def change_id(self, new_id: str) -> None:
+        """Unsubscribe, drop the cached data, and subscribe again under the new id.
+
+        Others who share the old id are not affected.
+
+        Raises:
+            ValueError: the new id is not a non-empty string.
+            SubscriptionCancelled: it has ended.
+        """
+        check_id(new_id, "new_id")
+        self._seat.registry.change_id(self._seat, new_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r} {self.state.value}>"
+
+
 class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
     def updates(self, timeout: float | None = None) -> Updates[Run[PayloadT, OutputT]]:
-        """Iterates over the runs: the current state first, then each change.
+        """Iterate over the runs: the current state first, then each change.
 
         Args:
             timeout: seconds without a change after which `WaitTimeout` is raised.
 
         Ends when the subscription does, raising its terminal error. Closing it cancels nothing.
         """
-        updates: Updates[Run[PayloadT, OutputT]] = Updates(self._what(), check_timeout(timeout))
-        channel = self._channel
+        seat, receiver = self._seat, self._seat.receiver
+        queue: ChangeQueue[Run[PayloadT, OutputT]] = ChangeQueue()
+        updates = Updates(queue, receiver.label, check_timeout(timeout))
+        channel = seat.channel
         with channel.locked() if channel is not None else contextlib.nullcontext():
-            for key, run in self._view.by_key().items():
-                updates._put(key, run)
-            self._add_iterator(updates)
-        if self._ended is not None or self._satisfied:
-            updates._end(self._error)
+            for row_key, run in seat.view.by_key().items():
+                queue.post(row_key, run)
+            receiver.add_queue(queue)
+        if not receiver.expects_more:
+            queue.end(receiver.error)
         return updates
 
 
@@ -53,16 +144,16 @@ class RunSubscription(_OfRuns[PayloadT, OutputT]):
     @property
     def run(self) -> Run[PayloadT, OutputT] | None:
         """The latest state, or None as long as nothing is known."""
-        return self._view.latest()
+        return self._seat.view.latest()
 
     @property
     def streams(self) -> dict[str, list[Any]]:
         """The parts of each stream so far, where streams are read."""
-        parts = self._view.parts
+        parts = self._seat.view.parts
         return {} if parts is None else {key: parts.values((_, key)) for _, key in parts.streams()}
 
     def wait_for_completion(self, timeout: float | None = None) -> Run[PayloadT, OutputT]:
-        """Blocks until the run has finished, well or not, and every callback was told.
+        """Block until the run has finished, well or not, and every callback was called.
 
         Args:
             timeout: seconds; None for no bound.
@@ -75,11 +166,11 @@ class RunSubscription(_OfRuns[PayloadT, OutputT]):
             TriggerRealtimeError: what ended the subscription.
             RuntimeError: called from inside one of its own callbacks.
         """
-        run: Run[PayloadT, OutputT] = _wait_for_run(self, timeout)
+        run: Run[PayloadT, OutputT] = _wait_for_run(self._seat, timeout)
         return run
 
     def result(self, timeout: float | None = None) -> OutputT:
-        """Blocks like `wait_for_completion`, and returns the run's output.
+        """Block like `wait_for_completion`, and return the run's output.
 
         Raises:
             RunFailed: the run did not succeed; it has the run and its error.
@@ -98,70 +189,71 @@ class StreamSubscription(Subscription, Generic[PartT]):
     @property
     def run(self) -> AnyRun | None:
         """The latest state of the run, or None as long as nothing is known."""
-        return self._view.latest()
+        return self._seat.view.latest()
 
     @property
     def parts(self) -> list[PartT]:
         """The parts so far; with `max_parts`, the last of them."""
-        store = self._view.parts
+        store = self._seat.view.parts
         return [] if store is None else store.values(self._stream)
 
     @property
     def last_event_id(self) -> str | None:
-        """The place after the last part that was handed out: to `on_stream`, or by `updates()`.
+        """The position after the last part that `on_stream` or `updates()` delivered.
 
-        An opaque text. Passed back as `last_event_id=`, in another process too, it goes on
-        exactly there. Stored inside `on_stream`, it goes with the parts of that call.
+        An opaque text. Passed back as `last_event_id=`, in another process too, it resumes exactly
+        there. Stored inside `on_stream`, it goes with the parts of that call.
         """
-        place = self._place
-        store = self._view.parts
-        if place is None and self._taker is None and store is not None:
-            place = store.last_event_id(self._stream)
-        if place is not None:
-            return str(place)
-        streams = self._slot.target.streams if self._slot is not None else None
+        position = self._seat.receiver.position
+        store = self._seat.view.parts
+        if position is None and not self._seat.receiver.takes_parts and store is not None:
+            position = store.last_event_id(self._stream)
+        if position is not None:
+            return str(position)
+        streams = self._seat.target.streams
         return None if streams is None else streams.last_event_id
 
     def updates(self, timeout: float | None = None) -> PartUpdates[PartT]:
-        """Iterates over the parts: those so far first, then each new one.
+        """Iterate over the parts: those so far first, then each new one.
 
         Args:
             timeout: seconds without a part after which `WaitTimeout` is raised.
 
         Ends when the stream does, raising its terminal error. Closing it cancels nothing. A slow
-        reader of it holds the server back.
+        reader holds the server back.
         """
-        return PartUpdates(self, self._stream, check_timeout(timeout))
+        return PartUpdates(self._seat, self._stream, check_timeout(timeout))
 
     def wait_for_completion(self, timeout: float | None = None) -> AnyRun | None:
-        """Blocks until the run has finished and the last part was delivered. Returns the run.
+        """Block until the run has finished and the last part was delivered. Return the run.
 
-        None where the stream may be read but the run may not: the stream ends then when it is
-        silent for `timeout_in_seconds`. Otherwise as of `RunSubscription`.
+        None where the stream may be read but the run may not: the stream ends then once it is
+        silent for `timeout_in_seconds`. Otherwise see `RunSubscription`.
         """
-        run: AnyRun | None = _wait_for_run(self, timeout)
+        run: AnyRun | None = _wait_for_run(self._seat, timeout)
         return run
 
     @property
     def _stream(self) -> tuple[str, str]:
-        assert self._slot is not None
-        target = self._slot.target
+        target = self._seat.target
         assert target.streams is not None
         return target.subject, target.streams.key or ""
 
 
-def _wait_for_run(subscription: Subscription, timeout: float | None) -> Any:
-    def is_done() -> bool:
-        if subscription._ended is State.COMPLETED:
-            return True
-        return bool(subscription._finished) and not subscription.stops_on_completion
+def _wait_for_run(seat: Seat, timeout: float | None) -> Any:
+    receiver = seat.receiver
 
-    subscription._wait(is_done, check_timeout(timeout), subscription._what())
-    finished = next(iter(subscription._finished.values()), None)
-    latest = subscription._view.latest()
-    # Its cost, say, may have been told later.
+    def is_complete() -> bool:
+        if receiver.ended_as is State.COMPLETED:
+            return True
+        return bool(receiver.completed) and not receiver.stops_on_completion
+
+    receiver.wait(is_complete, check_timeout(timeout))
+    completed = next(iter(receiver.completed.values()), None)
+    latest = seat.view.latest()
+    # A change after completion, of the cost say, may have come meanwhile.
     return (
-        latest if finished is not None and latest is not None and latest.is_finished else finished
+        latest if completed is not None and latest is not None and latest.is_finished else completed
     )
 
 
@@ -171,30 +263,27 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
     @property
     def runs(self) -> list[Run[PayloadT, OutputT]]:
         """The latest states, in the order in which the runs were created."""
-        return self._view.runs()
+        return self._seat.view.runs()
 
     @property
     def streams(self) -> dict[str, dict[str, list[Any]]]:
         """The parts of each stream of each run so far, where streams are read."""
         streams: dict[str, dict[str, list[Any]]] = {}
-        parts = self._view.parts
+        parts = self._seat.view.parts
         for run_id, key in parts.streams() if parts is not None else ():
             assert parts is not None
             streams.setdefault(run_id, {})[key] = parts.values((run_id, key))
         return streams
 
-    def _call_on_stream(self, run_id: str, key: str, values: list[Any]) -> None:
-        self._call("on_stream", self._callbacks.on_stream, run_id, key, values)
-
     def wait_for_completion(
         self, timeout: float | None = None, *, expected: int | None = None
     ) -> list[Run[PayloadT, OutputT]]:
-        """Blocks until the runs have finished, well or not, and every callback was told.
+        """Block until the runs have finished, well or not, and every callback was called.
 
         Args:
             timeout: seconds; None for no bound.
-            expected: how many runs to wait for. Required for tags, which have no end; which runs a
-                batch has is asked of the server without it.
+            expected: how many runs to wait for. Required for tags, which have no end; without it,
+                the server is asked which runs a batch has.
 
         Returns:
             The finished runs, in the order in which they were created.
@@ -208,43 +297,84 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
             RuntimeError: called from inside one of its own callbacks.
         """
         seconds = check_timeout(timeout)
+        receiver = self._seat.receiver
         if expected is not None:
             wanted = check_count(expected, "expected")
-            self._wait(lambda: self._are_finished(wanted), seconds, self._what())
-            return self._finished_runs(self._finished)
-        if self._slot is not None and not self._slot.target.is_batch:
+            receiver.wait(lambda: self._have_completed(wanted), seconds)
+            return self._completed_runs(receiver.completed)
+        if not self._seat.target.is_batch:
             raise ValueError(
                 "expected is required: a tag has no end, say how many runs to wait for"
             )
         return self._wait_for_batch(seconds)
 
-    def _are_finished(self, expected: int) -> bool:
-        finished = len(self._finished)
-        if finished < expected and self._ended is State.COMPLETED:
+    def _have_completed(self, expected: int) -> bool:
+        receiver = self._seat.receiver
+        completed = len(receiver.completed)
+        if completed < expected and receiver.ended_as is State.COMPLETED:
             raise ValueError(
-                f"expected={expected}: {self._what()} is complete, and has only {finished} runs"
+                f"expected={expected}: {receiver.label} is complete, and has only {completed} runs"
             )
-        return finished >= expected
+        return completed >= expected
 
     def _wait_for_batch(self, timeout: float | None) -> list[Run[PayloadT, OutputT]]:
-        channel = self._channel
+        receiver, channel = self._seat.receiver, self._seat.channel
         if isinstance(channel, BatchChannel):
             channel.want_members()
-        self._wait(self._batch_is_done, timeout, self._what())
-        channel = self._last_channel
+        receiver.wait(self._batch_is_complete, timeout)
+        channel = self._seat.last_channel
         members = channel.members if isinstance(channel, BatchChannel) else None
-        return self._finished_runs(self._finished if members is None else members)
+        return self._completed_runs(receiver.completed if members is None else members)
 
-    def _batch_is_done(self) -> bool:
-        channel = self._channel
-        if self._ended is State.COMPLETED:
+    def _batch_is_complete(self) -> bool:
+        channel = self._seat.channel
+        if self._seat.receiver.ended_as is State.COMPLETED:
             return True
         error = channel.members_error if isinstance(channel, BatchChannel) else None
         if error is not None:
             raise error
         return False
 
-    def _finished_runs(self, ids: Iterable[str]) -> list[Run[PayloadT, OutputT]]:
-        latest = {run.id: run for run in self._view.runs()}
-        wanted = [latest.get(run_id) or self._finished[run_id] for run_id in ids]
+    def _completed_runs(self, ids: Iterable[str]) -> list[Run[PayloadT, OutputT]]:
+        latest = {run.id: run for run in self._seat.view.runs()}
+        wanted = [latest.get(run_id) or self._seat.receiver.completed[run_id] for run_id in ids]
         return sorted(wanted, key=creation)
+
+
+class SubscriptionMap(Mapping[str, Subscription]):
+    """A live, read-only view of the running subscriptions: id → the first one of that id."""
+
+    def __init__(self, registry: Callable[[], Registry]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, id_: str) -> Subscription:
+        registry = self._registry()
+        with registry.lock:
+            return cast(Subscription, registry.slots[id_].seats[0].owner)
+
+    def __iter__(self) -> Iterator[str]:
+        registry = self._registry()
+        with registry.lock:
+            return iter(list(registry.slots))
+
+    def __len__(self) -> int:
+        return len(self._registry().slots)
+
+    # Snapshots: Mapping's own views look each id up lazily and could raise KeyError.
+
+    def keys(self) -> KeysView[str]:
+        return self._snapshot().keys()
+
+    def values(self) -> ValuesView[Subscription]:
+        return self._snapshot().values()
+
+    def items(self) -> ItemsView[str, Subscription]:
+        return self._snapshot().items()
+
+    def __repr__(self) -> str:
+        return repr(self._snapshot())
+
+    def _snapshot(self) -> dict[str, Subscription]:
+        registry = self._registry()
+        with registry.lock:
+            return {id_: self[id_] for id_ in registry.slots}

@@ -178,10 +178,11 @@ def test_what_disable_drops_is_not_told(server: RealtimeServer, client: Realtime
     subscription.disable()
     gate.go.set()
     # The round is over when a callback of another subscription on the same pool has run.
-    eventually(lambda: not subscription._mailbox._owner)
+    eventually(lambda: not subscription._seat.receiver._mailbox._owner)
     assert gate.calls == 1
     recorder = Recorder()
-    subscription._callbacks = type(subscription._callbacks)(on_update=recorder.on_update)
+    receiver = subscription._seat.receiver
+    receiver._callbacks = type(receiver._callbacks)(on_update=recorder.on_update)
     subscription.enable()
     assert len(recorder.wait("update", 9)) == 9
 

@@ -202,7 +202,7 @@ def test_a_token_function_need_not_be_hashable(
     # What is cached may have large payloads, which are fetched with the token.
     client.clear_cache()
     gc.collect()
-    eventually(lambda: len(client._sources) < 10)
+    eventually(lambda: len(client._engine._tokens) < 10)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_an_iterator_that_nobody_asks_is_bounded(raw: Any, connect: Any) -> None
     updates = subscription.updates(timeout=10)
     subscription.enable()
     subscription.wait_for_completion(60, expected=1)
-    got = [next(updates) for _ in range(len(updates._pending))]
+    got = [next(updates) for _ in range(len(updates._queue._pending))]
     assert len(got) <= MOST_WAITING
     versions_of_one = [run.metadata["version"] for run in got if run.id == "run_1"]
     assert versions_of_one[-500:] == list(range(count - 499, count + 1))
@@ -406,7 +406,7 @@ def test_the_thread_of_a_callback_says_what_it_is_for(raw: Any, connect: Any) ->
     client.subscribe_to_run(
         "run_1", on_update=lambda run: names.append(threading.current_thread().name)
     ).wait_for_completion(10)
-    assert names == ["trigger-realtime callbacks of run run_1"]
+    assert names == ["trigger-realtime callbacks run run_1"]
 
 
 def test_parts_are_not_cached_under_an_id_that_nobody_knows(

@@ -77,17 +77,17 @@ def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
     client = connect(server, access_token=TOKEN, headers={"X-Key": TOKEN})
     subscription = client.subscribe_to_run(server.create_run())
     server.wait_until_held(1)
-    slot = subscription._slot
-    channel = subscription._channel
+    seat = subscription._seat
+    channel = seat.channel
     for thing in (
         client,
         subscription,
-        slot.target,
+        seat.target,
         channel._origin,
         channel._origin.token,
-        client._http,
+        client._engine,
         channel._requester,
-        slot,
+        seat,
     ):
         assert TOKEN not in repr(thing)
 

@@ -129,14 +129,14 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
         server.revoke("tr_old")
         server.accept("tr_new")
         # The next poll of each goes out with the old token, since the callable does not know.
-        original = client._token_source(provide).current
-        client._token_source(provide).current = lambda: "tr_old"
+        original = client._engine._token_source(provide).current
+        client._engine._token_source(provide).current = lambda: "tr_old"
         fresh.set()
         for run_id in runs:
             server.update_run(run_id, status="EXECUTING")
         server.wait_for_requests(before + 2 * count, timeout=20)
         assert asked_when_refused == 1
-        client._token_source(provide).current = original
+        client._engine._token_source(provide).current = original
         for run_id in runs:
             server.complete_run(run_id)
         for subscription in subscriptions:

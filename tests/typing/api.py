@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from typing_extensions import assert_type
+from typing_extensions import TypeVar, assert_type
 
 from trigger_realtime_sync import (
     RealtimeClient,
@@ -25,6 +25,8 @@ from trigger_realtime_sync import (
     Timeouts,
     TriggerRealtimeError,
 )
+
+PayloadT = TypeVar("PayloadT")
 
 
 @attrs.frozen
@@ -101,6 +103,26 @@ def many_runs() -> None:
         assert_type(run.output.total, float)
     batch = client.subscribe_to_batch("batch_1", tasks=[bill])
     assert_type(batch.runs, list[Run[Order, Invoice]])
+    streamed = client.subscribe_to_runs_with_streams("a", tasks=[bill], on_stream=print)
+    assert_type(streamed, RunsSubscription[Order, Invoice])
+
+
+def runs_of_different_tasks() -> None:
+    """A list of tasks that have nothing in common types nothing: `matches` tells runs apart."""
+    tasks: list[Task[Any, Any]] = [bill, report]
+    assert_type(client.subscribe_to_runs_with_tag("a", tasks=tasks), RunsSubscription[Any, Any])
+    assert_type(client.subscribe_to_batch("b", tasks=tasks), RunsSubscription[Any, Any])
+    mixed = client.subscribe_to_runs_with_tag("a", tasks=[bill, report])
+    mixed.runs[0].output  # noqa: B018
+
+
+def a_task_is_invariant_in_its_payload() -> None:
+    """Else every payload would be taken for a task's, as an `object`."""
+
+    def trigger(task: Task[PayloadT, Any], payload: PayloadT) -> None: ...
+
+    trigger(bill, Order(1))
+    trigger(bill, 5)  # type: ignore[misc]
 
 
 def told_apart(run: Run[Any, Any]) -> None:
@@ -119,9 +141,9 @@ def callbacks() -> None:
 
     client.subscribe_to_run("r", on_update=on_update, on_error=on_error, on_complete=on_update)
     client.subscribe_to_run("r", on_update=lambda run: print(run.status))
-    client.subscribe_to_run("r", on_update=7)  # type: ignore[call-overload]
-    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-overload]
-    client.subscribe_to_run(7)  # type: ignore[call-overload]
+    client.subscribe_to_run("r", on_update=7)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-arg]
+    client.subscribe_to_run(7)  # type: ignore[arg-type]
 
 
 def the_registry() -> None:

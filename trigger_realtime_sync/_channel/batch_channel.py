@@ -20,13 +20,15 @@ logger = logging.getLogger("trigger_realtime_sync")
 
 
 class BatchChannel(Channel):
-    """Asks which runs the batch has when someone waits for them, or all that it knows of have
-    finished; follows those that the feed does not show; and completes with the last of them.
+    """Reads a batch, and ends when all of its runs are complete.
+
+    Which runs the batch has is asked when someone waits for them, or when all known runs have
+    finished. Runs that the feed does not show are followed singly.
 
     Attributes:
-        members: the ids of the batch's runs, None while they are not known.
-        members_error: why they could not be asked for, or one that the feed lacks not be followed;
-            or None. The channel goes on without.
+        members: the ids of the batch's runs, None while they are unknown.
+        members_error: why they can't be asked for, or one of them not be followed; or None. The
+            channel goes on without.
     """
 
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
@@ -38,7 +40,7 @@ class BatchChannel(Channel):
         self._thread: threading.Thread | None = None
 
     def want_members(self) -> None:
-        """Asks for the members, once it is known which of them the feed shows."""
+        """Ask for the members as soon as it is known which of them the feed shows."""
         with self._lock:
             self._wanted = True
             if self._has_snapshot:
@@ -51,38 +53,38 @@ class BatchChannel(Channel):
             if self._wanted or all_finished:
                 self._ask()
         if changes:
-            self._complete_if_so()
-        return goes_on and not self._over
+            self._end_if_complete()
+        return goes_on and not self._ended
 
-    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
-        for key, run in news.items():
+    def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
+        for row_key, run in runs.items():
             if run.is_finished:
-                self._unfinished.discard(key)
+                self._unfinished.discard(row_key)
             else:
-                self._unfinished.add(key)
+                self._unfinished.add(row_key)
 
-    def _drop(self, key: str) -> None:
-        super()._drop(key)
-        self._unfinished.discard(key)
+    def _drop(self, row_key: str) -> None:
+        super()._drop(row_key)
+        self._unfinished.discard(row_key)
 
     def _ask(self) -> None:
         known = self.members is not None and self.members_error is None
-        if self._over or self._thread is not None or known:
+        if self._ended or self._thread is not None or known:
             return
         self._wanted, self.members_error = False, None
         requester = self._make_requester()
         self._thread = self._start_thread(
-            lambda: self._read_members(requester), f"members of {self.target.label}"
+            lambda: self._read_members(requester), f"batch-members {self.target.subject}"
         )
 
-    def _complete_if_so(self) -> None:
+    def _end_if_complete(self) -> None:
         if self.members is None or self._unfinished:
             return
         finished = {run.id for run in self.view.runs() if run.is_finished}
         if finished.issuperset(self.members):
-            self._complete()
+            self._end_all()
 
-    # On the thread that asks.
+    # On the thread that asks for the members.
 
     def _read_members(self, requester: Requester) -> None:
         source = BatchMembers(
@@ -107,14 +109,14 @@ class BatchChannel(Channel):
         with self._lock:
             self.members_error = error
             self._thread = None
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.wake()
+            receivers = list(self._receivers)
+        for receiver in receivers:
+            receiver.wake()
 
     def _on_members(self, members: list[str]) -> list[str]:
         with self._lock:
             self.members = members
-        self._complete_if_so()
+        self._end_if_complete()
         known = {run.id for run in self.view.runs()}
         return [run_id for run_id in members if run_id not in known]
 
@@ -122,5 +124,5 @@ class BatchChannel(Channel):
         with self._lock:
             self._apply(changes)
         self._log_failures(changes)
-        self._complete_if_so()
+        self._end_if_complete()
         return not changes.rows or not all(run.is_finished for run in changes.rows.values())

@@ -1,7 +1,8 @@
-"""One running subscription: its reading threads, its latest state, and who is told of changes.
+"""The shared reading of one target: its feed, its latest state, and the receivers it notifies.
 
-The handles of one id share a channel. Changes come from the feeds on the channel's own threads and
-go to each handle's mailbox, under the channel's lock, so that every handle sees one order.
+All subscriptions of one id share a channel. Changes come from the feeds on the channel's own
+threads and go to each receiver's mailbox under the channel's lock, so that every receiver sees the
+same order.
 """
 
 from __future__ import annotations
@@ -24,70 +25,76 @@ from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# After news were posted the reader lets go of the interpreter for this long, so that the callback
-# need not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
+# Seconds that the reader releases the interpreter after posting changes, so that the callback need
+# not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
 YIELD_SECONDS = 50e-6
 
 
-class Listener(Protocol):
-    """What a channel needs of a handle. `end` and `wake` are called without the channel's lock,
-    the others under it."""
+class ChannelReceiver(Protocol):
+    """What a channel needs of a receiver. `end` and `wake` are called without the channel's lock,
+    everything else under it."""
 
     @property
     def stops_on_completion(self) -> bool:
-        """Whether it wants no more of a single run that is done."""
+        """Whether it wants no more of a single run once that is complete."""
 
-    def tell(
-        self, news: Mapping[str, AnyRun], finished: Collection[str], done: Collection[str]
+    @property
+    def is_complete(self) -> bool:
+        """Whether it wants nothing more."""
+
+    def notify(
+        self, runs: Mapping[str, AnyRun], finished: Collection[str], complete: Collection[str]
     ) -> None:
-        """Runs changed, by key; the keys of those that have finished; and of those that are done:
-        the streams that are read of them have finished too."""
+        """Called when runs changed.
 
-    def tell_done(self, key: str, run: AnyRun) -> None:
-        """A run has finished, which was told, and now so have the streams that are read of it."""
+        Args:
+            runs: their new states by row key.
+            finished: the row keys of finished runs.
+            complete: the subset whose streams are drained as well.
+        """
 
-    def tell_parts(self, run_id: str, key: str) -> None:
-        """A stream has parts that may be new."""
+    def notify_complete(self, row_key: str, run: AnyRun) -> None:
+        """Called when the streams of an already reported finished run are drained."""
 
-    def take_from(self, parts: PartStore) -> None:
-        """Reads its parts from this store, which waits for it from now on."""
+    def notify_parts(self, run_id: str, key: str) -> None:
+        """Called when a stream may have new parts."""
 
-    def tell_failure(self, key: str, error: TriggerRealtimeError) -> None:
-        """A row did not decode."""
+    def take_from(self, store: PartStore) -> None:
+        """Take parts from this store; the store applies backpressure for it from now on."""
 
-    def is_satisfied(self) -> bool:
-        """Whether nothing more is wanted."""
+    def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
+        """Called when a row or part can't be decoded, or one stream of many is lost."""
 
-    def forget(self) -> None:
-        """What was told before no longer counts."""
+    def forget_delivered(self) -> None:
+        """Take the next state of every run as new."""
 
     def end(self, error: TriggerRealtimeError | None) -> None:
-        """Everything was told, or this error ended it."""
+        """Called when everything was notified, or this error ended it."""
 
     def wake(self) -> None:
-        """Whoever waits should look again."""
+        """Make waiters re-check their condition."""
 
 
 class Channel:
-    """Reads one target for the handles of one id.
+    """Reads one target for the receivers of one id.
 
     Args:
         target: what to read.
-        origin: where, and as whom.
-        view: what is known of it from before, if anything.
+        origin: where to ask, and with which token.
+        view: the cached state, if any.
     """
 
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
         self.target = target
         self.view = view
-        # Protects the listeners, the order in which they are told, and what is below.
+        # Protects the receivers, the order in which they are notified, and everything below.
         self._lock = threading.Lock()
-        self._listeners: list[Listener] = []
+        self._receivers: list[ChannelReceiver] = []
         self._origin = origin
         self._state = State.CONNECTING
         self._has_snapshot = False
-        self._over = False
-        self._done: set[str] = set()
+        self._ended = False
+        self._complete: set[str] = set()
         self._contact: float | None = None
         self._requesters: list[Requester] = []
         self._requester = self._make_requester(self._on_trouble)
@@ -103,67 +110,69 @@ class Channel:
 
     @property
     def state(self) -> State:
-        # Under the lock, so that what makes it LIVE is to be seen by then.
+        """Where the reading stands."""
+        # Under the lock: whoever sees LIVE also sees the snapshot that made it so.
         with self._lock:
             return self._state
 
     @property
     def last_contact(self) -> datetime | None:
+        """When the server last answered anything (aware, UTC)."""
         contact = self._contact
         return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
     def start(self, started: Callable[[threading.Thread], None]) -> None:
-        """Starts the reading thread. `started` is told of it, and of later ones."""
+        """Start the reading thread. `started` is called with it, and with every later one."""
         self._started = started
-        self._start_thread(self._read, self.target.label)
+        self._start_thread(self._read, f"run-feed {self.target.label}")
 
-    def attach(self, listener: Listener) -> bool:
-        """Adds a handle, told the current state first. False when the channel is over."""
+    def attach(self, receiver: ChannelReceiver) -> bool:
+        """Add a receiver, and notify it of the current state first.
+
+        Returns:
+            Whether it was added: False when the channel has ended.
+        """
         with self._lock:
-            if self._over:
+            if self._ended:
                 return False
             if self._has_snapshot:
                 runs = self.view.by_key()
-                listener.tell(runs, _finished(runs), self._done)
-            self._welcome(listener)
-            self._listeners.append(listener)
-        self._end_satisfied()
+                receiver.notify(runs, _finished(runs), self._complete)
+            self._welcome(receiver)
+            self._receivers.append(receiver)
+        self._end_complete()
         return True
 
-    def detach(self, listener: Listener) -> bool:
-        """Removes a handle. Whether it was the last one: the channel has ended then."""
+    def detach(self, receiver: ChannelReceiver) -> bool:
+        """Remove a receiver.
+
+        Returns:
+            Whether it was the last one; the channel is then stopped.
+        """
         with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-            if self._listeners:
+            if receiver in self._receivers:
+                self._receivers.remove(receiver)
+            if self._receivers:
                 return False
-            self._over = True
+            self._ended = True
         self.stop()
         return True
 
     def stop(self) -> None:
-        """Ends the reading threads, wherever they are."""
+        """End the reading threads, whatever they are blocked on."""
         for requester in list(self._requesters):
             requester.stop()
 
-    def abandon(self) -> None:
-        """In a forked child."""
-        self._lock = threading.Lock()
-        self._over = True
-        self.view.abandon_lock()
-        for requester in self._requesters:
-            requester.abandon()
-
     def locked(self) -> threading.Lock:
-        """Held, no listener is told anything."""
+        """Return the lock under which receivers are notified: while it is held, none is."""
         return self._lock
 
     def forget_seen(self) -> None:
-        """The next snapshot counts as new."""
+        """Take the next snapshot as new."""
         self._feed.forget_seen()
         with self._lock:
-            for listener in self._listeners:
-                listener.forget()
+            for receiver in self._receivers:
+                receiver.forget_delivered()
 
     def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
         requester = Requester(
@@ -172,8 +181,8 @@ class Channel:
         self._requesters.append(requester)
         return requester
 
-    def _start_thread(self, work: Callable[[], None], label: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"trigger-realtime {label}", daemon=True)
+    def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
         self._started(thread)
         thread.start()
         return thread
@@ -202,13 +211,13 @@ class Channel:
 
     def _fail(self, error: TriggerRealtimeError) -> None:
         with self._lock:
-            if self._over:
+            if self._ended:
                 return
-            self._over = True
-            listeners, self._listeners = self._listeners, []
+            self._ended = True
+            receivers, self._receivers = self._receivers, []
         self.stop()
-        for listener in listeners:
-            listener.end(error)
+        for receiver in receivers:
+            receiver.end(error)
 
     def _on_changes(self, changes: RunChanges) -> bool:
         with self._lock:
@@ -222,73 +231,78 @@ class Channel:
             goes_on = self._reads_on()
         self._log_failures(changes)
         if changes:
-            self._end_satisfied()
+            self._end_complete()
             time.sleep(YIELD_SECONDS)
-        return goes_on and not self._over
+        return goes_on and not self._ended
 
     def _log_failures(self, changes: RunChanges) -> None:
-        """Without the lock: a log handler may look at the subscription."""
+        """Log without the lock: a log handler may look at the subscription."""
         for error in changes.failures.values():
             logger.error("%s: a row does not decode: %s", self.target.label, error)
 
-    def _drop_all_but(self, keys: Container[str]) -> None:
-        """What was known from before and is no longer there, was a run's row late or not."""
-        for key in self.view.by_key():
-            if key not in keys and not self.target.is_single:
-                self._drop(key)
+    def _drop_all_but(self, row_keys: Container[str]) -> None:
+        """Drop cached runs that the first snapshot no longer contains (never a single run, whose
+        row may just be late)."""
+        for row_key in self.view.by_key():
+            if row_key not in row_keys and not self.target.is_single:
+                self._drop(row_key)
 
     def _apply(self, changes: RunChanges, *, all_rows: bool = False) -> None:
-        """`all_rows`: those are told too of which a newer state was known, which is told then."""
-        news = self.view.put(changes.rows)
-        if all_rows and len(news) < len(changes.rows):
+        """Put changes into the view and notify.
+
+        Args:
+            all_rows: also notify of rows that are older than the cached state, with that state.
+        """
+        runs = self.view.put(changes.rows)
+        if all_rows and len(runs) < len(changes.rows):
             known = self.view.by_key()
-            news = {key: run for key, run in known.items() if key in changes.rows}
-        self._on_put(news)
-        finished = _finished(news)
-        done = {key for key in finished if self._is_done(news[key])}
-        self._done |= done
-        for listener in self._listeners:
-            listener.tell(news, finished, done)
+            runs = {row_key: run for row_key, run in known.items() if row_key in changes.rows}
+        self._on_put(runs)
+        finished = _finished(runs)
+        complete = {row_key for row_key in finished if self._is_complete(runs[row_key])}
+        self._complete |= complete
+        for receiver in self._receivers:
+            receiver.notify(runs, finished, complete)
         if not self.target.is_single:
-            for key in changes.gone:
-                self._drop(key)
-        for key, error in changes.failures.items():
-            for listener in self._listeners:
-                listener.tell_failure(key, error)
+            for row_key in changes.gone:
+                self._drop(row_key)
+        for row_key, error in changes.failures.items():
+            for receiver in self._receivers:
+                receiver.notify_failure(row_key, error)
 
-    def _end_satisfied(self) -> None:
-        """Ends the handles that want no more, and the channel with the last of them."""
-        self._end_those(lambda listener: listener.is_satisfied())
+    def _end_complete(self) -> None:
+        """End the receivers that want no more, and the channel with the last of them."""
+        self._end_receivers(lambda receiver: receiver.is_complete)
 
-    def _complete(self) -> None:
-        """Ends every handle: there is no more."""
-        self._end_those(lambda listener: True)
+    def _end_all(self) -> None:
+        """End every receiver: there is no more."""
+        self._end_receivers(lambda receiver: True)
 
-    def _end_those(self, is_done: Callable[[Listener], bool]) -> None:
+    def _end_receivers(self, is_to_end: Callable[[ChannelReceiver], bool]) -> None:
         with self._lock:
-            done = [listener for listener in self._listeners if is_done(listener)]
-            if not done:
+            ending = [receiver for receiver in self._receivers if is_to_end(receiver)]
+            if not ending:
                 return
-            self._listeners = [one for one in self._listeners if one not in done]
-            if not self._listeners:
-                self._over = True
-        if self._over:
+            self._receivers = [one for one in self._receivers if one not in ending]
+            if not self._receivers:
+                self._ended = True
+        if self._ended:
             self.stop()
-        for listener in done:
-            listener.end(None)
+        for receiver in ending:
+            receiver.end(None)
 
-    # What a channel that reads more than runs does otherwise. All under the lock.
+    # Overridden by channels that read more than runs. All are called under the lock.
 
-    def _welcome(self, listener: Listener) -> None:
-        """A handle joins."""
+    def _welcome(self, receiver: ChannelReceiver) -> None:
+        """Called when a receiver joins."""
 
-    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
-        """Runs changed, and are in the view."""
+    def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
+        """Called when runs changed and are in the view."""
 
-    def _drop(self, key: str) -> None:
-        self.view.drop(key)
+    def _drop(self, row_key: str) -> None:
+        self.view.drop(row_key)
 
-    def _is_done(self, run: AnyRun) -> bool:
+    def _is_complete(self, run: AnyRun) -> bool:
         return run.is_finished
 
     def _reads_on(self) -> bool:
@@ -296,4 +310,4 @@ class Channel:
 
 
 def _finished(runs: Mapping[str, AnyRun]) -> set[str]:
-    return {key for key, run in runs.items() if run.is_finished}
+    return {row_key for row_key, run in runs.items() if run.is_finished}

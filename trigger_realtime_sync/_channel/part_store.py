@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .places import PlaceLog
@@ -73,13 +73,16 @@ class Taker:
 class PartStore:
     """Args:
     most_kept: how many parts of a stream are kept to be looked at; None for all.
+    logs: of another store, to be copied.
     """
 
-    def __init__(self, most_kept: int | None = None) -> None:
+    def __init__(
+        self, most_kept: int | None = None, logs: Mapping[StreamKey, Log] | None = None
+    ) -> None:
         self._most_kept = most_kept
         # Protects everything below; notified when parts came, were taken, or the end is near.
         self._changed = threading.Condition(threading.Lock())
-        self._logs: dict[StreamKey, Log] = {}
+        self._logs = {stream: log.copy() for stream, log in (logs or {}).items()}
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
 
@@ -190,15 +193,14 @@ class PartStore:
 
     def copy(self) -> PartStore:
         """For another to go on with."""
-        store = PartStore(self._most_kept)
         with self._changed:
-            store._logs = {key: log.copy() for key, log in self._logs.items()}
-        return store
+            return PartStore(self._most_kept, self._logs)
 
-    def abandon(self) -> None:
-        """In a forked child: the lock may be held by a thread that does not exist."""
-        self._changed = threading.Condition(threading.Lock())
-        self._closed = True
+    def inherited(self) -> PartStore:
+        """Return a copy for a forked child, where a thread that is gone may hold the lock."""
+        store = PartStore(self._most_kept, self._logs)
+        store.close()
+        return store
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)

@@ -1,4 +1,4 @@
-"""The latest known state of one subscription, readable from any thread."""
+"""The latest known state of one target, readable on any thread."""
 
 from __future__ import annotations
 
@@ -14,73 +14,80 @@ _LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def creation(run: AnyRun) -> tuple[datetime, str]:
-    """Sorts runs by when they were created."""
+    """Return the sort key of a run: when it was created."""
     return run.created_at or _LAST, run.id
 
 
 class RunView:
-    """Runs by the key of their row, shown in the order in which they were created.
+    """Runs by row key, shown in the order in which they were created.
 
     Attributes:
-        parts: those of their streams, where streams are read.
+        parts: the parts of their streams, where streams are read.
     """
 
     def __init__(
         self, runs: Mapping[str, AnyRun] | None = None, parts: PartStore | None = None
     ) -> None:
         self.parts = parts
-        # Protects the two below: the reading thread writes, any thread reads.
+        # Protects everything below: the reading thread writes, any thread reads.
         self._lock = threading.Lock()
         self._runs = dict(runs or {})
         self._order: list[str] | None = None
 
     def put(self, runs: Mapping[str, AnyRun]) -> Mapping[str, AnyRun]:
-        """Puts those that are not older than what is known, and returns these: a cache, or another
-        feed, may have been ahead."""
-        news: dict[str, AnyRun] = {}
+        """Put the runs that are not older than the known ones: a cache, or another feed, may have
+        been ahead.
+
+        Returns:
+            The runs that were put, by row key.
+        """
+        put: dict[str, AnyRun] = {}
         with self._lock:
             if not self._runs:
                 self._runs.update(runs)
                 self._order = None
                 return runs
-            for key, run in runs.items():
-                before = self._runs.get(key)
+            for row_key, run in runs.items():
+                before = self._runs.get(row_key)
                 if before is None:
                     self._order = None
                 elif went_back(before, run):
                     continue
                 elif before.created_at != run.created_at:
                     self._order = None
-                self._runs[key] = run
-                news[key] = run
-        return news
+                self._runs[row_key] = run
+                put[row_key] = run
+        return put
 
-    def drop(self, key: str) -> None:
+    def drop(self, row_key: str) -> None:
+        """Forget a run."""
         with self._lock:
-            if self._runs.pop(key, None) is not None:
+            if self._runs.pop(row_key, None) is not None:
                 self._order = None
 
-    def get(self, key: str) -> AnyRun | None:
+    def get(self, row_key: str) -> AnyRun | None:
+        """Return a run, or None."""
         with self._lock:
-            return self._runs.get(key)
+            return self._runs.get(row_key)
 
     def by_key(self) -> dict[str, AnyRun]:
-        """The runs by key, in the order of creation."""
+        """Return the runs by row key, in the order of creation."""
         with self._lock:
             if self._order is None:
-                self._order = sorted(self._runs, key=lambda key: creation(self._runs[key]))
-            return {key: self._runs[key] for key in self._order}
+                self._order = sorted(self._runs, key=lambda row_key: creation(self._runs[row_key]))
+            return {row_key: self._runs[row_key] for row_key in self._order}
 
     def runs(self) -> list[AnyRun]:
-        """The runs in the order of creation."""
+        """Return the runs in the order of creation."""
         return list(self.by_key().values())
 
     def latest(self) -> AnyRun | None:
-        """The one run of a single-run subscription."""
+        """Return the run of a single-run target."""
         with self._lock:
             return next(reversed(self._runs.values()), None)
 
     def copy(self) -> RunView:
+        """Return a copy that another channel can go on from."""
         with self._lock:
             runs = dict(self._runs)
         return RunView(runs, None if self.parts is None else self.parts.copy())
@@ -91,8 +98,6 @@ class RunView:
     def __bool__(self) -> bool:
         return bool(self._runs) or (self.parts is not None and bool(self.parts.streams()))
 
-    def abandon_lock(self) -> None:
-        """In a forked child, where a lock may be held by a thread that does not exist."""
-        self._lock = threading.Lock()
-        if self.parts is not None:
-            self.parts.abandon()
+    def inherited(self) -> RunView:
+        """Return a copy for a forked child, where a thread that is gone may hold the lock."""
+        return RunView(self._runs, None if self.parts is None else self.parts.inherited())

@@ -16,7 +16,7 @@ from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State
-from .channel import Channel, Listener
+from .channel import Channel, ChannelReceiver
 from .part_store import PartStore, StreamKey
 from .run_view import RunView
 from .stream_readers import Reader, StreamReaders
@@ -24,29 +24,28 @@ from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Parts that don't fit and wait for an `on_error` that does not return: of more than these, only the
-# newest are kept.
+# How many undecodable parts may be queued for a blocked `on_error`; older ones are dropped.
 MOST_FAILURES_WAITING = 2_000
-# How long the first read of a stream waits to know whether its run has finished.
+# Seconds that the first read of a stream waits to learn whether its run has finished.
 FIRST_ANSWER_SECONDS = 0.3
 
 
-class StreamingChannel(Channel):
-    """Reads runs and their streams. A run is done when it has finished and they are drained."""
+class StreamChannel(Channel):
+    """Reads runs and their streams. A run is complete once it has finished and they are drained."""
 
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
         super().__init__(target, origin, view)
         assert target.streams is not None
         self._options = target.streams
         self._types = dict(self._options.types)
-        self._keys_of_runs: dict[str, str] = {}
+        self._row_keys: dict[str, str] = {}
         self._run_is_unknown = False
-        # Set once the run's own feed has said, or failed to say, whether it has finished.
+        # Set once the run's own feed has said, or can't say, whether it has finished.
         self._run_was_asked = threading.Event()
         self._failures = itertools.count()
-        # Streams whose last request failed. Sets change in one step: no lock is needed.
+        # Streams whose last request failed. Adding and discarding are atomic: no lock is needed.
         self._troubled: set[StreamKey] = set()
-        self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_over)
+        self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_ended)
 
     @property
     def parts(self) -> PartStore:
@@ -71,54 +70,49 @@ class StreamingChannel(Channel):
         self._readers.stop()
         self.parts.close()
 
-    def abandon(self) -> None:
-        super().abandon()
-        self._readers.abandon()
-        self.parts.abandon()
+    # Overrides of the channel, called under its lock.
 
-    # Of the channel, under its lock.
-
-    def _welcome(self, listener: Listener) -> None:
-        listener.take_from(self.parts)
+    def _welcome(self, receiver: ChannelReceiver) -> None:
+        receiver.take_from(self.parts)
         for run_id, key in self.parts.streams():
-            listener.tell_parts(run_id, key)
+            receiver.notify_parts(run_id, key)
 
-    def _on_put(self, news: Mapping[str, AnyRun]) -> None:
-        for key, run in news.items():
+    def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
+        for row_key, run in runs.items():
             run_id = self._stream_run_id(run)
-            self._keys_of_runs[run_id] = key
+            self._row_keys[run_id] = row_key
             self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
             self._run_was_asked.set()
 
-    def _drop(self, key: str) -> None:
-        run = self.view.get(key)
-        super()._drop(key)
+    def _drop(self, row_key: str) -> None:
+        run = self.view.get(row_key)
+        super()._drop(row_key)
         if run is not None:
-            self._keys_of_runs.pop(run.id, None)
+            self._row_keys.pop(run.id, None)
             self._readers.forget(run.id)
             self.parts.forget(run.id)
 
-    def _is_done(self, run: AnyRun) -> bool:
+    def _is_complete(self, run: AnyRun) -> bool:
         return run.is_finished and self._readers.is_drained(self._stream_run_id(run))
 
     def _stream_run_id(self, run: AnyRun) -> str:
-        """The id that the streams of a run are asked for by: a single one's as the user gave it."""
+        """Return the run id to use in stream URLs: for a single run, the id the user passed."""
         return self.target.subject if self.target.is_single else run.id
 
     def _reads_on(self) -> bool:
-        """A finished run need not be polled while its streams are drained."""
+        """Return whether to poll on: not for a finished run whose streams are being drained."""
         if not self.target.is_single:
             return True
         run = self.view.latest()
         if run is None or not run.is_finished:
             return True
-        return any(not listener.stops_on_completion for listener in self._listeners)
+        return any(not receiver.stops_on_completion for receiver in self._receivers)
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
         if self._options.key is None:
             super()._feed_failed(error)
             return
-        # The stream may be readable though the run is not: read it until it is idle.
+        # The stream may be readable where the run is not: read it until it is idle.
         logger.warning(
             "%s: whether the run has finished is not known: %s", self.target.label, error
         )
@@ -126,12 +120,13 @@ class StreamingChannel(Channel):
         self._run_was_asked.set()
 
     def _streams_of(self, run: AnyRun) -> list[str]:
-        """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
+        """Return the keys of a run's streams: `metadata["$$streams"]` if that is a non-empty list
+        of strings, else `realtime_streams`."""
         if self._options.key is not None:
             return [self._options.key]
         metadata = run._metadata
         if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
-            # Nothing is fetched here, where all wait.
+            # Fetching it would block the reading thread, under the channel's lock.
             named = None
         else:
             named = _named_streams(run)
@@ -163,14 +158,14 @@ class StreamingChannel(Channel):
         return Reader(run_id, key, requester, feed)
 
     def _is_finished(self, is_finished: Callable[[], bool]) -> bool:
-        """The first answer of the run's feed is waited for, for a moment: a finished run's stream
-        is read otherwise."""
+        """Wait a moment for the first answer of the run's feed: a finished run's stream is drained,
+        not followed."""
         if not self._run_was_asked.wait(FIRST_ANSWER_SECONDS):
             self._run_was_asked.set()
         return is_finished()
 
     def _cursor(self, run_id: str, key: str) -> StreamCursor:
-        """Goes on after the parts that are known from before."""
+        """Return a cursor that goes on after the cached parts."""
         place = self.parts.last_event_id((run_id, key))
         if place is not None:
             return StreamCursor.restore(str(place))
@@ -182,49 +177,49 @@ class StreamingChannel(Channel):
         values, places, problems = _structured(parts, self._types.get(key))
         failures = [_failure(run_id, key, part, problem) for part, problem in problems]
         if self._options.key is None:
-            places.clear()  # nobody asks for those of many streams
+            places.clear()  # only a single stream's can be asked for
         with self._lock:
-            if self._over or requester.stopped:
+            if self._ended or requester.stopped:
                 return
             self._state = State.LIVE
             self.parts.append((run_id, key), values, places, size, parts.place)
             for failure in failures:
-                slot = next(self._failures) % MOST_FAILURES_WAITING
-                for listener in self._listeners:
-                    listener.tell_failure(f"{key}\0{slot}", failure)
-            for listener in self._listeners:
+                number = next(self._failures) % MOST_FAILURES_WAITING
+                for receiver in self._receivers:
+                    receiver.notify_failure(f"{key}\0{number}", failure)
+            for receiver in self._receivers:
                 if values:
-                    listener.tell_parts(run_id, key)
+                    receiver.notify_parts(run_id, key)
         for failure in failures:
             logger.error("%s", failure)
         self.parts.wait_for_room((run_id, key))
 
-    def _on_stream_over(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
+    def _on_stream_ended(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
         self._troubled.discard((run_id, key))
         if error is not None and not self._goes_on_without(run_id, key, error):
             self._fail(error)
             return
         with self._lock:
-            row = self._keys_of_runs.get(run_id)
-            run = self.view.get(row) if row is not None else None
-            if row is not None and run is not None and self._is_done(run):
-                self._done.add(row)
-                for listener in self._listeners:
-                    listener.tell_done(row, run)
+            row_key = self._row_keys.get(run_id)
+            run = self.view.get(row_key) if row_key is not None else None
+            if row_key is not None and run is not None and self._is_complete(run):
+                self._complete.add(row_key)
+                for receiver in self._receivers:
+                    receiver.notify_complete(row_key, run)
             complete = self._run_is_unknown
         if complete:
-            self._complete()
+            self._end_all()
         else:
-            self._end_satisfied()
+            self._end_complete()
 
     def _goes_on_without(self, run_id: str, key: str, error: TriggerRealtimeError) -> bool:
-        """One stream among those of many runs ends alone."""
+        """Return whether the subscription goes on: with many runs, a failing stream ends alone."""
         if self.target.is_single:
             return False
         logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
         with self._lock:
-            for listener in self._listeners:
-                listener.tell_failure(f"{run_id}\0{key}", error)
+            for receiver in self._receivers:
+                receiver.notify_failure(f"{run_id}\0{key}", error)
         return True
 
 

@@ -1,7 +1,7 @@
-"""The stream readers of one subscription: which read, which wait their turn, which are done.
+"""The stream readers of one channel: which of them read, wait for their turn, or have ended.
 
-At most so many read at once. While others wait, a reader gives its place up at the end of each
-body, which is a short one then, and queues again: every stream advances, however many there are.
+Only MOST_READERS read at once. While others wait, bodies are kept short, and at the end of each a
+reader gives up its thread and queues again: every stream advances, however many there are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..errors import ProtocolError, TriggerRealtimeError
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Connections that one subscription opens for streams at the same time.
+# How many connections one channel opens for streams at the same time.
 MOST_READERS = 64
-# A stream whose run has finished is asked once more after so long a silence, or, if it is never
-# silent, after a while.
+# A stream whose run has finished is asked again after this many seconds of silence, or, if it is
+# never silent, after this many seconds in all.
 SILENT_SECONDS = 0.1
 LONGEST_BUSY_SECONDS = 2.0
 
@@ -44,8 +44,7 @@ class MakeReader(Protocol):
 
 
 class _RunStreams:
-    """What is known of the streams of one run: all their keys, and the readers of those that are
-    not over."""
+    """The streams of one run: all their keys, and the readers of those that have not ended."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
@@ -54,23 +53,26 @@ class _RunStreams:
 
 
 class StreamReaders:
-    """Args:
-    make_reader: makes the reader of a stream.
-    start_thread: starts a thread, given its work and its label.
-    on_over: called on a reading thread when a stream is over; with the error that ended it, if
-        any. No lock is held.
+    """Reads the streams of a channel's runs, on threads of its own.
+
+    Args:
+        make_reader: makes the reader of a stream.
+        start_thread: starts a thread, given its work and its name.
+        on_ended: called on a reading thread, without a lock, when a stream has ended; with the
+            error that ended it, if any.
+        most: how many streams are read at once.
     """
 
     def __init__(
         self,
         make_reader: MakeReader,
         start_thread: Callable[[Callable[[], None], str], threading.Thread],
-        on_over: Callable[[str, str, TriggerRealtimeError | None], None],
+        on_ended: Callable[[str, str, TriggerRealtimeError | None], None],
         most: int = MOST_READERS,
     ) -> None:
         self._make_reader = make_reader
         self._start_thread = start_thread
-        self._on_over = on_over
+        self._on_ended = on_ended
         self._most = most
         # Protects everything below.
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class StreamReaders:
         self._stopped = False
 
     def update(self, run_id: str, keys: Iterable[str], *, finished: bool) -> None:
-        """Reads the streams that a run names now, each once; drains them when it has finished."""
+        """Read the streams that a run names now, each once; drain them once it has finished."""
         nudged: list[Reader] = []
         with self._lock:
             if self._stopped:
@@ -97,19 +99,19 @@ class StreamReaders:
                     run.open[key] = reader
                     self._enqueue(reader)
             if self._queue and self._threads >= self._most:
-                # They were told that nobody waits.
+                # They were allowed to stay because the queue was empty; now it is not.
                 nudged += self._staying
                 self._staying.clear()
         self._nudge(nudged)
 
     def _nudge(self, readers: list[Reader]) -> None:
-        """Those that are being sent something are left to read it first."""
+        """Interrupt silent readers at once, busy ones as soon as they fall silent."""
         silent = [reader for reader in readers if reader.feed.silence >= SILENT_SECONDS]
         for reader in silent:
             reader.requester.nudge()
         if len(silent) < len(readers):
             busy = [reader for reader in readers if reader not in silent]
-            self._start_thread(partial(self._nudge_when_silent, busy), f"end of {busy[0].run_id}")
+            self._start_thread(partial(self._nudge_when_silent, busy), f"drain {busy[0].run_id}")
 
     def _nudge_when_silent(self, readers: list[Reader]) -> None:
         deadline = time.monotonic() + LONGEST_BUSY_SECONDS
@@ -122,20 +124,20 @@ class StreamReaders:
                     readers.remove(reader)
 
     def is_drained(self, run_id: str) -> bool:
-        """Whether every stream of the run is over."""
+        """Return whether every stream of the run has ended."""
         with self._lock:
             run = self._runs.get(run_id)
             return run is None or not run.open
 
     def forget(self, run_id: str) -> None:
-        """Stops reading the streams of a run that is gone."""
+        """Stop reading the streams of a run that is gone."""
         with self._lock:
             run = self._runs.pop(run_id, None)
         for reader in run.open.values() if run is not None else ():
             reader.requester.stop()
 
     def stop(self) -> None:
-        """Ends all readers, wherever they are."""
+        """End all readers, whatever they are blocked on."""
         with self._lock:
             self._stopped = True
             self._queue.clear()
@@ -143,19 +145,11 @@ class StreamReaders:
         for reader in readers:
             reader.requester.stop()
 
-    def abandon(self) -> None:
-        """In a forked child."""
-        self._lock = threading.Lock()
-        self._stopped = True
-        for run in self._runs.values():
-            for reader in run.open.values():
-                reader.requester.abandon()
-
     def _enqueue(self, reader: Reader) -> None:
         self._queue.append(reader)
         if self._threads < self._most:
             self._threads += 1
-            self._start_thread(self._work, f"stream {reader.run_id} {reader.key}")
+            self._start_thread(self._work, _thread_name(reader))
 
     def _next(self) -> Reader | None:
         with self._lock:
@@ -166,13 +160,11 @@ class StreamReaders:
 
     def _work(self) -> None:
         while (reader := self._next()) is not None:
-            threading.current_thread().name = (
-                f"trigger-realtime stream {reader.run_id} {reader.key}"
-            )
+            threading.current_thread().name = f"trigger-realtime {_thread_name(reader)}"
             self._read(reader)
 
     def _read(self, reader: Reader) -> None:
-        """Until the stream is over, or another reader wants the place."""
+        """Read until the stream has ended, or another reader waits for the thread."""
         error: TriggerRealtimeError | None = None
         try:
             while not reader.feed.step(lambda: self._may_stay(reader)):
@@ -186,12 +178,12 @@ class StreamReaders:
                 self._staying.discard(reader)
             return
         except TriggerRealtimeError as failure:
-            # Whoever keeps the error need not keep all that was read.
+            # Whoever keeps the error should not keep all that was read, which its frames hold.
             error = failure.with_traceback(None)
         except Exception as failure:
             logger.exception("%s: the reader failed", reader.requester.source)
             error = ProtocolError(f"{reader.requester.source}: the reader failed: {failure!r}")
-        self._over(reader, error)
+        self._end(reader, error)
 
     def _may_stay(self, reader: Reader) -> bool:
         with self._lock:
@@ -200,11 +192,15 @@ class StreamReaders:
             self._staying.add(reader)
             return True
 
-    def _over(self, reader: Reader, error: TriggerRealtimeError | None) -> None:
+    def _end(self, reader: Reader, error: TriggerRealtimeError | None) -> None:
         with self._lock:
             self._staying.discard(reader)
             run = self._runs.get(reader.run_id)
             if run is None or run.open.get(reader.key) is not reader:
                 return
             del run.open[reader.key]
-        self._on_over(reader.run_id, reader.key, error)
+        self._on_ended(reader.run_id, reader.key, error)
+
+
+def _thread_name(reader: Reader) -> str:
+    return f"stream-feed {reader.run_id} {reader.key}"

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._channel.part_store import PartStore, StreamKey, Taker
 from ..errors import WaitTimeout
-
-if TYPE_CHECKING:
-    from .handle import Subscription
+from ..models import State
+from .registry import Seat
 
 T = TypeVar("T", covariant=True)
 
+# Seconds after which a blocked iterator looks whether its subscription has ended or was disabled.
+SLICE_SECONDS = 0.25
+# Seconds between two looks at a store that gets no more parts, and so does not wait.
+CLOSED_SLICE_SECONDS = 0.02
+
 
 class PartUpdates(Iterator[T], Generic[T]):
-    """Yields the parts of a stream so far, then each new one; ends when the stream does.
+    """An iterator over the parts of a stream so far and each new one; ends with the stream.
 
     Raises the terminal error of the subscription, or `WaitTimeout` when nothing came for `timeout`
-    seconds: it can be asked again after that. Closing it cancels nothing. For one thread at a time.
+    seconds: it can be asked again after that. For one thread at a time.
     """
 
-    def __init__(self, handle: Subscription, stream: StreamKey, timeout: float | None) -> None:
-        self._handle = handle
+    def __init__(self, seat: Seat, stream: StreamKey, timeout: float | None) -> None:
+        self._seat = seat
+        self._label = seat.receiver.label
         self._stream = stream
         self._timeout = timeout
         self._taker = Taker()
@@ -34,56 +39,57 @@ class PartUpdates(Iterator[T], Generic[T]):
         return self
 
     def __next__(self) -> T:
-        if self._handle._mailbox.on_own_thread and self._handle._taker is not None:
-            what = self._handle._what()
+        receiver = self._seat.receiver
+        if receiver.is_delivering_here and receiver.takes_parts:
             raise RuntimeError(
-                f"waiting for parts of {what} inside its own callback would never end"
+                f"waiting for parts of {self._label} inside its own callback would never end"
             )
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while not self._closed:
-            over = self._handle._is_over
-            item = self._take(0 if over else _wait_until(deadline))
+            ending = not receiver.expects_more
+            item = self._take(0 if ending else _slice_before(deadline))
             if item is not None:
-                self._handle._place = item[1]
-                return item[0]  # type: ignore[no-any-return]
-            if over:
+                value, receiver.position = item
+                return value  # type: ignore[no-any-return]
+            if ending:
                 self._end()
             elif deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(f"{self._handle._what()}: no part within {self._timeout} s")
+                raise WaitTimeout(f"{self._label}: no part within {self._timeout} s")
         raise StopIteration
 
     def close(self) -> None:
-        """Ends the iterator, not the subscription."""
+        """End the iterator, not the subscription."""
         self._closed = True
-        if self._store is not None:
-            self._store.remove(self._taker)
+        self._take_from(None)
 
     def _take(self, seconds: float) -> tuple[Any, Any] | None:
-        store = self._handle._view.parts
-        if store is None or self._handle._ended_by_cancel:
+        store = self._seat.view.parts
+        if store is None or self._seat.receiver.ended_as is State.CANCELLED:
             return None
         if store is not self._store:
-            store.add(self._taker)
-            self._store = store
+            self._take_from(store)
         item = store.take_one(self._taker, self._stream, seconds)
         if item is None and seconds and store.closed:
-            # Disabled, or about to end: this store has no more, and would not wait.
             time.sleep(min(seconds, CLOSED_SLICE_SECONDS))
         return item
 
+    def _take_from(self, store: PartStore | None) -> None:
+        before, self._store = self._store, store
+        # A forked child leaves the parent's store alone: a thread that is gone may hold its lock.
+        if before is not None and not self._seat.is_inherited:
+            before.remove(self._taker)
+        if store is not None:
+            store.add(self._taker)
+
     def _end(self) -> None:
         self.close()
-        error = self._handle.error
+        error = self._seat.receiver.error
         if error is not None:
             raise error
 
 
-# A subscription that ends or is disabled is noticed at the latest after this time.
-SLICE_SECONDS = 0.25
-CLOSED_SLICE_SECONDS = 0.02
-
-
-def _wait_until(deadline: float | None) -> float:
+def _slice_before(deadline: float | None) -> float:
+    """Return how many seconds to wait before the next look, up to a time of `time.monotonic()`."""
     if deadline is None:
         return SLICE_SECONDS
     return max(0.0, min(SLICE_SECONDS, deadline - time.monotonic()))

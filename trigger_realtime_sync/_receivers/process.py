@@ -5,36 +5,44 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .._http.call import close_inherited
 
-if TYPE_CHECKING:
-    from ..client import RealtimeClient
-
-# How long the end of the process waits for threads: a thread that logs while the interpreter is
-# torn down can abort it, so the readers are ended first.
+# How many seconds the end of the process waits for the threads of one client: a thread that logs
+# while the interpreter is torn down can abort it, so the readers are ended first.
 EXIT_SECONDS = 0.2
 
-_clients: weakref.WeakSet[RealtimeClient] = weakref.WeakSet()
+
+class Watched(Protocol):
+    """What has threads to be ended, and locks to be made anew."""
+
+    def close(self, seconds: float) -> object:
+        """End all threads, waiting for so long at the most."""
+
+    def after_fork(self) -> None:
+        """In the child: replace everything that a thread of the parent may have locked."""
 
 
-def watch(client: RealtimeClient) -> None:
-    """Looks after this client from now on."""
-    _clients.add(client)
+_watched: weakref.WeakSet[Watched] = weakref.WeakSet()
+
+
+def watch(one: Watched) -> None:
+    """Look after this one from now on, for as long as it is referenced."""
+    _watched.add(one)
 
 
 def _close_all() -> None:
-    for client in list(_clients):
-        client._close(EXIT_SECONDS)
+    for one in list(_watched):
+        one.close(EXIT_SECONDS)
 
 
-def _reset_all() -> None:
+def _renew_all() -> None:
     close_inherited()
-    for client in list(_clients):
-        client._after_fork()
+    for one in list(_watched):
+        one.after_fork()
 
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)
+    os.register_at_fork(after_in_child=_renew_all)

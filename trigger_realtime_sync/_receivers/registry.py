@@ -1,4 +1,4 @@
-"""Id → subscription, and the cache of what was last known under each id.
+"""Id → receivers and their channel, and the cache of what was last known under each id.
 
 Control beside the flow: everything here is quick, and nothing here waits for the network.
 """
@@ -10,46 +10,127 @@ import time
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import datetime
 
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._dispatch.pool import WorkerPool
-from ..errors import ClientClosed
-
-if TYPE_CHECKING:
-    from ..subscription import Subscription
+from ..errors import ClientClosed, SubscriptionCancelled
+from ..models import State
+from .receiver import Receiver
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
+# How many threads that have ended may be remembered, beyond as many as those that run.
+THREADS_SLACK = 64
+
 
 class Slot:
-    """The handles of one id, and the channel that they share while one of them is enabled."""
+    """The receivers of one id, and the channel they share while one of them is enabled."""
 
     def __init__(self, id_: str | None, target: Target) -> None:
-        # One that was made up is known to whoever holds the handle, which knows all that it read.
-        self.has_made_up_id = id_ is None
+        # Only the subscription knows a generated id, so nobody else can come back to its cache.
+        self.has_generated_id = id_ is None
         self.id = id_ or f"{target.kind}-{uuid.uuid4().hex}"
         self.target = target
-        self.handles: list[Subscription] = []
+        self.seats: list[Seat] = []
         self.channel: Channel | None = None
 
     def forget(self) -> None:
-        """Drops what is known; of what is being read, the next snapshot counts as new."""
+        """Drop what is known. While it reads, the next snapshot counts as new."""
         if self.channel is not None:
             self.channel.forget_seen()
             return
-        for handle in self.handles:
-            handle.forget()
-            handle._view = self.target.new_view()
+        for seat in self.seats:
+            seat.receiver.forget_delivered()
+            seat.view = self.target.new_view()
+
+
+class Seat:
+    """A receiver's place in the registry. Written under the registry's lock, read on any thread.
+
+    Attributes:
+        registry: whose lock it is.
+        receiver: who sits here. A forked child replaces it.
+        target: what it reads, under whichever id.
+        owner: what the user holds.
+        view: the latest state of what is read.
+        channel: that notifies the receiver, None while it is disabled or has ended.
+        last_channel: the channel, or the last one there was.
+        is_inherited: whether this is a forked child, and the seat its parent's.
+    """
+
+    def __init__(self, registry: Registry, receiver: Receiver, target: Target) -> None:
+        self.registry = registry
+        self.receiver = receiver
+        self.target = target
+        self.owner: object = None
+        # Set when the registry takes it in.
+        self.slot: Slot
+        self.view = RunView()
+        self.channel: Channel | None = None
+        self.is_inherited = False
+        self.last_channel: Channel | None = None
+        self._contact_before: datetime | None = None
+        receiver.seat = self
+
+    @property
+    def id(self) -> str:
+        """The id under which the registry knows it."""
+        return self.slot.id
+
+    @property
+    def last_contact(self) -> datetime | None:
+        """When the server last answered anything."""
+        channel = self.last_channel
+        return (channel and channel.last_contact) or self._contact_before
+
+    def disconnect(self) -> None:
+        """Stop being notified by the channel."""
+        self.registry.disconnect(self)
+
+    def leave(self) -> None:
+        """Give the seat up for good."""
+        self.registry.remove(self)
+
+    def attach(self, channel: Channel) -> bool:
+        """Join a channel.
+
+        Returns:
+            Whether it could: False when the channel has ended.
+        """
+        self._contact_before = self.last_contact
+        self.channel = self.last_channel = channel
+        self.view = channel.view
+        if channel.attach(self.receiver):
+            return True
+        self.channel = None
+        return False
+
+    def detach(self) -> None:
+        """Belong to no channel any more."""
+        self.channel = None
+        self.receiver.stop_taking()
+
+    def inherit(self, registry: Registry) -> None:
+        """Turn into the seat of a subscription that a forked child inherited, and so of an ended
+        one: all that a thread of the parent may have locked is replaced."""
+        self._contact_before, self.last_channel = self.last_contact, None
+        self.registry = registry
+        self.channel = None
+        self.view = self.view.inherited()
+        self.is_inherited = True
+        self.receiver = self.receiver.inherited()
 
 
 class Registry:
-    """Args:
-    make_channel: makes the channel of a target, given what is known of it.
-    max_cached: how many ids the cache remembers.
+    """The receivers of one client.
+
+    Args:
+        make_channel: makes the channel of a target, given what is known of it.
+        max_cached: how many ids the cache remembers.
     """
 
     def __init__(self, make_channel: MakeChannel, max_cached: int) -> None:
@@ -61,14 +142,16 @@ class Registry:
         self.closed = False
         self.pool = WorkerPool()
         self._cache: OrderedDict[str, tuple[Target, RunView]] = OrderedDict()
-        self._threads: set[threading.Thread] = set()
-        # Those that ended too, as long as someone holds them: a fork must reach their locks.
-        self._handles: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        # Includes ended subscriptions that are still referenced: a fork must replace their locks.
+        self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
+        # Protects the threads.
         self._threads_lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._most_threads = THREADS_SLACK
 
-    def add(self, handle: Subscription, id_: str | None, target: Target, *, enabled: bool) -> None:
-        """Puts a handle under an id: beside others of the same target, or in place of them. None
-        is one of its own.
+    def add(self, seat: Seat, id_: str | None, *, enabled: bool) -> None:
+        """Put a seat under an id: beside others of the same target, or in place of those of another
+        one. None: under an id of its own.
 
         Raises:
             ClientClosed: the client was closed.
@@ -77,85 +160,128 @@ class Registry:
             if self.closed:
                 raise ClientClosed("the client is closed")
             slot = self.slots.get(id_) if id_ is not None else None
-            if slot is not None and slot.target != target:
+            if slot is not None and slot.target != seat.target:
                 self.cancel(slot.id)
                 self.forget(slot.id)
                 slot = None
             if slot is None:
-                slot = Slot(id_, target)
+                slot = Slot(id_, seat.target)
                 self.slots[slot.id] = slot
                 self.pool.keep(True)
-            slot.handles.append(handle)
-            self._handles.add(handle)
-            handle._slot = slot
-            handle._view = self.cached(slot.id, target)
+            slot.seats.append(seat)
+            self._seats.add(seat)
+            seat.slot = slot
+            seat.view = self.cached(slot.id, slot.target)
             if not enabled:
                 return
             try:
-                self.connect(handle)
+                self.connect(seat)
             except BaseException:
-                self.remove(handle)
+                self.remove(seat)
                 raise
 
-    def connect(self, handle: Subscription) -> None:
-        """The handle's slot reads, if it did not, and the handle hears of it."""
+    def connect(self, seat: Seat) -> None:
+        """Attach the seat to its slot's channel, starting the channel if needed."""
         with self.lock:
-            slot = handle._slot
-            assert slot is not None
-            if slot.channel is not None and handle._attach(slot.channel):
+            slot = seat.slot
+            if slot.channel is not None and seat.attach(slot.channel):
                 return
-            channel = self._make_channel(slot.target, handle._view.copy())
+            channel = self._make_channel(slot.target, seat.view.copy())
             slot.channel = channel
-            handle._attach(channel)
+            seat.attach(channel)
             try:
-                channel.start(self._started)
+                channel.start(self._remember_thread)
             except BaseException:
-                self.disconnect(handle)
+                self.disconnect(seat)
                 raise
 
-    def disconnect(self, handle: Subscription) -> None:
-        """The handle hears no more. With the last one the reading ends."""
+    def disconnect(self, seat: Seat) -> None:
+        """Detach the seat from its channel. The last one stops the channel."""
         with self.lock:
-            channel, slot = handle._channel, handle._slot
-            if channel is None or slot is None:
+            channel, slot = seat.channel, seat.slot
+            if channel is None:
                 return
-            handle._detach()
-            if channel.detach(handle) and slot.channel is channel:
+            seat.detach()
+            if channel.detach(seat.receiver) and slot.channel is channel:
                 slot.channel = None
             self.remember(slot, channel.view)
             if slot.channel is channel:
-                handle._view = channel.view.copy()
+                seat.view = channel.view.copy()
 
-    def remove(self, handle: Subscription) -> None:
-        """Takes a handle out for good."""
+    def remove(self, seat: Seat) -> None:
+        """Take the seat out of its slot for good."""
         with self.lock:
-            self.disconnect(handle)
-            slot = handle._slot
-            if slot is None or handle not in slot.handles:
+            self.disconnect(seat)
+            slot = seat.slot
+            if seat not in slot.seats:
                 return
-            slot.handles.remove(handle)
-            if not slot.handles and self.slots.get(slot.id) is slot:
+            slot.seats.remove(seat)
+            if not slot.seats and self.slots.get(slot.id) is slot:
                 del self.slots[slot.id]
             if not self.slots:
                 self.pool.keep(False)
 
-    def cancel(self, id_: str) -> list[Subscription]:
-        """Cancels all handles of an id, and returns them."""
+    def enable(self, seat: Seat) -> None:
+        """Connect the seat, unless it is connected.
+
+        Raises:
+            SubscriptionCancelled: it was cancelled.
+            TriggerRealtimeError: the error that ended it.
+        """
+        with self.lock:
+            receiver = seat.receiver
+            if receiver.ended_as is State.CANCELLED:
+                raise SubscriptionCancelled(f"subscription {seat.id} was cancelled")
+            if receiver.ended_as is State.FAILED and receiver.error is not None:
+                raise receiver.error
+            if receiver.expects_more and seat.channel is None:
+                self.connect(seat)
+
+    def disable(self, seat: Seat) -> None:
+        """Disconnect the seat until it is enabled; drop what waits to be delivered."""
+        with self.lock:
+            if seat.receiver.expects_more and seat.channel is not None:
+                self.disconnect(seat)
+                seat.receiver.drop_waiting()
+
+    def change_id(self, seat: Seat, new_id: str) -> None:
+        """Move the seat to another id, where it starts over.
+
+        Raises:
+            SubscriptionCancelled: it has ended.
+        """
+        with self.lock:
+            slot, receiver = seat.slot, seat.receiver
+            if receiver.ended_as is not None:
+                raise SubscriptionCancelled(f"subscription {seat.id} has ended")
+            if new_id == slot.id:
+                return
+            enabled = seat.channel is not None
+            self.remove(seat)
+            receiver.drop_waiting()
+            if slot.id not in self.slots:
+                self.forget(slot.id)
+            receiver.start_over()
+            self.add(seat, new_id, enabled=enabled)
+
+    def cancel(self, id_: str) -> list[Receiver]:
+        """Cancel all receivers of an id, and return them."""
         with self.lock:
             slot = self.slots.get(id_)
-            handles = list(slot.handles) if slot is not None else []
-            for handle in handles:
-                handle._cancel()
-            return handles
+            receivers = [seat.receiver for seat in slot.seats] if slot is not None else []
+            for receiver in receivers:
+                receiver.cancel()
+            return receivers
 
-    def cancel_all(self) -> list[Subscription]:
+    def cancel_all(self) -> list[Receiver]:
+        """Cancel all receivers, and return them."""
         with self.lock:
-            return [handle for id_ in list(self.slots) for handle in self.cancel(id_)]
+            return [receiver for id_ in list(self.slots) for receiver in self.cancel(id_)]
 
     # The cache.
 
     def cached(self, id_: str, target: Target) -> RunView:
-        """What was last known of the target under the id."""
+        """Return what was last known of the target under the id."""
         with self.lock:
             known, view = self._cache.get(id_, (None, None))
             if view is None or known != target:
@@ -164,11 +290,12 @@ class Registry:
             return view
 
     def remember(self, slot: Slot, view: RunView) -> None:
+        """Put what is known into the cache."""
         with self.lock:
             if not view or not self._max_cached:
                 return
-            # Of streams that nobody can come back to, the parts are not worth their memory.
-            if slot.has_made_up_id and view.parts is not None:
+            # A generated id cannot be resumed: keep the runs, drop the parts.
+            if slot.has_generated_id and view.parts is not None:
                 runs, view = view.by_key(), slot.target.new_view()
                 view.put(runs)
             self._cache[slot.id] = (slot.target, view)
@@ -177,7 +304,8 @@ class Registry:
                 self._cache.popitem(last=False)
 
     def forget(self, id_: str | None = None) -> None:
-        """Drops what is cached under an id, or all. What runs delivers its next snapshot anew."""
+        """Drop the cache of an id, or all of it. What is being read delivers its next snapshot
+        anew."""
         with self.lock:
             slots = list(self.slots.values()) if id_ is None else [self.slots.get(id_)]
             if id_ is None:
@@ -190,67 +318,34 @@ class Registry:
 
     # The end.
 
-    def _started(self, thread: threading.Thread) -> None:
+    def _remember_thread(self, thread: threading.Thread) -> None:
         with self._threads_lock:
-            self._threads = {one for one in self._threads if one.is_alive() or one.ident is None}
-            self._threads.add(thread)
+            self._threads.append(thread)
+            if len(self._threads) > self._most_threads:
+                # Only once their number has doubled: each start would walk over all otherwise.
+                self._threads = [
+                    one for one in self._threads if one.is_alive() or one.ident is None
+                ]
+                self._most_threads = 2 * len(self._threads) + THREADS_SLACK
 
     def join(self, deadline: float) -> list[threading.Thread]:
-        """Waits for all threads, up to a time of `time.monotonic()`. Returns those still alive."""
+        """Wait for all threads, up to a time of `time.monotonic()`.
+
+        Returns:
+            The threads that are still alive.
+        """
         with self._threads_lock:
-            threads = list(self._threads)
-        threads = [one for one in threads if one is not threading.current_thread()]
+            threads = [one for one in self._threads if one is not threading.current_thread()]
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         alive = [thread for thread in threads if thread.is_alive()]
         return alive + self.pool.join(deadline)
 
-    def abandon(self) -> None:
-        """In a forked child: every handle is cancelled, and nothing of it is used again."""
-        self.lock = threading.RLock()
+    def bequeath(self, heir: Registry) -> None:
+        """In a forked child: leave every subscription to another registry, cancelled."""
+        heir.closed = self.closed
+        # The thread that forked may be one of the pool's, inside a callback.
         self.pool.abandon()
-        for slot in list(self.slots.values()):
-            if slot.channel is not None:
-                slot.channel.abandon()
-        for handle in list(self._handles):
-            handle._abandon()
-
-
-class SubscriptionMap(Mapping[str, "Subscription"]):
-    """A live, read-only view of the registry: id → the first handle of that id."""
-
-    def __init__(self, registry: Callable[[], Registry]) -> None:
-        self._registry = registry
-
-    def __getitem__(self, id_: str) -> Subscription:
-        registry = self._registry()
-        with registry.lock:
-            return registry.slots[id_].handles[0]
-
-    def __iter__(self) -> Iterator[str]:
-        registry = self._registry()
-        with registry.lock:
-            return iter(list(registry.slots))
-
-    def __len__(self) -> int:
-        return len(self._registry().slots)
-
-    # Of one moment: what Mapping makes of these looks each id up later, when it may have ended.
-
-    def keys(self) -> KeysView[str]:
-        return self._snapshot().keys()
-
-    def values(self) -> ValuesView[Subscription]:
-        return self._snapshot().values()
-
-    def items(self) -> ItemsView[str, Subscription]:
-        return self._snapshot().items()
-
-    def __repr__(self) -> str:
-        return repr(self._snapshot())
-
-    def _snapshot(self) -> dict[str, Subscription]:
-        registry = self._registry()
-        with registry.lock:
-            return {id_: slot.handles[0] for id_, slot in registry.slots.items()}
+        for seat in list(self._seats):
+            seat.inherit(heir)

@@ -1,0 +1,119 @@
+"""What a client owns: session, registry, token sources; closed, or made anew after a fork."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from typing import Any
+
+import attrs
+
+from .._channel.batch_channel import BatchChannel
+from .._channel.channel import Channel
+from .._channel.run_view import RunView
+from .._channel.target import Target
+from .._http.requester import Origin
+from .._http.session import HttpOptions, Transport
+from .._http.tokens import Token, TokenSource
+from ..config import RetryPolicy
+from . import process
+from .receiver import Callbacks, Receiver, settle
+from .registry import Registry, Seat
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """The options of the client that its engine needs."""
+
+    http: HttpOptions
+    retry: RetryPolicy
+    preview_branch: str | None
+    max_cached: int
+
+
+class Engine:
+    """Everything of a client that holds threads, locks or sockets."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._renew()
+        process.watch(self)
+
+    def _renew(self) -> None:
+        self._transport = Transport(self._options.http)
+        self.registry = Registry(self._make_channel, self._options.max_cached)
+        self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
+        # Protects the token sources.
+        self._tokens_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Engine {self._options!r}>"
+
+    def seat(
+        self, target: Target, callbacks: Callbacks, throttle: float, *, stops_on_completion: bool
+    ) -> Seat:
+        """Return a new receiver's seat, which is not in the registry yet."""
+        receiver = Receiver(
+            self.registry.pool,
+            callbacks,
+            throttle,
+            stops_on_completion=stops_on_completion,
+            label=target.label,
+        )
+        return Seat(self.registry, receiver, target)
+
+    def close(self, seconds: float) -> list[str]:
+        """Cancel everything, refuse more, and wait for the threads to end.
+
+        Returns:
+            The names of the threads that did not end in time.
+        """
+        registry = self.registry
+        with registry.lock:
+            registry.closed = True
+            receivers = registry.cancel_all()
+        deadline = time.monotonic() + seconds
+        settle(receivers)
+        left = registry.join(deadline)
+        self._transport.close()
+        return sorted(thread.name for thread in left)
+
+    def after_fork(self) -> None:
+        """In the child: be an empty engine; the subscriptions it inherited are cancelled."""
+        parents = self.registry
+        self._renew()
+        parents.bequeath(self.registry)
+
+    def _make_channel(self, target: Target, view: RunView) -> Channel:
+        origin = Origin(
+            transport=self._transport,
+            base_url=target.base_url,
+            token=self._token_source(target.token),
+            retry=self._options.retry,
+            preview_branch=self._options.preview_branch,
+        )
+        if target.streams is not None:
+            # Imported here, because most clients read no stream.
+            from .._channel.stream_channel import StreamChannel
+
+            return StreamChannel(target, origin, view)
+        if target.is_batch:
+            return BatchChannel(target, origin, view)
+        return Channel(target, origin, view)
+
+    def _token_source(self, token: Token) -> TokenSource:
+        """Return the one source of each callable, so that one thread renews the token for all."""
+        if not callable(token):
+            return TokenSource(token)
+        # A callable that can't be hashed equals only itself; its source keeps it, and so its id.
+        try:
+            hash(token)
+            key: Any = token
+        except TypeError:
+            key = id(token)
+        with self._tokens_lock:
+            source = self._tokens.get(key)
+            if source is None:
+                source = self._tokens[key] = TokenSource(token)
+            return source
