@@ -26,8 +26,9 @@ from ._checks import (
 )
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
+from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
-from ._receivers.receiver import Callbacks, settle
+from ._receivers.receiver import settle
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
 from .models import AnyRun, OutputT, PayloadT, Run, Task

@@ -129,7 +129,7 @@ class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
         queue: ChangeQueue[Run[PayloadT, OutputT]] = ChangeQueue()
         updates = Updates(queue, receiver.label, check_timeout(timeout))
         channel = seat.channel
-        with channel.locked() if channel is not None else contextlib.nullcontext():
+        with channel.notifying if channel is not None else contextlib.nullcontext():
             for row_key, run in seat.view.by_key().items():
                 queue.post(row_key, run)
             receiver.add_queue(queue)
@@ -204,9 +204,9 @@ class StreamSubscription(Subscription, Generic[PartT]):
         An opaque text. Passed back as `last_event_id=`, in another process too, it resumes exactly
         there. Stored inside `on_stream`, it goes with the parts of that call.
         """
-        position = self._seat.receiver.position
+        position = self._seat.receiver.delivery.position
         store = self._seat.view.parts
-        if position is None and not self._seat.receiver.takes_parts and store is not None:
+        if position is None and not self._seat.receiver.delivery.takes_parts and store is not None:
             position = store.last_event_id(self._stream)
         if position is not None:
             return str(position)
@@ -246,10 +246,10 @@ def _wait_for_run(seat: Seat, timeout: float | None) -> Any:
     def is_complete() -> bool:
         if receiver.ended_as is State.COMPLETED:
             return True
-        return bool(receiver.completed) and not receiver.stops_on_completion
+        return bool(receiver.delivery.completed) and not receiver.stops_on_completion
 
     receiver.wait(is_complete, check_timeout(timeout))
-    completed = next(iter(receiver.completed.values()), None)
+    completed = next(iter(receiver.delivery.completed.values()), None)
     latest = seat.view.latest()
     # A change after completion, of the cost say, may have come meanwhile.
     return (
@@ -301,7 +301,7 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
         if expected is not None:
             wanted = check_count(expected, "expected")
             receiver.wait(lambda: self._have_completed(wanted), seconds)
-            return self._completed_runs(receiver.completed)
+            return self._completed_runs(receiver.delivery.completed)
         if not self._seat.target.is_batch:
             raise ValueError(
                 "expected is required: a tag has no end, say how many runs to wait for"
@@ -310,7 +310,7 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     def _have_completed(self, expected: int) -> bool:
         receiver = self._seat.receiver
-        completed = len(receiver.completed)
+        completed = len(receiver.delivery.completed)
         if completed < expected and receiver.ended_as is State.COMPLETED:
             raise ValueError(
                 f"expected={expected}: {receiver.label} is complete, and has only {completed} runs"
@@ -324,7 +324,7 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
         receiver.wait(self._batch_is_complete, timeout)
         channel = self._seat.last_channel
         members = channel.members if isinstance(channel, BatchChannel) else None
-        return self._completed_runs(receiver.completed if members is None else members)
+        return self._completed_runs(receiver.delivery.completed if members is None else members)
 
     def _batch_is_complete(self) -> bool:
         channel = self._seat.channel
@@ -337,7 +337,9 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     def _completed_runs(self, ids: Iterable[str]) -> list[Run[PayloadT, OutputT]]:
         latest = {run.id: run for run in self._seat.view.runs()}
-        wanted = [latest.get(run_id) or self._seat.receiver.completed[run_id] for run_id in ids]
+        wanted = [
+            latest.get(run_id) or self._seat.receiver.delivery.completed[run_id] for run_id in ids
+        ]
         return sorted(wanted, key=creation)
 
 

@@ -181,8 +181,8 @@ def test_what_disable_drops_is_not_told(server: RealtimeServer, client: Realtime
     eventually(lambda: not subscription._seat.receiver._mailbox._owner)
     assert gate.calls == 1
     recorder = Recorder()
-    receiver = subscription._seat.receiver
-    receiver._callbacks = type(receiver._callbacks)(on_update=recorder.on_update)
+    delivery = subscription._seat.receiver.delivery
+    delivery.callbacks = type(delivery.callbacks)(on_update=recorder.on_update)
     subscription.enable()
     assert len(recorder.wait("update", 9)) == 9
 

@@ -12,7 +12,7 @@ from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
 from ..errors import ProtocolError, TriggerRealtimeError
 from ..models import AnyRun
-from .channel import Channel
+from .channel import Channel, log_failures
 from .run_view import RunView
 from .target import Target
 
@@ -54,7 +54,7 @@ class BatchChannel(Channel):
                 self._ask()
         if changes:
             self._end_if_complete()
-        return goes_on and not self._ended
+        return goes_on and not self._audience.ended
 
     def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
         for row_key, run in runs.items():
@@ -69,7 +69,7 @@ class BatchChannel(Channel):
 
     def _ask(self) -> None:
         known = self.members is not None and self.members_error is None
-        if self._ended or self._thread is not None or known:
+        if self._audience.ended or self._thread is not None or known:
             return
         self._wanted, self.members_error = False, None
         requester = self._make_requester()
@@ -82,7 +82,7 @@ class BatchChannel(Channel):
             return
         finished = {run.id for run in self.view.runs() if run.is_finished}
         if finished.issuperset(self.members):
-            self._end_all()
+            self._audience.end_all()
 
     # On the thread that asks for the members.
 
@@ -109,9 +109,7 @@ class BatchChannel(Channel):
         with self._lock:
             self.members_error = error
             self._thread = None
-            receivers = list(self._receivers)
-        for receiver in receivers:
-            receiver.wake()
+        self._audience.wake()
 
     def _on_members(self, members: list[str]) -> list[str]:
         with self._lock:
@@ -123,6 +121,6 @@ class BatchChannel(Channel):
     def _on_member_changes(self, changes: RunChanges) -> bool:
         with self._lock:
             self._apply(changes)
-        self._log_failures(changes)
+        log_failures(self.target.label, changes)
         self._end_if_complete()
         return not changes.rows or not all(run.is_finished for run in changes.rows.values())

@@ -10,16 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timezone
-from typing import Protocol
 
 from .._feeds.run_feed import RunChanges, RunFeed
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
 from ..errors import ProtocolError, TriggerRealtimeError
 from ..models import AnyRun, State
-from .part_store import PartStore
+from .audience import Audience, ChannelReceiver
 from .run_view import RunView
 from .target import Target
 
@@ -28,51 +27,6 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Seconds that the reader releases the interpreter after posting changes, so that the callback need
 # not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
 YIELD_SECONDS = 50e-6
-
-
-class ChannelReceiver(Protocol):
-    """What a channel needs of a receiver. `end` and `wake` are called without the channel's lock,
-    everything else under it."""
-
-    @property
-    def stops_on_completion(self) -> bool:
-        """Whether it wants no more of a single run once that is complete."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it wants nothing more."""
-
-    def notify(
-        self, runs: Mapping[str, AnyRun], finished: Collection[str], complete: Collection[str]
-    ) -> None:
-        """Called when runs changed.
-
-        Args:
-            runs: their new states by row key.
-            finished: the row keys of finished runs.
-            complete: the subset whose streams are drained as well.
-        """
-
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Called when the streams of an already reported finished run are drained."""
-
-    def notify_parts(self, run_id: str, key: str) -> None:
-        """Called when a stream may have new parts."""
-
-    def take_from(self, store: PartStore) -> None:
-        """Take parts from this store; the store applies backpressure for it from now on."""
-
-    def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
-        """Called when a row or part can't be decoded, or one stream of many is lost."""
-
-    def forget_delivered(self) -> None:
-        """Take the next state of every run as new."""
-
-    def end(self, error: TriggerRealtimeError | None) -> None:
-        """Called when everything was notified, or this error ended it."""
-
-    def wake(self) -> None:
-        """Make waiters re-check their condition."""
 
 
 class Channel:
@@ -87,13 +41,12 @@ class Channel:
     def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
         self.target = target
         self.view = view
-        # Protects the receivers, the order in which they are notified, and everything below.
-        self._lock = threading.Lock()
-        self._receivers: list[ChannelReceiver] = []
+        self._audience = Audience(lambda: self.stop())
+        # Protects everything below.
+        self._lock = self._audience.lock
         self._origin = origin
         self._state = State.CONNECTING
         self._has_snapshot = False
-        self._ended = False
         self._complete: set[str] = set()
         self._contact: float | None = None
         self._requesters: list[Requester] = []
@@ -133,14 +86,14 @@ class Channel:
             Whether it was added: False when the channel has ended.
         """
         with self._lock:
-            if self._ended:
+            if self._audience.ended:
                 return False
             if self._has_snapshot:
                 runs = self.view.by_key()
                 receiver.notify(runs, _finished(runs), self._complete)
             self._welcome(receiver)
-            self._receivers.append(receiver)
-        self._end_complete()
+            self._audience.add(receiver)
+        self._audience.end_complete()
         return True
 
     def detach(self, receiver: ChannelReceiver) -> bool:
@@ -149,30 +102,23 @@ class Channel:
         Returns:
             Whether it was the last one; the channel is then stopped.
         """
-        with self._lock:
-            if receiver in self._receivers:
-                self._receivers.remove(receiver)
-            if self._receivers:
-                return False
-            self._ended = True
-        self.stop()
-        return True
+        return self._audience.remove(receiver)
 
     def stop(self) -> None:
         """End the reading threads, whatever they are blocked on."""
         for requester in list(self._requesters):
             requester.stop()
 
-    def locked(self) -> threading.Lock:
-        """Return the lock under which receivers are notified: while it is held, none is."""
-        return self._lock
+    @property
+    def notifying(self) -> threading.Lock:
+        """The lock under which receivers are notified: while it is held, none is."""
+        return self._audience.lock
 
     def forget_seen(self) -> None:
         """Take the next snapshot as new."""
         self._feed.forget_seen()
         with self._lock:
-            for receiver in self._receivers:
-                receiver.forget_delivered()
+            self._audience.forget_delivered()
 
     def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
         requester = Requester(
@@ -204,20 +150,10 @@ class Channel:
             self._feed_failed(error)
         except Exception as error:
             logger.exception("%s: the reader failed", self.target.label)
-            self._fail(ProtocolError(f"{self.target.label}: the reader failed: {error!r}"))
+            self._audience.fail(ProtocolError(f"{self.target.label}: the reader failed: {error!r}"))
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
-        self._fail(error)
-
-    def _fail(self, error: TriggerRealtimeError) -> None:
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            receivers, self._receivers = self._receivers, []
-        self.stop()
-        for receiver in receivers:
-            receiver.end(error)
+        self._audience.fail(error)
 
     def _on_changes(self, changes: RunChanges) -> bool:
         with self._lock:
@@ -229,16 +165,11 @@ class Channel:
             if changes or first:
                 self._apply(changes, all_rows=first)
             goes_on = self._reads_on()
-        self._log_failures(changes)
+        log_failures(self.target.label, changes)
         if changes:
-            self._end_complete()
+            self._audience.end_complete()
             time.sleep(YIELD_SECONDS)
-        return goes_on and not self._ended
-
-    def _log_failures(self, changes: RunChanges) -> None:
-        """Log without the lock: a log handler may look at the subscription."""
-        for error in changes.failures.values():
-            logger.error("%s: a row does not decode: %s", self.target.label, error)
+        return goes_on and not self._audience.ended
 
     def _drop_all_but(self, row_keys: Container[str]) -> None:
         """Drop cached runs that the first snapshot no longer contains (never a single run, whose
@@ -261,35 +192,12 @@ class Channel:
         finished = _finished(runs)
         complete = {row_key for row_key in finished if self._is_complete(runs[row_key])}
         self._complete |= complete
-        for receiver in self._receivers:
-            receiver.notify(runs, finished, complete)
+        self._audience.notify(runs, finished, complete)
         if not self.target.is_single:
             for row_key in changes.gone:
                 self._drop(row_key)
         for row_key, error in changes.failures.items():
-            for receiver in self._receivers:
-                receiver.notify_failure(row_key, error)
-
-    def _end_complete(self) -> None:
-        """End the receivers that want no more, and the channel with the last of them."""
-        self._end_receivers(lambda receiver: receiver.is_complete)
-
-    def _end_all(self) -> None:
-        """End every receiver: there is no more."""
-        self._end_receivers(lambda receiver: True)
-
-    def _end_receivers(self, is_to_end: Callable[[ChannelReceiver], bool]) -> None:
-        with self._lock:
-            ending = [receiver for receiver in self._receivers if is_to_end(receiver)]
-            if not ending:
-                return
-            self._receivers = [one for one in self._receivers if one not in ending]
-            if not self._receivers:
-                self._ended = True
-        if self._ended:
-            self.stop()
-        for receiver in ending:
-            receiver.end(None)
+            self._audience.notify_failure(row_key, error)
 
     # Overridden by channels that read more than runs. All are called under the lock.
 
@@ -307,6 +215,13 @@ class Channel:
 
     def _reads_on(self) -> bool:
         return True
+
+
+def log_failures(label: str, changes: RunChanges) -> None:
+    """Log rows that can't be decoded. Call it without the lock: a log handler may look at the
+    subscription."""
+    for error in changes.failures.values():
+        logger.error("%s: a row does not decode: %s", label, error)
 
 
 def _finished(runs: Mapping[str, AnyRun]) -> set[str]:

@@ -16,7 +16,8 @@ from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State
-from .channel import Channel, ChannelReceiver
+from .audience import ChannelReceiver
+from .channel import Channel
 from .part_store import PartStore, StreamKey
 from .run_view import RunView
 from .stream_readers import Reader, StreamReaders
@@ -81,7 +82,8 @@ class StreamChannel(Channel):
         for row_key, run in runs.items():
             run_id = self._stream_run_id(run)
             self._row_keys[run_id] = row_key
-            self._readers.update(run_id, self._streams_of(run), finished=run.is_finished)
+            keys = [self._options.key] if self._options.key is not None else _streams_of(run)
+            self._readers.update(run_id, keys, finished=run.is_finished)
             self._run_was_asked.set()
 
     def _drop(self, row_key: str) -> None:
@@ -106,7 +108,7 @@ class StreamChannel(Channel):
         run = self.view.latest()
         if run is None or not run.is_finished:
             return True
-        return any(not receiver.stops_on_completion for receiver in self._receivers)
+        return self._audience.wants_updates_after_completion()
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
         if self._options.key is None:
@@ -118,21 +120,6 @@ class StreamChannel(Channel):
         )
         self._run_is_unknown = True
         self._run_was_asked.set()
-
-    def _streams_of(self, run: AnyRun) -> list[str]:
-        """Return the keys of a run's streams: `metadata["$$streams"]` if that is a non-empty list
-        of strings, else `realtime_streams`."""
-        if self._options.key is not None:
-            return [self._options.key]
-        metadata = run._metadata
-        if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
-            # Fetching it would block the reading thread, under the channel's lock.
-            named = None
-        else:
-            named = _named_streams(run)
-        if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
-            return [key for key in named if key]
-        return [key for key in run.realtime_streams if key]
 
     # On the threads of the readers.
 
@@ -179,17 +166,15 @@ class StreamChannel(Channel):
         if self._options.key is None:
             places.clear()  # only a single stream's can be asked for
         with self._lock:
-            if self._ended or requester.stopped:
+            if self._audience.ended or requester.stopped:
                 return
             self._state = State.LIVE
             self.parts.append((run_id, key), values, places, size, parts.place)
             for failure in failures:
                 number = next(self._failures) % MOST_FAILURES_WAITING
-                for receiver in self._receivers:
-                    receiver.notify_failure(f"{key}\0{number}", failure)
-            for receiver in self._receivers:
-                if values:
-                    receiver.notify_parts(run_id, key)
+                self._audience.notify_failure(f"{key}\0{number}", failure)
+            if values:
+                self._audience.notify_parts(run_id, key)
         for failure in failures:
             logger.error("%s", failure)
         self.parts.wait_for_room((run_id, key))
@@ -197,20 +182,19 @@ class StreamChannel(Channel):
     def _on_stream_ended(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
         self._troubled.discard((run_id, key))
         if error is not None and not self._goes_on_without(run_id, key, error):
-            self._fail(error)
+            self._audience.fail(error)
             return
         with self._lock:
             row_key = self._row_keys.get(run_id)
             run = self.view.get(row_key) if row_key is not None else None
             if row_key is not None and run is not None and self._is_complete(run):
                 self._complete.add(row_key)
-                for receiver in self._receivers:
-                    receiver.notify_complete(row_key, run)
+                self._audience.notify_complete(row_key, run)
             complete = self._run_is_unknown
         if complete:
-            self._end_all()
+            self._audience.end_all()
         else:
-            self._end_complete()
+            self._audience.end_complete()
 
     def _goes_on_without(self, run_id: str, key: str, error: TriggerRealtimeError) -> bool:
         """Return whether the subscription goes on: with many runs, a failing stream ends alone."""
@@ -218,9 +202,22 @@ class StreamChannel(Channel):
             return False
         logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
         with self._lock:
-            for receiver in self._receivers:
-                receiver.notify_failure(f"{run_id}\0{key}", error)
+            self._audience.notify_failure(f"{run_id}\0{key}", error)
         return True
+
+
+def _streams_of(run: AnyRun) -> list[str]:
+    """Return the keys of a run's streams: `metadata["$$streams"]` if that is a non-empty list of
+    strings, else `realtime_streams`."""
+    metadata = run._metadata
+    if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
+        # Fetching it would block the reading thread, under the channel's lock.
+        named = None
+    else:
+        named = _named_streams(run)
+    if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
+        return [key for key in named if key]
+    return [key for key in run.realtime_streams if key]
 
 
 def _named_streams(run: AnyRun) -> Any:

@@ -18,7 +18,8 @@ from .._http.session import HttpOptions, Transport
 from .._http.tokens import Token, TokenSource
 from ..config import RetryPolicy
 from . import process
-from .receiver import Callbacks, Receiver, settle
+from .delivery import Callbacks
+from .receiver import Receiver, settle
 from .registry import Registry, Seat
 
 

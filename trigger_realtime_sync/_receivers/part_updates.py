@@ -40,7 +40,7 @@ class PartUpdates(Iterator[T], Generic[T]):
 
     def __next__(self) -> T:
         receiver = self._seat.receiver
-        if receiver.is_delivering_here and receiver.takes_parts:
+        if receiver.is_delivering_here and receiver.delivery.takes_parts:
             raise RuntimeError(
                 f"waiting for parts of {self._label} inside its own callback would never end"
             )
@@ -49,7 +49,7 @@ class PartUpdates(Iterator[T], Generic[T]):
             ending = not receiver.expects_more
             item = self._take(0 if ending else _slice_before(deadline))
             if item is not None:
-                value, receiver.position = item
+                value, receiver.delivery.position = item
                 return value  # type: ignore[no-any-return]
             if ending:
                 self._end()

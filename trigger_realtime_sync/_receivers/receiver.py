@@ -1,49 +1,28 @@
-"""One subscriber: what it was notified of, what waits to be delivered to it, and how it ends.
+"""One subscriber: what it is notified of, what waits to be delivered, and how it ends.
 
-The channel's threads call `notify…` and `end`; a thread of the callback pool calls `_deliver`, and
-so the user's callbacks; everything else may be called on any thread.
+The channel's threads call `notify…` and `end`; everything else may be called on any thread.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-import attrs
-
-from .._channel.part_store import PartStore, Taker
+from .._channel.part_store import PartStore
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
-from ..errors import CallbackError, SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
+from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .updates import ChangeQueue
-
-logger = logging.getLogger("trigger_realtime_sync")
+from .delivery import COMPLETE, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
 CALLBACK_GRACE = 0.02
 # Seconds that a waiter lets `on_error` run before it raises the same error.
 ERROR_GRACE = 1.0
-
-# Topics of the mailbox: a run's state is posted under its row key (a str), everything else under a
-# tuple whose first item is its kind.
-COMPLETE, PARTS, FAILURE, ERROR = "complete", "parts", "failure", "error"
-Topic = str | tuple[str, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Callbacks:
-    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts."""
-
-    on_update: Callable[[Any], object] | None = None
-    on_error: Callable[[TriggerRealtimeError], object] | None = None
-    on_complete: Callable[[Any], object] | None = None
-    on_stream: Callable[[str, str, list[Any]], object] | None = None
 
 
 class Phase(enum.Enum):
@@ -109,24 +88,24 @@ class Receiver:
         # Set by the registry before anything else happens.
         self.seat: Registered
         self._pool = pool
-        self._callbacks = callbacks
         self._throttle = throttle
+        self.delivery = Delivery(callbacks, self)
         self._mailbox = Mailbox(
-            pool, self._deliver, throttle, name=lambda: f"trigger-realtime callbacks {label}"
+            pool,
+            self.delivery.deliver,
+            throttle,
+            name=lambda: f"trigger-realtime callbacks {label}",
         )
         # Protects the phase; notified when a waiter should re-check its condition.
         self._changed = threading.Condition(threading.Lock())
         self._phase = Phase.FOLLOWING
         self.error: TriggerRealtimeError | None = None
-        # The runs whose `on_complete` has returned, by id.
-        self.completed: dict[str, AnyRun] = {}
-        self._delivered: dict[str, AnyRun] = {}
-        # A tuple, replaced as a whole: every change looks at it, and it is mostly empty.
-        self._queues: tuple[weakref.ref[ChangeQueue[Any]], ...] = ()
-        self._taker = Taker() if callbacks.on_stream is not None else None
-        self._store: PartStore | None = None
-        # After the last part that was delivered, or that an iterator yielded.
-        self.position: Any = None
+        self._queues = ChangeQueues()
+
+    @property
+    def id(self) -> str:
+        """The id of its subscription."""
+        return self.seat.id
 
     @property
     def ended_as(self) -> State | None:
@@ -144,9 +123,9 @@ class Receiver:
         return self._phase is Phase.FOLLOWING
 
     @property
-    def takes_parts(self) -> bool:
-        """Whether parts are delivered to an `on_stream`."""
-        return self._taker is not None
+    def is_closed(self) -> bool:
+        """Whether nothing may be delivered any more."""
+        return self._mailbox.closed
 
     @property
     def is_delivering_here(self) -> bool:
@@ -164,7 +143,7 @@ class Receiver:
         posts = self._with_ends(runs, complete) if complete else runs
         ends = posts.keys() - runs.keys() if complete else ()
         self._mailbox.post_all(posts, urgent=[*finished, *ends])
-        for queue in self._live_queues():
+        for queue in self._queues:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
@@ -176,7 +155,7 @@ class Receiver:
 
     def notify_parts(self, run_id: str, key: str) -> None:
         """Post that a stream may have new parts."""
-        if self._taker is not None and not self.is_complete:
+        if self.delivery.takes_parts and not self.is_complete:
             self._mailbox.post((PARTS, run_id, key), None)
 
     def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
@@ -186,26 +165,26 @@ class Receiver:
 
     def take_from(self, store: PartStore) -> None:
         """Take parts from this store from now on; the store waits for it."""
-        if self._taker is not None:
-            store.add(self._taker)
-            self._store = store
+        self.delivery.take_from(store)
 
     def forget_delivered(self) -> None:
         """Deliver every run again when it is next notified, changed or not."""
-        self._delivered.clear()
+        self.delivery.forget()
 
     def end(self, error: TriggerRealtimeError | None) -> None:
         """Deliver what waits, then be COMPLETED; or be FAILED with an error at once."""
         if error is None:
             self._advance(Phase.COMPLETING)
-            self._end_queues(None)
+            for queue in self._queues:
+                queue.end(None)
             self._mailbox.finish(self._everything_delivered)
             return
         error.terminal = True
         self.error = error
         self.seat.disconnect()
         if self._advance(Phase.FAILING):
-            self._end_queues(error)
+            for queue in self._queues:
+                queue.end(error)
             self._mailbox.post((ERROR,), error, urgent=True)
             self._mailbox.finish(self._error_delivered)
 
@@ -222,24 +201,14 @@ class Receiver:
         self._mailbox.close()
         self.seat.leave()
         if cancelled:
-            self._close_queues()
+            for queue in self._queues:
+                queue.close()
         else:
             self._error_delivered()
-
-    def stop_taking(self) -> None:
-        """Let the store no longer wait for it."""
-        if self._store is not None and self._taker is not None:
-            self._store.remove(self._taker)
 
     def drop_waiting(self) -> None:
         """Drop what is posted and not delivered."""
         self._mailbox.drop()
-
-    def start_over(self) -> None:
-        """Forget everything that was delivered, parts included."""
-        self._delivered.clear()
-        if self._taker is not None:
-            self._taker.taken.clear()
 
     def inherited(self) -> Receiver:
         """Return its twin for a forked child, where no thread but this one exists.
@@ -248,16 +217,17 @@ class Receiver:
         """
         twin = Receiver(
             self._pool,
-            self._callbacks,
+            self.delivery.callbacks,
             self._throttle,
             stops_on_completion=self.stops_on_completion,
             label=self.label,
         )
         twin.seat = self.seat
         twin._phase = Phase.CANCELLED if self._phase in _OPEN else self._phase
-        twin.error, twin.position = self.error, self.position
-        twin.completed = dict(self.completed)
-        for queue in self._live_queues():
+        twin.error = self.error
+        twin.delivery.position = self.delivery.position
+        twin.delivery.completed = dict(self.delivery.completed)
+        for queue in self._queues:
             queue.abandon()
         # A callback that forked returns into it.
         self._mailbox.abandon()
@@ -271,7 +241,7 @@ class Receiver:
         The caller must check for the end *after* this: the end only ends registered queues.
         """
         with self._changed:
-            self._queues = tuple(map(weakref.ref, [*self._live_queues(), queue]))
+            self._queues.add(queue)
 
     def wait(self, is_done: Callable[[], bool], timeout: float | None) -> None:
         """Block until `is_done()`.
@@ -324,10 +294,9 @@ class Receiver:
     def _end_of(self, row_key: str, run: AnyRun) -> dict[Topic, Any]:
         """Return what remains to be posted for a complete run."""
         posts: dict[Topic, Any] = {}
-        if self._store is not None:
-            for run_id, key in self._store.streams(run.id):
-                posts[PARTS, run_id, key] = None
-        if run.id not in self.completed:
+        for run_id, key in self.delivery.streams_of(run.id):
+            posts[PARTS, run_id, key] = None
+        if run.id not in self.delivery.completed:
             posts[COMPLETE, row_key] = run
         if self.stops_on_completion:
             self._advance(Phase.COMPLETING)
@@ -356,68 +325,6 @@ class Receiver:
             self._phase = phase
             self._changed.notify_all()
             return True
-
-    def _end_queues(self, error: TriggerRealtimeError | None) -> None:
-        for queue in self._live_queues():
-            queue.end(error)
-
-    def _close_queues(self) -> None:
-        for queue in self._live_queues():
-            queue.close()
-
-    def _live_queues(self) -> list[ChangeQueue[Any]]:
-        queues = [reference() for reference in self._queues]
-        return [queue for queue in queues if queue is not None]
-
-    # On a thread of the callback pool.
-
-    def _deliver(self, topic: Topic, item: Any) -> None:
-        if isinstance(topic, str):
-            self._deliver_run(topic, item)
-        elif topic[0] == COMPLETE:
-            self._deliver_complete(item)
-        elif topic[0] == PARTS:
-            self._deliver_parts(topic[1], topic[2])
-        else:
-            self._call("on_error", self._callbacks.on_error, item)
-
-    def _deliver_run(self, row_key: str, run: AnyRun) -> None:
-        delivered = self._delivered.get(row_key)
-        if delivered is run or (delivered is not None and delivered == run):
-            return
-        self._delivered[row_key] = run
-        self._call("on_update", self._callbacks.on_update, run)
-
-    def _deliver_complete(self, run: AnyRun) -> None:
-        if run.id in self.completed:
-            return
-        self._call("on_complete", self._callbacks.on_complete, run)
-        with self._changed:
-            self.completed[run.id] = run
-            self._changed.notify_all()
-
-    def _deliver_parts(self, run_id: str, key: str) -> None:
-        if self._store is None or self._taker is None:
-            return
-        values, position = self._store.take(self._taker, (run_id, key))
-        if values:
-            self.position = position
-            self._call("on_stream", self._callbacks.on_stream, run_id, key, values)
-
-    def _call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
-        if callback is None or self._mailbox.closed:
-            return
-        try:
-            callback(*arguments)
-        except BaseException as error:
-            failure = CallbackError(
-                f"{name} of subscription {self.seat.id} raised {type(error).__name__}",
-                callback=name,
-            )
-            failure.__cause__ = error
-            logger.error("%s", failure, exc_info=error)
-            if name != "on_error":
-                self._call("on_error", self._callbacks.on_error, failure)
 
 
 def settle(receivers: Iterable[Receiver]) -> None:

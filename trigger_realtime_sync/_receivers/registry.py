@@ -112,7 +112,7 @@ class Seat:
     def detach(self) -> None:
         """Belong to no channel any more."""
         self.channel = None
-        self.receiver.stop_taking()
+        self.receiver.delivery.stop_taking()
 
     def inherit(self, registry: Registry) -> None:
         """Turn into the seat of a subscription that a forked child inherited, and so of an ended
@@ -261,7 +261,7 @@ class Registry:
             receiver.drop_waiting()
             if slot.id not in self.slots:
                 self.forget(slot.id)
-            receiver.start_over()
+            receiver.delivery.start_over()
             self.add(seat, new_id, enabled=enabled)
 
     def cancel(self, id_: str) -> list[Receiver]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import TriggerRealtimeError, WaitTimeout
 
@@ -92,6 +93,24 @@ class ChangeQueue(Generic[ItemT]):
         if error is not None:
             raise error
         raise StopIteration
+
+
+class ChangeQueues:
+    """The queues of a receiver's iterators, for as long as each iterator is referenced."""
+
+    def __init__(self) -> None:
+        # A tuple, replaced as a whole: every change looks at it, and it is mostly empty.
+        self._queues: tuple[weakref.ref[ChangeQueue[Any]], ...] = ()
+
+    def add(self, queue: ChangeQueue[Any]) -> None:
+        """Post to this queue too."""
+        self._queues = tuple(map(weakref.ref, [*self, queue]))
+
+    def __iter__(self) -> Iterator[ChangeQueue[Any]]:
+        for reference in self._queues:
+            queue = reference()
+            if queue is not None:
+                yield queue
 
 
 class Updates(Iterator[T], Generic[T]):
