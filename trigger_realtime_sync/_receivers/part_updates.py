@@ -34,6 +34,7 @@ class PartUpdates(Iterator[T], Generic[T]):
         self._taker = Taker()
         self._store: PartStore | None = None
         self._closed = False
+        seat.add_taker(self._taker)
 
     def __iter__(self) -> PartUpdates[T]:
         return self
@@ -60,6 +61,7 @@ class PartUpdates(Iterator[T], Generic[T]):
     def close(self) -> None:
         """End the iterator, not the subscription."""
         self._closed = True
+        self._seat.remove_taker(self._taker)
         self._take_from(None)
 
     def _take(self, seconds: float) -> tuple[Any, Any] | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .._channel.channel import Channel
+from .._channel.part_store import Taker
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._dispatch.pool import WorkerPool
@@ -74,6 +75,8 @@ class Seat:
         self.is_inherited = False
         self.last_channel: Channel | None = None
         self._contact_before: datetime | None = None
+        # Of iterators over parts, for as long as each is referenced.
+        self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         receiver.seat = self
 
     @property
@@ -104,6 +107,9 @@ class Seat:
         self._contact_before = self.last_contact
         self.channel = self.last_channel = channel
         self.view = channel.view
+        if self.view.parts is not None:
+            for taker in list(self._takers):
+                self.view.parts.add(taker)
         if channel.attach(self.receiver):
             return True
         self.channel = None
@@ -113,6 +119,17 @@ class Seat:
         """Belong to no channel any more."""
         self.channel = None
         self.receiver.delivery.stop_taking()
+        if self.view.parts is not None:
+            for taker in list(self._takers):
+                self.view.parts.remove(taker)
+
+    def add_taker(self, taker: Taker) -> None:
+        """Let the channel's store wait for this taker too, while there is a channel."""
+        self._takers.add(taker)
+
+    def remove_taker(self, taker: Taker) -> None:
+        """Let no store wait for this taker."""
+        self._takers.discard(taker)
 
     def inherit(self, registry: Registry) -> None:
         """Turn into the seat of a subscription that a forked child inherited, and so of an ended
@@ -190,7 +207,7 @@ class Registry:
             slot.channel = channel
             seat.attach(channel)
             try:
-                channel.start(self._remember_thread)
+                channel.start(self.remember_thread)
             except BaseException:
                 self.disconnect(seat)
                 raise
@@ -318,7 +335,8 @@ class Registry:
 
     # The end.
 
-    def _remember_thread(self, thread: threading.Thread) -> None:
+    def remember_thread(self, thread: threading.Thread) -> None:
+        """Join this thread too, which is about to start."""
         with self._threads_lock:
             self._threads.append(thread)
             if len(self._threads) > self._most_threads:
