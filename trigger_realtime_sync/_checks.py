@@ -1,4 +1,8 @@
-"""A bad option becomes a clear error at the call."""
+"""Checks of options: a bad one becomes a clear error at the call.
+
+Each returns the value as it is used from then on. Options that only the client takes raise
+ConfigurationError, the others ValueError.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ COLUMN_OF_FIELD = {
 }
 
 
-# Seconds. The system's own waits can't count much further, and differ in how far.
+# The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 # Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
@@ -41,14 +45,15 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_number(value: Any) -> bool:
+    """Return whether this is a finite number, and no bool."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
-    # Of integers too large for a float, math.isfinite makes an OverflowError.
+    # math.isfinite raises OverflowError for integers that are too large for a float.
     return -math.inf < value < math.inf
 
 
 def check_base_url(value: Any, name: str = "base_url") -> str:
-    """The URL without a trailing slash. A URL with credentials is refused without showing it."""
+    """Return the URL without a trailing slash. One with credentials is refused, and not shown."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     text = value.strip()
@@ -71,7 +76,7 @@ def check_base_url(value: Any, name: str = "base_url") -> str:
 
 
 def check_token(value: Any, name: str = "access_token") -> str:
-    """A token as it goes into a header. The value never shows in the error."""
+    """Return the token as it goes into a header. The error never shows the value."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     token = value.strip()
@@ -83,7 +88,7 @@ def check_token(value: Any, name: str = "access_token") -> str:
 
 
 def check_id(value: Any, name: str) -> str:
-    """A run, batch or stream id: any printable text, since it is percent-encoded."""
+    """Accept any printable text as the id of a run, batch or stream: it is percent-encoded."""
     if _check_text(value, name) in (".", ".."):
         raise ValueError(f"{name} must not be {value!r}: it would change the path")
     return str(value)
@@ -104,7 +109,7 @@ def _check_text(value: Any, name: str) -> str:
 
 
 def check_tags(value: Any) -> tuple[str, ...]:
-    """One tag or several, which a run must all carry. The order does not matter to the server."""
+    """Return the tags, of which a run must carry all. Their order means nothing to the server."""
     tags = [value] if isinstance(value, str) else value
     if not isinstance(tags, Iterable):
         raise ValueError(f"tag must be a string or a list of strings, not {type(value).__name__}")
@@ -124,7 +129,7 @@ def _check_tag(tag: Any) -> str:
 
 
 def check_created_at(value: Any) -> str | None:
-    """`"90m"`, `"1d12h"` or a timedelta: how far back runs are looked for. 24 h at the most."""
+    """Return how far back to look for runs, as the server spells it: `"90m"`, `"1d12h"`."""
     if value is None:
         return None
     if isinstance(value, timedelta):
@@ -141,7 +146,7 @@ def check_created_at(value: Any) -> str | None:
 
 
 def check_skip_columns(value: Any) -> tuple[str, ...]:
-    """Columns the server need not send, as fields of `Run` or as the server names them."""
+    """Return the names of the columns to skip. Takes fields of `Run` and names of the server."""
     if value is None:
         return ()
     names = [value] if isinstance(value, str) else value
@@ -160,7 +165,7 @@ def _check_column(name: Any) -> str:
 
 
 def check_throttle(value: Any, name: str = "throttle_in_ms") -> float:
-    """Milliseconds, at least 0. Returns seconds."""
+    """Return milliseconds as seconds."""
     if not is_number(value) or not 0 <= value <= LONGEST * 1000:
         raise ValueError(
             f"{name} must be a number of at least 0 milliseconds, at most a year, not {value!r}"
@@ -169,7 +174,7 @@ def check_throttle(value: Any, name: str = "throttle_in_ms") -> float:
 
 
 def check_timeout(value: Any, name: str = "timeout") -> float | None:
-    """Seconds to wait, at least 0, or None for no bound."""
+    """Return seconds to wait, or None for no bound."""
     if value is None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
@@ -178,7 +183,7 @@ def check_timeout(value: Any, name: str = "timeout") -> float | None:
 
 
 def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
-    """A whole number within bounds."""
+    """Return a whole number within bounds."""
     too_large = most is not None and isinstance(value, int) and value > most
     if not isinstance(value, int) or isinstance(value, bool) or value < least or too_large:
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -187,13 +192,13 @@ def check_count(value: Any, name: str, *, least: int = 1, most: int | None = Non
 
 
 def check_callback(value: Any, name: str) -> None:
-    """A callable or None."""
+    """Accept a callable or None."""
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
 
 
 def check_headers(value: Any) -> dict[str, str]:
-    """Names and values as they may stand in a request. Values never show in the error."""
+    """Return headers as they may stand in a request. The error never shows a value."""
     headers = _check_mapping(value, "headers")
     for name, text in headers.items():
         if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
@@ -204,7 +209,8 @@ def check_headers(value: Any) -> dict[str, str]:
 
 
 def check_proxies(value: Any) -> dict[str, str] | None:
-    """URLs by scheme or host, as in requests. The URLs may hold credentials and never show."""
+    """Return proxy URLs by scheme or host, as requests takes them. The error never shows a URL,
+    which may hold credentials."""
     proxies = _check_mapping(value, "proxies")
     for name, url in proxies.items():
         if not isinstance(name, str):
@@ -222,7 +228,7 @@ def _check_mapping(value: Any, name: str) -> dict[Any, Any]:
 
 
 def check_verify(value: Any) -> bool | str:
-    """True, False, or the path of a file or directory of certificates."""
+    """Return True, False, or the path of a file or directory of certificates."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):

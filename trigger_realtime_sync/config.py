@@ -1,4 +1,4 @@
-"""Options, and the checks that turn a bad one into a clear error at the call."""
+"""The options of a client that are objects of their own."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _retries(instance: object, attribute: attrs.Attribute[int | None], value: An
 class RetryPolicy:
     """How long to wait between attempts: exponential, with full jitter.
 
-    Attempt n waits a random time up to `min(max_delay, initial_delay * multiplier ** n)` seconds;
-    what a server asks for (`Retry-After`) is a floor. `max_retries=None`: for ever; else that many
-    attempts in a row may fail before the subscription ends with the last error.
+    Attempt n waits a random time up to `min(max_delay, initial_delay * multiplier ** n)` seconds,
+    and no less than a server asks for (`Retry-After`). The subscription ends with the last error
+    when `max_retries` attempts in a row have failed; with None it never does.
     """
 
     initial_delay: float = attrs.field(default=0.5, validator=_seconds())
@@ -62,8 +62,11 @@ class RetryPolicy:
 
 @attrs.frozen
 class Timeouts:
-    """In seconds. `read` bounds the silence on a connection: it must outlast the 23 s for which
-    the server holds a poll, and the pings of a stream."""
+    """How many seconds to wait for a server.
+
+    `connect` bounds the making of a connection. `read` bounds the silence on one: it must outlast
+    the 23 s for which the server holds a poll, and the pings of a stream.
+    """
 
     connect: float = attrs.field(default=10.0, validator=_seconds())
     read: float = attrs.field(default=45.0, validator=_seconds())

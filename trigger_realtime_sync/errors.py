@@ -37,14 +37,14 @@ class ConfigurationError(TriggerRealtimeError, ValueError):
 class ProtocolError(TriggerRealtimeError):
     """The server, or something between, sent what the protocol does not allow.
 
-    The message says what was wrong and where it came from.
+    The message says what was wrong, and in the answer to which request.
     """
 
 
 class ApiConnectionError(TriggerRealtimeError):
     """The server could not be reached, or the connection broke off.
 
-    Retried without a word; reported only when `RetryPolicy.max_retries` were used up.
+    Retried silently; reported only once `RetryPolicy.max_retries` are used up.
     """
 
 
@@ -149,7 +149,7 @@ class PayloadError(TriggerRealtimeError):
 
 
 class RunFailed(TriggerRealtimeError):
-    """`result()` was asked of a run that did not succeed.
+    """`result()` was called for a run that did not succeed.
 
     Attributes:
         run: the finished run.
@@ -166,11 +166,11 @@ class RunFailed(TriggerRealtimeError):
 
 
 class SubscriptionCancelled(TriggerRealtimeError):
-    """The subscription was cancelled while someone waited for it."""
+    """The subscription was cancelled, so that waiting for it makes no sense."""
 
 
 class WaitTimeout(TriggerRealtimeError, TimeoutError):
-    """What was waited for did not happen in time. The subscription goes on."""
+    """A wait exceeded its `timeout`. The subscription goes on."""
 
     terminal = False
 

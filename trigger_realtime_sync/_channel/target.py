@@ -1,4 +1,4 @@
-"""What a subscription reads: two of the same target under one id share a connection."""
+"""What to read: two subscriptions with the same id and target share a channel."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class StreamOptions:
-    """What to read of the runs' streams.
+    """Which streams of the runs to read, and how.
 
     Attributes:
-        key: the one stream to read, whatever the run names; None for those that it names.
-        types: the types of the parts, by stream.
+        key: the one stream to read, whatever streams the run names; None for the named ones.
+        types: the types of the parts, by the key of their stream.
         start_index, last_event_id, from_latest: where to start the one stream.
-        most_kept: how many parts are kept to be looked at.
-        timeout: seconds of silence after which the server is to end a body.
+        most_kept: how many parts of each stream are kept to be looked at.
+        timeout: seconds of silence after which the server is asked to end a body.
     """
 
     key: str | None = None
@@ -39,7 +39,8 @@ class StreamOptions:
     timeout: int = 60
 
     def cursor(self) -> StreamCursor:
-        # Here, because most subscriptions read no stream.
+        """Return a cursor that starts where the user asked for."""
+        # Imported here, because most subscriptions read no stream.
         from .._wire.stream_cursor import StreamCursor
 
         if self.last_event_id is not None:
@@ -48,7 +49,7 @@ class StreamOptions:
 
 
 def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
-    """The same columns or tags named in another order, by a set say, are the same target."""
+    """Return the query so that columns or tags in another order make no other target."""
     return tuple(
         (name, _names(value) if name in ("skipColumns", "tags") else value) for name, value in query
     )
@@ -73,26 +74,29 @@ class Target:
 
     @property
     def label(self) -> str:
-        """Names it in thread names, errors and logs."""
+        """The target's name in thread names, errors and logs."""
         if self.streams is not None and self.streams.key is not None:
             return f"stream {self.streams.key} of run {self.subject}"
         return f"{self.kind} {self.subject}"
 
     @property
     def is_single(self) -> bool:
+        """Whether it is one run."""
         return self.kind in ("run", "stream")
 
     @property
     def is_batch(self) -> bool:
+        """Whether it is a batch."""
         return self.kind == "batch"
 
     def new_view(self) -> RunView:
-        """What is known at first: nothing."""
+        """Return an empty view."""
         if self.streams is None:
             return RunView()
         return RunView(parts=PartStore(self.streams.most_kept))
 
     def decoder(self, origin: Origin) -> RowDecoder:
+        """Return the decoder of its rows, which fetches large packets from the origin."""
         fetch = PacketFetcher(origin)
         if self.is_single:
             return RowDecoder(fetch=fetch, any_task=self.tasks[0] if self.tasks else None)
