@@ -9,6 +9,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
+import attrs
+
 from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
 from ._checks import (
     check_base_url,
@@ -181,20 +183,11 @@ class RealtimeClient:
             ConfigurationError: there is no token.
             ClientClosed: the client was closed.
         """
-        check_id(run_id, "run_id")
         return self._subscribe(
             RunSubscription,
-            kind="run",
-            subject=run_id,
-            path=run_path(run_id),
-            query=_query(skip_columns),
-            tasks=_list_of(task),
-            callbacks=self._callbacks(on_update, on_error, on_complete),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _run(run_id, task, skip_columns),
+            self._callbacks(on_update, on_error, on_complete),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
         )
 
@@ -243,21 +236,11 @@ class RealtimeClient:
 
         The other arguments, and what is raised: see `subscribe_to_run`. It has no end.
         """
-        tags = ",".join(check_tags(tag))
-        since = check_created_at(created_at)
         return self._subscribe(
             RunsSubscription,
-            kind="tag",
-            subject=tags,
-            path=RUNS_PATH,
-            query=_query(skip_columns, tags=tags, createdAt=since),
-            tasks=tasks,
-            callbacks=self._callbacks(on_update, on_error, on_complete),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _tag(tag, created_at, tasks, skip_columns),
+            self._callbacks(on_update, on_error, on_complete),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
     @overload
@@ -304,17 +287,9 @@ class RealtimeClient:
         check_id(batch_id, "batch_id")
         return self._subscribe(
             RunsSubscription,
-            kind="batch",
-            subject=batch_id,
-            path=batch_path(batch_id),
-            query=_query(skip_columns),
-            tasks=tasks,
-            callbacks=self._callbacks(on_update, on_error, on_complete),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _what("batch", batch_id, batch_path(batch_id), _query(skip_columns), tasks),
+            self._callbacks(on_update, on_error, on_complete),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
     def subscribe_to_run_with_streams(
@@ -349,21 +324,11 @@ class RealtimeClient:
         The other arguments, and what is raised: see `subscribe_to_run`. It completes, and
         `on_complete` is called, when the run has finished and the last part was delivered.
         """
-        check_id(run_id, "run_id")
         return self._subscribe(
             RunSubscription,
-            kind="run",
-            subject=run_id,
-            path=run_path(run_id),
-            query=_query(skip_columns),
-            tasks=_list_of(task),
-            streams=_streams(streams, max_parts),
-            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream, of_one_run=True),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _run(run_id, task, skip_columns, streams=_streams(streams, max_parts)),
+            _of_one_run(self._callbacks(on_update, on_error, on_complete, on_stream)),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
         )
 
@@ -415,22 +380,11 @@ class RealtimeClient:
         At most 64 streams are read at the same time; more take turns, and none is left out. The
         other arguments, and what is raised: see `subscribe_to_runs_with_tag`.
         """
-        tags = ",".join(check_tags(tag))
-        since = check_created_at(created_at)
         return self._subscribe(
             RunsSubscription,
-            kind="tag",
-            subject=tags,
-            path=RUNS_PATH,
-            query=_query(skip_columns, tags=tags, createdAt=since),
-            tasks=tasks,
-            streams=_streams(streams, max_parts),
-            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _tag(tag, created_at, tasks, skip_columns, streams=_streams(streams, max_parts)),
+            self._callbacks(on_update, on_error, on_complete, on_stream),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
     def subscribe_to_stream(
@@ -478,28 +432,20 @@ class RealtimeClient:
         """
         check_id(run_id, "run_id")
         check_id(key, "key")
+        options = _stream_options(
+            key=key,
+            types=((key, part_type),) if part_type is not None else (),
+            start_index=start_index,
+            last_event_id=last_event_id,
+            from_latest=from_latest,
+            most_kept=max_parts,
+            timeout=timeout_in_seconds,
+        )
         return self._subscribe(
             StreamSubscription,
-            kind="stream",
-            subject=run_id,
-            path=run_path(run_id),
-            query=_query(skip_columns),
-            tasks=_list_of(task),
-            streams=_stream_options(
-                key=key,
-                types=((key, part_type),) if part_type is not None else (),
-                start_index=start_index,
-                last_event_id=last_event_id,
-                from_latest=from_latest,
-                most_kept=max_parts,
-                timeout=timeout_in_seconds,
-            ),
-            callbacks=self._callbacks(on_update, on_error, on_complete, on_stream, of_one_run=True),
-            id=id,
-            enabled=enabled,
-            access_token=access_token,
-            base_url=base_url,
-            throttle_in_ms=throttle_in_ms,
+            _run(run_id, task, skip_columns, kind="stream", streams=options),
+            _of_one_run(self._callbacks(on_update, on_error, on_complete, on_stream)),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
         )
 
@@ -588,58 +534,42 @@ class RealtimeClient:
         return callback
 
     def _callbacks(
-        self,
-        on_update: Callable[[AnyRun], object] | None,
-        on_error: Callable[[Any], object] | None,
-        on_complete: Callable[[AnyRun], object] | None,
-        on_stream: Callable[..., object] | None = None,
-        *,
-        of_one_run: bool = False,
+        self, on_update: Any, on_error: Any, on_complete: Any, on_stream: Any = None
     ) -> Callbacks:
-        given = {
-            "on_update": on_update,
-            "on_error": on_error,
-            "on_complete": on_complete,
-            "on_stream": on_stream,
-        }
+        given = {"on_update": on_update, "on_error": on_error, "on_complete": on_complete}
+        given["on_stream"] = on_stream
         for name, callback in given.items():
             check_callback(callback, name)
-        around = {name: one and self._around_callback(one) for name, one in given.items()}
-        if around["on_stream"] is not None and of_one_run:
-            around["on_stream"] = _without_run_id(around["on_stream"])
-        return Callbacks(**around)
+        return Callbacks(
+            **{name: one and self._around_callback(one) for name, one in given.items()}
+        )
 
     def _subscribe(
         self,
-        kind_of_subscription: type[SubscriptionT],
-        *,
+        kind: type[SubscriptionT],
+        what: dict[str, Any],
         callbacks: Callbacks,
-        id: str | None,
-        enabled: bool,
-        access_token: Token | None,
-        base_url: str | None,
-        throttle_in_ms: float | None,
-        tasks: Sequence[Task[Any, Any]] | None,
+        common: _Common,
+        *,
         stops_on_completion: bool = False,
-        **what: Any,
     ) -> SubscriptionT:
         registry = self._engine.registry
         if registry.closed:
             raise ClientClosed("the client is closed")
+        url, throttle = common.base_url, common.throttle_in_ms
         target = Target(
-            tasks=_check_tasks(tasks),
-            token=self._token_or_default(access_token),
-            base_url=self._base_url if base_url is None else check_base_url(base_url),
             **what,
+            token=self._token_or_default(common.access_token),
+            base_url=self._base_url if url is None else check_base_url(url),
         )
-        throttle = self._throttle if throttle_in_ms is None else check_throttle(throttle_in_ms)
-        if id is not None:
-            check_id(id, "id")
+        seconds = self._throttle if throttle is None else check_throttle(throttle)
+        if common.id is not None:
+            check_id(common.id, "id")
         seat = self._engine.seat(
-            target, callbacks, throttle, stops_on_completion=stops_on_completion
+            target, callbacks, seconds, stops_on_completion=stops_on_completion
         )
-        subscription = kind_of_subscription(seat)
-        registry.add(seat, id, enabled=enabled)
+        subscription = kind(seat)
+        registry.add(seat, common.id, enabled=common.enabled)
         return subscription
 
     def _token_or_default(self, access_token: Token | None) -> Token:
@@ -652,12 +582,60 @@ class RealtimeClient:
         return token
 
 
-def _without_run_id(on_stream: Callable[..., object]) -> Callable[[str, str, list[Any]], object]:
-    return lambda run_id, key, parts: on_stream(key, parts)
+@attrs.frozen
+class _Common:
+    """The options that every subscription takes."""
+
+    id: str | None
+    enabled: bool
+    access_token: Token | None
+    base_url: str | None
+    throttle_in_ms: float | None
 
 
-def _list_of(task: Task[Any, Any] | None) -> list[Task[Any, Any]]:
-    return [] if task is None else [task]
+def _what(
+    kind: str,
+    subject: str,
+    path: str,
+    query: Any,
+    tasks: Sequence[Task[Any, Any]] | None,
+    streams: StreamOptions | None = None,
+) -> dict[str, Any]:
+    """Return the fields of a target, but for its server and token."""
+    what = {"kind": kind, "subject": subject, "path": path, "query": query, "streams": streams}
+    return {**what, "tasks": _check_tasks(tasks)}
+
+
+def _run(
+    run_id: str,
+    task: Task[Any, Any] | None,
+    skip_columns: Iterable[str],
+    kind: str = "run",
+    streams: StreamOptions | None = None,
+) -> dict[str, Any]:
+    check_id(run_id, "run_id")
+    tasks = [] if task is None else [task]
+    return _what(kind, run_id, run_path(run_id), _query(skip_columns), tasks, streams)
+
+
+def _tag(
+    tag: str | Sequence[str],
+    created_at: str | timedelta | None,
+    tasks: Sequence[Task[Any, Any]] | None,
+    skip_columns: Iterable[str],
+    streams: StreamOptions | None = None,
+) -> dict[str, Any]:
+    tags = ",".join(check_tags(tag))
+    query = _query(skip_columns, tags=tags, createdAt=check_created_at(created_at))
+    return _what("tag", tags, RUNS_PATH, query, tasks, streams)
+
+
+def _of_one_run(callbacks: Callbacks) -> Callbacks:
+    """Return the same, for an `on_stream` that takes no run id."""
+    on_stream: Callable[..., object] | None = callbacks.on_stream
+    if on_stream is None:
+        return callbacks
+    return attrs.evolve(callbacks, on_stream=lambda run_id, key, parts: on_stream(key, parts))
 
 
 def _check_tasks(tasks: Any) -> tuple[Task[Any, Any], ...]:

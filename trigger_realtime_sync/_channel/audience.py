@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from ..errors import TriggerRealtimeError
@@ -57,7 +57,7 @@ class ChannelReceiver(Protocol):
 
 
 class Audience:
-    """The receivers of one channel.
+    """The receivers of one channel. Iterate over them under the lock.
 
     Args:
         stop: called, without the lock, when the last receiver has ended.
@@ -80,36 +80,8 @@ class Audience:
         """Notify this receiver too from now on."""
         self._receivers.append(receiver)
 
-    def notify(
-        self, runs: Mapping[str, AnyRun], finished: Collection[str], complete: Collection[str]
-    ) -> None:
-        """Notify all of changed runs."""
-        for receiver in self._receivers:
-            receiver.notify(runs, finished, complete)
-
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Notify all that the streams of a finished run are drained."""
-        for receiver in self._receivers:
-            receiver.notify_complete(row_key, run)
-
-    def notify_parts(self, run_id: str, key: str) -> None:
-        """Notify all that a stream has new parts."""
-        for receiver in self._receivers:
-            receiver.notify_parts(run_id, key)
-
-    def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
-        """Notify all of an error that ends nothing."""
-        for receiver in self._receivers:
-            receiver.notify_failure(topic, error)
-
-    def forget_delivered(self) -> None:
-        """Let all take the next state of every run as new."""
-        for receiver in self._receivers:
-            receiver.forget_delivered()
-
-    def wants_updates_after_completion(self) -> bool:
-        """Return whether a receiver goes on when its run is complete."""
-        return any(not receiver.stops_on_completion for receiver in self._receivers)
+    def __iter__(self) -> Iterator[ChannelReceiver]:
+        return iter(self._receivers)
 
     # Without the lock.
 

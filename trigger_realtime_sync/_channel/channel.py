@@ -118,7 +118,8 @@ class Channel:
         """Take the next snapshot as new."""
         self._feed.forget_seen()
         with self._lock:
-            self._audience.forget_delivered()
+            for receiver in self._audience:
+                receiver.forget_delivered()
 
     def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
         requester = Requester(
@@ -192,12 +193,14 @@ class Channel:
         finished = _finished(runs)
         complete = {row_key for row_key in finished if self._is_complete(runs[row_key])}
         self._complete |= complete
-        self._audience.notify(runs, finished, complete)
+        for receiver in self._audience:
+            receiver.notify(runs, finished, complete)
         if not self.target.is_single:
             for row_key in changes.gone:
                 self._drop(row_key)
         for row_key, error in changes.failures.items():
-            self._audience.notify_failure(row_key, error)
+            for receiver in self._audience:
+                receiver.notify_failure(row_key, error)
 
     # Overridden by channels that read more than runs. All are called under the lock.
 

@@ -108,7 +108,7 @@ class StreamChannel(Channel):
         run = self.view.latest()
         if run is None or not run.is_finished:
             return True
-        return self._audience.wants_updates_after_completion()
+        return any(not receiver.stops_on_completion for receiver in self._audience)
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
         if self._options.key is None:
@@ -172,9 +172,11 @@ class StreamChannel(Channel):
             self.parts.append((run_id, key), values, places, size, parts.place)
             for failure in failures:
                 number = next(self._failures) % MOST_FAILURES_WAITING
-                self._audience.notify_failure(f"{key}\0{number}", failure)
-            if values:
-                self._audience.notify_parts(run_id, key)
+                for receiver in self._audience:
+                    receiver.notify_failure(f"{key}\0{number}", failure)
+            for receiver in self._audience:
+                if values:
+                    receiver.notify_parts(run_id, key)
         for failure in failures:
             logger.error("%s", failure)
         self.parts.wait_for_room((run_id, key))
@@ -189,7 +191,8 @@ class StreamChannel(Channel):
             run = self.view.get(row_key) if row_key is not None else None
             if row_key is not None and run is not None and self._is_complete(run):
                 self._complete.add(row_key)
-                self._audience.notify_complete(row_key, run)
+                for receiver in self._audience:
+                    receiver.notify_complete(row_key, run)
             complete = self._run_is_unknown
         if complete:
             self._audience.end_all()
@@ -202,7 +205,8 @@ class StreamChannel(Channel):
             return False
         logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
         with self._lock:
-            self._audience.notify_failure(f"{run_id}\0{key}", error)
+            for receiver in self._audience:
+                receiver.notify_failure(f"{run_id}\0{key}", error)
         return True
 
 
