@@ -311,3 +311,36 @@ except KeyboardInterrupt:
     ran = run(script, server.url, server.create_run())
     assert (ran.code, ran.out, ran.err) == (0, "END\n", "")
     assert ran.seconds < 1
+
+
+def test_a_callback_may_fork(server: RealtimeServer) -> None:
+    """The child's client works inside the callback, and the callback's return ends the child."""
+    script = (
+        START
+        + """
+run, done = sys.argv[2:]
+children = []
+
+def fork_once(_):
+    if children:
+        return
+    pid = os.fork()
+    if pid:
+        children.append(pid)
+        return
+    assert handle.state is State.CANCELLED
+    assert client.wait_for_completion(done, timeout=10).is_success
+    print("CHILD", flush=True)
+
+ready = threading.Event()
+handle = client.subscribe_to_run(run, on_update=lambda run: ready.wait(5) and fork_once(run))
+ready.set()
+until(lambda: children and os.waitpid(children[0], os.WNOHANG)[0])
+print("PARENT", handle.state.value, flush=True)
+"""
+    )
+    run_id, done = server.create_run(), server.create_run()
+    server.complete_run(done)
+    ran = run(script, server.url, run_id, done)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines() == ["CHILD", "PARENT LIVE"]
