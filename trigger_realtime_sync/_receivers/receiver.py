@@ -223,7 +223,8 @@ class Receiver:
             label=self.label,
         )
         twin.seat = self.seat
-        twin._phase = Phase.CANCELLED if self._phase in _OPEN else self._phase
+        ended = Phase.FAILED if self._phase is Phase.FAILING else self._phase
+        twin._phase = Phase.CANCELLED if self._phase in _OPEN else ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
         twin.delivery.completed = dict(self.delivery.completed)
