@@ -80,7 +80,7 @@ def test_the_body_is_the_same_however_it_is_cut_into_packets(
     dechunker = Dechunker()
     pieces = [raw[a:b] for a, b in itertools.pairwise(places)]
     assert b"".join(map(dechunker.feed, pieces)) == b"".join(chunks)
-    assert dechunker.over
+    assert dechunker.ended
     assert not dechunker.broken
 
 
@@ -101,7 +101,7 @@ def test_after_a_torn_chunk_the_next_ones_are_taken_whole() -> None:
         == b"rn1\r\nx\r\nab"
     )
     assert dechunker.feed(b"c\r\n0\r\n\r\n") == b"c"
-    assert dechunker.over
+    assert dechunker.ended
 
 
 def test_data_is_handed_out_before_its_chunk_has_ended() -> None:

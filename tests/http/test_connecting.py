@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import ApiConnectionError, Timeouts
+from trigger_realtime_sync._http.adapter import WatchedAdapter
 from trigger_realtime_sync._http.call import Call
-from trigger_realtime_sync._http.connections import WatchedAdapter
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 
 
@@ -81,7 +81,7 @@ def said_by(url: str, read: float = 5.0) -> str:
     transport = Transport(HttpOptions(timeouts=Timeouts(connect=5.0, read=read)))
     try:
         with pytest.raises(ApiConnectionError) as caught:
-            transport.get(url, call=Call(), source="test", token="tr_x")
+            transport.get(url, call=Call(), label="test", token="tr_x")
         return str(caught.value)
     finally:
         transport.close()

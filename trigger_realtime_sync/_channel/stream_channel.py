@@ -76,6 +76,9 @@ class StreamingChannel(Channel):
         self._readers.abandon()
         self.parts.abandon()
 
+    def _contacts(self) -> list[float]:
+        return [*super()._contacts(), self._readers.last_contact]
+
     # Of the channel, under its lock.
 
     def _welcome(self, listener: Listener) -> None:
@@ -146,7 +149,6 @@ class StreamingChannel(Channel):
         requester = Requester(
             self._origin,
             f"stream {key} of run {run_id}",
-            on_contact=self._on_contact,
             on_trouble=lambda: self._troubled.add(stream),
         )
         feed = StreamFeed(
@@ -158,7 +160,7 @@ class StreamingChannel(Channel):
             on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
             run_is_finished=lambda: self._is_finished(is_finished),
             ends_when_idle=lambda: self._run_is_unknown,
-            on_good=lambda: self._troubled.discard(stream),
+            on_answer=lambda: self._troubled.discard(stream),
         )
         return Reader(run_id, key, requester, feed)
 
