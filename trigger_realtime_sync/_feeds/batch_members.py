@@ -71,15 +71,9 @@ class BatchMembers:
         """
         for run_id in self._on_members(self._members()):
             path = f"/realtime/v1/runs/{segment(run_id)}"
-            feed = RunFeed(
-                self._requester,
-                path,
-                {},
-                self._decoder,
-                single=True,
-                on_changes=self._on_changes,
-            )
-            feed.run()
+            RunFeed(
+                self._requester, path, {}, self._decoder, single=True, on_changes=self._on_changes
+            ).run()
 
     def _members(self) -> list[str]:
         pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)

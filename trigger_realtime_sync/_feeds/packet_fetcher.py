@@ -41,9 +41,8 @@ class PacketFetcher:
         requester = Requester(self._origin, f"{field} of run {run_id}")
         while True:
             try:
-                return self._download(
-                    self._presigned_url(requester, run_id, field, path), requester
-                )
+                url = self._presigned_url(requester, run_id, field, path)
+                return self._download(url, requester)
             except TriggerRealtimeError as error:
                 requester.recover(error)
 
@@ -62,9 +61,8 @@ class PacketFetcher:
             if answer.status != 200:
                 raise _refusal(answer, label)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
-            return Packet(
-                answer.body().decode("utf-8", "replace"), content_type or "application/json"
-            )
+            text = answer.body().decode("utf-8", "replace")
+            return Packet(text, content_type or "application/json")
 
 
 def _refusal(answer: Answer, label: str) -> ApiError:

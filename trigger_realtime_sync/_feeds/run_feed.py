@@ -93,7 +93,9 @@ class RunFeed:
         return go_on
 
     def _poll(self) -> RunChanges:
-        self._forget_if_requested()
+        if self._forget_requested:
+            self._forget_requested = False
+            self.log.forget_seen()
         offset, started = self.log.offset, time.monotonic()
         changes = self._ask()
         if changes is None:
@@ -146,11 +148,6 @@ class RunFeed:
             if not answer.framed and reader.begins_as_array:
                 raise ApiConnectionError(f"{label}: the body ended within its JSON") from None
             raise UnreadableAnswer(f"{label}: the body is not JSON") from None
-
-    def _forget_if_requested(self) -> None:
-        if self._forget_requested:
-            self._forget_requested = False
-            self.log.forget_seen()
 
 
 class EmptyAnswers:

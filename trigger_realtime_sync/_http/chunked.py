@@ -24,6 +24,7 @@ class Dechunker:
     """Removes the framing of a chunked body. Pure; takes time linear in the bytes fed.
 
     Attributes:
+        in_trailers: whether all data was seen, so that only the end of the trailers is missing.
         ended: whether the last chunk and its trailers were seen.
         broken: whether the framing was invalid. Nothing is decoded after that.
     """
@@ -34,13 +35,8 @@ class Dechunker:
         self._left = 0
         self._line = b""
         self._ends_chunk = False
-        self._in_trailers = False
+        self.in_trailers = False
         self._trailers = 0
-
-    @property
-    def in_trailers(self) -> bool:
-        """Whether all data was seen and only the end of the trailers is missing."""
-        return self._in_trailers
 
     def feed(self, raw: bytes) -> bytes:
         """Take the next bytes of the connection; return the bytes of the body among them."""
@@ -69,7 +65,7 @@ class Dechunker:
 
     @property
     def _is_at_a_size(self) -> bool:
-        return not (self._left or self._line or self._ends_chunk or self._in_trailers)
+        return not (self._left or self._line or self._ends_chunk or self.in_trailers)
 
     def _take_whole(self, raw: bytes, at: int, pieces: list[bytes]) -> int:
         """Take all chunks that begin at `at` and end within `raw`, if none holds a line end.
@@ -97,7 +93,7 @@ class Dechunker:
         self.broken = len(self._line) > LONGEST_LINE
 
     def _take_line(self, line: bytes) -> None:
-        if self._in_trailers:
+        if self.in_trailers:
             self._trailers += len(line) + 1
             self.ended = line in (b"", b"\r")
             self.broken = self._trailers > LONGEST_TRAILERS
@@ -111,7 +107,7 @@ class Dechunker:
                 return
             self._left = int(match[1], 16)
             self._ends_chunk = True
-            self._in_trailers = not self._left
+            self.in_trailers = not self._left
 
 
 class EagerResponse(http.client.HTTPResponse):

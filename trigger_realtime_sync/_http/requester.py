@@ -14,11 +14,7 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import (
-    ApiConnectionError,
-    ApiError,
-    TriggerRealtimeError,
-)
+from ..errors import ApiConnectionError, ApiError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .retry import Backoff, UnreadableAnswer, asked_wait, error_of

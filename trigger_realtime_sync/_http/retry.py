@@ -9,6 +9,7 @@ import email.utils
 import math
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from .._wire import names as wire
 from .._wire.json import loads
@@ -38,6 +39,8 @@ ERROR_OF_STATUS: dict[int, type[ApiError]] = {
     429: RateLimitError,
 }
 
+# The fields of an error's body that may hold its reason, best first.
+REASONS = ("error", "message", "detail", "title")
 RETRIED_STATUSES = frozenset({408, 425, 429})
 # How long a 404 is retried if the server says so: a replica may not know a new batch or run yet.
 NOT_FOUND_SECONDS = 5.0
@@ -62,24 +65,20 @@ class Rotated(ProtocolError):
 
 def error_of(status: int, headers: Mapping[str, str], body: str, label: str) -> ApiError:
     """Return the error for an answer whose status is not a success."""
-    reason, code = _reason(body)
+    texts = {name: text for name, text in _document(body).items() if isinstance(text, str)}
+    reason = next((texts[name][:300] for name in REASONS if name in texts), "")
     kind = ERROR_OF_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     message = f"{label}: HTTP {status}" + (f": {reason}" if reason else "")
-    return kind(message, status=status, code=code, body=body, headers=headers)
+    return kind(message, status=status, code=texts.get("code"), body=body, headers=headers)
 
 
-def _reason(body: str) -> tuple[str, str | None]:
+def _document(body: str) -> dict[str, Any]:
+    """Return the JSON object of an error's body, or an empty one if there is none."""
     try:
         document = loads(body)
     except ValueError:
-        return "", None
-    if not isinstance(document, dict):
-        return "", None
-    code = document.get("code")
-    for name in ("error", "message", "detail", "title"):
-        if isinstance(document.get(name), str):
-            return document[name][:300], code if isinstance(code, str) else None
-    return "", code if isinstance(code, str) else None
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def is_rotation(error: ApiError) -> bool:
@@ -87,15 +86,9 @@ def is_rotation(error: ApiError) -> bool:
 
     The server says so by a 409, or by Electric's 400 for an offset from before a restore.
     """
-    if error.status == 409:
-        return True
     if error.status != 400:
-        return False
-    try:
-        document = loads(error.body)
-    except ValueError:
-        return False
-    errors = document.get("errors") if isinstance(document, dict) else None
+        return error.status == 409
+    errors = _document(error.body).get("errors")
     return isinstance(errors, dict) and "offset" in errors
 
 
@@ -130,24 +123,23 @@ def _rate_limit_reset(headers: Mapping[str, str], now: float) -> float | None:
 
 
 class Backoff:
-    """Counts the consecutive failures of one feed, and decides how long to wait after each."""
+    """Counts the consecutive failures of one feed, and decides how long to wait after each.
+
+    Attributes:
+        failures: how many consecutive attempts failed.
+    """
 
     def __init__(self, policy: RetryPolicy, rng: random.Random | None = None) -> None:
         self._policy = policy
         self._uniform = (rng or random).uniform
-        self._failures = 0
+        self.failures = 0
         self._unreadable = 0
         self._not_found_since: float | None = None
         self._rotated_at = -math.inf
 
-    @property
-    def failures(self) -> int:
-        """How many consecutive attempts failed."""
-        return self._failures
-
     def succeeded(self) -> None:
         """Start counting again: data arrived."""
-        self._failures = 0
+        self.failures = 0
         self._unreadable = 0
         self._not_found_since = None
 
@@ -162,10 +154,10 @@ class Backoff:
         if not self._is_retryable(error, now):
             raise error
         limit = self._policy.max_retries
-        if limit is not None and self._failures >= limit:
+        if limit is not None and self.failures >= limit:
             raise error
         delay = self._delay(error, now)
-        self._failures += 1
+        self.failures += 1
         return delay
 
     def _is_first_rotation(self, now: float) -> bool:
@@ -198,7 +190,7 @@ class Backoff:
         if isinstance(error, RateLimitError) and floor is None:
             first = floor = max(first, RATE_LIMIT_FIRST_WAIT)
         try:
-            ceiling = min(policy.max_delay, first * policy.multiplier**self._failures)
+            ceiling = min(policy.max_delay, first * policy.multiplier**self.failures)
         except OverflowError:
             ceiling = policy.max_delay
         return self._uniform(0.0, ceiling) + (floor or 0.0)

@@ -85,6 +85,21 @@ class _Session(requests.Session):
         return target
 
 
+def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
+    if isinstance(error, requests.TooManyRedirects):
+        return ProtocolError(f"{label}: the server redirects in a circle")
+    kind = type(error).__name__
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+        # The adapter's ConfigurationError is a ValueError, which requests wraps.
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, ConfigurationError):
+            return cause
+        return ConfigurationError(f"{label}: {kind}")
+    if isinstance(error, NETWORK_ERRORS):
+        return connection_error(error, call, label)
+    return ProtocolError(f"{label}: the server redirects to what is no URL ({kind})")
+
+
 def _origin(url: str) -> str:
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
@@ -145,24 +160,9 @@ class Transport:
                 proxies=self._proxies_of(url),
                 verify=self._options.verify,
             )
-        except requests.TooManyRedirects:
+        except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise ProtocolError(f"{label}: the server redirects in a circle") from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            call.release()
-            # The adapter's ConfigurationError is a ValueError, which requests wraps.
-            cause = error.args[0] if error.args else None
-            if isinstance(cause, ConfigurationError):
-                raise cause from None
-            raise ConfigurationError(f"{label}: {type(error).__name__}") from None
-        except NETWORK_ERRORS as error:
-            call.release()
-            raise connection_error(error, call, label) from None
-        except ValueError as error:
-            call.release()
-            raise ProtocolError(
-                f"{label}: the server redirects to what is no URL ({type(error).__name__})"
-            ) from None
+            raise _error_of_sending(error, call, label) from None
         answer = Answer(response, call, label)
         if "," in answer.headers.get("content-encoding", ""):
             # We never ask for several encodings; each multiplies what a few bytes unpack to.
