@@ -1,4 +1,4 @@
-"""Requests that are made from one that was prepared before."""
+"""Requests made from one that was prepared before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def transport() -> Iterator[Transport]:
 
 @given(
     base=st.sampled_from([*BASES, "https://höst.example", "https://host/prä"]),
-    # Those two are refused at the call: they would change the path.
+    # "." and ".." are rejected at the call: they would change the path.
     run_id=TEXTS.filter(lambda text: text not in (".", "..")),
     query=st.dictionaries(TEXTS, TEXTS, max_size=3),
     headers=st.sampled_from([{}, {"Accept": "text/event-stream"}, {"Last-Event-ID": "1-0"}]),
@@ -46,7 +46,7 @@ def test_they_are_what_requests_would_prepare(
     headers: dict[str, str],
     token: str,
 ) -> None:
-    """Whatever was asked for before: URL, headers and token are this request's own."""
+    """Whatever was requested before, URL, headers and token are this request's own."""
     url = f"{base}/realtime/v1/runs/{segment(run_id)}"
     made = transport._prepare(url, token, query, headers)
     anew = transport._prepare_for_api(url, token, query, headers)
@@ -65,15 +65,15 @@ def test_one_request_does_not_change_the_next(transport: Transport) -> None:
     assert "Cookie" not in second.headers
 
 
-def test_what_is_remembered_is_bounded(transport: Transport) -> None:
-    """A token that is renewed for ever does not fill the memory."""
+def test_few_prepared_requests_are_remembered(transport: Transport) -> None:
+    """A token that is renewed again and again does not fill the memory."""
     for n in range(3 * MOST_ORIGINS):
         transport._prepare("http://a/b", f"tr_{n}", {}, {})
     assert len(transport._prepared) <= MOST_ORIGINS
 
 
-def test_a_third_party_gets_neither_token_nor_headers_of_the_user_s(transport: Transport) -> None:
-    """Nor are they in what is remembered for it."""
+def test_a_third_party_gets_neither_the_token_nor_the_users_headers(transport: Transport) -> None:
+    """Presigned URLs lead to other hosts."""
     request = transport._prepare("http://store/x?signature=1", None, {}, {})
     assert request.url == "http://store/x?signature=1"
     assert not {"authorization", "x-mine", "accept"} & {name.lower() for name in request.headers}
