@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trigger_realtime_sync._http.prepared import MOST_REMEMBERED, RequestMaker
 from trigger_realtime_sync._http.requester import segment
-from trigger_realtime_sync._http.session import MOST_ORIGINS, HttpOptions, Transport
-from trigger_realtime_sync.config import Timeouts
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 BASES = [
@@ -22,12 +19,9 @@ BASES = [
 
 
 @pytest.fixture(scope="module")
-def transport() -> Iterator[Transport]:
-    transport = Transport(
-        HttpOptions(timeouts=Timeouts(), headers={"x-mine": "yes", "Accept": "me"})
-    )
-    yield transport
-    transport.close()
+def maker() -> RequestMaker:
+    private = {"x-mine": "yes", "Accept": "me"}
+    return RequestMaker({"User-Agent": "test", **private}, private)
 
 
 @given(
@@ -39,7 +33,7 @@ def transport() -> Iterator[Transport]:
     token=st.sampled_from(["tr_1", "tr_2"]),
 )
 def test_they_are_what_requests_would_prepare(
-    transport: Transport,
+    maker: RequestMaker,
     base: str,
     run_id: str,
     query: dict[str, str],
@@ -48,32 +42,32 @@ def test_they_are_what_requests_would_prepare(
 ) -> None:
     """Whatever was requested before, URL, headers and token are this request's own."""
     url = f"{base}/realtime/v1/runs/{segment(run_id)}"
-    made = transport._prepare(url, token, query, headers)
-    anew = transport._prepare_for_api(url, token, query, headers)
+    made = maker.make(url, token, query, headers)
+    anew = maker.prepare(url, token, query, headers)
     assert (made.method, made.url, made.body) == (anew.method, anew.url, anew.body)
     assert made.headers == anew.headers
     assert made.headers["Authorization"] == f"Bearer {token}"
     assert made.headers["Accept"] == headers.get("Accept", "me")
 
 
-def test_one_request_does_not_change_the_next(transport: Transport) -> None:
+def test_one_request_does_not_change_the_next(maker: RequestMaker) -> None:
     """requests may add headers while it sends one."""
-    first = transport._prepare("http://a/b", "tr_1", {"c": "d"}, {})
+    first = maker.make("http://a/b", "tr_1", {"c": "d"}, {})
     first.headers["Cookie"] = "mine"
-    second = transport._prepare("http://a/e", "tr_1", {}, {})
+    second = maker.make("http://a/e", "tr_1", {}, {})
     assert second.url == "http://a/e"
     assert "Cookie" not in second.headers
 
 
-def test_few_prepared_requests_are_remembered(transport: Transport) -> None:
+def test_few_prepared_requests_are_remembered(maker: RequestMaker) -> None:
     """A token that is renewed again and again does not fill the memory."""
-    for n in range(3 * MOST_ORIGINS):
-        transport._prepare("http://a/b", f"tr_{n}", {}, {})
-    assert len(transport._prepared) <= MOST_ORIGINS
+    for n in range(3 * MOST_REMEMBERED):
+        maker.make("http://a/b", f"tr_{n}", {}, {})
+    assert len(maker._remembered) <= MOST_REMEMBERED
 
 
-def test_a_third_party_gets_neither_the_token_nor_the_users_headers(transport: Transport) -> None:
+def test_a_third_party_gets_neither_the_token_nor_the_users_headers(maker: RequestMaker) -> None:
     """Presigned URLs lead to other hosts."""
-    request = transport._prepare("http://store/x?signature=1", None, {}, {})
+    request = maker.make("http://store/x?signature=1", None, {}, {})
     assert request.url == "http://store/x?signature=1"
     assert not {"authorization", "x-mine", "accept"} & {name.lower() for name in request.headers}

@@ -86,8 +86,7 @@ class StreamReaders:
     def last_contact(self) -> float:
         """When any reader last had an answer, in epoch seconds, or 0 for never."""
         with self._lock:
-            for run in self._runs.values():
-                self._note_contact(run.open.values())
+            self._note_contact(one for run in self._runs.values() for one in run.open.values())
             return self._last_contact
 
     def _note_contact(self, readers: Iterable[Reader]) -> None:

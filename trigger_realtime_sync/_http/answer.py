@@ -89,14 +89,12 @@ class Answer:
 
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error."""
-        parts: list[bytes] = []
-        size = 0
+        start = bytearray()
         for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
+            start += chunk
+            if len(start) > limit:
                 break
-        return b"".join(parts)[:limit].decode("utf-8", "replace")
+        return start[:limit].decode("utf-8", "replace")
 
     def limit_silence(self, seconds: float) -> None:
         """Lower the read timeout for the rest of this body."""

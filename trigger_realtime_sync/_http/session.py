@@ -9,11 +9,9 @@ import time
 from collections.abc import Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlencode
 
 import attrs
 import requests
-from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from .._version import __version__
@@ -22,29 +20,17 @@ from ..errors import ConfigurationError, ProtocolError
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
+from .prepared import RequestMaker, origin_of
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# How many hosts' proxies are remembered, and how many prepared requests: one for the API, one for
-# each host that stores large payloads, one for each renewed token. Bounded for the memory's sake.
+# How many hosts' proxies are remembered: of the API, and of those that store large payloads.
 MOST_ORIGINS = 100
 USER_AGENT = f"trigger-realtime-sync/{__version__}"
 # The errors of a request sent on a connection that the server had already closed.
 HANGUPS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
 # They come sooner than this; a later one means that the server gave up on the request itself.
 STALE_SECONDS = 1.0
-
-
-class BearerAuth(AuthBase):
-    """Sets the token. Passed as `auth`, so that no .netrc can replace it."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 @attrs.frozen(kw_only=True)
@@ -100,11 +86,6 @@ def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
     return ProtocolError(f"{label}: the server redirects to what is no URL ({kind})")
 
 
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
-
-
 class Transport:
     """Sends the requests of a client. Safe from any thread."""
 
@@ -116,10 +97,9 @@ class Transport:
         # it for each request, a quarter of the time that a request takes.
         self._session.trust_env = False
         self._proxies: dict[str, dict[str, str]] = {}
-        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"User-Agent": USER_AGENT, **options.headers})
-        self._headers = {str(name): text for name, text in self._session.headers.items()}
+        self._requests = RequestMaker(self._session.headers, options.headers)
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -153,7 +133,7 @@ class Transport:
         timeouts = self._options.timeouts
         try:
             response = self._send(
-                self._prepare(url, token, query or {}, headers or {}),
+                self._requests.make(url, token, query or {}, headers or {}),
                 call,
                 stream=True,
                 timeout=(timeouts.connect, timeouts.read),
@@ -169,40 +149,6 @@ class Transport:
             answer.close()
             raise ProtocolError(f"{label}: the answer has more than one content-encoding")
         return answer
-
-    def _prepare(
-        self,
-        url: str,
-        token: str | None,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-    ) -> requests.PreparedRequest:
-        if token is None:
-            kept = {n: text for n, text in self._headers.items() if n not in self._options.headers}
-            return requests.Request("GET", url, {**kept, **headers}, params=query).prepare()
-        if not url.isascii():
-            return self._prepare_for_api(url, token, query, headers)
-        # Only the path and the query differ between the requests to one host; preparing the rest
-        # again takes a quarter of the time that a request takes.
-        origin = _origin(url)
-        known = self._prepared.get((origin, token))
-        if known is None:
-            if len(self._prepared) >= MOST_ORIGINS:
-                self._prepared.clear()
-            known = self._prepare_for_api(f"{origin}/", token, {}, {})
-            self._prepared[origin, token] = known
-        request = known.copy()
-        request.headers.update(headers)
-        request.url = f"{str(known.url)[:-1]}{url[len(origin) :]}"
-        if query:
-            request.url += f"?{urlencode(query)}"
-        return request
-
-    def _prepare_for_api(
-        self, url: str, token: str, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> requests.PreparedRequest:
-        names = {**self._headers, **headers}
-        return requests.Request("GET", url, names, params=query, auth=BearerAuth(token)).prepare()
 
     def _send(
         self, request: requests.PreparedRequest, call: Call, **options: Any
@@ -225,7 +171,7 @@ class Transport:
 
     def _proxies_of(self, url: str) -> dict[str, str]:
         """Return the user's proxies, completed by those of the environment."""
-        origin = _origin(url)
+        origin = origin_of(url)
         proxies = self._proxies.get(origin)
         if proxies is None:
             given = dict(self._options.proxies or {})
