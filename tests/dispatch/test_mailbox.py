@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync._dispatch import mailbox as mailbox_module
-from trigger_realtime_sync._dispatch.mailbox import Mailbox
+from trigger_realtime_sync._dispatch.mailbox import Deliver, Mailbox
 
 
 class HandPool:
-    """Runs jobs when told to, at a time that the test sets."""
+    """Runs jobs when the test advances its clock."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -46,164 +46,165 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> HandPool:
     return pool
 
 
-class Told:
-    """A mailbox and what it delivered, with the time of each delivery."""
+class Recorder:
+    """A mailbox and its deliveries, with the time of each."""
 
-    def __init__(self, pool: HandPool, throttle: float = 0.0) -> None:
+    def __init__(self, pool: Any, throttle: float = 0.0) -> None:
         self.items: list[tuple[float, Any, Any]] = []
         self.pool = pool
-        self.box = Mailbox(pool, self.deliver, throttle)  # type: ignore[arg-type]
+        self.on_delivery: Deliver = self.deliver
+        self.box = Mailbox(pool, lambda key, item: self.on_delivery(key, item), throttle)
 
     def deliver(self, key: Any, item: Any) -> None:
         self.items.append((self.pool.now, key, item))
 
     @property
-    def plain(self) -> list[Any]:
+    def news(self) -> list[Any]:
         return [(key, item) for _, key, item in self.items]
 
 
-def test_news_are_delivered_in_the_order_first_touched(pool: HandPool) -> None:
-    """A newer item takes the place of the one that still waits under its key."""
-    told = Told(pool)
+def test_news_are_delivered_in_the_order_first_posted(pool: HandPool) -> None:
+    """A newer item replaces the one that still waits under its key."""
+    recorder = Recorder(pool)
     for key, item in [("b", 1), ("a", 1), ("b", 2)]:
-        told.box.post(key, item)
+        recorder.box.post(key, item)
     pool.advance()
-    assert told.plain == [("b", 2), ("a", 1)]
+    assert recorder.news == [("b", 2), ("a", 1)]
 
 
-def test_at_most_one_round_each_interval(pool: HandPool) -> None:
-    """The first at once, the last never lost."""
-    told = Told(pool, throttle=1.0)
+def test_at_most_one_turn_each_interval(pool: HandPool) -> None:
+    """The first item is delivered at once, the last is never lost."""
+    recorder = Recorder(pool, throttle=1.0)
     for step in range(25):
-        told.box.post("a", step)
+        recorder.box.post("a", step)
         pool.advance(0.1)
     pool.advance(5)
-    assert [round(at - 100, 1) for at, _, _ in told.items] == [0.0, 1.0, 2.0, 3.0]
-    assert [item for _, _, item in told.items] == [0, 10, 20, 24]
+    assert [round(at - 100, 1) for at, _, _ in recorder.items] == [0.0, 1.0, 2.0, 3.0]
+    assert [item for _, _, item in recorder.items] == [0, 10, 20, 24]
 
 
 def test_a_silence_longer_than_the_interval_costs_nothing(pool: HandPool) -> None:
     """The next item is delivered at once again."""
-    told = Told(pool, throttle=1.0)
-    told.box.post("a", 1)
+    recorder = Recorder(pool, throttle=1.0)
+    recorder.box.post("a", 1)
     pool.advance(10)
-    told.box.post("a", 2)
+    recorder.box.post("a", 2)
     pool.advance(0)
-    assert [at for at, _, _ in told.items] == [100, 110]
+    assert [at for at, _, _ in recorder.items] == [100, 110]
 
 
 def test_an_urgent_item_does_not_wait(pool: HandPool) -> None:
-    """What is not urgent waits on, and the interval is kept for it."""
-    told = Told(pool, throttle=1.0)
-    told.box.post("a", 1)
+    """Other items wait for the end of the interval."""
+    recorder = Recorder(pool, throttle=1.0)
+    recorder.box.post("a", 1)
     pool.advance(0.1)
-    told.box.post("b", 1)
-    told.box.post("c", 1, urgent=True)
-    told.box.post("d", 1, urgent=True)
+    recorder.box.post("b", 1)
+    recorder.box.post("c", 1, urgent=True)
+    recorder.box.post("d", 1, urgent=True)
     pool.advance(0.1)
-    assert told.plain == [("a", 1), ("c", 1), ("d", 1)]
+    assert recorder.news == [("a", 1), ("c", 1), ("d", 1)]
     pool.advance(2)
-    assert [(round(at - 100, 1), key) for at, key, _ in told.items][3:] == [(1.0, "b")]
+    assert [(round(at - 100, 1), key) for at, key, _ in recorder.items][3:] == [(1.0, "b")]
 
 
 def test_finishing_delivers_everything_at_once(pool: HandPool) -> None:
-    """Throttled or not, and then calls back; later news are dropped."""
-    told = Told(pool, throttle=60.0)
-    told.box.post("a", 1)
+    """It ignores the throttle, then calls back; later news are dropped."""
+    recorder = Recorder(pool, throttle=60.0)
+    recorder.box.post("a", 1)
     pool.advance(1)
-    told.box.post("a", 2)
-    told.box.finish(lambda: told.items.append((pool.now, "then", None)))
-    told.box.post("a", 3)
+    recorder.box.post("a", 2)
+    recorder.box.finish(lambda: recorder.items.append((pool.now, "then", None)))
+    recorder.box.post("a", 3)
     pool.advance(120)
-    assert told.plain == [("a", 1), ("a", 2), ("then", None)]
+    assert recorder.news == [("a", 1), ("a", 2), ("then", None)]
 
 
 def test_finishing_with_nothing_to_deliver(pool: HandPool) -> None:
-    """Calls back right there, once."""
-    told = Told(pool)
+    """It calls back on the calling thread, once."""
+    recorder = Recorder(pool)
     done: list[int] = []
-    told.box.finish(lambda: done.append(1))
-    told.box.finish(lambda: done.append(2))
+    recorder.box.finish(lambda: done.append(1))
+    recorder.box.finish(lambda: done.append(2))
     assert done == [1]
 
 
 def test_finishing_from_inside_a_delivery(pool: HandPool) -> None:
-    """What was posted before is delivered first."""
-    told = Told(pool)
+    """News posted before are delivered first."""
+    recorder = Recorder(pool)
 
     def deliver(key: Any, item: Any) -> None:
-        told.deliver(key, item)
+        recorder.deliver(key, item)
         if item == 1:
-            told.box.post("b", 2)
-            told.box.finish(lambda: told.deliver("then", None))
+            recorder.box.post("b", 2)
+            recorder.box.finish(lambda: recorder.deliver("then", None))
 
-    told.box._deliver = deliver
-    told.box.post("a", 1)
+    recorder.on_delivery = deliver
+    recorder.box.post("a", 1)
     pool.advance()
-    assert told.plain == [("a", 1), ("b", 2), ("then", None)]
+    assert recorder.news == [("a", 1), ("b", 2), ("then", None)]
 
 
 def test_nothing_is_delivered_after_close(pool: HandPool) -> None:
-    """Not what waits, not what is posted, and `then` is never called."""
-    told = Told(pool, throttle=1.0)
-    told.box.post("a", 1)
+    """Neither waiting nor later news are delivered, and `then` is never called."""
+    recorder = Recorder(pool, throttle=1.0)
+    recorder.box.post("a", 1)
     pool.advance(0.1)
-    told.box.post("a", 2)
-    told.box.close()
-    told.box.post("a", 3)
-    told.box.finish(lambda: told.deliver("then", None))
+    recorder.box.post("a", 2)
+    recorder.box.close()
+    recorder.box.post("a", 3)
+    recorder.box.finish(lambda: recorder.deliver("then", None))
     pool.advance(10)
-    assert told.plain == [("a", 1)]
+    assert recorder.news == [("a", 1)]
 
 
-def test_closing_in_the_middle_of_a_round(pool: HandPool) -> None:
-    """The rest of the round is dropped."""
-    told = Told(pool)
+def test_closing_in_the_middle_of_a_turn(pool: HandPool) -> None:
+    """The rest of the turn is dropped."""
+    recorder = Recorder(pool)
 
     def deliver(key: Any, item: Any) -> None:
-        told.deliver(key, item)
-        told.box.close()
+        recorder.deliver(key, item)
+        recorder.box.close()
 
-    told.box._deliver = deliver
-    told.box.post("a", 1)
-    told.box.post("b", 1)
+    recorder.on_delivery = deliver
+    recorder.box.post("a", 1)
+    recorder.box.post("b", 1)
     pool.advance()
-    assert told.plain == [("a", 1)]
+    assert recorder.news == [("a", 1)]
 
 
-def test_dropping_what_waits(pool: HandPool) -> None:
-    """Later news are delivered: a pause is no end."""
-    told = Told(pool, throttle=1.0)
-    told.box.post("a", 1)
+def test_dropping_waiting_news(pool: HandPool) -> None:
+    """Later news are delivered: the mailbox stays open."""
+    recorder = Recorder(pool, throttle=1.0)
+    recorder.box.post("a", 1)
     pool.advance(0.1)
-    told.box.post("a", 2)
-    told.box.drop()
+    recorder.box.post("a", 2)
+    recorder.box.drop()
     pool.advance(10)
-    told.box.post("a", 3)
+    recorder.box.post("a", 3)
     pool.advance(0)
-    assert told.plain == [("a", 1), ("a", 3)]
+    assert recorder.news == [("a", 1), ("a", 3)]
 
 
-def test_a_slow_delivery_coalesces_what_comes_meanwhile(pool: HandPool) -> None:
-    """With no throttle too: one round is under way, the next has the latest."""
-    told = Told(pool)
+def test_news_are_coalesced_during_a_slow_delivery(pool: HandPool) -> None:
+    """Even without a throttle the next turn delivers only the latest."""
+    recorder = Recorder(pool)
 
     def deliver(key: Any, item: Any) -> None:
-        told.deliver(key, item)
+        recorder.deliver(key, item)
         if item == 0:
             for step in range(1, 1000):
-                told.box.post("a", step)
-            assert len(told.box._waiting) == 1
+                recorder.box.post("a", step)
+            assert len(recorder.box._waiting) == 1
 
-    told.box._deliver = deliver
-    told.box.post("a", 0)
+    recorder.on_delivery = deliver
+    recorder.box.post("a", 0)
     pool.advance()
-    assert told.plain == [("a", 0), ("a", 999)]
+    assert recorder.news == [("a", 0), ("a", 999)]
 
 
 def test_deliveries_never_overlap(pool: HandPool) -> None:
-    """However many jobs the pool has for it, and on whatever threads."""
-    told = Told(pool)
+    """The number of jobs in the pool, and their threads, make no difference."""
+    recorder = Recorder(pool)
     inside, release = threading.Event(), threading.Event()
     running: list[int] = []
     most: list[int] = []
@@ -215,13 +216,13 @@ def test_deliveries_never_overlap(pool: HandPool) -> None:
         release.wait(5)
         running.pop()
 
-    told.box._deliver = deliver
-    told.box.post("a", 1)
+    recorder.on_delivery = deliver
+    recorder.box.post("a", 1)
     first = threading.Thread(target=pool.advance)
     first.start()
     assert inside.wait(5)
-    told.box.post("b", 1, urgent=True)
-    told.box._turn()
+    recorder.box.post("b", 1, urgent=True)
+    recorder.box._turn()
     release.set()
     first.join(5)
     pool.advance()
@@ -229,34 +230,34 @@ def test_deliveries_never_overlap(pool: HandPool) -> None:
 
 
 def test_waiting_for_a_running_delivery_is_bounded(pool: HandPool) -> None:
-    """A stuck callback holds the one that cancels up for a moment only."""
-    told = Told(pool)
+    """A stuck callback delays the thread that cancels for a moment only."""
+    recorder = Recorder(pool)
     inside, release = threading.Event(), threading.Event()
 
     def deliver(key: Any, item: Any) -> None:
         inside.set()
         release.wait(5)
 
-    told.box._deliver = deliver
-    told.box.post("a", 1)
+    recorder.on_delivery = deliver
+    recorder.box.post("a", 1)
     runner = threading.Thread(target=pool.advance)
     runner.start()
     assert inside.wait(5)
-    told.box.close()
+    recorder.box.close()
     started = time.perf_counter()
     pool.now += 1  # the deadline below has passed by the mailbox's clock
-    told.box.wait_for_turn_to_end(pool.now - 0.5)
+    recorder.box.wait_for_turn_to_end(pool.now - 0.5)
     assert time.perf_counter() - started < 1
     release.set()
     runner.join(5)
 
 
-def test_a_delivery_knows_that_it_is_one(pool: HandPool) -> None:
-    """So that waiting inside a callback can be refused; other threads may wait."""
-    told = Told(pool)
+def test_a_mailbox_knows_its_own_thread(pool: HandPool) -> None:
+    """Waiting inside a callback can then be rejected; other threads may wait."""
+    recorder = Recorder(pool)
     seen: list[bool] = []
-    told.box._deliver = lambda key, item: seen.append(told.box.on_own_thread)
-    told.box.post("a", 1)
+    recorder.on_delivery = lambda key, item: seen.append(recorder.box.on_own_thread)
+    recorder.box.post("a", 1)
     pool.advance()
     assert seen == [True]
-    assert not told.box.on_own_thread
+    assert not recorder.box.on_own_thread

@@ -26,8 +26,8 @@ def names() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith(THREAD_NAME)]
 
 
-def test_a_job_that_blocks_holds_up_no_other(pool: WorkerPool) -> None:
-    """The pool grows by as many threads as jobs block."""
+def test_a_blocking_job_delays_no_other(pool: WorkerPool) -> None:
+    """The pool grows by one thread for each job that blocks."""
     release = threading.Event()
     started = threading.Barrier(21)
 
@@ -45,7 +45,7 @@ def test_a_job_that_blocks_holds_up_no_other(pool: WorkerPool) -> None:
 
 
 def test_a_timed_job_runs_when_it_is_due_though_others_block(pool: WorkerPool) -> None:
-    """Someone always keeps an eye on the clock."""
+    """One thread always waits for the next timed job."""
     release, done = threading.Event(), threading.Event()
     due = time.monotonic() + 0.05
     pool.submit_at(due, done.set)
@@ -61,7 +61,7 @@ def test_a_timed_job_runs_when_it_is_due_though_others_block(pool: WorkerPool) -
 
 
 def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool: WorkerPool) -> None:
-    """Whatever the order in which they came."""
+    """The order of submission does not matter."""
     ran: list[int] = []
     done = threading.Event()
     now = time.monotonic()
@@ -74,7 +74,7 @@ def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool: WorkerPool) -> 
 
 
 def test_idle_threads_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And new ones come when there is work again."""
+    """New ones are started when there is work again."""
     monkeypatch.setattr(pool_module, "LINGER_SECONDS", 0.01)
     pool = WorkerPool()
     pool.keep(True)
@@ -86,8 +86,8 @@ def test_idle_threads_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     assert names() == []
 
 
-def test_nobody_lingers_when_there_is_no_subscription() -> None:
-    """Idle threads leave at once, timed jobs unseen."""
+def test_no_thread_lingers_when_there_is_no_subscription() -> None:
+    """Idle threads leave at once, and timed jobs are dropped."""
     pool = WorkerPool()
     pool.keep(True)
     ran: list[int] = []
@@ -98,7 +98,7 @@ def test_nobody_lingers_when_there_is_no_subscription() -> None:
 
 
 def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
-    """Posted one after the other, they find the thread that ran the last."""
+    """Jobs submitted one after the other run on the thread that ran the last one."""
     for _ in range(200):
         done = threading.Event()
         pool.submit(done.set)
@@ -106,13 +106,13 @@ def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
     assert len(names()) <= 2
 
 
-def test_a_job_that_raises_costs_no_thread(
+def test_a_job_that_raises_does_not_end_its_thread(
     pool: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback, and the next one runs on the same thread."""
+    """Its error is logged with a traceback."""
     logged = threading.Event()
 
-    class Tell(logging.Handler):
+    class Signal(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             logged.set()
 
@@ -122,7 +122,7 @@ def test_a_job_that_raises_costs_no_thread(
 
     threads: list[threading.Thread] = []
     done = threading.Event()
-    handler = Tell()
+    handler = Signal()
     caplog.set_level(logging.ERROR, "trigger_realtime_sync")
     logging.getLogger().addHandler(handler)  # after the one of caplog
     try:
@@ -137,7 +137,7 @@ def test_a_job_that_raises_costs_no_thread(
 
 
 def test_joining_is_bounded(pool: WorkerPool) -> None:
-    """A stuck job is named, not waited for."""
+    """A stuck job's thread is returned."""
     release = threading.Event()
     inside = threading.Event()
 

@@ -59,8 +59,11 @@ class FakeAnswer:
     def text(self) -> str:
         return self._body.decode("utf-8", "replace")
 
-    def close(self) -> None:
-        """Nothing to give back."""
+    def __enter__(self) -> FakeAnswer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is no connection to return."""
 
 
 class FakeTransport:

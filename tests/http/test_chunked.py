@@ -1,4 +1,4 @@
-"""Chunked bodies: the framing comes off, however the bytes arrive, and a cut is never an end."""
+"""Chunked bodies are decoded however the bytes arrive, and a cut is never taken for an end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def chunk(data: bytes, form: bytes = b"%x") -> bytes:
     return form % len(data) + b"\r\n" + data + b"\r\n"
 
 
-# Some hold what looks like framing.
+# Some of them look like framing.
 CHUNKS = st.one_of(
     st.binary(min_size=1, max_size=300),
     st.lists(
@@ -76,11 +76,11 @@ def test_the_body_is_the_same_however_it_is_cut_into_packets(
 ) -> None:
     """Sizes, data and line ends may be torn anywhere, and data may look like sizes."""
     raw = b"".join(chunk(data, form) for data in chunks) + b"0\r\nX-Trailer: 1\r\n\r\n"
-    places = sorted({0, len(raw), *[cut % len(raw) for cut in cuts]})
+    bounds = sorted({0, len(raw), *[cut % len(raw) for cut in cuts]})
     dechunker = Dechunker()
-    pieces = [raw[a:b] for a, b in itertools.pairwise(places)]
+    pieces = [raw[a:b] for a, b in itertools.pairwise(bounds)]
     assert b"".join(map(dechunker.feed, pieces)) == b"".join(chunks)
-    assert dechunker.over
+    assert dechunker.ended
     assert not dechunker.broken
 
 
@@ -93,7 +93,7 @@ def test_all_that_has_arrived_is_read_at_once() -> None:
 
 
 def test_after_a_torn_chunk_the_next_ones_are_taken_whole() -> None:
-    """Packets mostly end within a chunk: what a chunk costs must not depend on that."""
+    """Packets mostly end within a chunk: the cost of a chunk must not depend on that."""
     dechunker = Dechunker()
     assert dechunker.feed(chunk(b"torn")[:5]) == b"to"
     assert (
@@ -101,10 +101,10 @@ def test_after_a_torn_chunk_the_next_ones_are_taken_whole() -> None:
         == b"rn1\r\nx\r\nab"
     )
     assert dechunker.feed(b"c\r\n0\r\n\r\n") == b"c"
-    assert dechunker.over
+    assert dechunker.ended
 
 
-def test_data_is_handed_out_before_its_chunk_has_ended() -> None:
+def test_data_is_returned_before_its_chunk_has_ended() -> None:
     """Nothing waits for a line end that may come later."""
     dechunker = Dechunker()
     assert dechunker.feed(b"5\r\nhel") == b"hel"
@@ -117,7 +117,7 @@ def test_data_is_handed_out_before_its_chunk_has_ended() -> None:
     [b"", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5", b"5\r\nhello\r\n1", b"0"],
 )
 def test_a_connection_that_ends_early_is_a_cut(rest: bytes) -> None:
-    """Without the last chunk a body is torn; what came before is handed out first."""
+    """Without the last chunk a body is torn; the data before the cut is still returned."""
     response = answer(HEAD, rest)
     with pytest.raises(http.client.IncompleteRead):
         read_all(response)
@@ -146,14 +146,14 @@ def test_only_the_blank_line_after_the_last_chunk_may_be_missing() -> None:
     ],
 )
 def test_nonsense_is_a_cut_and_not_a_body(framing: bytes) -> None:
-    """Sizes that are none, lines without end, chunks longer than they said, trailers for ever."""
+    """Invalid sizes, endless lines, chunks longer than announced, endless trailers."""
     response = answer(HEAD, framing, b"4\r\nmore\r\n0\r\n\r\n")
     with pytest.raises(http.client.IncompleteRead):
         read_all(response)
 
 
-def test_a_body_that_is_not_chunked_is_read_as_ever() -> None:
-    """Its length is what counts there."""
+def test_a_body_that_is_not_chunked_is_read_as_usual() -> None:
+    """Its length decides there."""
     response = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
     assert response.read1(65536) == b"hello"
     assert response.read1(65536) == b""

@@ -1,4 +1,4 @@
-"""Connections that can't be made: each is a connection error, told in a few words."""
+"""Connections that can't be made: each is a connection error with a short message."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trigger_realtime_sync import ApiConnectionError, Timeouts
+from trigger_realtime_sync._http.adapter import WatchedAdapter
 from trigger_realtime_sync._http.call import Call
-from trigger_realtime_sync._http.connections import WatchedAdapter
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 
 
@@ -28,17 +28,17 @@ from trigger_realtime_sync._http.session import HttpOptions, Transport
 def test_a_failed_connect(
     failure: OSError, words: str, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the system says of it: a reset while connecting is no reset of an answer."""
+    """Whatever the system calls it: a reset while connecting is no reset of an answer."""
 
     def connect(self: socket.socket, address: Any) -> None:
         raise failure
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    assert words in said_by(f"{scheme}://127.0.0.1:9/x")
+    assert words in message_of(f"{scheme}://127.0.0.1:9/x")
 
 
 def test_a_pool_begins_empty_and_keeps_connections() -> None:
-    """Of the two thousand placeholders that urllib3 fills it with, none is put in."""
+    """It contains none of the two thousand placeholders that urllib3 fills a pool with."""
     pool = WatchedAdapter(True).poolmanager.connection_from_url("http://127.0.0.1:9")
     assert pool.pool.qsize() == 0
     connection = pool._get_conn()
@@ -53,11 +53,11 @@ def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "Name or service not known" in said_by("http://api.example/x")
+    assert "Name or service not known" in message_of("http://api.example/x")
 
 
 def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host may have several: the first may be one that nobody listens at."""
+    """A host may have several addresses, and no server may listen at the first."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         tried: list[Any] = []
@@ -73,15 +73,15 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(socket, "getaddrinfo", two)
         monkeypatch.setattr(socket.socket, "connect", connect)
-        said_by(f"http://api.example:{port}/x", read=0.05)
+        message_of(f"http://api.example:{port}/x", read=0.05)
         assert tried == [1, port]
 
 
-def said_by(url: str, read: float = 5.0) -> str:
+def message_of(url: str, read: float = 5.0) -> str:
     transport = Transport(HttpOptions(timeouts=Timeouts(connect=5.0, read=read)))
     try:
         with pytest.raises(ApiConnectionError) as caught:
-            transport.get(url, call=Call(), source="test", token="tr_x")
+            transport.get(url, call=Call(), label="test", token="tr_x")
         return str(caught.value)
     finally:
         transport.close()

@@ -1,4 +1,4 @@
-"""Which proxy a request goes through: as in requests."""
+"""The proxy of a request is chosen as in requests."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def proxies(url: str, given: dict[str, str] | None = None) -> dict[str, str]:
     return {name: first[name] for name in ("http", "https") if name in first}
 
 
-def test_those_of_the_environment() -> None:
-    """Without a word from the user, but for hosts that it excludes."""
+def test_the_proxies_of_the_environment() -> None:
+    """They are the default, except for the hosts that NO_PROXY names."""
     assert proxies("https://api.example/path?query")["https"] == "http://from-environment:1"
     assert proxies("https://inside.example:8443/path") == {}
 
 
-def test_the_users_own_win() -> None:
-    """Those that are not named are the environment's."""
+def test_the_users_proxies_win() -> None:
+    """The environment's are used for the schemes that the user does not name."""
     given = {"https": "http://mine:3"}
     assert proxies("https://api.example", given) == {**given, "http": "http://from-environment:2"}
     assert proxies("https://inside.example", given) == given
 
 
 def test_many_hosts_cost_no_memory() -> None:
-    """Presigned URLs may be of any."""
+    """Presigned URLs may lead to any number of hosts."""
     transport = Transport(HttpOptions(timeouts=Timeouts()))
     for number in range(3 * MOST_ORIGINS):
         transport._proxies_of(f"https://host{number}.example/x")

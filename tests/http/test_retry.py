@@ -1,4 +1,4 @@
-"""What each error means for the next attempt (PROTOCOL, section 5)."""
+"""How each error decides on the next attempt (PROTOCOL, section 5)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_status_has_its_error(status: int, kind: type[ApiError]) -> None:
     ],
 )
 def test_the_reason_comes_from_the_body(body: str, reason: str, code: str | None) -> None:
-    """Of each of the known kinds of bodies."""
+    """Every known kind of body has one."""
     error = answer(403, body)
     assert str(error) == f"run run_1: HTTP 403: {reason}"
     assert (error.code, error.body) == (code, body)
@@ -105,7 +105,7 @@ def test_a_body_without_a_reason_is_no_harm(body: str) -> None:
 
 
 def test_waits_grow_to_a_limit() -> None:
-    """Exponentially; a success starts again."""
+    """They grow exponentially; a success starts again."""
     waits = backoff(initial_delay=1, max_delay=5, multiplier=2)
     lost = ApiConnectionError("lost")
     assert [waits.wait_after(lost, NOW) for _ in range(5)] == [1, 2, 4, 5, 5]
@@ -114,7 +114,7 @@ def test_waits_grow_to_a_limit() -> None:
 
 
 def test_waits_have_full_jitter() -> None:
-    """Between nothing and the limit, so that clients do not come back together."""
+    """They are spread from 0 to the limit, so that clients do not come back together."""
     waits = Backoff(RetryPolicy(initial_delay=8, max_delay=8), random.Random(1))
     seen = [waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(200)]
     assert min(seen) < 1 < 7 < max(seen) <= 8
@@ -127,7 +127,7 @@ def test_a_thousand_failures_are_no_overflow() -> None:
 
 
 def test_max_retries() -> None:
-    """So many attempts in a row may fail; then the last error is raised."""
+    """After that many consecutive retries the last error is raised."""
     waits = backoff(max_retries=2)
     waits.wait_after(ApiConnectionError("1"), NOW)
     waits.wait_after(answer(503), NOW)
@@ -138,28 +138,28 @@ def test_max_retries() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422, 404, 410, 302])
-def test_what_waiting_does_not_heal_is_raised(status: int) -> None:
-    """The request is wrong, or refused."""
+def test_errors_that_waiting_does_not_cure_are_raised(status: int) -> None:
+    """The request is invalid or refused."""
     with pytest.raises(ApiError):
         backoff().wait_after(answer(status), NOW)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 524, 408, 425])
-def test_what_is_transient_is_tried_again(status: int) -> None:
-    """For ever, unless told otherwise."""
+def test_transient_errors_are_retried(status: int) -> None:
+    """Without end, unless `max_retries` is set."""
     waits = backoff()
     for _ in range(100):
         waits.wait_after(answer(status), NOW)
 
 
 def test_a_configuration_error_is_raised() -> None:
-    """A token callable that fails, say."""
+    """For example that of a token function that fails."""
     with pytest.raises(ConfigurationError):
         backoff().wait_after(ConfigurationError("no"), NOW)
 
 
 def test_not_found_is_retried_for_a_moment_where_the_server_says_so() -> None:
-    """A batch may not be on the replica yet."""
+    """A new batch may not be on the replica yet."""
     waits = backoff()
     missing = answer(404, x_should_retry="true")
     waits.wait_after(missing, NOW)
@@ -171,14 +171,14 @@ def test_not_found_is_retried_for_a_moment_where_the_server_says_so() -> None:
 
 
 def test_retry_after_is_a_floor() -> None:
-    """In seconds or as a date; jitter comes on top."""
+    """It is given in seconds or as a date; jitter is added to it."""
     assert backoff(initial_delay=1).wait_after(answer(503, retry_after="7"), NOW) == 8
     date = email.utils.formatdate(NOW + 9, usegmt=True)
     assert asked_wait({"retry-after": date}, NOW) == pytest.approx(9, abs=1)
 
 
-def test_rate_limits_say_when_they_end() -> None:
-    """In epoch milliseconds on the API; nothing on the realtime endpoints: from 1 s then."""
+def test_rate_limits_may_say_when_they_end() -> None:
+    """The API does, in epoch milliseconds; realtime endpoints don't, so waits begin at 1 s."""
     reset = {"x-ratelimit-reset": str(int((NOW + 4) * 1000))}
     assert asked_wait(reset, NOW) == pytest.approx(4)
     waits = backoff(initial_delay=0.1, max_delay=60)
@@ -187,7 +187,7 @@ def test_rate_limits_say_when_they_end() -> None:
 
 @pytest.mark.parametrize("value", ["soon", "", "nan", "inf", "-inf"])
 def test_a_broken_header_asks_for_nothing(value: str) -> None:
-    """The usual backoff then."""
+    """The usual backoff applies."""
     assert asked_wait({"retry-after": value, "x-ratelimit-reset": value}, NOW) is None
 
 
@@ -198,7 +198,7 @@ def test_an_absurd_header_is_bounded(value: str, wait: float) -> None:
 
 
 def test_rotations_are_no_failures() -> None:
-    """The first is followed at once, whatever `max_retries`; a row of them is backed off from."""
+    """The first is followed at once, whatever `max_retries` is; a series is backed off from."""
     waits = backoff(initial_delay=1, max_retries=1)
     assert waits.wait_after(Rotated("409"), NOW) == 0
     assert waits.wait_after(Rotated("409"), NOW + 60) == 0
@@ -208,7 +208,7 @@ def test_rotations_are_no_failures() -> None:
 
 
 def test_which_answers_mean_a_rotation() -> None:
-    """409, and the 400 that Electric gives for an offset from before a restore."""
+    """A 409 does, and Electric's 400 for an offset from before a restore."""
     body = {"message": "Invalid request", "errors": {"offset": ["out of bounds for this shape"]}}
     assert is_rotation(answer(409))
     assert is_rotation(answer(400, json.dumps(body)))
@@ -218,7 +218,7 @@ def test_which_answers_mean_a_rotation() -> None:
 
 
 def test_unreadable_answers_are_bounded() -> None:
-    """An error page may pass; one that stays is what the server says."""
+    """An error page may be a passing fault; one that stays is raised."""
     waits = backoff()
     page = UnreadableAnswer("HTML")
     for _ in range(UNREADABLE_LIMIT - 1):

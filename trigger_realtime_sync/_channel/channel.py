@@ -48,7 +48,6 @@ class Channel:
         self._state = State.CONNECTING
         self._has_snapshot = False
         self._complete: set[str] = set()
-        self._contact: float | None = None
         self._requesters: list[Requester] = []
         self._requester = self._make_requester(self._on_trouble)
         self._decoder = target.decoder(origin)
@@ -71,8 +70,8 @@ class Channel:
     @property
     def last_contact(self) -> datetime | None:
         """When the server last answered anything (aware, UTC)."""
-        contact = self._contact
-        return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
+        newest = max(self._contacts())
+        return datetime.fromtimestamp(newest, timezone.utc) if newest else None
 
     def start(self, started: Callable[[threading.Thread], None]) -> None:
         """Start the reading thread. `started` is called with it, and with every later one."""
@@ -122,9 +121,7 @@ class Channel:
                 receiver.forget_delivered()
 
     def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
-        requester = Requester(
-            self._origin, self.target.label, on_contact=self._on_contact, on_trouble=on_trouble
-        )
+        requester = Requester(self._origin, self.target.label, on_trouble)
         self._requesters.append(requester)
         return requester
 
@@ -134,8 +131,9 @@ class Channel:
         thread.start()
         return thread
 
-    def _on_contact(self) -> None:
-        self._contact = time.time()
+    def _contacts(self) -> list[float]:
+        """Return when each requester last had an answer, in epoch seconds, or 0 for never."""
+        return [requester.last_contact or 0.0 for requester in self._requesters]
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING

@@ -73,6 +73,9 @@ class StreamChannel(Channel):
 
     # Overrides of the channel, called under its lock.
 
+    def _contacts(self) -> list[float]:
+        return [*super()._contacts(), self._readers.last_contact]
+
     def _welcome(self, receiver: ChannelReceiver) -> None:
         receiver.take_from(self.parts)
         for run_id, key in self.parts.streams():
@@ -128,7 +131,6 @@ class StreamChannel(Channel):
         requester = Requester(
             self._origin,
             f"stream {key} of run {run_id}",
-            on_contact=self._on_contact,
             on_trouble=lambda: self._troubled.add(stream),
         )
         feed = StreamFeed(
@@ -140,7 +142,7 @@ class StreamChannel(Channel):
             on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
             run_is_finished=lambda: self._is_finished(is_finished),
             ends_when_idle=lambda: self._run_is_unknown,
-            on_good=lambda: self._troubled.discard(stream),
+            on_answer=lambda: self._troubled.discard(stream),
         )
         return Reader(run_id, key, requester, feed)
 

@@ -1,4 +1,4 @@
-"""What waits to be told to one subscriber: in order, one at a time, at most so often."""
+"""The news for one subscriber: delivered in order, one at a time, at a limited rate."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Then = Callable[[], None]
 
 
 class Mailbox:
-    """The queue of one subscriber's news, and the turns in which it is delivered.
+    """A queue of one subscriber's news, delivered in turns.
 
-    News are kept by key: a newer item takes the place of the one that still waits under its key. A
-    turn delivers all that waits, in the order in which the keys were first touched, on a thread of
-    the pool. Turns begin at least `throttle` seconds apart, but for urgent items.
+    News are kept by key: a newer item replaces the one that still waits under its key. A turn
+    delivers everything that waits, in the order in which the keys were first posted, on a thread of
+    the pool. Turns begin at least `throttle` seconds apart, except for urgent items.
 
     Args:
-        pool: lends the threads.
+        pool: the threads that deliver.
         deliver: called with key and item. It must not raise.
         throttle: seconds.
-        name: of the thread, while it delivers.
+        name: returns the name that a thread has while it delivers.
     """
 
     def __init__(
@@ -38,29 +38,29 @@ class Mailbox:
         self._pool = pool
         self._deliver = deliver
         self._throttle = throttle
-        # Protects everything below; notified when a turn ends, or all is over.
+        # Protects everything below; notified when a turn ends or waiting items are dropped.
         self._changed = threading.Condition(threading.Lock())
         self._waiting: dict[Any, Any] = {}
         self._urgent: set[Any] = set()
         self._next_turn = 0.0
         self._scheduled_for: float | None = None
         self._owner: int | None = None
-        # Whether the rest of what this turn has taken was dropped.
+        # Whether the items that this turn has taken but not delivered yet were dropped.
         self._dropped = False
         self._closed = False
         self._then: Then | None = None
 
     @property
     def on_own_thread(self) -> bool:
-        """Whether this is called from inside a delivery."""
+        """Whether the calling thread is inside a delivery of this mailbox."""
         return self._owner == threading.get_ident()
 
     def post(self, key: Any, item: Any, *, urgent: bool = False) -> None:
-        """Replaces what waits under the key. Never blocks."""
+        """Post an item, replacing the one that waits under the key. Never block."""
         self.post_all({key: item}, urgent={key} if urgent else ())
 
     def post_all(self, items: Mapping[Any, Any], urgent: Collection[Any]) -> None:
-        """The same for many items by key, and the keys of the urgent ones: told in one turn."""
+        """Post items by key, to be delivered in one turn. `urgent`: the keys of urgent ones."""
         with self._changed:
             if self._closed or self._then is not None or not items:
                 return
@@ -69,9 +69,9 @@ class Mailbox:
             self._have_a_turn(now=bool(urgent))
 
     def finish(self, then: Then) -> None:
-        """Delivers everything now, throttled or not, then calls `then` on the same thread.
+        """Deliver everything now, throttled or not, then call `then` on the same thread.
 
-        With nothing to deliver, it is called right here. Later news are dropped.
+        With nothing to deliver, call `then` on the calling thread. Later news are dropped.
         """
         with self._changed:
             if self._closed or self._then is not None:
@@ -85,10 +85,11 @@ class Mailbox:
 
     @property
     def closed(self) -> bool:
+        """Whether no further delivery begins."""
         return self._closed
 
     def drop(self) -> None:
-        """Drops what waits, in a turn under way too. Later news are delivered."""
+        """Drop what waits, also in a turn under way. Later news are delivered."""
         with self._changed:
             self._waiting.clear()
             self._urgent.clear()
@@ -97,13 +98,13 @@ class Mailbox:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Drops everything. No delivery begins after this returned; one may be running."""
+        """Drop everything. No delivery begins after this returned; one may be running."""
         with self._changed:
             self._closed = True
         self.drop()
 
     def wait_for_turn_to_end(self, deadline: float) -> None:
-        """Waits, up to a time of `time.monotonic()`, while a delivery is running elsewhere."""
+        """Wait until no other thread delivers, or until the deadline (by `time.monotonic()`)."""
         if self.on_own_thread:
             return
         with self._changed:
@@ -113,7 +114,7 @@ class Mailbox:
                     return
 
     def abandon(self) -> None:
-        """In a forked child: everything is dropped, whatever state the locks were in."""
+        """Drop everything in a forked child, whatever state the lock was in."""
         self._changed = threading.Condition(threading.Lock())
         self._owner = None
         self.close()
@@ -152,7 +153,7 @@ class Mailbox:
                 self._deliver(key, item)
 
     def _take(self) -> dict[Any, Any] | None:
-        """What this round delivers. None: the turn is over, and the next one arranged."""
+        """Return the items to deliver next. End the turn and return None if there are none."""
         with self._changed:
             items = {} if self._closed else self._due_items()
             self._dropped = False

@@ -1,4 +1,4 @@
-"""The threads that callbacks run on: as many as callbacks run at once, none when none do."""
+"""The threads that callbacks run on: one for each running callback, none when none runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ logger = logging.getLogger("trigger_realtime_sync")
 Job = Callable[[], None]
 
 THREAD_NAME = "trigger-realtime-callbacks"
-# How long a thread without work stays, for the next callback to find it.
+# How many seconds a thread without work stays, so that the next callback need not start one.
 LINGER_SECONDS = 2.0
 
 
 class WorkerPool:
-    """Runs jobs now or later. A job that blocks holds up no other: the pool grows.
+    """Runs jobs now or later. A blocking job delays no other: the pool grows.
 
-    There is always a thread that waits for what comes next, or none is needed: whoever takes a job
-    while more is to come and nobody else is waiting starts a successor first.
+    As long as jobs are queued, a thread waits for them: a thread that takes a job while others are
+    queued and no other thread waits starts a successor first.
     """
 
     def __init__(self) -> None:
@@ -39,20 +39,22 @@ class WorkerPool:
         self._resident = False
 
     def submit(self, job: Job) -> None:
-        """Runs the job as soon as a thread can take it."""
+        """Run the job as soon as possible."""
         with self._changed:
             self._ready.append(job)
             self._have_someone_take_it()
 
     def submit_at(self, due: float, job: Job) -> None:
-        """Runs the job at a time of `time.monotonic()`, or soon after."""
+        """Run the job when it is due (by `time.monotonic()`), or soon after."""
         with self._changed:
             heapq.heappush(self._timed, (due, next(self._sequence), job))
             self._have_someone_take_it()
 
     def keep(self, resident: bool) -> None:
-        """Whether idle threads stay for a while. If not, they leave now, timed jobs unseen: those
-        are of subscribers that are gone."""
+        """Let idle threads stay for a while, or end them now.
+
+        Ending them drops the timed jobs, which belong to subscribers that are gone.
+        """
         with self._changed:
             self._resident = resident
             if not resident:
@@ -60,9 +62,12 @@ class WorkerPool:
                 self._changed.notify_all()
 
     def join(self, deadline: float) -> list[threading.Thread]:
-        """Waits until its threads have ended, up to a time of `time.monotonic()`.
+        """Wait until the threads have ended, or until the deadline (by `time.monotonic()`).
 
-        Returns those that are still in a callback. The caller's own thread is not waited for.
+        The calling thread is not waited for.
+
+        Returns:
+            The threads that are still in a callback.
         """
         with self._changed:
             threads = set(self._threads)
@@ -72,8 +77,10 @@ class WorkerPool:
         return [thread for thread in threads if thread.is_alive()]
 
     def abandon(self) -> None:
-        """In a forked child: the lock may be held by a thread that does not exist. The one thread
-        that does may be one of this pool, in a callback that forked: it ends after that."""
+        """Drop all jobs in a forked child, where a missing thread may hold the lock.
+
+        If the thread that forked is one of the pool's, it ends after its callback.
+        """
         self._changed = threading.Condition(threading.Lock())
         self._ready.clear()
         self.keep(False)
@@ -108,7 +115,7 @@ class WorkerPool:
                 self._threads.discard(threading.current_thread())
 
     def _next_job(self) -> Job | None:
-        """Blocks. None when the thread is to end."""
+        """Wait for the next job and return it, or None when the thread should end."""
         leave_at = time.monotonic() + LINGER_SECONDS
         with self._changed:
             while True:
@@ -120,7 +127,7 @@ class WorkerPool:
                 now = time.monotonic()
                 idle = not self._resident or now >= leave_at
                 if idle and (not self._timed or self._waiting):
-                    # Who stays may not know of the timed jobs yet: this one may have been told.
+                    # The notification of a timed job may have reached this thread: pass it on.
                     if self._timed:
                         self._changed.notify()
                     return None

@@ -1,1 +1,1 @@
-"""The only loops that read the network: each drives a protocol object over `_http`."""
+"""The only loops that read the network: each drives an object of `_wire` over `_http`."""

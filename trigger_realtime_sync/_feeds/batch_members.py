@@ -1,4 +1,4 @@
-"""Which runs a batch has, and those of them that its feed never shows (PROTOCOL, section 1)."""
+"""The runs of a batch, and those of them that its feed never shows (PROTOCOL, section 1)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from typing import Any
 
 from .._decode.rows import RowDecoder
 from .._http.requester import Requester, segment
-from .._http.retry import UnreadableAnswer
-from .._wire.json import loads
+from .._http.retry import DoublingPause, UnreadableAnswer
 from ..errors import TriggerRealtimeError
 from .run_feed import POLL_HEADERS, RunChanges, RunFeed
 
+# Seconds between the requests while the batch's list of runs is still filling, doubling from the
+# first pause to the longest: a small batch is known soon, a large one costs few requests.
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
 
-def members_of(document: Any, source: str) -> list[str] | None:
-    """The ids of the batch's runs, or None while the list is still filling.
+def members_of(document: Any, label: str) -> list[str] | None:
+    """Return the ids of the batch's runs, or None while the list is still filling.
 
-    `runCount` can exceed the runs for good, and `status` goes back to PENDING: neither counts.
+    A `runCount` above the number of runs may stay for good, and `status` goes back to PENDING, so
+    neither tells that the list is incomplete.
+
+    Raises:
+        UnreadableAnswer: the document has no list of runs.
     """
     if not isinstance(document, dict) or not isinstance(document.get("runs"), list):
-        raise UnreadableAnswer(f"{source}: the answer does not name the batch's runs")
+        raise UnreadableAnswer(f"{label}: the answer does not name the batch's runs")
     runs = [run for run in document["runs"] if isinstance(run, str)]
     processing = document.get("processing")
     processed = isinstance(processing, dict) and bool(processing.get("completedAt"))
@@ -30,17 +35,16 @@ def members_of(document: Any, source: str) -> list[str] | None:
 
 
 class BatchMembers:
-    """Asks for a batch's list of runs until it is whole, then follows the runs the feed lacks.
+    """Polls a batch's list of runs until it is whole, then follows the runs that its feed lacks.
 
-    A run that was reused by its idempotency key belongs to the batch but is not in its feed.
+    A run that was reused by its idempotency key belongs to the batch, but is not in its feed.
 
     Args:
-        requester: asks on behalf of this thread.
-        batch_id: of the batch.
-        decoder: of the rows of the runs that are followed singly.
-        on_members: called with the ids, once. Returns those that the feed does not show.
-        on_changes: called with what changed of a run that is followed singly. Returns whether to
-            go on with it.
+        requester: sends the requests of the thread that calls `run`.
+        decoder: decodes the rows of the runs that are followed.
+        on_members: called once with the ids of the batch's runs. Returns those to follow.
+        on_changes: called with the changes of a run that is followed. Returns True to keep
+            following it.
     """
 
     def __init__(
@@ -59,43 +63,28 @@ class BatchMembers:
         self._on_changes = on_changes
 
     def run(self) -> None:
-        """Returns when every run that the feed lacks has finished; raises what prevented it."""
-        missing = self._on_members(self._members())
-        for run_id in missing:
+        """Read the list and follow the missing runs, one after the other, then return.
+
+        Raises:
+            TriggerRealtimeError: the list or a run can't be read.
+            Interrupted: the requester was stopped.
+        """
+        for run_id in self._on_members(self._members()):
             path = f"/realtime/v1/runs/{segment(run_id)}"
-            feed = RunFeed(
-                self._requester,
-                path,
-                {},
-                self._decoder,
-                single=True,
-                on_changes=self._on_changes,
-            )
-            feed.run()
+            RunFeed(
+                self._requester, path, {}, self._decoder, single=True, on_changes=self._on_changes
+            ).run()
 
     def _members(self) -> list[str]:
-        pause = FIRST_PAUSE
+        pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
-                members = self._ask()
+                document = self._requester.get_json(self._path, POLL_HEADERS)
+                members = members_of(document, self._requester.label)
             except TriggerRealtimeError as error:
                 self._requester.recover(error)
                 continue
             self._requester.succeeded()
             if members is not None:
                 return members
-            self._requester.pause(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _ask(self) -> list[str] | None:
-        source = self._requester.source
-        answer = self._requester.get(self._path, headers=POLL_HEADERS)
-        try:
-            body = answer.body()
-        finally:
-            answer.close()
-        try:
-            document = loads(body)
-        except ValueError:
-            raise UnreadableAnswer(f"{source}: the body is not JSON") from None
-        return members_of(document, source)
+            self._requester.pause(pauses.take())

@@ -1,4 +1,4 @@
-"""Fetches a payload or output that was too large for its row (PROTOCOL, section 3)."""
+"""Payloads and outputs that are too large for their rows (PROTOCOL, section 3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from .._http.answer import Answer
 from .._http.call import Call
 from .._http.requester import Origin, Requester, segment
 from .._http.retry import UnreadableAnswer, error_of
-from .._wire.json import loads
 from ..config import RetryPolicy
 from ..errors import (
     ApiError,
@@ -20,27 +19,30 @@ from ..errors import (
     TriggerRealtimeError,
 )
 
-# Someone is waiting for the value in the middle of a callback: better an error than an hour.
+# A callback waits for the value, so a fetch fails after a few seconds instead of retrying for ever.
 ATTEMPTS = RetryPolicy(initial_delay=0.2, max_delay=2.0, max_retries=3)
 
 
 class PacketFetcher:
-    """Gets packets by the network, on the thread that reads the value.
+    """Downloads packets, on the thread that reads the value.
 
-    The token goes to the API alone, never to the presigned URL.
+    The token is sent to the API alone, never to a presigned URL.
     """
 
     def __init__(self, origin: Origin) -> None:
         self._origin = attrs.evolve(origin, retry=ATTEMPTS)
 
     def __call__(self, run_id: str, field: str, path: str) -> Packet:
-        """Raises TriggerRealtimeError when the packet can't be had."""
+        """Return the packet of a run's field, stored at `path`.
+
+        Raises:
+            TriggerRealtimeError: the packet can't be downloaded.
+        """
         requester = Requester(self._origin, f"{field} of run {run_id}")
         while True:
             try:
-                return self._download(
-                    self._presigned_url(requester, run_id, field, path), requester
-                )
+                url = self._presigned_url(requester, run_id, field, path)
+                return self._download(url, requester)
             except TriggerRealtimeError as error:
                 requester.recover(error)
 
@@ -54,38 +56,31 @@ class PacketFetcher:
             return _read_url(requester, by_path)
 
     def _download(self, url: str, requester: Requester) -> Packet:
-        source = f"{requester.source}, from its presigned URL"
-        answer = self._origin.transport.get(url, call=Call(), source=source, token=None)
-        try:
+        label = f"{requester.label}, from its presigned URL"
+        with self._origin.transport.get(url, call=Call(), label=label, token=None) as answer:
             if answer.status != 200:
-                raise _refusal(answer, source)
+                raise _refusal(answer, label)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
-            return Packet(
-                answer.body().decode("utf-8", "replace"), content_type or "application/json"
-            )
-        finally:
-            answer.close()
+            text = answer.body().decode("utf-8", "replace")
+            return Packet(text, content_type or "application/json")
 
 
-def _refusal(answer: Answer, source: str) -> ApiError:
-    """Without its body, which may hold the presigned URL. A 401 or 403 of the storage's says
-    nothing of the token, so it is not of the kind that calls for another one."""
-    error = error_of(answer.status, answer.headers, "", source)
+def _refusal(answer: Answer, label: str) -> ApiError:
+    """Return the storage's error, without its body, which may contain the presigned URL.
+
+    A 401 or 403 becomes a plain ApiError: it is not about the token, which must not be renewed.
+    """
+    error = error_of(answer.status, answer.headers, "", label)
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return ApiError(str(error), status=error.status, headers=error.headers)
     return error
 
 
 def _read_url(requester: Requester, path: str) -> str:
-    answer = requester.get(path)
     try:
-        body = answer.body()
-    finally:
-        answer.close()
-    try:
-        url = loads(body)["presignedUrl"]
-    except (ValueError, KeyError, TypeError):
-        raise UnreadableAnswer(f"{requester.source}: the answer has no presignedUrl") from None
+        url = requester.get_json(path)["presignedUrl"]
+    except (KeyError, TypeError):
+        raise UnreadableAnswer(f"{requester.label}: the answer has no presignedUrl") from None
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise ProtocolError(f"{requester.source}: the presigned URL is not http or https")
+        raise ProtocolError(f"{requester.label}: the presigned URL is not http or https")
     return url

@@ -1,4 +1,4 @@
-"""The feed of runs: the long poll of one shape (PROTOCOL, section 2)."""
+"""The feed of runs: long polls of one shape (PROTOCOL, section 2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from .._decode.rows import RowDecoder
 from .._http.answer import Answer
 from .._http.requester import Requester
-from .._http.retry import Rotated, UnreadableAnswer, is_rotation
+from .._http.retry import DoublingPause, Rotated, UnreadableAnswer, is_rotation
 from .._wire.shape_log import Changes, MissingHeader, ShapeLog
 from .._wire.shape_messages import MessageReader
 from ..errors import ApiConnectionError, ApiError, ProtocolError, TriggerRealtimeError
@@ -17,10 +17,13 @@ from ..models import AnyRun
 
 RunChanges = Changes[AnyRun]
 
-# So many answers in a row without news, each given at once: the server does not hold its polls.
+# After this many consecutive empty answers that came back at once, assume that the server does not
+# hold polls.
 HOT_ANSWERS = 5
+# An answer that took this many seconds was held.
 HELD_SECONDS = 0.1
-# It works all the same: such polls are spaced out, from the first to the longest pause.
+# Seconds between the polls of a server that does not hold them, doubling from the first pause to
+# the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
@@ -28,16 +31,20 @@ POLL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
 class RunFeed:
-    """Follows one shape until it is told to stop.
+    """Follows one shape.
 
     Args:
-        requester: asks on behalf of the feed's thread.
-        path: of the shape.
-        query: what selects it: tags, columns.
-        decoder: of its rows.
-        single: whether the shape is one run, whose row may be absent but not deleted.
-        on_changes: called on the feed's thread with what each up-to-date answer changed, changes
-            being empty at times. Returns whether to go on.
+        requester: sends the requests of the thread that calls `run`.
+        path: the path of the shape.
+        query: the parameters that select its rows and columns.
+        decoder: decodes its rows.
+        single: whether the shape is one run. Its row may be missing at first, but a deletion makes
+            the feed start again.
+        on_changes: called on the feed's thread after each up-to-date answer, with its changes,
+            which may be empty. Returns True to go on.
+
+    Attributes:
+        log: the shape as read so far.
     """
 
     def __init__(
@@ -56,15 +63,20 @@ class RunFeed:
         self._single = single
         self._on_changes = on_changes
         self._forget_requested = False
-        self._idle = IdleAnswers()
+        self._empty = EmptyAnswers()
         self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many)
 
     def forget_seen(self) -> None:
-        """Makes every row news when a snapshot next brings it. Any thread."""
+        """Report every row again when the next snapshot contains it. Safe from any thread."""
         self._forget_requested = True
 
     def run(self) -> None:
-        """Returns when `on_changes` says so; raises what ended the feed (Interrupted too)."""
+        """Read until `on_changes` returns False.
+
+        Raises:
+            TriggerRealtimeError: the shape can't be read.
+            Interrupted: the requester was stopped.
+        """
         while self._step():
             pass
 
@@ -76,26 +88,30 @@ class RunFeed:
             return True
         go_on = not self.log.live or self._on_changes(changes)
         if go_on and self._single and changes.gone:
-            # Only the server knows whether a deleted run is gone for good: it says 404 then.
+            # The row may come back; if the run is gone for good, the server answers 404.
             self.log.refetch()
         return go_on
 
     def _poll(self) -> RunChanges:
-        self._forget_if_requested()
+        if self._forget_requested:
+            self._forget_requested = False
+            self.log.forget_seen()
         offset, started = self.log.offset, time.monotonic()
         changes = self._ask()
         if changes is None:
-            raise Rotated(f"{self._requester.source}: the server asked to start again")
-        # A row that does not decode is no news: it may come again and again.
+            raise Rotated(f"{self._requester.label}: the server asked to start again")
+        # A row that does not decode is no progress: it may come again and again.
         moved = bool(changes.rows or changes.gone) or self.log.offset != offset
-        if self._idle.is_hot(moved, time.monotonic() - started):
-            self._requester.pause(min(self._idle.pause, self._requester.longest_delay))
-        if self._idle.count == 0:
+        held = time.monotonic() - started >= HELD_SECONDS
+        if moved or held:
+            self._empty.reset()
             self._requester.succeeded()
+        elif pause := self._empty.pause_after_another():
+            self._requester.pause(min(pause, self._requester.max_delay))
         return changes
 
     def _ask(self) -> RunChanges | None:
-        """None where the server asked to start again."""
+        """Send one poll. Return None if the server asked to start again."""
         query = {**self._query, **self.log.query()}
         try:
             answer = self._requester.get(self._path, query, POLL_HEADERS)
@@ -104,18 +120,15 @@ class RunFeed:
                 raise
             self.log.refetch()
             return None
-        try:
+        with answer:
             return self._receive(answer)
-        finally:
-            answer.close()
 
     def _receive(self, answer: Answer) -> RunChanges | None:
         if answer.status == 204:
             return self.log.receive_nothing(answer.headers)
-        source = self._requester.source
         messages = self._messages_of(answer)
         try:
-            changes = self.log.receive(answer.headers, messages, source)
+            changes = self.log.receive(answer.headers, messages, self._requester.label)
         except MissingHeader:
             raise
         except ProtocolError as error:
@@ -126,35 +139,30 @@ class RunFeed:
         return changes
 
     def _messages_of(self, answer: Answer) -> Any:
-        reader, source = MessageReader(), self._requester.source
+        reader, label = MessageReader(), self._requester.label
         for chunk in answer.body_chunks():
             reader.feed(chunk)
         try:
             return reader.close()
         except ValueError:
             if not answer.framed and reader.begins_as_array:
-                raise ApiConnectionError(f"{source}: the body ended within its JSON") from None
-            raise UnreadableAnswer(f"{source}: the body is not JSON") from None
-
-    def _forget_if_requested(self) -> None:
-        if self._forget_requested:
-            self._forget_requested = False
-            self.log.forget_seen()
+                raise ApiConnectionError(f"{label}: the body ended within its JSON") from None
+            raise UnreadableAnswer(f"{label}: the body is not JSON") from None
 
 
-class IdleAnswers:
-    """Counts answers in a row that brought nothing and yet were not held."""
+class EmptyAnswers:
+    """Counts consecutive answers that brought nothing and yet were not held."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._count = 0
+        self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
 
-    def is_hot(self, moved: bool, seconds: float) -> bool:
-        """Whether to back off, after an answer that took so long."""
-        self.count = 0 if moved or seconds >= HELD_SECONDS else self.count + 1
-        return self.count >= HOT_ANSWERS
+    def reset(self) -> None:
+        """Start counting again: an answer brought something, or was held."""
+        self._count = 0
+        self._pauses.reset()
 
-    @property
-    def pause(self) -> float:
-        """Seconds to wait before the next request, once it is hot."""
-        doublings = min(max(self.count - HOT_ANSWERS, 0), 10)
-        return min(FIRST_PAUSE * 2.0**doublings, LONGEST_PAUSE)
+    def pause_after_another(self) -> float:
+        """Count another one. Return the seconds to wait before the next poll, mostly 0."""
+        self._count += 1
+        return self._pauses.take() if self._count >= HOT_ANSWERS else 0.0

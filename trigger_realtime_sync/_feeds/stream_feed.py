@@ -1,4 +1,10 @@
-"""The feed of one stream of a run (PROTOCOL, section 4)."""
+"""The feed of one stream of a run (PROTOCOL, section 4).
+
+The feed requests one body after the other; `StreamCursor` decides where each begins, so that no
+part is lost or comes twice. The server ends a body after a silence. Once the run has finished, the
+feed drains the stream: the first body that says so, that is empty, or that ends after a silence is
+the last one. The feed's patience bounds how long it waits for a server that never ends such a body.
+"""
 
 from __future__ import annotations
 
@@ -6,103 +12,50 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-import attrs
-
 from .._http.answer import Answer
 from .._http.call import Nudged
 from .._http.requester import Requester, segment
-from .._http.retry import UnreadableAnswer
+from .._http.retry import DoublingPause, UnreadableAnswer
 from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import Parts
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
+from .stream_body import StreamBody
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Of the reads after the run has finished: the last one ends this long after the last part.
+# `Timeout-Seconds` of a draining body: whole seconds of silence after which the server should end
+# it. Short, because the run has finished.
 DRAIN_TIMEOUT_SECONDS = 1
-# A server that has not ended that answer after so long a silence never will.
+# Seconds without progress after which a server that has not ended a draining body never will.
 DRAIN_PATIENCE_SECONDS = 10.0
-# While other streams wait for the place, a body is read for so long, or until so long a silence.
+# Seconds that a body is read for, or may be silent, while other streams wait for the thread.
 TURN_SECONDS = 5
-# A body without news that ends sooner than this was not held: the next one is asked for later.
+# A body without parts that ended sooner than this many seconds was not held.
 HELD_SECONDS = 1.0
-# A body that is cut off after this time did well: proxies cut what is idle, and servers restart.
+# A body that is cut after more seconds than this is no failure: proxies cut idle connections, and
+# servers restart.
 GOOD_SECONDS = 5.0
+# Seconds before the next request to a server that does not hold its bodies, doubling from the first
+# pause to the longest.
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
-Sink = Callable[[Parts, int], None]
-
-
-@attrs.define
-class _Body:
-    """One body: what it is read for, and what became of it.
-
-    Attributes:
-        timeout: seconds of silence after which the server is to end it.
-        draining: whether it was asked for after the run had finished.
-        patience: seconds of silence after which a server that was asked to end it never will.
-        last: when the last part came, or the body began.
-        heard: when the server last said more than that it is there, and was listened to.
-        answered: whether its head came.
-        framed: whether that says where it ends, other than with the connection.
-        spoke: whether a byte of it came.
-        useful: whether it is in the format that was asked for.
-        drained: whether it said that nothing more is in the stream.
-        stalled: seconds that a slow subscriber took in all.
-        given_up: whether it was left before its end, though more may come.
-    """
-
-    timeout: int
-    draining: bool
-    patience: float = DRAIN_PATIENCE_SECONDS
-    started: float = attrs.field(factory=time.monotonic)
-    last: float = attrs.field(factory=time.monotonic)
-    heard: float = attrs.field(factory=time.monotonic)
-    answered: bool = False
-    framed: bool = False
-    spoke: bool = False
-    news: bool = False
-    useful: bool = True
-    drained: bool = False
-    stalled: float = 0.0
-    given_up: bool = False
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self.started
-
-    @property
-    def is_silent(self) -> bool:
-        """For so long that the server may be about to end it, or has."""
-        return time.monotonic() - self.last > self.timeout / 2
-
-    @property
-    def is_waited_out(self) -> bool:
-        """Whether the server ought to have ended it long ago."""
-        return self.draining and time.monotonic() - self.heard >= self.patience
-
-    @property
-    def is_the_last(self) -> bool:
-        """Having ended, whether it shows that the stream of a finished run is over."""
-        is_quiet = self.is_silent or self.is_waited_out or not self.news
-        return self.draining and (self.drained or is_quiet)
+OnParts = Callable[[Parts, int], None]
 
 
 class StreamFeed:
-    """Reads one stream until its run has finished and nothing more is in it.
+    """Reads one stream until it is drained: its run has finished, and no more parts come.
 
     Args:
-        requester: asks on behalf of the thread that drives the feed.
-        run_id, key: which stream.
+        requester: sends the requests of the thread that calls `step`.
         cursor: where to start.
-        timeout: seconds of silence after which the server is to end a body.
-        on_parts: called with new parts and the bytes they came in. It may block.
-        run_is_finished: whether the run is, as far as is known. `requester.nudge()` when it
-            becomes so.
-        ends_when_idle: whether a silence of `timeout` ends the stream, finished run or not.
-        on_good: called when the server grants a request.
+        timeout: seconds of silence after which the server should end a body.
+        on_parts: called with new parts and the number of bytes they came in. It may block.
+        run_is_finished: returns True once the run is known to have finished. Call
+            `requester.nudge()` at that moment.
+        ends_when_idle: returns True if a silence of `timeout` drains the stream of any run.
+        on_answer: called when a request succeeds.
     """
 
     def __init__(
@@ -113,10 +66,10 @@ class StreamFeed:
         cursor: StreamCursor,
         *,
         timeout: int,
-        on_parts: Sink,
+        on_parts: OnParts,
         run_is_finished: Callable[[], bool],
         ends_when_idle: Callable[[], bool] = lambda: False,
-        on_good: Callable[[], None] = lambda: None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._requester = requester
         self._path = f"/realtime/v1/streams/{segment(run_id)}/{segment(key)}"
@@ -125,28 +78,31 @@ class StreamFeed:
         self._on_parts = on_parts
         self._run_is_finished = run_is_finished
         self._ends_when_idle = ends_when_idle
-        self._on_good = on_good
-        self._pause = FIRST_PAUSE
+        self._on_answer = on_answer
+        self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
         self._bytes = 0
-        self._empty = 0
-        self._silent_since = time.monotonic()
-        self._heard = 0.0
+        self._empty_bodies = 0
+        self._last_part_at = time.monotonic()
+        self._last_bytes_at = 0.0
 
     @property
     def silence(self) -> float:
-        """Seconds since the last bytes came, or were asked for. Any thread."""
-        return time.monotonic() - self._heard
+        """Seconds since the last bytes came or were requested. Safe from any thread."""
+        return time.monotonic() - self._last_bytes_at
 
     def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
-        """Reads one body. Whether the stream is over.
+        """Read one body.
 
         Args:
-            may_stay: whether nobody else waits for the place. `requester.nudge()` when somebody
-                does after all.
+            may_stay: returns False while other streams wait for the thread. Call
+                `requester.nudge()` when one begins to wait after it returned True.
+
+        Returns:
+            True if the stream is drained.
 
         Raises:
             TriggerRealtimeError: the stream can't be read.
-            Interrupted: the feed was told to end.
+            Interrupted: the requester was stopped.
         """
         self._requester.rearm()
         body = self._new_body(may_stay())
@@ -155,81 +111,78 @@ class StreamFeed:
         except Nudged:
             return False
         except TriggerRealtimeError as error:
-            was_silent = isinstance(error, ApiConnectionError) and self._is_waited_out(body)
-            if not (was_silent and body.answered):
+            is_end = isinstance(error, ApiConnectionError) and self._is_out_of_patience(body)
+            if not (is_end and body.answered):
                 self._recover(error, body)
                 return False
         self._requester.succeeded()
-        return body.useful and not body.given_up and self._is_over_after(body)
+        return body.readable and not body.left_early and self._is_drained_after(body)
 
-    def _new_body(self, may_stay: bool) -> _Body:
+    def _new_body(self, may_stay: bool) -> StreamBody:
         if self._run_is_finished():
-            patience = min(DRAIN_PATIENCE_SECONDS, self._requester.longest_silence)
-            return _Body(DRAIN_TIMEOUT_SECONDS, draining=True, patience=patience)
-        return _Body(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), False)
+            patience = min(DRAIN_PATIENCE_SECONDS, self._requester.read_timeout)
+            return StreamBody(DRAIN_TIMEOUT_SECONDS, draining=True, patience=patience)
+        return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS))
 
-    def _recover(self, error: TriggerRealtimeError, body: _Body) -> None:
-        if isinstance(error, ApiConnectionError) and body.spoke and body.age > GOOD_SECONDS:
+    def _recover(self, error: TriggerRealtimeError, body: StreamBody) -> None:
+        if isinstance(error, ApiConnectionError) and body.has_bytes and body.age > GOOD_SECONDS:
             self._requester.succeeded()
             logger.info("%s; going on", error)
         else:
             self._requester.recover(error)
 
-    def _is_over_after(self, body: _Body) -> bool:
-        is_last = body.is_the_last and not self._may_be_cut(body)
+    def _is_drained_after(self, body: StreamBody) -> bool:
+        is_last = body.shows_the_end and not self._may_be_cut(body)
         if is_last or (self._ends_when_idle() and self._is_idle()):
-            self._hand_out(self._cursor.finish(), 0)
+            self._emit(self._cursor.finish(), 0)
             return True
-        if body.news:
-            self._pause = FIRST_PAUSE
+        if body.has_parts:
+            self._pauses.reset()
         elif body.age < HELD_SECONDS:
-            self._requester.pause(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._requester.pause(self._pauses.take())
         return False
 
-    def _may_be_cut(self, body: _Body) -> bool:
-        """An empty body without a length may have been cut: only two in a row are believed."""
-        if body.framed or body.spoke:
+    def _may_be_cut(self, body: StreamBody) -> bool:
+        """Return True for a first empty body without a length: only a second one confirms it."""
+        if body.framed or body.has_bytes:
             return False
-        self._empty += 1
-        return self._empty < 2
+        self._empty_bodies += 1
+        return self._empty_bodies < 2
 
     def _is_idle(self) -> bool:
-        # Nearly: the server counts from when it sent the last part.
-        return time.monotonic() - self._silent_since > self._timeout * 0.9
+        # 0.9: the server counts from when it sent the last part, we from when it was processed.
+        return time.monotonic() - self._last_part_at > self._timeout * 0.9
 
-    def _read(self, body: _Body, may_stay: Callable[[], bool]) -> None:
+    def _read(self, body: StreamBody, may_stay: Callable[[], bool]) -> None:
         headers = {
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
             TIMEOUT_SECONDS: str(body.timeout),
             **self._cursor.request_headers(),
         }
-        self._heard = time.monotonic()
-        answer = self._requester.get(self._path, headers=headers)
-        body.answered, body.framed, body.heard = True, answer.framed, time.monotonic()
-        if body.draining:
-            answer.limit_silence(body.patience)
-        self._on_good()
-        try:
+        self._last_bytes_at = time.monotonic()
+        with self._requester.get(self._path, headers=headers) as answer:
+            body.answered, body.framed = True, answer.framed
+            body.last_progress_at = time.monotonic()
+            if body.draining:
+                answer.limit_silence(body.patience)
+            self._on_answer()
             chunks = answer.chunks()
             first = next(chunks, b"")
-            body.spoke = bool(first)
+            body.has_bytes = bool(first)
             if first and self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
-        finally:
-            answer.close()
 
-    def _open(self, answer: Answer, body: _Body) -> bool:
+    def _open(self, answer: Answer, body: StreamBody) -> bool:
         kind = answer.headers.get("content-type", "text/event-stream")
         if kind.split(";")[0].strip().lower() != "text/event-stream":
-            source = self._requester.source
-            raise UnreadableAnswer(f"{source}: the answer is {kind[:100]}, not an event stream")
-        body.useful = self._cursor.open(answer.headers.get(STREAM_VERSION))
-        return body.useful
+            label = self._requester.label
+            raise UnreadableAnswer(f"{label}: the answer is {kind[:100]}, not an event stream")
+        body.readable = self._cursor.open(answer.headers.get(STREAM_VERSION))
+        return body.readable
 
     def _read_parts(
-        self, chunk: bytes, chunks: Iterator[bytes], body: _Body, may_stay: Callable[[], bool]
+        self, chunk: bytes, chunks: Iterator[bytes], body: StreamBody, may_stay: Callable[[], bool]
     ) -> None:
         clean = False
         try:
@@ -238,39 +191,39 @@ class StreamFeed:
                 body.drained = self._cursor.drained
                 if self._cursor.over or (body.draining and body.drained):
                     break
-                if self._is_to_leave(body, may_stay):
-                    body.given_up = True
+                if self._must_leave(body, may_stay):
+                    body.left_early = True
                     return
-                if self._is_waited_out(body):
+                if self._is_out_of_patience(body):
                     break
                 chunk = next(chunks, b"")
             clean = True
         finally:
             self._end(clean)
 
-    def _take(self, chunk: bytes, body: _Body) -> None:
+    def _take(self, chunk: bytes, body: StreamBody) -> None:
         if body.is_silent:
             self._cursor.idle()
-        self._heard = time.monotonic()
+        self._last_bytes_at = time.monotonic()
         parts = self._cursor.feed(chunk)
         self._bytes += len(chunk)
         if parts:
-            body.news = True
-            body.last = time.monotonic()
-            self._hand_out(parts, self._bytes)
+            body.has_parts = True
+            body.last_part_at = time.monotonic()
+            self._emit(parts, self._bytes)
             self._bytes = 0
-            body.stalled += time.monotonic() - body.last
+            body.stalled_seconds += time.monotonic() - body.last_part_at
         if parts or self._cursor.is_within_event:
-            body.heard = time.monotonic()
+            body.last_progress_at = time.monotonic()
 
-    def _is_waited_out(self, body: _Body) -> bool:
-        """What has begun to come is waited for like anything else."""
-        return body.is_waited_out and not self._cursor.is_within_event
+    def _is_out_of_patience(self, body: StreamBody) -> bool:
+        """Return True if the server will never end the body; the rest of an event is waited for."""
+        return body.is_out_of_patience and not self._cursor.is_within_event
 
-    def _is_to_leave(self, body: _Body, may_stay: Callable[[], bool]) -> bool:
-        # Meanwhile the server may have ended the body for idleness, half a line last, and what the
-        # network still holds of it does not show when that was sent. A new body does.
-        if body.stalled > body.timeout / 2:
+    def _must_leave(self, body: StreamBody, may_stay: Callable[[], bool]) -> bool:
+        # While the subscriber stalled us the server may have closed the body mid-line, and buffered
+        # bytes carry no time stamp. Start a new body.
+        if body.stalled_seconds > body.timeout / 2:
             return True
         return body.age > TURN_SECONDS and not may_stay()
 
@@ -279,16 +232,16 @@ class StreamFeed:
             self._cursor.end(clean=clean)
         except ProtocolError as error:
             problem = str(error)
-            # Its frames hold the bytes that were refused: 64 MB of an endless line.
+            # The traceback's frames keep the rejected bytes alive: up to 64 MB of an endless line.
             error.__traceback__ = None
         else:
             return
-        raise UnreadableAnswer(f"{self._requester.source}: {problem}")
+        raise UnreadableAnswer(f"{self._requester.label}: {problem}")
 
-    def _hand_out(self, parts: Parts, size: int) -> None:
+    def _emit(self, parts: Parts, size: int) -> None:
         if parts:
-            self._empty = 0
-            # Data arrived: a body that is cut off later is the first failure of its row.
+            self._empty_bodies = 0
+            # A body that is cut after this counts as the first failure, not as one of a row.
             self._requester.succeeded()
             self._on_parts(parts, size)
-            self._silent_since = time.monotonic()
+            self._last_part_at = time.monotonic()

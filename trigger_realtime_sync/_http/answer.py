@@ -1,4 +1,4 @@
-"""An answer that is read to a proven end, and what a failure below HTTP means."""
+"""Answers read to a proven end, and the errors that failures below HTTP become."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import urllib3.exceptions
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
 from .call import Call, Interrupted, Nudged
 
+# Bytes that one read takes from the connection at most.
 READ_SIZE = 65536
-# Larger than the snapshots that servers send in one answer (Electric cuts at about 10 MB, native at
-# 1,000 runs): a thousand runs of 256 KB each. A stored packet of so much takes three times that of
-# memory, a snapshot as servers send it, which is parsed as it arrives, little more.
+# Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
+# Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
+# packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
 NETWORK_ERRORS = (
     requests.RequestException,
@@ -27,13 +28,18 @@ NETWORK_ERRORS = (
 
 
 class Answer:
-    """A response whose headers have arrived. Read it to its end, or close it."""
+    """A response whose headers have arrived; as a context manager it closes itself.
 
-    def __init__(self, response: requests.Response, call: Call, source: str) -> None:
+    Args:
+        call: the call that reads it.
+        label: names the request in errors.
+    """
+
+    def __init__(self, response: requests.Response, call: Call, label: str) -> None:
         self._raw: Any = response.raw
         self._response = response
         self._call = call
-        self._source = source
+        self._label = label
         self.status: int = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.framed = (
@@ -42,8 +48,14 @@ class Answer:
             or self.status == 204
         )
 
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives, decoded. Ends only where the body proved to be whole.
+        """Yield the body as it arrives, decoded. End only where the body proved to be whole.
 
         Raises:
             ApiConnectionError: the body was cut, or silent for longer than `Timeouts.read`.
@@ -53,41 +65,43 @@ class Answer:
             yield data
         self._call.check()
         if self._raw.length_remaining not in (0, None):
-            raise ApiConnectionError(f"{self._source}: the body is shorter than its Content-Length")
+            raise ApiConnectionError(f"{self._label}: the body is shorter than its Content-Length")
 
     def body(self) -> bytes:
-        """The whole body."""
+        """Return the whole body; for errors see `body_chunks`."""
         return b"".join(self.body_chunks())
 
     def body_chunks(self) -> Iterator[bytes]:
-        """The same as it arrives, up to `MAX_BODY` bytes."""
+        """Yield the body as it arrives, up to `MAX_BODY` bytes.
+
+        Raises:
+            ProtocolError: the body is larger than that; for other errors see `chunks`.
+        """
         size = 0
         for chunk in self.chunks():
             size += len(chunk)
             if size > MAX_BODY:
                 raise ProtocolError(
-                    f"{self._source}: the body is larger than {MAX_BODY} bytes;"
+                    f"{self._label}: the body is larger than {MAX_BODY} bytes;"
                     f" skip_columns makes it smaller"
                 )
             yield chunk
 
     def text(self, limit: int = 10_000) -> str:
-        """The start of the body, for an error."""
-        parts: list[bytes] = []
-        size = 0
+        """Return the start of the body, at most `limit` characters, for an error."""
+        start = bytearray()
         for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
+            start += chunk
+            if len(start) > limit:
                 break
-        return b"".join(parts)[:limit].decode("utf-8", "replace")
+        return start[:limit].decode("utf-8", "replace")
 
     def limit_silence(self, seconds: float) -> None:
-        """Of what is left of the body, in place of a longer `Timeouts.read`."""
+        """Lower the read timeout for the rest of this body."""
         self._call.limit_silence(seconds)
 
     def close(self) -> None:
-        """Gives the connection back if the body was read to its end, else drops it."""
+        """Return the connection to its pool if the body was read to its end, else drop it."""
         self._call.release()
         self._response.close()
 
@@ -95,11 +109,14 @@ class Answer:
         try:
             return self._raw.read1(READ_SIZE, decode_content=True) or b""
         except NETWORK_ERRORS as error:
-            raise connection_error(error, self._call, self._source) from None
+            raise connection_error(error, self._call, self._label) from None
 
 
-def connection_error(error: Exception, call: Call, source: str) -> Exception:
-    """What to raise for a failure below HTTP: Interrupted where we caused it ourselves."""
+def connection_error(error: Exception, call: Call, label: str) -> Exception:
+    """Return the exception to raise for a failure below HTTP.
+
+    It is Interrupted or Nudged if the call was cut off on purpose.
+    """
     if call.interrupted:
         return Interrupted()
     if call.nudged:
@@ -107,14 +124,14 @@ def connection_error(error: Exception, call: Call, source: str) -> Exception:
     cause = innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConfigurationError(
-            f"{source}: the server's certificate is not trusted ({cause.verify_message});"
+            f"{label}: the server's certificate is not trusted ({cause.verify_message});"
             f" verify= takes the path of the authority's certificate"
         )
-    return ApiConnectionError(f"{source}: {_in_a_few_words(cause)}")
+    return ApiConnectionError(f"{label}: {_in_a_few_words(cause)}")
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The first cause: the outer ones repeat the whole URL."""
+    """Return the root cause: the exceptions around it repeat the whole URL."""
     inner: BaseException = error
     seen = {id(inner)}
     while True:
@@ -132,6 +149,6 @@ def _in_a_few_words(inner: BaseException) -> str:
     if isinstance(inner, (TimeoutError, requests.Timeout)):
         return "timed out"
     if isinstance(inner, (urllib3.exceptions.HTTPError, http.client.HTTPException)):
-        # Some quote what the server sent.
+        # Their messages may quote what the server sent.
         return type(inner).__name__
     return f"{type(inner).__name__}: {inner}"[:300]

@@ -1,4 +1,4 @@
-"""What one thread does on the network, and the switch that ends it."""
+"""The network activity of one thread, which other threads can cut off."""
 
 from __future__ import annotations
 
@@ -11,84 +11,88 @@ from collections.abc import Iterator
 
 
 class Interrupted(Exception):
-    """The call was cut off because its subscription ended."""
+    """The call was cut off for good: its subscription ended."""
 
 
 class Nudged(Exception):
-    """The answer was cut off on purpose: something changed that calls for another request."""
+    """The request was cut off on purpose: something changed, so another one must be sent."""
 
 
 class Call:
-    """What one thread is doing on the network, and the switch that ends it at once."""
+    """The requests of one thread, one at a time, and a switch that ends them at once.
+
+    Attributes:
+        interrupted: whether the call was cut off for good.
+        nudged: whether the current request, or else the next one, was cut off.
+        reused: whether the current request was sent on a kept-alive connection.
+    """
 
     def __init__(self) -> None:
+        # Protects the socket, so that it is never shut down after it became another call's.
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self.interrupted = False
         self.nudged = False
-        # Whether the request under way went out on a connection that had served another one.
         self.reused = False
 
     def interrupt(self) -> None:
-        """Ends whatever the call is blocked on, and all that it would begin. Any thread."""
+        """Cut off the current request and refuse all later ones. Safe from any thread."""
         with self._lock:
             self.interrupted = True
             if self._socket is not None:
                 _shut_down(self._socket)
 
     def nudge(self) -> None:
-        """Cuts off the request under way, or the next one, if none is. Any thread."""
+        """Cut off the current request, or else the next one. Safe from any thread."""
         with self._lock:
             self.nudged = True
             if self._socket is not None:
                 _shut_down(self._socket)
 
     def rearm(self) -> None:
-        """What a nudge before this one called for is done by the next request."""
+        """Forget an earlier nudge: the next request satisfies it."""
         with self._lock:
             self.nudged = False
 
     def check(self) -> None:
-        """Raises Interrupted once the call was interrupted, Nudged when it was nudged."""
+        """Raise Interrupted or Nudged if the call was cut off."""
         if self.interrupted:
             raise Interrupted
         if self.nudged:
             raise Nudged
 
     def watch(self, sock: socket.socket | None) -> None:
-        """Names the socket that this call blocks on from now on."""
+        """Set the socket that the call blocks on; raises if the call was cut off."""
         with self._lock:
             self._socket = sock
         self.check()
 
     def release(self) -> None:
-        """The connection goes back to its pool: it is another call's now."""
+        """Let go of the connection: it returns to its pool, for any call to use."""
         with self._lock:
             self._socket = None
 
     def limit_silence(self, seconds: float) -> None:
-        """Of the connection that is read, until its next request."""
+        """Lower the socket timeout until the connection's next request."""
         with self._lock:
             if self._socket is not None:
                 now = self._socket.gettimeout()
                 self._socket.settimeout(seconds if now is None else min(now, seconds))
 
     def hand_over(self, sock: socket.socket) -> bool:
-        """Another call uses this kept-alive connection now. Whether it was shut down before."""
+        """Let go of a kept-alive connection that another call is about to use.
+
+        Returns:
+            True if this call may have shut the connection down.
+        """
         with self._lock:
             if self._socket is sock:
                 self._socket = None
             return self.interrupted or self.nudged
 
-    def abandon(self) -> None:
-        """In a forked child, where the thread of the call does not exist."""
-        self._lock = threading.Lock()
-        self._socket = None
-        self.interrupted = True
-
 
 def _shut_down(sock: socket.socket) -> None:
-    # Of the base class: an SSLSocket's own would drop the TLS state under the reading thread.
+    # Not sock.shutdown(): an SSLSocket's would drop the TLS state under the reading thread.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -98,9 +102,9 @@ _open_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 def close_inherited() -> None:
-    """In a forked child: closes its copies of all sockets, without a word to the servers.
+    """Close a forked child's copies of all sockets; the parent's connections stay open.
 
-    Not through the pools: their locks may be held by threads that the child does not have.
+    The pools cannot do it: their locks may be held by threads that the child does not have.
     """
     for sock in list(_open_sockets):
         with contextlib.suppress(OSError):
@@ -108,13 +112,13 @@ def close_inherited() -> None:
 
 
 def current_call() -> Call | None:
-    """The call that this thread makes, if any."""
+    """Return the call that this thread is making, if any."""
     return getattr(_current, "call", None)
 
 
 @contextlib.contextmanager
 def calling(call: Call) -> Iterator[None]:
-    """Connections used by this thread inside the block belong to this call."""
+    """Make the connections that this thread uses inside the block belong to the call."""
     _current.call = call
     try:
         yield
@@ -123,6 +127,7 @@ def calling(call: Call) -> Iterator[None]:
 
 
 def watch(sock: socket.socket | None) -> None:
+    """Let this thread's call, if any, watch a socket; see `Call.watch`."""
     if sock is not None:
         _open_sockets.add(sock)
     call = current_call()

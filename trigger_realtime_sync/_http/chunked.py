@@ -1,7 +1,7 @@
-"""Below HTTP: chunked bodies, read by the packet rather than by the chunk, and heads that end.
+"""Below HTTP: chunked bodies read by the packet instead of by the chunk, and heads read whole.
 
-A v1 stream is a chunk for each part, and http.client's `read1` returns one chunk at a time: a
-system of calls for each of thousands of parts that have long arrived together.
+A v1 stream sends each part as a chunk, and http.client's `read1` returns one chunk at a time: many
+calls for each of thousands of parts that arrived together.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import http.client
 import re
 from typing import Any
 
+# Bytes that one read takes from the connection, unless the caller limits it.
 READ_SIZE = 65536
-# Of a chunk's size line, and of all trailers.
+# Bytes of a chunk's size line, and of all trailers together. Real ones have a few dozen; more means
+# that the framing is broken, and must not fill the memory.
 LONGEST_LINE = 4096
 LONGEST_TRAILERS = 65536
 
@@ -19,32 +21,28 @@ _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
 
 
 class Dechunker:
-    """Takes the framing off a chunked body. Pure; time is linear in the bytes fed.
+    """Removes the framing of a chunked body. Pure; takes time linear in the bytes fed.
 
     Attributes:
-        over: whether the last chunk and its trailers were seen.
-        broken: whether the framing made no sense. Nothing comes after that.
+        in_trailers: whether all data was seen, so that only the end of the trailers is missing.
+        ended: whether the last chunk and its trailers were seen.
+        broken: whether the framing was invalid. Nothing is decoded after that.
     """
 
     def __init__(self) -> None:
-        self.over = False
+        self.ended = False
         self.broken = False
         self._left = 0
         self._line = b""
         self._ends_chunk = False
-        self._in_trailers = False
+        self.in_trailers = False
         self._trailers = 0
 
-    @property
-    def in_trailers(self) -> bool:
-        """Whether all data came, and only the end of what follows it is missing."""
-        return self._in_trailers
-
     def feed(self, raw: bytes) -> bytes:
-        """Take the next bytes of the connection; return those of the body in them."""
+        """Take the next bytes of the connection; return the bytes of the body among them."""
         pieces: list[bytes] = []
         at, end, may_be_whole = 0, len(raw), True
-        while at < end and not (self.over or self.broken):
+        while at < end and not (self.ended or self.broken):
             if may_be_whole and self._is_at_a_size:
                 may_be_whole = False
                 at = self._take_whole(raw, at, pieces)
@@ -67,13 +65,16 @@ class Dechunker:
 
     @property
     def _is_at_a_size(self) -> bool:
-        return not (self._left or self._line or self._ends_chunk or self._in_trailers)
+        return not (self._left or self._line or self._ends_chunk or self.in_trailers)
 
     def _take_whole(self, raw: bytes, at: int, pieces: list[bytes]) -> int:
-        """Takes the chunks that begin here and end in these bytes; where the first other one is.
+        """Take all chunks that begin at `at` and end within `raw`, if none holds a line end.
 
-        Cut at all line ends, every second line is a chunk, if the one before it says that it is as
-        long as that. Chunks that hold line ends themselves, and the last one, are left alone.
+        Split at line ends, every second line is then a chunk, and the line before it its size.
+        Otherwise, and for the last chunk of a body, take nothing.
+
+        Returns:
+            Where the first chunk that was not taken begins.
         """
         lines = raw[at:].split(b"\r\n")
         chunks = lines[1:-1:2]
@@ -84,7 +85,7 @@ class Dechunker:
         ):
             return at
         pieces += chunks
-        # Two line ends for each chunk.
+        # Each chunk has two line ends of two bytes.
         return at + sum(map(len, sizes)) + sum(lengths) + 4 * len(chunks)
 
     def _keep(self, rest: bytes) -> None:
@@ -92,9 +93,9 @@ class Dechunker:
         self.broken = len(self._line) > LONGEST_LINE
 
     def _take_line(self, line: bytes) -> None:
-        if self._in_trailers:
+        if self.in_trailers:
             self._trailers += len(line) + 1
-            self.over = line in (b"", b"\r")
+            self.ended = line in (b"", b"\r")
             self.broken = self._trailers > LONGEST_TRAILERS
         elif self._ends_chunk:
             self._ends_chunk = False
@@ -106,18 +107,21 @@ class Dechunker:
                 return
             self._left = int(match[1], 16)
             self._ends_chunk = True
-            self._in_trailers = not self._left
+            self.in_trailers = not self._left
 
 
 class EagerResponse(http.client.HTTPResponse):
-    """A response whose `read1` returns all of a chunked body that has arrived, and whose head must
-    be whole."""
+    """A response that returns all of a chunked body that has arrived, and rejects a cut head."""
 
     _dechunker: Dechunker | None = None
 
     def begin(self) -> None:
-        """Reads the head. Raises IncompleteRead where the connection ended within it, which
-        http.client takes for the end of the head."""
+        """Read the head.
+
+        Raises:
+            http.client.IncompleteRead: the connection ended within the head, which http.client
+                itself takes for the end of the head.
+        """
         file: Any = self.fp
         lines: Any = _Lines(file)
         self.fp = lines
@@ -132,24 +136,28 @@ class EagerResponse(http.client.HTTPResponse):
 
     def _read_status(self) -> Any:
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        # Of the heads that only announce the answer, http.client skips those of this number alone,
-        # and would take the answer for that of the next request.
+        # http.client skips interim heads only if their status is 100 (Continue); it would take any
+        # other for the answer, and the answer for that of the next request.
         announces = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
         return version, http.HTTPStatus.CONTINUE if announces else status, reason
 
     def read1(self, n: int = -1) -> bytes:
-        """Blocks until there is any, as it always does."""
+        """Return what has arrived, at most `n` bytes; block until something has.
+
+        Raises:
+            http.client.IncompleteRead: the body was cut, or its framing is broken.
+        """
         if not self.chunked or self.fp is None:
             return super().read1(n)
         dechunker = self._dechunker = self._dechunker or Dechunker()
-        while not (dechunker.over or dechunker.broken):
+        while not (dechunker.ended or dechunker.broken):
             raw = self.fp.read1(n if n > 0 else READ_SIZE)
             if not raw:
                 break
             if data := dechunker.feed(raw):
                 return data
-        # A connection that ends after the last chunk, though before its blank line, lost nothing.
-        whole = dechunker.over or (dechunker.in_trailers and not dechunker.broken)
+        # No data is missing if only the blank line after the last chunk is.
+        whole = dechunker.ended or (dechunker.in_trailers and not dechunker.broken)
         self.close()
         if not whole:
             raise http.client.IncompleteRead(b"")
@@ -157,7 +165,7 @@ class EagerResponse(http.client.HTTPResponse):
 
 
 class _Lines:
-    """A file, and the line that was read of it last."""
+    """A file that remembers the last line read from it."""
 
     def __init__(self, file: Any) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""What every reading thread does alike: ask, and after a failure wait and ask again."""
+"""The requests of a reading thread: sent, and retried after a failure."""
 
 from __future__ import annotations
 
@@ -6,37 +6,30 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import attrs
 
 from .._wire import names as wire
+from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import (
-    ApiConnectionError,
-    ApiError,
-    AuthenticationError,
-    PermissionDeniedError,
-    TriggerRealtimeError,
-)
+from ..errors import ApiConnectionError, ApiError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
-from .retry import Backoff, asked_wait, error_of
+from .retry import Backoff, UnreadableAnswer, asked_wait, error_of
 from .session import Transport
-from .tokens import TokenSource
+from .tokens import CurrentToken, TokenSource
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Error answers cut short, in a row, before their status is taken at its word.
+# How many consecutive error answers may have a cut body before their status counts without it.
 CUT_ERRORS_LIMIT = 5
-
-# So many characters of the start of a longer token say no more than what kind it is.
-LEAST_TELLING = 8
 
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """Where to ask, and as whom."""
+    """The server that a client reads from, and the client's credentials there."""
 
     transport: Transport = attrs.field(repr=False)
     base_url: str
@@ -46,71 +39,63 @@ class Origin:
 
 
 class Requester:
-    """Sends the requests of one thread.
+    """Sends the requests of one thread, and waits between them.
 
     Args:
-        origin: where to ask, and as whom.
-        source: names the feed in errors and logs.
-        on_contact: called after each answer of any kind.
+        label: names the feed in errors and logs.
         on_trouble: called before each wait for another attempt.
+
+    Attributes:
+        last_contact: when the last answer of any status arrived, in epoch seconds.
     """
 
     def __init__(
         self,
         origin: Origin,
-        source: str,
-        on_contact: Callable[[], None] = lambda: None,
+        label: str,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._origin = origin
-        self.source = source
-        self._on_contact = on_contact
+        self.label = label
+        self.last_contact: float | None = None
         self._on_trouble = on_trouble
         self._backoff = Backoff(origin.retry)
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._token: str | None = None
-        self._renewed: str | None = None
-        self._may_renew = True
+        self._token = CurrentToken(origin.token)
         self._cut_errors = 0
 
     @property
-    def longest_delay(self) -> float:
-        """Seconds that the user lets it wait at the most."""
+    def max_delay(self) -> float:
+        """`RetryPolicy.max_delay`, in seconds."""
         return self._origin.retry.max_delay
 
     @property
-    def longest_silence(self) -> float:
-        """Seconds for which a connection may be silent, by the user's word."""
+    def read_timeout(self) -> float:
+        """`Timeouts.read`, in seconds."""
         return self._origin.transport.timeouts.read
 
     @property
     def stopped(self) -> bool:
-        """Whether the feed was told to end."""
+        """Whether `stop` was called."""
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Ends the feed now, whatever it waits for. Any thread."""
+        """End the current request or pause, and refuse all later ones. Safe from any thread."""
         self._stop.set()
         self._wake.set()
         self._call.interrupt()
 
     def nudge(self) -> None:
-        """Ends the answer that is being read, or the pause, but not the feed. Any thread."""
+        """End the current request or pause, or else the next one. Safe from any thread."""
         self._call.nudge()
         self._wake.set()
 
     def rearm(self) -> None:
-        """Call before looking at what a nudge tells of; later nudges cut the next answer off."""
+        """Forget earlier nudges. Call it before reading the state that a nudge is about."""
         self._wake.clear()
         self._call.rearm()
-
-    def abandon(self) -> None:
-        """In a forked child, where the feed's thread does not exist."""
-        self._stop = threading.Event()
-        self._stop.set()
-        self._call.abandon()
 
     def get(
         self,
@@ -118,49 +103,60 @@ class Requester:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One attempt. Returns a 200 or 204; the caller closes it.
+        """Send one GET, without retries, and return the 200 or 204. The caller closes it.
 
         Raises:
             ApiError: any other status.
             ApiConnectionError: no answer, or a broken one.
-            Interrupted: the feed was told to end.
+            Interrupted: `stop` was called.
+            Nudged: `nudge` was called.
         """
-        token, self._renewed = self._renewed or self._origin.token.current(), None
-        self._token = token
         answer = self._origin.transport.get(
             self._origin.base_url + path,
             call=self._call,
-            source=self.source,
-            token=token,
+            label=self.label,
+            token=self._token.take(),
             query=query,
             headers=self._headers(headers),
         )
-        self._on_contact()
+        self.last_contact = time.time()
         if answer.status in (200, 204):
-            self._may_renew = True
+            self._token.accepted()
             return answer
         body = self.hide_token(self._error_text(answer))
         headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, headers_shown, body, self.source)
+        raise error_of(answer.status, headers_shown, body, self.label)
+
+    def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
+        """Send one GET and return the parsed body.
+
+        Raises:
+            UnreadableAnswer: the body is not JSON; for other errors see `get`.
+        """
+        with self.get(path, headers=headers) as answer:
+            body = answer.body()
+        try:
+            return loads(body)
+        except ValueError:
+            raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
 
     def hide_token(self, text: str) -> str:
-        """Text of the server's without the token, should it echo it, even cut short."""
-        token = self._token or ""
-        if token:
-            text = text.replace(token, "***")
-        for length in range(len(token), LEAST_TELLING, -1):
-            if token[:length] in text:
-                text = text.replace(token[:length], "***")
-        return text
+        """Return text of the server's without the token, should the server echo it."""
+        return self._token.hide_in(text)
 
     def succeeded(self) -> None:
-        """Data arrived."""
+        """Start counting failures again: data arrived."""
         self._backoff.succeeded()
         self._cut_errors = 0
 
     def recover(self, error: TriggerRealtimeError) -> None:
-        """Waits until the next attempt is due, or raises the error if there is none to be."""
-        if self._renew_token(error):
+        """Wait until the next attempt is due.
+
+        Raises:
+            TriggerRealtimeError: `error` itself, if it must not be retried.
+            Interrupted: `stop` was called.
+        """
+        if self._token.renew_after(error):
             return
         delay = self._backoff.wait_after(error, time.time())
         if delay == 0:
@@ -172,10 +168,13 @@ class Requester:
         self.pause(delay, at_least=min(asked or 0.0, delay))
 
     def pause(self, seconds: float, at_least: float = 0.0) -> None:
-        """Waits, or less when nudged; raises Interrupted as soon as the feed is told to end.
+        """Wait this many seconds, or until nudged.
 
         Args:
-            at_least: seconds that no nudge shortens: the server asked for them.
+            at_least: seconds that no nudge shortens, because the server asked for them.
+
+        Raises:
+            Interrupted: `stop` was called, before the wait or during it.
         """
         if not self._stop.wait(at_least):
             self._wake.wait(seconds - at_least)
@@ -183,32 +182,21 @@ class Requester:
             raise Interrupted
 
     def _error_text(self, answer: Answer) -> str:
-        """The body of an error. It says what a 400 means: a cut one is asked for again."""
+        """Return the body of an error, by which the kinds of 400 are told apart.
+
+        Raises:
+            ApiConnectionError: the body was cut, so that the request should be sent again.
+        """
         try:
-            text = answer.text()
-            self._cut_errors = 0
-            return text
+            with answer:
+                text = answer.text()
         except ApiConnectionError:
             self._cut_errors += 1
             if self._cut_errors < CUT_ERRORS_LIMIT:
                 raise
             return ""
-        finally:
-            answer.close()
-
-    def _renew_token(self, error: TriggerRealtimeError) -> bool:
-        """Once for each row of refusals: a token that is refused right away is no better.
-
-        After an outage in between it may have been good, and have expired.
-        """
-        if not isinstance(error, (AuthenticationError, PermissionDeniedError)):
-            self._may_renew = True
-            return False
-        if not self._may_renew or self._token is None:
-            return False
-        self._may_renew = False
-        self._renewed = self._origin.token.renew(self._token)
-        return self._renewed is not None
+        self._cut_errors = 0
+        return text
 
     def _headers(self, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = dict(wire.REQUEST_HEADERS)
@@ -219,5 +207,5 @@ class Requester:
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path."""
+    """Quote text as one segment of a path."""
     return quote(text, safe="")

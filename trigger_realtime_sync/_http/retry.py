@@ -1,4 +1,4 @@
-"""An error status → an error; and what each error means for the next attempt. Pure.
+"""Error statuses become errors, and each error decides on the next attempt. Pure.
 
 Source: PROTOCOL, section 5.
 """
@@ -9,6 +9,7 @@ import email.utils
 import math
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from .._wire import names as wire
 from .._wire.json import loads
@@ -38,65 +39,61 @@ ERROR_OF_STATUS: dict[int, type[ApiError]] = {
     429: RateLimitError,
 }
 
+# The fields of an error's body that may hold its reason, best first.
+REASONS = ("error", "message", "detail", "title")
 RETRIED_STATUSES = frozenset({408, 425, 429})
-# A batch or run that was made a moment ago may be unknown to a replica for this long.
+# How long a 404 is retried if the server says so: a replica may not know a new batch or run yet.
 NOT_FOUND_SECONDS = 5.0
-# Answers that can't be read, in a row, before they are taken for what the server really says.
+# How many consecutive unreadable answers are taken for a passing fault; the last one is raised.
 UNREADABLE_LIMIT = 5
-# No server means a longer wait than this; a header that says so is broken.
+# Seconds; a header that asks for a longer wait is broken.
 LONGEST_WAIT = 3600.0
+# Seconds before the first retry of a 429 that does not say how long to wait: the realtime endpoints
+# send no such header.
 RATE_LIMIT_FIRST_WAIT = 1.0
-# Rotations closer together than this are a fault, and are backed off from.
+# Seconds; rotations closer together than this are a fault of the server, and are backed off from.
 ROTATION_SECONDS = 1.0
 
 
 class UnreadableAnswer(ProtocolError):
-    """A 200 that is not what was asked for: an error page of a proxy, mostly."""
+    """A 200 with an unexpected body: mostly an error page of a proxy."""
 
 
 class Rotated(ProtocolError):
-    """The server dropped the shape: the feed starts again, and normally that is that."""
+    """The server dropped the shape, so the feed starts again. Normal now and then."""
 
 
-def error_of(status: int, headers: Mapping[str, str], body: str, source: str) -> ApiError:
-    """The error that stands for an answer."""
-    reason, code = _reason(body)
+def error_of(status: int, headers: Mapping[str, str], body: str, label: str) -> ApiError:
+    """Return the error for an answer whose status is not a success."""
+    texts = {name: text for name, text in _document(body).items() if isinstance(text, str)}
+    reason = next((texts[name][:300] for name in REASONS if name in texts), "")
     kind = ERROR_OF_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
-    message = f"{source}: HTTP {status}" + (f": {reason}" if reason else "")
-    return kind(message, status=status, code=code, body=body, headers=headers)
+    message = f"{label}: HTTP {status}" + (f": {reason}" if reason else "")
+    return kind(message, status=status, code=texts.get("code"), body=body, headers=headers)
 
 
-def _reason(body: str) -> tuple[str, str | None]:
+def _document(body: str) -> dict[str, Any]:
+    """Return the JSON object of an error's body, or an empty one if there is none."""
     try:
         document = loads(body)
     except ValueError:
-        return "", None
-    if not isinstance(document, dict):
-        return "", None
-    code = document.get("code")
-    for name in ("error", "message", "detail", "title"):
-        if isinstance(document.get(name), str):
-            return document[name][:300], code if isinstance(code, str) else None
-    return "", code if isinstance(code, str) else None
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def is_rotation(error: ApiError) -> bool:
-    """Whether the shape is gone, and a new one to be asked for: a 409, or Electric's 400 of an
-    offset from before a restore."""
-    if error.status == 409:
-        return True
+    """Return True if the shape is gone and a new one must be requested.
+
+    The server says so by a 409, or by Electric's 400 for an offset from before a restore.
+    """
     if error.status != 400:
-        return False
-    try:
-        document = loads(error.body)
-    except ValueError:
-        return False
-    errors = document.get("errors") if isinstance(document, dict) else None
+        return error.status == 409
+    errors = _document(error.body).get("errors")
     return isinstance(errors, dict) and "offset" in errors
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that the server asks to wait, at `now` (epoch seconds), or None."""
+    """Return the seconds that the server asks to wait from `now` (epoch seconds), or None."""
     for read in (_retry_after, _rate_limit_reset):
         seconds = read(headers, now)
         if seconds is not None and math.isfinite(seconds):
@@ -126,48 +123,48 @@ def _rate_limit_reset(headers: Mapping[str, str], now: float) -> float | None:
 
 
 class Backoff:
-    """Counts the failures in a row of one feed, and says how long to wait after each.
+    """Counts the consecutive failures of one feed, and decides how long to wait after each.
 
-    Raises the error instead where waiting can't help, or `max_retries` are used up.
+    Attributes:
+        failures: how many consecutive attempts failed.
     """
 
     def __init__(self, policy: RetryPolicy, rng: random.Random | None = None) -> None:
         self._policy = policy
         self._uniform = (rng or random).uniform
-        self._failures = 0
+        self.failures = 0
         self._unreadable = 0
         self._not_found_since: float | None = None
         self._rotated_at = -math.inf
 
-    @property
-    def failures(self) -> int:
-        """How many attempts in a row failed."""
-        return self._failures
-
     def succeeded(self) -> None:
-        """Data arrived: the next failure is the first of its row."""
-        self._failures = 0
+        """Start counting again: data arrived."""
+        self.failures = 0
         self._unreadable = 0
         self._not_found_since = None
 
     def wait_after(self, error: TriggerRealtimeError, now: float) -> float:
-        """Seconds to wait before the next attempt; raises the error if there is none to be."""
+        """Return the seconds to wait before the next attempt, at `now` (epoch seconds).
+
+        Raises:
+            TriggerRealtimeError: `error` itself, if waiting can't help or `max_retries` is used up.
+        """
         if isinstance(error, Rotated) and self._is_first_rotation(now):
             return 0.0
-        if not self._is_worth_another(error, now):
+        if not self._is_retryable(error, now):
             raise error
         limit = self._policy.max_retries
-        if limit is not None and self._failures >= limit:
+        if limit is not None and self.failures >= limit:
             raise error
         delay = self._delay(error, now)
-        self._failures += 1
+        self.failures += 1
         return delay
 
     def _is_first_rotation(self, now: float) -> bool:
         before, self._rotated_at = self._rotated_at, now
         return now - before > ROTATION_SECONDS
 
-    def _is_worth_another(self, error: TriggerRealtimeError, now: float) -> bool:
+    def _is_retryable(self, error: TriggerRealtimeError, now: float) -> bool:
         if isinstance(error, (ApiConnectionError, ServerError, ConflictError, Rotated)):
             return True
         if isinstance(error, UnreadableAnswer):
@@ -193,7 +190,29 @@ class Backoff:
         if isinstance(error, RateLimitError) and floor is None:
             first = floor = max(first, RATE_LIMIT_FIRST_WAIT)
         try:
-            ceiling = min(policy.max_delay, first * policy.multiplier**self._failures)
+            ceiling = min(policy.max_delay, first * policy.multiplier**self.failures)
         except OverflowError:
             ceiling = policy.max_delay
         return self._uniform(0.0, ceiling) + (floor or 0.0)
+
+
+class DoublingPause:
+    """The pause before the next request to a server that answers at once and without news.
+
+    Args:
+        first, longest: seconds.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again with the first pause."""
+        self._next = min(self._first, self._longest)
+
+    def take(self) -> float:
+        """Return the next pause in seconds, each twice as long as the one before."""
+        seconds, self._next = self._next, min(self._next * 2, self._longest)
+        return seconds

@@ -1,4 +1,4 @@
-"""Where the token of each request comes from."""
+"""The tokens of the requests: where they come from, and what happens when one is refused."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import threading
 from collections.abc import Callable
 
 from .._checks import check_token
-from ..errors import ApiConnectionError, ConfigurationError, TriggerRealtimeError
+from ..errors import (
+    ApiConnectionError,
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    TriggerRealtimeError,
+)
 
 Token = str | Callable[[], str]
 
 ENVIRONMENT = ("TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY")
 
+# A prefix of a token up to this many characters gives away no more than its kind, and is shown.
+LONGEST_SHOWN_PREFIX = 8
+
 
 def token_from_environment() -> str | None:
-    """The first that is set, or None."""
+    """Return the token of the first environment variable that is set, or None."""
     for name in ENVIRONMENT:
         if os.environ.get(name):
             return check_token(os.environ[name], name)
@@ -23,11 +32,12 @@ def token_from_environment() -> str | None:
 
 
 class TokenSource:
-    """A fixed token, or a function that is asked for one before each request."""
+    """A fixed token, or a function that is called for one before each request. Thread-safe."""
 
     def __init__(self, token: Token) -> None:
         self._provider = token if callable(token) else None
         self._fixed = None if callable(token) else check_token(token)
+        # Held while the function is called for a replacement, so that one thread calls it.
         self._lock = threading.Lock()
         self._refused: str | None = None
         self._replacement: str | None = None
@@ -36,34 +46,34 @@ class TokenSource:
         return f"TokenSource({'a callable' if self._provider else '***'})"
 
     def current(self) -> str:
-        """The token for the next request.
+        """Return the token for the next request.
 
         Raises:
-            ConfigurationError: the callable raised, or returned what is not a token.
-            ApiConnectionError: the callable raised an OSError: it could not reach its own source.
+            ConfigurationError: the function raised, or returned something that is no token.
+            ApiConnectionError: the function raised an OSError: it could not reach its own source.
         """
         if self._fixed is not None:
             return self._fixed
-        return self._ask()
+        return self._call_provider()
 
     def renew(self, refused: str) -> str | None:
-        """Another token than the one that the server refused, or None.
+        """Return another token than the one that the server refused, or None.
 
-        However many threads were refused the same token, one asks, and the others take what it got.
+        If several threads were refused the same token, one calls the function for all of them.
         """
         if self._provider is None:
             return None
         with self._lock:
             if self._refused == refused:
                 return self._replacement
-            replacement = self._ask()
+            replacement = self._call_provider()
             if replacement == refused:
-                # Not for ever: the next one who is refused it may ask again.
+                # Not remembered: the function may have another token after the next refusal.
                 return None
             self._refused, self._replacement = refused, replacement
             return replacement
 
-    def _ask(self) -> str:
+    def _call_provider(self) -> str:
         assert self._provider is not None
         try:
             token = self._provider()
@@ -74,6 +84,52 @@ class TokenSource:
                 f"access_token could not get a token: {type(error).__name__}"
             ) from error
         except BaseException as error:
-            # Whatever it is: a reading thread that just ended would leave its waiters for ever.
+            # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
             raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
         return check_token(token, "what access_token returned")
+
+
+class CurrentToken:
+    """The token of one thread's requests, replaced once when the server refuses it."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+        self._sent: str | None = None
+        self._replacement: str | None = None
+        self._may_renew = True
+
+    def take(self) -> str:
+        """Return the token for the next request; for errors see `TokenSource.current`."""
+        self._sent, self._replacement = self._replacement or self._source.current(), None
+        return self._sent
+
+    def accepted(self) -> None:
+        """Allow the next refusal to renew the token again."""
+        self._may_renew = True
+
+    def renew_after(self, error: TriggerRealtimeError) -> bool:
+        """Replace a refused token, at most once per run of consecutive 401 and 403.
+
+        If the new token is refused too, another one would not help. After an outage in between it
+        might: the refused token may have been good, and have expired.
+
+        Returns:
+            True if there is a new token, so that the request should be sent again at once.
+        """
+        if not isinstance(error, (AuthenticationError, PermissionDeniedError)):
+            self._may_renew = True
+            return False
+        if not self._may_renew or self._sent is None:
+            return False
+        self._may_renew = False
+        self._replacement = self._source.renew(self._sent)
+        return self._replacement is not None
+
+    def hide_in(self, text: str) -> str:
+        """Return text of the server's with the sent token masked, even where it is cut short."""
+        if self._sent is None:
+            return text
+        text = text.replace(self._sent, "***")
+        for length in range(len(self._sent) - 1, LONGEST_SHOWN_PREFIX, -1):
+            text = text.replace(self._sent[:length], "***")
+        return text

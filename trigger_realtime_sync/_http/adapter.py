@@ -1,0 +1,106 @@
+"""The requests adapter: pools of interruptible connections, sharing one TLS context."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+import requests.adapters
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from .connections import PlainConnection, TlsConnection
+from .tls import SharedContext
+
+# Kept-alive connections per host. Each held poll occupies one, so this must exceed the number of
+# subscriptions of a busy client, or every poll would connect anew.
+POOL_SIZE = 2048
+
+
+class _KeptConnections(queue.LifoQueue[Any]):
+    """A pool's queue without the placeholders that urllib3 fills it with (3 ms for POOL_SIZE).
+
+    Only a pool that limits its connections needs them; none here does.
+    """
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:
+            super().put(item, block, timeout)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = PlainConnection
+    QueueCls = _KeptConnections
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = TlsConnection
+    QueueCls = _KeptConnections
+
+
+class WatchedAdapter(requests.adapters.HTTPAdapter):
+    """Makes interruptible connections, all with the same TLS context.
+
+    Args:
+        verify: see `SharedContext`.
+    """
+
+    def __init__(self, verify: bool | str) -> None:
+        self._verify = verify
+        self._tls = SharedContext(verify)
+        super().__init__(pool_connections=32, pool_maxsize=POOL_SIZE)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_watched_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._tls.get(), **kwargs)
+        _use_watched_pools(manager)
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            pool.pop("ca_certs", None)
+            pool.pop("ca_cert_dir", None)
+            pool["ssl_context"] = self._tls.get()
+            pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
+        return host, pool
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Skip the parsing of the URL that looks for a proxy where there is none."""
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        try:
+            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from None
+        return self.poolmanager.connection_from_host(**host, pool_kwargs=pool)
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Skip the same parsing, but leave a path that could be taken for a host to requests."""
+        path: str = request.path_url
+        if proxies or path.startswith("//"):
+            return super().request_url(request, proxies)
+        return path
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Do nothing: the shared context holds the certificates already."""
+
+    def close(self) -> None:
+        """Close every kept connection: requests would only forget them."""
+        managers = [self.poolmanager, *self.proxy_manager.values()]
+        for manager in managers:
+            for key in manager.pools.keys():  # noqa: SIM118 (not a mapping)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
+
+def _use_watched_pools(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
