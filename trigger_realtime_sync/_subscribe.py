@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import attrs
-
 from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
 from ._checks import (
     check_callback,
@@ -55,6 +53,19 @@ class SubscribeMethods:
 
     def clear_cache(self, id: str | None = None) -> None:
         raise NotImplementedError
+
+    def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
+        """Return what is called in place of a callback. For subclasses to override."""
+        return callback
+
+    def _callbacks(self, *callbacks: Any) -> Callbacks:
+        names = ("on_update", "on_error", "on_complete", "on_stream")
+        given = dict(zip(names, callbacks, strict=False))
+        for name, callback in given.items():
+            check_callback(callback, name)
+            if callback is not None:
+                given[name] = self._around_callback(callback)
+        return Callbacks(**given)
 
     @overload
     def subscribe_to_run(
@@ -115,7 +126,7 @@ class SubscribeMethods:
             access_token=access_token,
             tasks=[task] if task is not None else [],
         )
-        callbacks = _callbacks(on_update, on_error, on_complete)
+        callbacks = self._callbacks(on_update, on_error, on_complete)
         handle: RunSubscription[Any, Any] = RunSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), stop_on_completion
         )
@@ -177,7 +188,7 @@ class SubscribeMethods:
             access_token=access_token,
             tasks=tasks,
         )
-        callbacks = _callbacks(on_update, on_error, on_complete)
+        callbacks = self._callbacks(on_update, on_error, on_complete)
         handle: RunsSubscription[Any, Any] = RunsSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), False
         )
@@ -230,7 +241,7 @@ class SubscribeMethods:
             access_token=access_token,
             tasks=tasks,
         )
-        callbacks = _callbacks(on_update, on_error, on_complete)
+        callbacks = self._callbacks(on_update, on_error, on_complete)
         handle: RunsSubscription[Any, Any] = RunsSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), False
         )
@@ -301,7 +312,7 @@ class SubscribeMethods:
             tasks=[task] if task is not None else [],
             streams=_streams(streams, max_parts),
         )
-        callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
+        callbacks = self._callbacks(on_update, on_error, on_complete, on_stream)
         handle: RunSubscription[Any, Any] = RunSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), stop_on_completion
         )
@@ -373,7 +384,7 @@ class SubscribeMethods:
             tasks=tasks,
             streams=_streams(streams, max_parts),
         )
-        callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
+        callbacks = self._callbacks(on_update, on_error, on_complete, on_stream)
         handle: RunsSubscription[Any, Any] = RunsSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), False
         )
@@ -463,7 +474,7 @@ class SubscribeMethods:
             tasks=[task] if task is not None else [],
             streams=options,
         )
-        callbacks = _callbacks(on_update, on_error, on_complete, on_stream)
+        callbacks = self._callbacks(on_update, on_error, on_complete, on_stream)
         handle: StreamSubscription[Any] = StreamSubscription(
             self._registry, callbacks, self._throttle_of(throttle_in_ms), stop_on_completion
         )
@@ -516,15 +527,6 @@ def _query(skip_columns: Iterable[str], **parameters: str | None) -> tuple[tuple
     if columns:
         query["skipColumns"] = ",".join(columns)
     return tuple(sorted(query.items()))
-
-
-def _callbacks(on_update: Any, on_error: Any, on_complete: Any, on_stream: Any = None) -> Callbacks:
-    callbacks = Callbacks(
-        on_update=on_update, on_error=on_error, on_complete=on_complete, on_stream=on_stream
-    )
-    for name, callback in attrs.asdict(callbacks, recurse=False).items():
-        check_callback(callback, name)
-    return callbacks
 
 
 def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:
