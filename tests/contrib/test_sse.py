@@ -14,7 +14,7 @@ from tests.contrib.conftest import TOKEN
 from tests.contrib.events import events_of, next_event, text_of
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, Run, State
-from trigger_realtime_sync.contrib import _feeds, sse
+from trigger_realtime_sync.contrib import _browser_feeds, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -93,7 +93,7 @@ def test_closing_wakes_the_thread_that_waits_for_news(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Under ASGI a browser that is gone is noticed on another thread than the one it kept."""
-    monkeypatch.setattr(sse, "SLICE", 60.0)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
     told = threading.Event()
 
@@ -155,15 +155,15 @@ def test_each_stream_has_a_place_of_its_own(
 @pytest.mark.parametrize("text", ["text=" + "9" * 5000, "text=1" + "&x=1" * 2000, "text=\u0664"])
 def test_a_last_event_id_that_is_none_of_ours_does_not_count(text: str) -> None:
     """Numbers without end, more than a header holds, digits of another script."""
-    assert _feeds.Cursor(text).counts == {}
+    assert _browser_feeds.Position(text).counts == {}
 
 
 @given(st.text(max_size=60) | st.from_regex(r"text=[0-9]{0,30}(&text=-1)?", fullmatch=True))
 def test_any_last_event_id_is_taken(text: str) -> None:
     """What a browser makes up is a place in a stream, or nothing."""
-    counts = _feeds.Cursor(text).counts
+    counts = _browser_feeds.Position(text).counts
     assert all(0 <= count < 10**15 for count in counts.values())
-    assert _feeds.Cursor(str(_feeds.Cursor(text))).counts == counts
+    assert _browser_feeds.Position(str(_browser_feeds.Position(text))).counts == counts
 
 
 def test_places_in_very_many_streams_are_left_out_of_the_id(
@@ -178,7 +178,7 @@ def test_places_in_very_many_streams_are_left_out_of_the_id(
     relay = Relay(shared(client.subscribe_to_runs_with_streams, "many"))
     events = events_of(relay)
     ids = [next_event(events, "part").id for _ in range(60)]
-    assert max(len(id_ or "") for id_ in ids) <= _feeds.LONGEST_CURSOR
+    assert max(len(id_ or "") for id_ in ids) <= _browser_feeds.MAX_LAST_EVENT_ID
     assert ids[-1] is None
     relay.close()
 
@@ -250,7 +250,7 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
     server.append(writer, "text", "0 ")
     got = [next_event(slow, "part")]
     heard = [next_event(quick, "part")]
-    total = _feeds.MOST_WAITING + 1500
+    total = _browser_feeds.MAX_WAITING_PARTS + 1500
     for start in range(1, total, 500):
         batch = [f"{number} " for number in range(start, min(start + 500, total))]
         server.append(writer, "text", *batch)
@@ -259,7 +259,7 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
 
     expected = "".join(f"{number} " for number in range(total))
     assert text_of(heard) == expected
-    assert slow_relay._feed._waiting < _feeds.MOST_WAITING + 500  # type: ignore[attr-defined]
+    assert slow_relay._feed._waiting < _browser_feeds.MAX_WAITING_PARTS + 500  # type: ignore[attr-defined]
     got += [event for event in slow if event.name]
     assert not {event.name for event in got} - {"part", "run"}
     got_parts = [event for event in got if event.name == "part"]
@@ -280,7 +280,7 @@ def test_a_long_stream_comes_in_events_of_bounded_size(
     relay = Relay(shared(client.subscribe_to_stream, writer, "text"))
     parts = [event.data["parts"] for event in events_of(relay) if event.name == "part"]
     assert sum(map(len, parts)) == 1000
-    assert max(map(len, parts)) <= _feeds.MOST_TOGETHER
+    assert max(map(len, parts)) <= _browser_feeds.MAX_PARTS_IN_EVENT
 
 
 def test_callers_with_different_tokens_do_not_meet(
@@ -307,7 +307,7 @@ def test_a_process_that_stops_ends_its_relays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A relay is woken from its wait for news, and its subscription ends with it."""
-    monkeypatch.setattr(sse, "SLICE", 60.0)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
     told: list[str] = []
     thread = threading.Thread(target=lambda: told.extend(e.name for e in events_of(relay)))
@@ -338,13 +338,13 @@ def test_a_child_has_no_relays_of_its_parent(
 
 def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> None:
     """The first write to a browser that is gone succeeds: only the second, soon after, fails."""
-    silence = sse.Silence(15.0, 0.5)
-    silence.begins(100.0)
+    keep_alive = sse.KeepAlive(15.0, 0.5)
+    keep_alive.restart(100.0)
     looks = [100 + number / 2 for number in range(1, 70)]
-    assert [now for now in looks if silence.is_too_long(now)] == [115.0, 115.5, 130.5, 131.0]
-    silence.begins(135.0)
-    assert not silence.is_too_long(149.5)
-    assert silence.is_too_long(150.0)
+    assert [now for now in looks if keep_alive.is_due(now)] == [115.0, 115.5, 130.5, 131.0]
+    keep_alive.restart(135.0)
+    assert not keep_alive.is_due(149.5)
+    assert keep_alive.is_due(150.0)
 
 
 def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
@@ -352,15 +352,17 @@ def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
 ) -> None:
     """A browser of a tag looks soon whether that was the end, then less and less often."""
     now = 0.0
-    monkeypatch.setattr(_feeds, "time", SimpleNamespace(monotonic=lambda: now))
-    feed = _feeds.Feed(shared(client.subscribe_to_runs_with_tag, "a"), _feeds.Cursor())
-    assert feed._patience() > 60
+    monkeypatch.setattr(_browser_feeds, "time", SimpleNamespace(monotonic=lambda: now))
+    feed = _browser_feeds.OwnFeed(
+        shared(client.subscribe_to_runs_with_tag, "a"), _browser_feeds.Position()
+    )
+    assert feed._next_look() > 60
     feed.on_complete(Run(id="run_1"))
     looks = []
-    while feed._patience() < 0.5:
-        looks.append(feed._patience())
+    while feed._next_look() < 0.5:
+        looks.append(feed._next_look())
         now += looks[-1]
-    assert looks[0] == _feeds.SHORT_SLICE
+    assert looks[0] == _browser_feeds.FIRST_LOOK_SECONDS
     assert len(looks) < 10
     feed.close()
 
