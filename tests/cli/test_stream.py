@@ -83,7 +83,7 @@ def test_the_demo_plays_to_its_end(command: Command, environment: dict[str, str]
     assert (end.code, end.err) == (0, "")
     for text in ("QUEUED", "WAITING", "EXECUTING", "COMPLETED", "CANCELED", "FAILED", "100%"):
         assert text in end.out
-    assert "answer: A queue keeps work that is still to be done.\n" in end.out
+    assert "answer: A queue holds work that is still to be done.\n" in end.out
     assert "7 runs finished: 5 completed, 1 " in end.out
     assert "from trigger_realtime_sync import RealtimeClient" in end.out
 
