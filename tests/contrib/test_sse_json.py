@@ -1,4 +1,4 @@
-"""What a browser is shown of runs and parts."""
+"""How runs and values are shown to browsers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _deep() -> Any:
     ],
 )
 def test_any_value_is_one_line_of_json(make: Callable[[], Any]) -> None:
-    """Whatever a task returns reaches the browser as something its parser takes."""
+    """Whatever a task returns, the browser's parser accepts it."""
     line = _events.to_json(make())
     assert b"\n" not in line
     assert len(line) < 2_000_000
@@ -94,7 +94,7 @@ def test_a_state_is_encoded_once_for_all_browsers_and_then_forgotten(
     writer: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Fifty browsers are sent the same bytes; nothing is kept of a run that nobody holds."""
+    """Fifty browsers are sent one encoding, which is dropped together with the run."""
     read: list[str] = []
 
     def counted(run: Any, fields: Any) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_a_state_is_encoded_once_for_all_browsers_and_then_forgotten(
 def test_what_a_user_is_shown_is_no_other_users(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A function of the project is asked for each browser."""
+    """A function of the project is called for each browser."""
     names = iter(["ann", "bob"])
 
     def shown(run: Any) -> dict[str, Any]:

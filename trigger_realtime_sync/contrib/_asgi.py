@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .sse import Relay
 
 
-class InAThread:
+class AsyncChunks:
     """The chunks of a relay, awaited in a thread of its own.
 
     The event loop's own threads are few, and a browser occupies one for as long as it is connected.

@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.http import require_safe
 
 from .. import sse
-from .._asgi import InAThread
+from .._asgi import AsyncChunks
 from . import conf
 from .client import get_client
 
@@ -67,7 +67,7 @@ def sse_response(
         run_to_dict=run_to_dict,
     )
     _decline_compression(request)
-    body = InAThread(relay) if isinstance(request, ASGIRequest) else relay
+    body = AsyncChunks(relay) if isinstance(request, ASGIRequest) else relay
     return StreamingHttpResponse(body, headers=sse.HEADERS)
 
 
