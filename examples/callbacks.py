@@ -1,4 +1,4 @@
-"""Hears of every change of a run while the main thread does something else.
+"""React to every change of a run while the main thread does something else.
 
 export TRIGGER_SECRET_KEY=tr_…
 python callbacks.py run_1234
@@ -9,7 +9,7 @@ import threading
 
 from trigger_realtime_sync import RealtimeClient, Run, TriggerRealtimeError
 
-over = threading.Event()
+ended = threading.Event()
 
 
 def on_update(run: Run) -> None:
@@ -18,14 +18,14 @@ def on_update(run: Run) -> None:
 
 def on_complete(run: Run) -> None:
     print(f"finished: {run.output}", flush=True)
-    over.set()
+    ended.set()
 
 
 def on_error(error: TriggerRealtimeError) -> None:
     print(f"error: {error}", file=sys.stderr)
-    # An error that is not terminal, such as a callback that raised, ends nothing.
+    # Other errors, such as one raised by a callback, do not end the subscription.
     if error.terminal:
-        over.set()
+        ended.set()
 
 
 def main(run_id: str) -> None:
@@ -33,7 +33,7 @@ def main(run_id: str) -> None:
         client.subscribe_to_run(
             run_id, on_update=on_update, on_complete=on_complete, on_error=on_error
         )
-        while not over.wait(timeout=10):
+        while not ended.wait(timeout=10):
             print("the main thread is free", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Prints the tokens that a task streams, as they come.
+"""Print the tokens that a task streams, as they arrive.
 
 export TRIGGER_SECRET_KEY=tr_…
 python llm_tokens.py run_1234 openai

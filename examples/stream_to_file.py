@@ -1,10 +1,10 @@
-"""Pipes a stream into a file; started again after a crash, it goes on where it was.
+"""Write a stream to a file. Started again after a crash, it continues exactly where it was.
 
     export TRIGGER_SECRET_KEY=tr_…
     python stream_to_file.py run_1234 openai answer.jsonl
 
-Beside the file it keeps how far it got: the place in the stream, and the length of the file then.
-What a crash left behind that length is written again, so that no part is lost or doubled.
+A second file keeps the position in the stream, and the length of the first file at that position.
+Anything a crash left beyond that length is cut off and written again: no part is lost or doubled.
 """
 
 import json
@@ -14,20 +14,21 @@ from pathlib import Path
 
 from trigger_realtime_sync import RealtimeClient
 
-Place = tuple[int, str | None]
+# The length of the file, and the position in the stream.
+Progress = tuple[int, str | None]
 
 
-def load(path: Path) -> Place:
+def load(path: Path) -> Progress:
     if not path.exists():
         return 0, None
     size, last_event_id = json.loads(path.read_text())
     return size, last_event_id
 
 
-def save(path: Path, place: Place) -> None:
-    # Replaced in one step: a crash leaves the old state or the new one, never half of one.
+def save(path: Path, progress: Progress) -> None:
+    # Replaced in one step: a crash leaves the old state or the new one, never a part of one.
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(place))
+    temporary.write_text(json.dumps(progress))
     os.replace(temporary, path)
 
 

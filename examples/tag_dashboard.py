@@ -1,4 +1,4 @@
-"""A dashboard in the terminal: all runs that carry a tag, until Ctrl-C.
+"""Show all runs with a tag in the terminal, until Ctrl-C.
 
 export TRIGGER_SECRET_KEY=tr_…
 python tag_dashboard.py user:7
@@ -28,7 +28,7 @@ def main(tag: str) -> None:
         subscription = client.subscribe_to_runs_with_tag(
             tag, created_at="6h", skip_columns=["payload", "output"]
         )
-        # Changes that come while one is drawn coalesce: this never falls behind.
+        # Changes during a redraw coalesce, so that this never falls behind.
         for _ in subscription.updates():
             print(CLEAR + dashboard(subscription.runs), flush=True)
 

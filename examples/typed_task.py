@@ -1,4 +1,4 @@
-"""Types for payload and output: checked when they are read, known to mypy and pyright.
+"""Give types to payload and output: checked when they are read, known to mypy and pyright.
 
 export TRIGGER_SECRET_KEY=tr_…
 python typed_task.py run_1234

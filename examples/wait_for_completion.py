@@ -1,4 +1,4 @@
-"""Blocks until a run has finished, and prints what it returned.
+"""Wait until a run has finished, and print its output.
 
 export TRIGGER_SECRET_KEY=tr_…
 python wait_for_completion.py run_1234

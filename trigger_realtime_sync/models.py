@@ -88,6 +88,11 @@ class State(str, enum.Enum):
     CANCELLED = "CANCELLED"
     FAILED = "FAILED"
 
+    @property
+    def is_ended(self) -> bool:
+        """True if the subscription delivers nothing more."""
+        return self in (State.COMPLETED, State.CANCELLED, State.FAILED)
+
     def __str__(self) -> str:
         return self.value
 

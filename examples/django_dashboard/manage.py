@@ -1,4 +1,4 @@
-"""A dashboard with Django: everybody's own runs, live, and an answer that is streamed.
+"""A dashboard with Django: each user's own runs, live, and an answer that is streamed.
 
     pip install 'trigger-realtime-sync[django,testing]'
     python examples/django_dashboard/manage.py demo

@@ -3,8 +3,8 @@
     pip install 'trigger-realtime-sync[flask,testing]'
     python examples/flask_dashboard/app.py
 
-Then open http://127.0.0.1:5000. It brings a server of its own, with tasks that run on it; to see
-your project instead, run it with `--api https://api.trigger.dev` and TRIGGER_SECRET_KEY set.
+Then open http://127.0.0.1:5000. It has its own server, with tasks that run on it. To see your
+project instead, set TRIGGER_SECRET_KEY and run it with `--api https://api.trigger.dev`.
 """
 
 import argparse
@@ -20,9 +20,9 @@ realtime = TriggerRealtime()
 
 
 def create_app(**config) -> Flask:
-    """The app. Its configuration: see `trigger_realtime_sync.contrib.flask`.
+    """Return the app. For its configuration see `trigger_realtime_sync.contrib.flask`.
 
-    `TASKS` is whatever starts jobs and answers questions: your own code, that triggers tasks.
+    `TASKS` starts jobs and answers questions: your own code, which triggers tasks.
     """
     app = Flask(__name__)
     app.config.from_mapping(config)
@@ -37,13 +37,13 @@ def create_app(**config) -> Flask:
 
 
 def runs():
-    """The page that lists the runs."""
+    """Show the page that lists the runs."""
     can_start = current_app.config["TASKS"] is not None
     return render_template("runs.html", tag=TAG, can_start=can_start)
 
 
 def runs_events():
-    """What feeds it. All who look at it share one subscription."""
+    """Send the events of that page. All open pages share one subscription."""
     return realtime.sse_response(
         shared(
             realtime.client.subscribe_to_runs_with_tag,
@@ -56,13 +56,13 @@ def runs_events():
 
 
 def start_job():
-    """The button: triggers a task."""
+    """Trigger a task: the button."""
     _tasks().start_job()
     return "", 204
 
 
 def ask():
-    """The page with the question; once asked, leads to the answer."""
+    """Show the page with the question; after it was asked, redirect to the answer."""
     question = request.form.get("question", "").strip()
     if not question:
         return render_template("answer.html", run_id=None)
@@ -70,16 +70,16 @@ def ask():
 
 
 def answer(run_id: str):
-    """The page that shows an answer while it is written."""
+    """Show the page with an answer that is still being written."""
     _check(run_id)
     question = request.args.get("question", "What is a job queue?")
     return render_template("answer.html", run_id=run_id, question=question)
 
 
 def answer_events(run_id: str):
-    """What feeds it: the run, and the parts of its streams."""
+    """Send the events of that page: the run, and the parts of its streams."""
     _check(run_id)
-    # In your project, ask here whether this user may see this run.
+    # In your project, check here that this user may see this run.
     return realtime.sse_response(
         shared(
             realtime.client.subscribe_to_run_with_streams,
@@ -91,7 +91,7 @@ def answer_events(run_id: str):
 
 
 def _check(run_id: str) -> None:
-    """What can't be the id of a run is not found: following it would raise `ValueError`."""
+    """Answer 404 if this can't be the id of a run: following it would raise `ValueError`."""
     if not re.fullmatch(r"run_\w+", run_id):
         abort(404)
 
@@ -103,7 +103,7 @@ def _tasks():
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=5000)
-    parser.add_argument("--api", help="the base URL of the API; by default a server in here")
+    parser.add_argument("--api", help="the base URL of the API; default: a server in this process")
     parser.add_argument("--keep-alive", type=float, default=15, help="seconds")
     options = parser.parse_args()
     if options.api:

@@ -1,6 +1,6 @@
-"""Stands in for your Trigger.dev project: a server in this process, and tasks that run on it.
+"""A stand-in for your Trigger.dev project: a server in this process, and tasks that run on it.
 
-With a project of your own you need none of this: set TRIGGER_SECRET_KEY, and trigger your tasks.
+With a project of your own you need nothing of this: set TRIGGER_SECRET_KEY, and trigger tasks.
 """
 
 import itertools
@@ -21,33 +21,33 @@ JOBS = [
     ("nightly-backup", "table"),
 ]
 
-ANSWER = """A queue keeps work that is still to be done. A worker takes the next job, does it, and \
-says how it went; a job that failed is tried again after a while.
+ANSWER = """A queue holds work that is still to be done. A worker takes the next job, does it, and \
+reports how it went; a job that failed is tried again after a while.
 
-Whoever asked for the work may look in now and then, or better, be told. The text you are reading \
-comes that way: a task writes it word by word to a stream, one process of this web server reads \
-the stream, once, and hands every word on to all who are looking.
+Whoever asked for the work can check now and then, or better, be notified. The text you are \
+reading arrives that way: a task writes it word by word to a stream, and one process of this web \
+server reads the stream, once, and sends every word to all open pages.
 
-Reload the page, or open it twice. The answer is not asked for again: what was written so far \
-comes at once, and the rest as it is written."""
+Reload the page, or open it twice. The question is not asked again: everything written so far \
+appears at once, and the rest as it is written."""
 
 
 class Tasks:
-    """The tasks, played on a server."""
+    """Plays tasks on a server."""
 
     def __init__(self, server: RealtimeServer) -> None:
         self._server = server
         self._jobs = itertools.cycle(JOBS)
 
     def start_job(self) -> str:
-        """Triggers the next job, and returns the id of its run."""
+        """Trigger the next job, and return the id of its run."""
         task, unit = next(self._jobs)
         run_id = self._server.create_run(task, tags=[TAG])
         self._play(self._work, run_id, unit)
         return run_id
 
     def ask(self, question: str) -> str:
-        """Triggers the task that answers questions, and returns the id of its run."""
+        """Trigger the task that answers questions, and return the id of its run."""
         run_id = self._server.create_run(
             "answer-question", payload={"question": question}, realtime_streams=[STREAM]
         )

@@ -1,4 +1,4 @@
-"""Commands as processes of their own, against a server in this one."""
+"""Commands as processes, against a server in this process."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Ended:
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    """Waits for its end."""
+    """Wait until a command has ended."""
     out, err = process.communicate(timeout=30)
     return Ended(process.returncode, out, err)
 
 
 @pytest.fixture
 def environment(realtime_server: RealtimeServer) -> dict[str, str]:
-    """That of the commands: the server's address, and a token."""
+    """The environment of the commands: the server's URL, and a token."""
     # Unbuffered, what is printed too late would not show.
     dropped = ("TRIGGER_", "PYTHONUNBUFFERED")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
@@ -59,7 +59,7 @@ def environment(realtime_server: RealtimeServer) -> dict[str, str]:
 
 @pytest.fixture
 def command(environment: dict[str, str]) -> Iterator[Command]:
-    """Starts a command; what still runs at the end is killed."""
+    """Start commands; those that still run at the end are killed."""
     with ExitStack() as stack:
 
         def start(

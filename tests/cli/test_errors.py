@@ -1,4 +1,4 @@
-"""Errors are one line on stderr and a code of their own, and never show a token."""
+"""Errors are one line on stderr, have exit codes, and never show a token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_refusal_has_a_code_and_a_line(
     status: int,
     code: int,
 ) -> None:
-    """A token that is refused: 77; any other no of the server: 69."""
+    """77 for a refused token, 69 for any other refusal."""
     realtime_server.fail_next(status=status, times=100, body={"error": "Not this time"})
     end = ended(command(*arguments))
     assert (end.code, end.out) == (code, "")
@@ -92,7 +92,7 @@ def test_a_mistake_is_not_taken_for_the_end_of_a_run(
 def test_the_token_is_never_shown(
     realtime_server: RealtimeServer, command: Command, status: int
 ) -> None:
-    """Not given as an option either, and not when the server sends it back."""
+    """Not even if it was given as an option, or the server sends it back."""
     run_id = realtime_server.create_run()
     realtime_server.complete_run(run_id)
     if status != 200:
@@ -104,7 +104,7 @@ def test_the_token_is_never_shown(
 
 
 def test_a_wait_times_out(realtime_server: RealtimeServer, command: Command) -> None:
-    """124, as `timeout` has it."""
+    """124, as with `timeout`."""
     run_id = realtime_server.create_run()
     end = ended(command("wait", run_id, "--timeout", "0.2"))
     assert (end.code, end.out) == (124, "")
@@ -113,7 +113,7 @@ def test_a_wait_times_out(realtime_server: RealtimeServer, command: Command) -> 
 
 
 def test_a_taken_port_is_told(command: Command) -> None:
-    """69, and which port."""
+    """69, and a message with the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         end = ended(command("serve", "--port", port))

@@ -15,7 +15,7 @@ from .conftest import Command, ended
 
 
 def test_text_comes_raw_and_at_once(realtime_server: RealtimeServer, command: Command) -> None:
-    """Tokens join up as they were written: nothing is added, not even at the end."""
+    """Tokens join up as they were written, with nothing added, not even at the end."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "openai", "Hel", "lo,\n")
     process = command("stream", run_id, "openai")
@@ -48,7 +48,7 @@ def test_json_makes_lines_of_texts_too(realtime_server: RealtimeServer, command:
 def test_an_output_without_utf8_is_still_json(
     realtime_server: RealtimeServer, command: Command, environment: dict[str, str]
 ) -> None:
-    """What the terminal can't encode is escaped, as JSON does it."""
+    """Characters that the terminal can't encode are escaped as in JSON."""
     environment["PYTHONIOENCODING"] = "ascii"
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "default", {"a": "é\ud800"})
@@ -77,20 +77,20 @@ def test_wait_is_interrupted_quietly(realtime_server: RealtimeServer, command: C
 
 
 def test_the_demo_plays_to_its_end(command: Command, environment: dict[str, str]) -> None:
-    """It needs no token and no server, shows every fate of a run, and ends with a next step."""
+    """It needs no token or server, shows all ways that runs end, and prints a next step."""
     del environment["TRIGGER_ACCESS_TOKEN"], environment["TRIGGER_API_URL"]
     end = ended(command("demo", "--speed", "30"))
     assert (end.code, end.err) == (0, "")
     for text in ("QUEUED", "WAITING", "EXECUTING", "COMPLETED", "CANCELED", "FAILED", "100%"):
         assert text in end.out
-    assert "answer: A queue keeps work that is still to be done.\n" in end.out
+    assert "answer: A queue holds work that is still to be done.\n" in end.out
     assert "7 runs finished: 5 completed, 1 " in end.out
     assert "from trigger_realtime_sync import RealtimeClient" in end.out
 
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
 def test_serve_plays_the_runs_of_the_demo(command: Command, backend: str) -> None:
-    """Its first line has a URL that answers, with runs of the tag that it names."""
+    """Its first line has a URL that serves runs with the tag."""
     process = command("serve", "--port", "0", "--backend", backend, "--speed", "50")
     assert process.stdout is not None
     url = re.search(r"http://[^\s,]+", process.stdout.readline())

@@ -20,7 +20,7 @@ OnTerminal = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def on_terminal(command: Command, environment: dict[str, str]) -> Iterator[OnTerminal]:
-    """Runs a command on a terminal to its end: exit code, what it showed, stderr."""
+    """Run a command on a terminal to its end; returns exit code, screen and stderr."""
     environment |= {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     master, slave = pty.openpty()
 

@@ -1,18 +1,15 @@
-"""Progress, notes, durations and JSON, whatever tasks write."""
+"""Progress, notes and durations, whatever tasks write."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from trigger_realtime_sync import Run, RunError
-from trigger_realtime_sync.cli._json import dumps
 from trigger_realtime_sync.cli._text import duration, note_of, one_line, progress_of, seconds_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -42,18 +39,18 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     ],
 )
 def test_progress_is_read_where_it_makes_sense(progress: Any, share: float | None) -> None:
-    """Both shapes that are common, numbers, and nothing of all the rest."""
+    """Both common shapes and numbers are understood, anything else is ignored."""
     assert progress_of(Run(id="r", metadata={"progress": progress})) == share
 
 
 @pytest.mark.parametrize("metadata", [None, [], "text", 7, {}])
 def test_metadata_need_not_be_an_object(metadata: Any) -> None:
-    """Metadata of any other kind tells no progress."""
+    """Other metadata has no progress."""
     assert progress_of(Run(id="r", metadata=metadata)) is None
 
 
 def test_the_note_is_the_most_telling_thing() -> None:
-    """The error before the status that the task tells, and that before the tags."""
+    """The error comes before the task's status, and that before the tags."""
     metadata = {"status": "page 3"}
     error = RunError("out of\tpaper")
     assert note_of(Run(id="r", tags=["a", "b"])) == "#a #b"
@@ -67,12 +64,12 @@ def test_the_note_is_the_most_telling_thing() -> None:
     [(None, "-"), (0, "0.0s"), (59.94, "59.9s"), (61, "1m01s"), (3600 * 30 + 120, "30h02m")],
 )
 def test_durations_are_short(seconds: float | None, text: str) -> None:
-    """Tenths of a second at first, then less and less exact."""
+    """Tenths of a second at first, then coarser units."""
     assert duration(seconds) == text
 
 
 def test_time_runs_until_the_end() -> None:
-    """A running run's goes on, a finished one's stands, also without `finished_at`."""
+    """It stops when the run has finished, even without `finished_at`."""
     start = NOW - timedelta(seconds=10)
     middle = NOW - timedelta(seconds=4)
     assert seconds_of(Run(id="r", status="QUEUED"), NOW) is None
@@ -85,43 +82,6 @@ def test_time_runs_until_the_end() -> None:
 
 
 def test_one_line_has_no_control_characters() -> None:
-    """Neither those of ASCII, nor Unicode's line ends and changes of direction."""
+    """Neither ASCII's, nor Unicode's line ends and changes of direction."""
     text = one_line("a\r\nb\x00\x1b\x7f\x85\u2028\u202e\u2066c")
     assert re.fullmatch(r"a b\ufffd{3} \ufffd{2}c", text)
-
-
-class Unknown:
-    def __str__(self) -> str:
-        return "something"
-
-
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [
-        ({"a": {1}}, {"a": [1]}),
-        ({1: "a", "b": 2}, [[1, "a"], ["b", 2]]),
-        (NOW, "2026-01-02T03:04:05+00:00"),
-        (b"\x00\xff", "AP8="),
-        (re.compile("a+"), "a+"),
-        (ValueError("no"), {"name": "ValueError", "message": "no"}),
-        ([math.nan, math.inf, -math.inf], ["NaN", "Infinity", "-Infinity"]),
-        (RunError("no"), {"message": "no", "name": None, "stack_trace": None}),
-        (1 << 5000, hex(1 << 5000)),
-        (Unknown(), "something"),
-    ],
-)
-def test_anything_becomes_json(value: Any, plain: Any) -> None:
-    """What JSON has no word for is shown as something close to it."""
-    assert json.loads(dumps(value)) == plain
-
-
-@pytest.mark.parametrize("pair", [lambda a: [a, a], lambda a: {"a": a, "b": a}])
-def test_json_of_what_unfolds_to_too_much_ends(pair: Callable[[Any], Any]) -> None:
-    """A small thing that refers to itself, or to one thing in very many places, is cut."""
-    doubled: Any = pair(None)
-    for _ in range(60):
-        doubled = pair(doubled)
-    assert len(dumps(doubled)) < 20_000_000
-    cycle: dict[str, Any] = {}
-    cycle["self"] = cycle
-    assert "…" in dumps(cycle)

@@ -48,7 +48,7 @@ def test_the_exit_code_tells_how_the_run_went(
 def test_a_failed_run_shows_its_message_on_one_line(
     realtime_server: RealtimeServer, command: Command
 ) -> None:
-    """What comes from the network neither breaks the line nor steers the terminal."""
+    """Text from the network neither breaks the line nor controls the terminal."""
     run_id = realtime_server.create_run()
     realtime_server.fail_run(run_id, "out of\npaper \x1b[2J\x9b")
     end = ended(command("watch", "run", run_id))
@@ -59,7 +59,7 @@ def test_a_failed_run_shows_its_message_on_one_line(
 
 
 def test_json_lines_hold_the_whole_run(realtime_server: RealtimeServer, command: Command) -> None:
-    """Payload, output, metadata and times are in it; what JSON can't hold is shown sensibly."""
+    """Payload, output, metadata and times, with substitutes for values that JSON can't hold."""
     payload = (
         '{"json": {"n": "12345678901234567890", "x": "NaN"},'
         ' "meta": {"values": {"n": ["bigint"], "x": ["number"]}}}'
@@ -83,7 +83,7 @@ def test_json_lines_hold_the_whole_run(realtime_server: RealtimeServer, command:
 def test_a_payload_that_can_not_be_read_does_not_end_it(
     realtime_server: RealtimeServer, command: Command
 ) -> None:
-    """The run is shown all the same, and the error beside it."""
+    """The run is still shown, with the error beside it."""
     run_id = realtime_server.create_run(
         payload=("{broken", "application/json"), metadata=("{", "application/json")
     )
@@ -118,7 +118,7 @@ def test_a_tag_is_watched_until_interrupted(
 def test_several_tags_are_asked_for_together(
     realtime_server: RealtimeServer, command: Command
 ) -> None:
-    """A run must carry all of them."""
+    """A run must have all of them."""
     wanted = realtime_server.create_run(tags=["a", "b"])
     realtime_server.create_run(tags=["a"])
     process = command("watch", "tag", "a", "b", "--json")
@@ -147,7 +147,7 @@ def test_a_batch_is_watched_until_all_of_it_has_finished(
 def test_a_lost_connection_is_told_once_and_survived(
     realtime_server: RealtimeServer, command: Command
 ) -> None:
-    """It says on stderr that it tries again, and goes on when the server is back."""
+    """A message on stderr says that it tries again; it continues when the server is back."""
     run_id = realtime_server.create_run()
     realtime_server.fail_next(status=503, times=3, match="run")
     process = command("watch", "run", run_id, "--json")
@@ -174,7 +174,7 @@ def test_a_closed_pipe_ends_it_quietly(realtime_server: RealtimeServer, command:
 
 
 def test_updates_can_be_throttled(realtime_server: RealtimeServer, command: Command) -> None:
-    """Changes within the time coalesce, and the end is told at once."""
+    """Changes within the time coalesce, and the end is shown at once."""
     run_id = realtime_server.create_run()
     process = command("watch", "run", run_id, "--throttle-ms", "600000")
     assert process.stdout is not None

@@ -47,7 +47,7 @@ def client(server: RealtimeServer) -> Iterator[RealtimeClient]:
 
 @pytest.fixture
 def browse() -> Iterator[Callable[..., Any]]:
-    """Opens `EventSource`s, `browse(port, path, last_event_id)`, and closes them at the end."""
+    """Open `EventSource`s by `browse(port, path, last_event_id)`, and close them at the end."""
     from tests.contrib.processes import Browser
 
     with ExitStack() as stack:

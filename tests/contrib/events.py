@@ -19,7 +19,7 @@ class Event:
 
 
 def events_of(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events and comments of a body, as they come in, whatever its chunks."""
+    """Yield the events and comments of a body as they arrive, however it is chunked."""
     rest = b""
     for chunk in chunks:
         *blocks, rest = (rest + chunk).split(b"\n\n")
@@ -40,7 +40,7 @@ def _event(block: str) -> Event:
 
 
 def next_event(events: Iterator[Event], *names: str) -> Event:
-    """The next event of one of these names, or of any but comments."""
+    """Return the next event with one of these names, or the next that is no comment."""
     for event in events:
         if event.name in names or (not names and event.name):
             return event
@@ -48,5 +48,5 @@ def next_event(events: Iterator[Event], *names: str) -> Event:
 
 
 def text_of(events: Iterable[Event]) -> str:
-    """What the parts of a stream of texts make together."""
+    """Return the joined parts of a stream of text."""
     return "".join("".join(event.data["parts"]) for event in events if event.name == "part")

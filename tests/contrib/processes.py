@@ -1,4 +1,4 @@
-"""Web servers and workers as processes of their own, and browsers that are only a socket."""
+"""Web servers and workers as processes, and browsers that are only a socket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLES = HERE.parents[1] / "examples"
 
 
 def stop_seconds() -> float:
-    """Two seconds, on a machine that is not busy with other things; never gunicorn's 30."""
+    """Return the allowed seconds: two on an idle machine, and never gunicorn's 30."""
     return min(15.0, 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
@@ -72,7 +72,7 @@ class Process:
             time.sleep(0.02)
 
     def seconds_to_stop(self, number: int = signal.SIGTERM) -> float:
-        """Sends a signal to the process alone, and measures until it is gone."""
+        """Send a signal to the process alone, and return the seconds until it is gone."""
         started = time.monotonic()
         self.popen.send_signal(number)
         try:
@@ -99,7 +99,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 
 class Browser:
-    """One `EventSource`: it reads the events of a URL, and remembers the id of the last."""
+    """An `EventSource`: reads the events of a URL, and remembers the id of the last."""
 
     def __init__(self, port: int, path: str, last_event_id: str | None = None) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
@@ -124,7 +124,7 @@ class Browser:
         raise AssertionError(f"it ended without {name}")
 
     def until(self, seen: Any) -> list[Event]:
-        """The events up to the first of which this is true of all so far."""
+        """Return events until `seen(events)` is true."""
         events: list[Event] = []
         for event in self:
             events.append(event)
@@ -133,7 +133,7 @@ class Browser:
         raise AssertionError(f"it ended after {events}")
 
     def close(self) -> None:
-        """The tab is closed."""
+        """Close the tab."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -147,7 +147,7 @@ class Browser:
 
 
 def get(port: int, path: str) -> str:
-    """The body of a page."""
+    """Return the body of a page."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""The dashboards of the examples, as processes of their own."""
+"""The dashboards of the examples, as processes."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class FlaskSite(Site):
         return Process(*python("app.py", *options), cwd=folder, log=log)
 
     def let_see(self, run_id: str) -> None:
-        """Everybody sees everything."""
+        """Do nothing: every visitor sees every run."""
 
     def enter(self, page: Any) -> None:
-        """There is no door."""
+        """Do nothing: there is no login."""
 
 
 class DjangoSite(Site):
@@ -77,14 +77,14 @@ class DjangoSite(Site):
         return self._folder / "dashboard.sqlite3"
 
     def let_see(self, run_id: str) -> None:
-        """The run belongs to the user of the demonstration."""
+        """Give the run to the user of the demonstration."""
         statement = "INSERT INTO dashboard_job (owner_id, run_id, status) VALUES (1, ?, 'QUEUED')"
         with contextlib.closing(sqlite3.connect(self._database, timeout=20)) as database:
             database.execute(statement, [run_id])
             database.commit()
 
     def enter(self, page: Any) -> None:
-        """Logs in."""
+        """Log in."""
         page.goto(f"{self.url}/login")
         page.click("main button")
         page.wait_for_url(f"{self.url}/")

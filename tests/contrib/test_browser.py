@@ -58,7 +58,7 @@ def site(request: pytest.FixtureRequest, server: RealtimeServer, tmp_path: Path)
 
 @pytest.fixture
 def page(chromium: Any, site: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A page whose scripts must not fail. `SCREENSHOTS` names a folder for how it looked last."""
+    """A page whose scripts must not fail. `SCREENSHOTS` names a folder for a last screenshot."""
     failures: list[str] = []
     context = chromium.new_context(viewport={"width": 1000, "height": 760})
     page = context.new_page()
@@ -81,7 +81,7 @@ def _wait_for_text(page: Any, text: str) -> None:
 
 
 def test_the_bar_of_a_run_moves(page: Any, site: Any, server: RealtimeServer) -> None:
-    """Queued, on its way, and full: the width of the bar is what the task says."""
+    """Empty, partial and full: the bar is as wide as the task reports."""
     page.goto(site.url)
     page.wait_for_selector("#link[data-state=live]")
     run_id = server.create_run("import-products", tags=[site.tag])
@@ -104,7 +104,7 @@ def test_the_bar_of_a_run_moves(page: Any, site: Any, server: RealtimeServer) ->
 def test_an_answer_is_streamed_and_a_reload_resumes(
     page: Any, site: Any, server: RealtimeServer
 ) -> None:
-    """Word by word; after a reload what was there comes at once, and the rest as it is written."""
+    """After a reload, everything written so far appears at once, and the rest word by word."""
     run_id = _answer(site, server)
     page.goto(f"{site.url}/answers/{run_id}")
     for word in ("A", " queue", " keeps", " work"):
@@ -124,7 +124,7 @@ def test_an_answer_is_streamed_and_a_reload_resumes(
 def test_a_page_recovers_from_a_server_that_was_killed(
     page: Any, site: Any, server: RealtimeServer
 ) -> None:
-    """The page says so, connects again by itself, and misses nothing, nor shows it twice."""
+    """The page shows it, connects again by itself, and neither misses nor repeats anything."""
     run_id = _answer(site, server)
     server.append(run_id, "answer", "before", ", ")
     page.goto(f"{site.url}/answers/{run_id}")
@@ -142,7 +142,7 @@ def test_a_page_recovers_from_a_server_that_was_killed(
 def test_closing_the_last_tab_ends_the_subscription(
     page: Any, site: Any, server: RealtimeServer
 ) -> None:
-    """Two tabs share it; with the first it goes on, with the second it ends."""
+    """Two tabs share a subscription, which ends when the second is closed."""
     run_id = server.create_run(tags=[site.tag])
     page.goto(site.url)
     page.wait_for_selector(f"#{run_id}")
@@ -210,7 +210,7 @@ def test_what_a_task_says_is_text_and_its_progress_fits(
 def test_a_page_that_back_brings_back_is_live_again(
     page: Any, site: Any, server: RealtimeServer
 ) -> None:
-    """A browser keeps a page that is left as it was; its connection was closed by then."""
+    """A browser restores a page as it was left, with a closed connection."""
     run_id = server.create_run(tags=[site.tag])
     page.goto(site.url)
     page.wait_for_selector(f"#{run_id} >> text=queued")
@@ -224,7 +224,7 @@ def test_a_page_that_back_brings_back_is_live_again(
 
 
 def test_nobody_sees_what_is_not_theirs(chromium: Any, server: RealtimeServer, site: Any) -> None:
-    """Django: without a login nothing, with one only runs of one's own. Flask has no users."""
+    """Django shows nothing without a login, and then only the user's runs. Flask has no users."""
     if site.tag == "dashboard":
         pytest.skip("the example for Flask has no users")
     context = chromium.new_context()

@@ -38,7 +38,7 @@ class Claims:
 
 
 class Redis:
-    """As much of a Redis client as is used."""
+    """The used part of a Redis client."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class Redis:
 
 
 class Cache:
-    """As much of Django's cache as is used."""
+    """The used part of Django's cache."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -82,7 +82,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task: Any) -> None:
-    """The first to claim it sends; the id of the task is made from that of the run."""
+    """Only the first claim sends, and the task's id is derived from the run's."""
     claims = Claims()
     listeners = [enqueue_on_complete(task, claims=claims, queue="slow") for _ in range(5)]
     for listener in listeners:
@@ -96,7 +96,7 @@ def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task: Any
 
 
 def test_two_tasks_for_one_run_are_two_tasks(task: Any) -> None:
-    """A claim is for a run and a task."""
+    """A claim belongs to a run and a task."""
     claims = Claims()
 
     @task.app.task(name="shop.other")
@@ -111,7 +111,7 @@ def test_two_tasks_for_one_run_are_two_tasks(task: Any) -> None:
 def test_a_broker_that_fails_gives_the_claim_back(
     task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error is the callback's; the next process, or subscription, tries again."""
+    """The callback raises the error, and the next process, or subscription, tries again."""
 
     def fails(**options: Any) -> None:
         raise ConnectionError("no broker")
@@ -127,7 +127,7 @@ def test_a_broker_that_fails_gives_the_claim_back(
 
 
 def test_the_arguments_are_chosen_by_the_caller(task: Any) -> None:
-    """Anything of the run."""
+    """Any part of the run can be passed."""
     listener = enqueue_on_complete(
         task, claims=Claims(), arguments=lambda run: ([], {"run_id": run.id, "ok": run.is_success})
     )
@@ -157,7 +157,7 @@ def test_claims_need_a_place_that_all_processes_see(task: Any) -> None:
 
 
 def test_a_subscription_enqueues(server: RealtimeServer, client: RealtimeClient, task: Any) -> None:
-    """Both of two subscriptions hear of the end, and one task is sent."""
+    """Two subscriptions are notified of the end, and one task is sent."""
     listener = enqueue_on_complete(task, claims=Claims())
     run_id = server.create_run()
     both = [client.subscribe_to_run(run_id, on_complete=listener) for _ in range(2)]

@@ -47,18 +47,18 @@ def environment(server: RealtimeServer, redis_url: str) -> dict[str, str]:
 
 
 class Sender:
-    """Who sends tasks, and looks in Redis for what became of them."""
+    """Sends tasks, and reads their results from Redis."""
 
     def __init__(self, app: Any, redis: Any) -> None:
         self._app = app
         self._redis = redis
 
     def follow(self, run_id: str) -> str:
-        """Sends the task that follows a run, and returns the id of the task."""
+        """Send the task that follows a run, and return the id of the task."""
         return str(self._app.send_task("shop.follow", [run_id]).id)
 
     def result(self, task_id: str) -> dict[str, Any]:
-        """What the task returned."""
+        """Return the result of the task."""
         key = f"celery-task-meta-{task_id}"
         meta = json.loads(eventually(lambda: self._redis.get(key), "the task did not end", 20))
         assert meta["status"] == "SUCCESS", meta
@@ -66,7 +66,7 @@ class Sender:
 
     @property
     def finished(self) -> list[str]:
-        """The runs that were enqueued as finished."""
+        """Return the runs that were enqueued as finished."""
         return [run_id.decode() for run_id in self._redis.lrange("finished", 0, -1)]
 
 
@@ -101,7 +101,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 def test_children_follow_runs_and_are_replaced_when_they_are_killed(
     start: Start, server: RealtimeServer, sender: Sender
 ) -> None:
-    """A child has a client that works, beside the parent's subscription; so has the next child."""
+    """Each child has a client that works, beside the parent's subscription."""
     process = start()
     server.wait_until_held(1, match="runs")
     first = server.create_run(status="EXECUTING")
@@ -127,7 +127,7 @@ def test_children_follow_runs_and_are_replaced_when_they_are_killed(
 def test_two_workers_enqueue_a_finished_run_once(
     start: Start, server: RealtimeServer, sender: Sender
 ) -> None:
-    """Both hear of the end, and so does one that starts later."""
+    """Both are notified of the end, and so is a worker that starts later."""
     start()
     start()
     server.wait_until_held(2, match="runs")
@@ -146,7 +146,7 @@ def test_two_workers_enqueue_a_finished_run_once(
 def test_a_worker_stops_at_once_with_subscriptions_open(
     start: Start, server: RealtimeServer
 ) -> None:
-    """The parent's subscription is over at once; Celery by itself takes 1.5 to 2.5 s to stop."""
+    """The parent's subscription ends at once; Celery itself takes 1.5 to 2.5 s to stop."""
     process = start()
     server.wait_until_held(1, match="runs")
     process.popen.send_signal(signal.SIGTERM)

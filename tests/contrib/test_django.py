@@ -58,7 +58,7 @@ def client(server: RealtimeServer) -> Iterator[RealtimeClient]:
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, Any]]]:
-    """What the signals told."""
+    """The signals that were sent."""
     told: list[tuple[str, Any]] = []
 
     def on_run(sender: Any, signal: Any, run: Any, **more: Any) -> None:
@@ -92,7 +92,7 @@ def _ids(**settings: Any) -> list[str]:
 
 
 def test_the_process_has_one_client_made_on_first_use(server: RealtimeServer) -> None:
-    """From the settings; it follows them when a test overrides them."""
+    """It is made from the settings, also from those that a test overrides."""
     client = get_client()
     assert get_client() is client
     assert server.url in repr(client)
@@ -101,7 +101,7 @@ def test_the_process_has_one_client_made_on_first_use(server: RealtimeServer) ->
 
 
 def test_settings_that_work_pass_the_checks() -> None:
-    """Nothing to say, and nothing sent."""
+    """No message, and no request."""
     assert _ids(ACCESS_TOKEN="tr_x", KEEP_ALIVE=5, PERMISSION=views.anyone) == []
 
 
@@ -122,12 +122,12 @@ def test_settings_that_work_pass_the_checks() -> None:
 def test_settings_that_can_not_work_are_found_by_the_checks(
     settings: dict[str, Any], ids: list[str]
 ) -> None:
-    """Each by its own id, before the first run is followed."""
+    """Each kind of mistake has its own id."""
     assert _ids(**settings) == ids
 
 
 def test_settings_that_are_no_dictionary_are_found_by_the_checks() -> None:
-    """And nothing else is said of them."""
+    """There is one message, and no other check runs."""
     with override_settings(TRIGGER_REALTIME="tr_x"):
         assert [message.id for message in check_settings(None)] == ["trigger_realtime.E001"]
 
@@ -154,7 +154,7 @@ def test_a_run_sends_signals(server: RealtimeServer, heard: list[tuple[str, Any]
 def test_asked_for_twice_signals_are_sent_once(
     server: RealtimeServer, heard: list[tuple[str, Any]]
 ) -> None:
-    """Whoever watches a run that is watched gets the running subscription."""
+    """A second call for a run returns the running subscription."""
     run_id = server.create_run()
     subscription = watch_run(run_id)
     assert watch_run(run_id) is subscription
@@ -166,7 +166,7 @@ def test_asked_for_twice_signals_are_sent_once(
 def test_asked_for_by_two_threads_at_once_signals_are_sent_once(
     server: RealtimeServer, heard: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both get the same subscription, also if neither sees one when it looks."""
+    """Both get one subscription, even if neither finds one at first."""
     client, meeting = get_client(), threading.Barrier(2)
     look = client.get
 
@@ -189,7 +189,7 @@ def test_asked_for_by_two_threads_at_once_signals_are_sent_once(
 def test_tags_batches_and_streams_send_signals(
     server: RealtimeServer, heard: list[tuple[str, Any]]
 ) -> None:
-    """Each kind of subscription has its function."""
+    """There is a function for each kind of subscription."""
     run_id = server.create_run(tags=["a"], status="EXECUTING")
     server.append(run_id, "text", "x", "y")
     server.complete_run(run_id)
@@ -205,7 +205,7 @@ def test_tags_batches_and_streams_send_signals(
 def test_a_receiver_that_raises_keeps_nobody_from_being_told(
     server: RealtimeServer, heard: list[tuple[str, Any]]
 ) -> None:
-    """The other receivers, and later changes, go on."""
+    """Other receivers, and later changes, are not affected."""
 
     later: list[str] = []
 
@@ -231,7 +231,7 @@ def test_a_receiver_that_raises_keeps_nobody_from_being_told(
 def test_database_connections_are_closed_around_callbacks(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """A callback that queries leaves no connection open on a thread that may never query again."""
+    """A callback that queries leaves no connection open on its thread."""
     used: list[Any] = []
 
     def queries(run: Any) -> None:
@@ -275,7 +275,7 @@ def test_nobody_else_sees_anything(server: RealtimeServer, user: Any) -> None:
 
 
 def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
-    """By the setting, or for one view; it is told what the URL says."""
+    """By the setting, or for one view; the function gets the arguments from the URL."""
     asked: list[Any] = []
 
     def permission(request: Any, **what: Any) -> bool:
@@ -296,7 +296,7 @@ def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
 
 
 def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server: RealtimeServer) -> None:
-    """A coroutine is true, whatever it would say."""
+    """A coroutine is true, whatever it would return."""
     view = views.events_view(lambda request, run_id: None, permission=_says_no_later)
     with pytest.raises(ImproperlyConfigured, match="awaited"):
         view(_get(), run_id="run_1")
@@ -307,7 +307,7 @@ def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server: Realt
 def test_the_gzip_middleware_does_not_collect_the_events(
     server: RealtimeServer, factory: Any
 ) -> None:
-    """It would keep them until there are enough of them to compress."""
+    """It would collect events until there are enough to compress."""
     request = factory().get("/", headers={"Accept-Encoding": "gzip"})
     request.user = USER
     run_id = server.create_run()
@@ -317,7 +317,7 @@ def test_the_gzip_middleware_does_not_collect_the_events(
 
 
 def test_the_view_of_a_stream_resumes(server: RealtimeServer) -> None:
-    """After what the browser names as its last event."""
+    """It continues after the last event that the browser names."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "text", "a", "b")
     server.complete_run(run_id)
@@ -344,7 +344,7 @@ def test_bad_requests_are_answered(client: RealtimeClient) -> None:
 def test_closing_the_response_ends_the_subscription(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """As a server does when the browser is gone."""
+    """Servers close the response when the browser is gone."""
     response = views.run_events(_get(), run_id=server.create_run())
     next_event(events_of(response.streaming_content), "run")
     assert len(client.subscriptions) == 1
@@ -355,7 +355,7 @@ def test_closing_the_response_ends_the_subscription(
 def test_under_asgi_the_response_is_asynchronous(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """It ends with the run; and when the task that sends it is cancelled, its subscription ends."""
+    """It ends with the run, and its subscription ends when the sending task is cancelled."""
     run_id = server.create_run()
 
     async def read(enough: Callable[[bytes], bool]) -> bytes:
@@ -381,7 +381,7 @@ def test_under_asgi_the_response_is_asynchronous(
 def test_under_asgi_a_response_that_was_never_begun_ends_its_subscription(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """As when the browser has gone before there was anything to send."""
+    """The browser may be gone before there is anything to send."""
     request = AsyncRequestFactory().get("/")
     request.user = USER
     response = views.run_events(request, run_id=server.create_run())
@@ -419,7 +419,7 @@ def test_the_command_follows_a_run_to_its_end(
 def test_the_command_exits_as_the_run_ended(
     server: RealtimeServer, end: str, timeout: str, code: int, text: str
 ) -> None:
-    """1 for a failure, 2 for a cancelled run, 124 when the time was over."""
+    """1 for a failure, 2 for a cancelled run, 124 for a timeout."""
     run_id = server.create_run()
     getattr(server, end)(run_id)
     with pytest.raises(CommandError, match=text) as raised:

@@ -44,7 +44,7 @@ def app(server: RealtimeServer, realtime: TriggerRealtime) -> Iterator[Any]:
 def test_each_app_has_one_client_made_from_its_configuration(
     app: Any, realtime: TriggerRealtime, server: RealtimeServer
 ) -> None:
-    """Asked for twice it is the same; another app's is another."""
+    """Each use gets the same client; another app has another."""
     with app.app_context():
         client = realtime.client
         assert isinstance(client, RealtimeClient)
@@ -60,7 +60,7 @@ def test_each_app_has_one_client_made_from_its_configuration(
 def test_callbacks_run_in_an_application_context(
     app: Any, realtime: TriggerRealtime, server: RealtimeServer
 ) -> None:
-    """`current_app` and all that needs it work in every callback, and are torn down after it."""
+    """`current_app` works in every callback, and teardown functions run after it."""
     told: queue.Queue[Any] = queue.Queue()
     app.teardown_appcontext(lambda error: told.put("torn down"))
     run_id = server.create_run()
@@ -84,7 +84,7 @@ def test_callbacks_run_in_an_application_context(
 
 
 def test_a_response_relays_a_run(app: Any, server: RealtimeServer) -> None:
-    """It is an event stream that nothing may keep or collect, and it ends with the run."""
+    """It is an event stream that proxies must not cache or collect, and it ends with the run."""
     run_id = server.create_run()
     server.complete_run(run_id, output=1)
     response = app.test_client().get(f"/runs/{run_id}/events")
@@ -117,14 +117,14 @@ def test_a_head_request_subscribes_to_nothing(
 
 
 def test_a_browser_that_knows_the_end_is_told_to_stop(app: Any, server: RealtimeServer) -> None:
-    """204 is what keeps `EventSource` from connecting again."""
+    """Only 204 keeps `EventSource` from connecting again."""
     response = app.test_client().get("/runs/run_1/events", headers={"Last-Event-ID": "end"})
     assert response.status_code == 204
     assert not server.requests
 
 
 def test_what_is_wrong_is_said_at_once(realtime: TriggerRealtime) -> None:
-    """An option that does not exist, and an app that was not readied."""
+    """An unknown option, and an app without `init_app`, raise an error."""
     with pytest.raises(ConfigurationError, match="acess_token"):
         TriggerRealtime(acess_token="x")
     with flask.Flask("bare").app_context(), pytest.raises(RuntimeError, match="init_app"):

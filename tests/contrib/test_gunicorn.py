@@ -75,7 +75,7 @@ def _read_and_close(browser: Browser) -> list[Event]:
 def _rests_while_it_stops(
     process: Process, browsers: list[Browser], number: int
 ) -> list[list[Event]]:
-    """What the browsers are still told while the server stops, which must be soon."""
+    """Return the browsers' last events while the server stops, which must be soon."""
     with ThreadPoolExecutor(len(browsers)) as readers:
         # As real ones do: gunicorn waits up to 2 s for a browser to close a connection that ended.
         rests = [readers.submit(_read_and_close, browser) for browser in browsers]
@@ -87,7 +87,7 @@ def _rests_while_it_stops(
 def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
     start: Start, browse: Browse, server: RealtimeServer, kind: str, preload: list[str]
 ) -> None:
-    """Each browser sees the run and its changes; tabs that are closed end what they began."""
+    """Each browser sees the run and its changes, and closed tabs end their subscriptions."""
     run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
     process, port = start(kind, *preload)
     count = 3 if kind == "sync" else 12
@@ -114,7 +114,7 @@ def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
 def test_a_worker_inherits_no_subscription_of_the_master(
     start: Start, browse: Browse, server: RealtimeServer, kind: str
 ) -> None:
-    """With --preload the handle is cancelled in the worker, whose client works all the same."""
+    """With --preload the subscription is cancelled in the worker, whose client still works."""
     run_id = server.create_run(status="EXECUTING")
     _, port = start(kind, "--preload", RUN_OF_THE_MASTER=run_id)
     server.wait_until_held(1)
@@ -129,7 +129,7 @@ def test_a_worker_inherits_no_subscription_of_the_master(
 def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(
     start: Start, browse: Browse, server: RealtimeServer, kind: str
 ) -> None:
-    """Nothing of the stream is lost or comes twice in the next worker."""
+    """No part of the stream is lost or repeated by the next worker."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "text", *(f"{number} " for number in range(10)))
     _, port = start(kind)
@@ -149,7 +149,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(
 def test_workers_stop_at_once_with_browsers_connected(
     start: Start, browse: Browse, server: RealtimeServer, kind: str
 ) -> None:
-    """A deploy takes less than two seconds; browsers are let go without an end of the run."""
+    """A deploy takes less than two seconds, and browsers are not sent an end of the run."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)
     browsers = [browse(port, f"/runs/{run_id}") for _ in range(WORKERS[kind])]
@@ -165,7 +165,7 @@ def test_workers_stop_at_once_with_browsers_connected(
 def test_workers_that_may_not_wait_stop_at_once(
     start: Start, browse: Browse, server: RealtimeServer, kind: str, number: int
 ) -> None:
-    """Ctrl-C: a thread that still writes to a browser keeps no process from its end."""
+    """Ctrl-C: a thread that still writes to a browser does not keep its process alive."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)
     browsers = [browse(port, f"/runs/{run_id}") for _ in range(WORKERS[kind])]
@@ -203,7 +203,7 @@ def test_a_worker_that_has_had_its_requests_is_replaced(
 def test_a_hundred_tabs_cost_one_connection(
     start: Start, browse: Browse, server: RealtimeServer, kind: str
 ) -> None:
-    """All see each change of the run that they share, until the last is closed."""
+    """All browsers see each change of the run that they share, until the last is closed."""
     run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
     _, port = start(kind, "--workers", "1", *(["--threads", "120"] if kind == "gthread" else []))
     tabs = [browse(port, f"/runs/{run_id}") for _ in range(100)]
@@ -223,7 +223,7 @@ def test_a_hundred_tabs_cost_one_connection(
 def test_a_worker_that_is_told_to_stop_is_replaced(
     start: Start, browse: Browse, server: RealtimeServer, kind: str
 ) -> None:
-    """A reload lets the browsers of the old workers go, and new workers serve them."""
+    """A reload disconnects the browsers of the old workers, and new workers serve them."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)
     browser = browse(port, f"/runs/{run_id}")

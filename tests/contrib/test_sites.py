@@ -1,4 +1,4 @@
-"""The examples on the frameworks' own servers, as seen by a socket."""
+"""The examples on the frameworks' own servers, seen through a socket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def flask_site(tmp_path: Path, server: RealtimeServer) -> Iterator[Any]:
 
 
 def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
-    """With a server of its own, and no account anywhere; it stops at once."""
+    """It needs no account, as it has its own server, and it stops at once."""
     folder, *command = DEMOS[kind]
     port = free_port()
     env = {"DASHBOARD_DB": str(tmp_path / "dashboard.sqlite3"), "TRIGGER_SECRET_KEY": ""}
@@ -57,7 +57,7 @@ def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_can_be_no_run_is_not_found(flask_site: Any) -> None:
-    """Neither page nor events: an id that can't be followed is no failure of the server."""
+    """Page and events answer 404 to an impossible id, instead of failing."""
     for path in ("/answers/a%20b", "/events/answers/a%20b", "/events/answers/%0A"):
         assert "Not Found" in get(flask_site.port, path)
 
@@ -90,7 +90,7 @@ def test_many_tabs_of_a_development_server_share_a_subscription(
 def test_a_browser_that_reads_nothing_holds_nobody_back(
     flask_site: Any, server: RealtimeServer, browse: Browse
 ) -> None:
-    """Its own socket fills up; another browser is told every change at once."""
+    """Its own socket fills up, while another browser is sent every change at once."""
     run_id = server.create_run(status="EXECUTING", tags=[flask_site.tag])
     stuck = socket.create_connection(("127.0.0.1", flask_site.port))
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)

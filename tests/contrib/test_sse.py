@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from tests.contrib.conftest import TOKEN
 from tests.contrib.events import events_of, next_event, text_of
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, Run, State
-from trigger_realtime_sync.contrib import _feeds, sse
+from trigger_realtime_sync.contrib import _browser_feeds, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -30,7 +32,7 @@ def writer(server: RealtimeServer) -> str:
 def test_the_current_state_comes_first_and_then_each_change(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A browser sees the run as it is, then what happens to it, then that nothing more will."""
+    """A browser sees the run as it is, then each change, then that it is complete."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     events = events_of(relay)
 
@@ -76,7 +78,7 @@ def test_a_hundred_browsers_cost_one_connection_that_ends_with_the_last(
 def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A comment is written into the silence, so that the server finds the pipe broken."""
+    """After a silence a comment is written, so that the web server finds the pipe broken."""
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=0.02)
     events = events_of(relay)
     next_event(events, "run")
@@ -92,8 +94,8 @@ def test_closing_wakes_the_thread_that_waits_for_news(
     writer: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Under ASGI a browser that is gone is noticed on another thread than the one it kept."""
-    monkeypatch.setattr(sse, "SLICE", 60.0)
+    """Under ASGI another thread than the browser's own notices that the browser is gone."""
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
     told = threading.Event()
 
@@ -113,7 +115,7 @@ def test_closing_wakes_the_thread_that_waits_for_news(
 def test_a_browser_goes_on_exactly_after_the_parts_it_has(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """The id of the last event leads to the next part, in a process that knows nothing too."""
+    """The id of the last event leads to the next part, even in a process without a cache."""
     source = shared(client.subscribe_to_run_with_streams, writer)
     server.append(writer, "text", "a", "b")
     relay = Relay(source)
@@ -132,7 +134,7 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(
 def test_each_stream_has_a_place_of_its_own(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """Many runs, many streams, odd names: one id remembers all of them."""
+    """Many runs, many streams, odd names: one id holds the positions in all of them."""
     server.update_run(writer, realtime_streams=["text", "ä=&/%0A"])
     server.append(writer, "text", "1", "2")
     server.append(writer, "ä=&/%0A", "x")
@@ -155,21 +157,21 @@ def test_each_stream_has_a_place_of_its_own(
 @pytest.mark.parametrize("text", ["text=" + "9" * 5000, "text=1" + "&x=1" * 2000, "text=\u0664"])
 def test_a_last_event_id_that_is_none_of_ours_does_not_count(text: str) -> None:
     """Numbers without end, more than a header holds, digits of another script."""
-    assert _feeds.Cursor(text).counts == {}
+    assert _browser_feeds.Position(text).counts == {}
 
 
 @given(st.text(max_size=60) | st.from_regex(r"text=[0-9]{0,30}(&text=-1)?", fullmatch=True))
 def test_any_last_event_id_is_taken(text: str) -> None:
-    """What a browser makes up is a place in a stream, or nothing."""
-    counts = _feeds.Cursor(text).counts
+    """Any text is a position, or is ignored."""
+    counts = _browser_feeds.Position(text).counts
     assert all(0 <= count < 10**15 for count in counts.values())
-    assert _feeds.Cursor(str(_feeds.Cursor(text))).counts == counts
+    assert _browser_feeds.Position(str(_browser_feeds.Position(text))).counts == counts
 
 
 def test_places_in_very_many_streams_are_left_out_of_the_id(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """No header would hold them; each event still says which parts it brings."""
+    """No header would hold the id; each event still has the index of its first part."""
     keys = ["a" * 60, "b" * 60]
     for number in range(30):
         run_id = server.create_run(tags=["many"], status="EXECUTING", realtime_streams=keys)
@@ -178,7 +180,7 @@ def test_places_in_very_many_streams_are_left_out_of_the_id(
     relay = Relay(shared(client.subscribe_to_runs_with_streams, "many"))
     events = events_of(relay)
     ids = [next_event(events, "part").id for _ in range(60)]
-    assert max(len(id_ or "") for id_ in ids) <= _feeds.LONGEST_CURSOR
+    assert max(len(id_ or "") for id_ in ids) <= _browser_feeds.MAX_LAST_EVENT_ID
     assert ids[-1] is None
     relay.close()
 
@@ -186,7 +188,7 @@ def test_places_in_very_many_streams_are_left_out_of_the_id(
 def test_the_end_can_be_told_from_a_lost_connection(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A browser that was told the end shows it when it connects again."""
+    """A browser that was sent the end can be recognized when it connects again."""
     server.complete_run(writer)
     last = list(events_of(Relay(shared(client.subscribe_to_run, writer))))[-1]
     assert last.name == "complete"
@@ -198,7 +200,7 @@ def test_the_end_can_be_told_from_a_lost_connection(
 def test_a_terminal_error_tells_what_but_no_secret(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Kind and status, never the token, the address of the API, or what it answered."""
+    """It has the kind and the status, never the token, the URL of the API or its answer."""
     server.fail_next(status=403, body={"error": "Sesame of host-17"}, match="run")
     body = b"".join(Relay(shared(client.subscribe_to_run, "run_1")))
     events = [event for event in events_of([body]) if event.name]
@@ -243,14 +245,14 @@ def test_a_slow_browser_holds_nobody_back_and_coalesces(
 def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """What waits for a browser is bounded, the others get all, and no part is lost or twice."""
+    """Waiting parts are bounded, other browsers get all, and no part is lost or repeated."""
     source = shared(client.subscribe_to_stream, writer, "text")
     slow_relay, quick = Relay(source), events_of(Relay(source))
     slow = events_of(slow_relay)
     server.append(writer, "text", "0 ")
     got = [next_event(slow, "part")]
     heard = [next_event(quick, "part")]
-    total = _feeds.MOST_WAITING + 1500
+    total = _browser_feeds.MAX_WAITING_PARTS + 1500
     for start in range(1, total, 500):
         batch = [f"{number} " for number in range(start, min(start + 500, total))]
         server.append(writer, "text", *batch)
@@ -259,7 +261,7 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
 
     expected = "".join(f"{number} " for number in range(total))
     assert text_of(heard) == expected
-    assert slow_relay._feed._waiting < _feeds.MOST_WAITING + 500  # type: ignore[attr-defined]
+    assert slow_relay._feed._waiting < _browser_feeds.MAX_WAITING_PARTS + 500  # type: ignore[attr-defined]
     got += [event for event in slow if event.name]
     assert not {event.name for event in got} - {"part", "run"}
     got_parts = [event for event in got if event.name == "part"]
@@ -274,24 +276,52 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
 def test_a_long_stream_comes_in_events_of_bounded_size(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """One who comes late is sent what there is piece by piece."""
+    """A browser that comes late is sent the stream piece by piece."""
     server.append(writer, "text", *["x"] * 1000)
     server.complete_run(writer)
     relay = Relay(shared(client.subscribe_to_stream, writer, "text"))
     parts = [event.data["parts"] for event in events_of(relay) if event.name == "part"]
     assert sum(map(len, parts)) == 1000
-    assert max(map(len, parts)) <= _feeds.MOST_TOGETHER
+    assert max(map(len, parts)) <= _browser_feeds.MAX_PARTS_IN_EVENT
 
 
 def test_callers_with_different_tokens_do_not_meet(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A shared id depends on the token, and does not hold it."""
+    """A shared id depends on the token, and does not contain it."""
     one = shared(client.subscribe_to_run, writer, access_token="tr_one_secret")
     two = shared(client.subscribe_to_run, writer, access_token="tr_two_secret")
     with one(), two():
         assert len(client.subscriptions) == 2
         assert "secret" not in repr(list(client.subscriptions))
+
+
+def test_any_callable_that_subscribes_is_a_source(
+    server: RealtimeServer, client: RealtimeClient, writer: str
+) -> None:
+    """A partial or a function of the project gets `on_stream` only if it takes that."""
+    server.append(writer, "text", "a")
+    server.complete_run(writer)
+    with_parts = functools.partial(client.subscribe_to_run_with_streams, writer)
+    assert text_of(events_of(Relay(with_parts))) == "a"
+
+    def without_parts(**callbacks: Any) -> Any:
+        return client.subscribe_to_run(writer, **callbacks)
+
+    names = [event.name for event in events_of(Relay(without_parts)) if event.name]
+    assert names == ["run", "complete"]
+
+
+def test_a_shared_source_knows_its_id(client: RealtimeClient) -> None:
+    """Equal arguments make equal ids; an id that was given is kept."""
+    source = shared(client.subscribe_to_run, "run_1", throttle_in_ms=5)
+    assert source.id == shared(client.subscribe_to_run, "run_1", throttle_in_ms=5).id
+    assert source.id != shared(client.subscribe_to_run, "run_2", throttle_in_ms=5).id
+    assert shared(client.subscribe_to_run, "run_1", id="mine").id == "mine"
+    assert not source.has_streams
+    assert shared(client.subscribe_to_stream, "run_1").has_streams
+    with source() as subscription:
+        assert subscription.id == source.id
 
 
 @pytest.fixture
@@ -307,7 +337,7 @@ def test_a_process_that_stops_ends_its_relays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A relay is woken from its wait for news, and its subscription ends with it."""
-    monkeypatch.setattr(sse, "SLICE", 60.0)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
     told: list[str] = []
     thread = threading.Thread(target=lambda: told.extend(e.name for e in events_of(relay)))
@@ -325,7 +355,7 @@ def test_a_process_that_stops_ends_its_relays(
 def test_a_child_has_no_relays_of_its_parent(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """So that ending its own waits for no lock that a thread of the parent held at the fork."""
+    """Ending its own relays then needs no lock that a thread of the parent held at the fork."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     assert sse._open
     pid = os.fork()
@@ -337,30 +367,32 @@ def test_a_child_has_no_relays_of_its_parent(
 
 
 def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> None:
-    """The first write to a browser that is gone succeeds: only the second, soon after, fails."""
-    silence = sse.Silence(15.0, 0.5)
-    silence.begins(100.0)
+    """The first write to a browser that is gone succeeds, and only the second fails."""
+    keep_alive = sse.KeepAlive(15.0, 0.5)
+    keep_alive.restart(100.0)
     looks = [100 + number / 2 for number in range(1, 70)]
-    assert [now for now in looks if silence.is_too_long(now)] == [115.0, 115.5, 130.5, 131.0]
-    silence.begins(135.0)
-    assert not silence.is_too_long(149.5)
-    assert silence.is_too_long(150.0)
+    assert [now for now in looks if keep_alive.is_due(now)] == [115.0, 115.5, 130.5, 131.0]
+    keep_alive.restart(135.0)
+    assert not keep_alive.is_due(149.5)
+    assert keep_alive.is_due(150.0)
 
 
 def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
     server: RealtimeServer, client: RealtimeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A browser of a tag looks soon whether that was the end, then less and less often."""
+    """The relay of a tag looks soon if that was the end, then less and less often."""
     now = 0.0
-    monkeypatch.setattr(_feeds, "time", SimpleNamespace(monotonic=lambda: now))
-    feed = _feeds.Feed(shared(client.subscribe_to_runs_with_tag, "a"), _feeds.Cursor())
-    assert feed._patience() > 60
+    monkeypatch.setattr(_browser_feeds, "time", SimpleNamespace(monotonic=lambda: now))
+    feed = _browser_feeds.OwnFeed(
+        shared(client.subscribe_to_runs_with_tag, "a"), _browser_feeds.Position()
+    )
+    assert feed._next_look() > 60
     feed.on_complete(Run(id="run_1"))
     looks = []
-    while feed._patience() < 0.5:
-        looks.append(feed._patience())
+    while feed._next_look() < 0.5:
+        looks.append(feed._next_look())
         now += looks[-1]
-    assert looks[0] == _feeds.SHORT_SLICE
+    assert looks[0] == _browser_feeds.FIRST_LOOK_SECONDS
     assert len(looks) < 10
     feed.close()
 
@@ -369,7 +401,7 @@ def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
 def test_a_relay_that_is_dropped_ends_its_subscription(
     server: RealtimeServer, client: RealtimeClient, writer: str, begun: bool
 ) -> None:
-    """A middleware that raises takes the response with it, and nobody closes that."""
+    """A middleware that raises drops the response without closing it."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     if begun:
         next_event(events_of(relay), "run")
@@ -382,7 +414,7 @@ def test_a_relay_that_is_dropped_ends_its_subscription(
 def test_somebody_elses_subscription_is_relayed_and_left_running(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """A browser that leaves takes nothing away from who owns the subscription."""
+    """A browser that leaves does not affect the owner of the subscription."""
     with client.subscribe_to_run(writer) as subscription:
         relay = Relay(subscription)
         events = events_of(relay)
@@ -401,7 +433,7 @@ def test_somebody_elses_subscription_is_relayed_and_left_running(
 def test_the_parts_of_somebody_elses_stream_are_relayed(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """All of them from the start, or from where the browser was."""
+    """All parts from the start, or from the position of the browser."""
     server.append(writer, "text", "a", "b", "c")
     with client.subscribe_to_stream(writer, "text") as subscription:
         server.complete_run(writer)
@@ -422,7 +454,7 @@ def test_the_error_of_somebody_elses_subscription_is_told(
 
 
 def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeClient) -> None:
-    """A bad id or option is the view's to answer."""
+    """The view can answer a bad id or option."""
     with pytest.raises(ValueError, match="run_id"):
         Relay(shared(client.subscribe_to_run, "\n"))
     with pytest.raises(ValueError, match="keep_alive"):
@@ -433,7 +465,7 @@ def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeCli
 def test_relays_need_no_thread_of_their_own(
     server: RealtimeServer, client: RealtimeClient, writer: str
 ) -> None:
-    """Beside the reader of the network there are some for callbacks, not one per browser."""
+    """There are the reader of the network and some threads for callbacks, not one per browser."""
     relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(100)]
     for relay in relays:
         next_event(events_of(relay), "run")

@@ -1,4 +1,4 @@
-"""What can be said on the command line."""
+"""The arguments of the command line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 import sys
 from typing import NoReturn
 
-from .._version import __version__
+from .. import __version__
 from ._exits import Exit
 
 _EPILOG = """\
 environment:
-  TRIGGER_ACCESS_TOKEN, or else TRIGGER_SECRET_KEY: the token
-  TRIGGER_API_URL: the server, if it is not https://api.trigger.dev
+  TRIGGER_ACCESS_TOKEN, or else TRIGGER_SECRET_KEY   the token
+  TRIGGER_API_URL                                    default: https://api.trigger.dev
 
 exit codes of watch and wait:
   0 completed   1 failed   2 cancelled   124 timed out   130 interrupted
@@ -23,13 +23,13 @@ exit codes of watch and wait:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # argparse's own code, 2, means here that a run was cancelled.
+        # argparse would exit with 2, which means here that a run was cancelled.
         self.print_usage(sys.stderr)
         self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked. Ends the process for `--help` and for mistakes."""
+    """Return the checked arguments. Exits the process for `--help` and after a mistake."""
     return _parser().parse_args(arguments)
 
 
@@ -51,13 +51,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_watch(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "show a run, the runs of a tag or those of a batch as they change"
-    watch = commands.add_parser("watch", help=about, description=about.capitalize() + ".")
+    about = "show a run, or the runs of a tag or a batch, as they change"
+    watch = commands.add_parser("watch", help=about, description=_sentence(about))
     kinds = watch.add_subparsers(dest="kind", metavar="KIND", required=True)
     for kind, metavar, end in (
         ("run", "RUN", "until it has finished"),
-        ("tag", "TAG", "until Ctrl-C; several tags: runs that carry all of them"),
-        ("batch", "BATCH", "until all of it has finished"),
+        ("tag", "TAG", "until Ctrl-C; with several tags, runs that have all of them"),
+        ("batch", "BATCH", "until all its runs have finished"),
     ):
         one = kinds.add_parser(kind, help=end, description=f"Follow a {kind}, {end}.")
         one.add_argument("id", metavar=metavar, nargs="+" if kind == "tag" else None)
@@ -65,15 +65,15 @@ def _add_watch(commands: argparse._SubParsersAction[_Parser]) -> None:
             one.add_argument(
                 "--created-at",
                 metavar="AGE",
-                help="only runs created since then: 90m, 1d (the default and the most: 24h)",
+                help="only runs created within this time, such as 90m; default and maximum: 24h",
             )
         _add_connection(one)
         _add_output(one)
 
 
 def _add_stream(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "print a stream of a run as it comes: text as it is, the rest as JSON lines"
-    stream = commands.add_parser("stream", help=about, description=about.capitalize() + ".")
+    about = "print a stream of a run as it arrives: text as it is, anything else as JSON lines"
+    stream = commands.add_parser("stream", help=about, description=_sentence(about))
     stream.add_argument("run", metavar="RUN")
     stream.add_argument("key", metavar="KEY", nargs="?", default="default")
     _add_connection(stream)
@@ -81,26 +81,32 @@ def _add_stream(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_wait(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "block until a run has finished; the exit code says how"
-    wait = commands.add_parser("wait", help=about, description=about.capitalize() + ".")
+    about = "wait until a run has finished; the exit code shows how"
+    wait = commands.add_parser("wait", help=about, description=_sentence(about))
     wait.add_argument("run", metavar="RUN")
-    wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="exit code 124 then")
+    wait.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="exit with 124 after this time"
+    )
     wait.add_argument("--json", action="store_true", help="print the run as JSON")
     _add_connection(wait)
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "watch runs on a server inside this process: no account, no token"
-    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
-    demo.add_argument("--speed", type=_factor, default=1.0, metavar="N", help="N times as fast")
+    about = "watch runs on a server in this process: no account or token needed"
+    demo = commands.add_parser("demo", help=about, description=_sentence(about))
+    demo.add_argument(
+        "--speed", type=_factor, default=1.0, metavar="N", help="play N times as fast"
+    )
 
 
 def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "the server of the demo, for clients that you try out: its runs play again and again"
-    serve = commands.add_parser("serve", help=about, description=about.capitalize() + ".")
-    serve.add_argument("--port", type=_port, default=3040, help="0: any free one (default: 3040)")
+    about = "run the demo's server for other clients; its runs play again and again"
+    serve = commands.add_parser("serve", help=about, description=_sentence(about))
+    serve.add_argument("--port", type=_port, default=3040, help="default: 3040; 0: any free port")
     serve.add_argument("--backend", choices=("native", "electric"), default="native")
-    serve.add_argument("--speed", type=_factor, default=1.0, metavar="N", help="N times as fast")
+    serve.add_argument(
+        "--speed", type=_factor, default=1.0, metavar="N", help="play N times as fast"
+    )
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
@@ -108,19 +114,23 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token",
         metavar="TOKEN",
-        help="others on this machine can read it there: rather set TRIGGER_ACCESS_TOKEN",
+        help="visible to other users of this machine: prefer TRIGGER_ACCESS_TOKEN",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each update")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each update")
     parser.add_argument(
         "--throttle-ms",
         metavar="MS",
         type=float,
         default=0.0,
-        help="at most one round of updates in that many milliseconds",
+        help="at most one round of updates in this many milliseconds",
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _seconds(text: str) -> float:

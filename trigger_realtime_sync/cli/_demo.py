@@ -1,4 +1,4 @@
-"""The command `demo`: a server, tasks and the live view, all in this process."""
+"""The commands `demo` and `serve`: a server in this process, and runs that are played on it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,85 @@ from typing import TYPE_CHECKING
 
 from ..models import AnyRun
 from ._exits import CommandError, Exit
-from ._follow import UNSHOWN, session
-from ._lines import write
-from ._scenario import STREAM, play, set_scene
-from ._screen import choose_view
+from ._follow import NOT_SHOWN, session
+from ._scenario import STREAM, TAG, play, set_scene
+from ._views import choose_view, write
 
 if TYPE_CHECKING:
     from ..testing import RealtimeServer
 
 TOKEN = "tr_demo"
+# Between two rounds of `serve`.
+PAUSE_SECONDS = 3.0
 
-NEXT = """\
-What to do next: set TRIGGER_SECRET_KEY, take the id of a run of your own, and
+NEXT_STEP = """\
+Next: set TRIGGER_SECRET_KEY, take the id of one of your runs, and
     from trigger_realtime_sync import RealtimeClient
     with RealtimeClient() as client:
         print(client.wait_for_completion("run_1234", timeout=300).output)
 """
 
+SERVING = """\
+Serving the {backend} backend on {url}, with any token. In another terminal:
 
-def make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
-    """The server in this process, not started yet."""
+    export TRIGGER_API_URL={url} TRIGGER_ACCESS_TOKEN={token}
+    trigger-realtime watch tag {tag}
+
+"""
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run `demo`."""
+    stopped = threading.Event()
+    with _make_server() as server:
+        scene = set_scene(server)
+        player = threading.Thread(
+            target=play,
+            args=(scene, stopped, options.speed),
+            name="trigger-realtime demo player",
+            daemon=True,
+        )
+        try:
+            with session(TOKEN, server.url) as here:
+                runs = here.client.subscribe_to_batch(
+                    scene.batch_id, skip_columns=NOT_SHOWN, **here.run_callbacks
+                )
+                words = here.client.subscribe_to_stream(
+                    scene.writer_id, STREAM, **here.stream_callbacks
+                )
+                view = choose_view("demo")
+                player.start()
+                here.show(view, runs, words)
+        finally:
+            stopped.set()
+    write(_summary(runs.runs) + NEXT_STEP)
+    return Exit.COMPLETED
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run `serve`, until Ctrl-C."""
+    server = _make_server(options.backend, options.port)
+    try:
+        server.start()
+    except OSError as error:
+        message = f"can't listen on port {options.port}: {error.strerror or error}"
+        raise CommandError(message, Exit.UNAVAILABLE) from error
+    with server:
+        write(SERVING.format(backend=options.backend, url=server.url, token=TOKEN, tag=TAG))
+        stopped = threading.Event()
+        previous: list[str] = []
+        while True:
+            scene = set_scene(server)
+            write(f"new runs: batch {scene.batch_id}, stream {scene.writer_id} {STREAM}\n")
+            play(scene, stopped, options.speed)
+            # One finished round is kept for clients that come late; all would fill the memory.
+            for run_id in previous:
+                server.delete_run(run_id)
+            previous = scene.runs
+            stopped.wait(PAUSE_SECONDS / options.speed)
+
+
+def _make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
     try:
         from ..testing import RealtimeServer
     except ModuleNotFoundError as error:
@@ -36,35 +95,7 @@ def make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
     return RealtimeServer("electric" if backend == "electric" else "native", port=port)
 
 
-def demo(options: argparse.Namespace) -> int:
-    """`demo`."""
-    stopped = threading.Event()
-    with make_server() as server:
-        scene = set_scene(server)
-        player = threading.Thread(
-            target=play, args=(scene, stopped, options.speed), name="demo-tasks", daemon=True
-        )
-        try:
-            with session(TOKEN, server.url) as here:
-                runs = here.client.subscribe_to_batch(
-                    scene.batch_id, skip_columns=UNSHOWN, **here.callbacks
-                )
-                words = here.client.subscribe_to_stream(
-                    scene.writer_id,
-                    STREAM,
-                    on_stream=here.feed.on_stream,
-                    on_error=here.feed.on_error,
-                )
-                view = choose_view("demo")
-                player.start()
-                here.show(view, runs, words)
-        finally:
-            stopped.set()
-    write(_summary(runs.runs) + NEXT)
-    return Exit.COMPLETED
-
-
 def _summary(runs: list[AnyRun]) -> str:
-    ends = Counter(run.status.value.lower() for run in runs)
-    told = ", ".join(f"{count} {status}" for status, count in ends.most_common())
-    return f"{len(runs)} runs finished: {told}.\n"
+    counts = Counter(run.status.value.lower() for run in runs)
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return f"{len(runs)} runs finished: {statuses}.\n"

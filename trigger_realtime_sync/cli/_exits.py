@@ -1,6 +1,6 @@
 """Exit codes, and errors as one line that a person can act on.
 
-0, 1 and 2 say how the run went; the rest are those of `timeout(1)`, of shells and of sysexits.h.
+0, 1 and 2 mean how the run ended. The others follow `timeout(1)`, shells and sysexits.h.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from ..errors import (
+from .. import (
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
@@ -21,7 +21,7 @@ from ..models import AnyRun
 
 
 class Exit(IntEnum):
-    """What the command's exit code means."""
+    """The exit codes."""
 
     COMPLETED = 0
     FAILED = 1
@@ -36,7 +36,7 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """Ends the command with a message and a code."""
+    """Raised to end the command with a message and an exit code."""
 
     def __init__(self, message: str, code: Exit) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class CommandError(Exception):
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """An argument that can't work ends the command as a wrong usage."""
+    """End the command with `Exit.USAGE` if the block raises `ValueError`."""
     try:
         yield
     except ConfigurationError:
@@ -55,33 +55,33 @@ def usage_errors() -> Iterator[None]:
 
 
 def exit_of_run(run: AnyRun) -> Exit:
-    """How a finished run went."""
+    """Return the exit code for a finished run."""
     if run.is_success:
         return Exit.COMPLETED
     return Exit.CANCELLED if run.is_cancelled else Exit.FAILED
 
 
 def exit_of_runs(runs: list[AnyRun]) -> Exit:
-    """The worst of them: one failure counts for more than one cancellation."""
+    """Return the worst exit code of the runs; a failure is worse than a cancellation."""
     codes = {exit_of_run(run) for run in runs}
     worst = (Exit.FAILED, Exit.CANCELLED)
     return next((code for code in worst if code in codes), Exit.COMPLETED)
 
 
 def explain(error: TriggerRealtimeError) -> CommandError:
-    """The error of the library, with what to do about it."""
+    """Return an error of the library as a message with a hint, and an exit code."""
     if isinstance(error, WaitTimeout):
         return CommandError(str(error), Exit.TIMED_OUT)
     if isinstance(error, ConfigurationError):
         return CommandError(str(error), Exit.USAGE)
     if isinstance(error, AuthenticationError):
         hint = (
-            "check TRIGGER_ACCESS_TOKEN or TRIGGER_SECRET_KEY: wrong, expired, or of another host"
+            "check TRIGGER_ACCESS_TOKEN or TRIGGER_SECRET_KEY: wrong, expired, or for another host"
         )
         return CommandError(f"{error} ({hint})", Exit.REFUSED)
     if isinstance(error, PermissionDeniedError):
         return CommandError(f"{error} (the token lacks the scope for this)", Exit.REFUSED)
     if isinstance(error, NotFoundError):
-        hint = "check the id, and that the token is of the same environment"
+        hint = "check the id, and that the token belongs to the same environment"
         return CommandError(f"{error} ({hint})", Exit.NOT_FOUND)
     return CommandError(str(error), Exit.UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""The commands that follow what is on a server: watch, stream and wait."""
+"""The commands that follow runs: `watch`, `stream` and `wait`."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from typing import Any
 
 import attrs
 
-from ..client import RealtimeClient
-from ..subscription import RunsSubscription, RunSubscription, Subscription
+from .. import RealtimeClient, RunsSubscription, RunSubscription, Subscription
+from ..jsonable import run_as_dict
+from ._event_queue import ErrorReported, Event, EventQueue, PartsReceived, RunChanged
 from ._exits import Exit, exit_of_run, exit_of_runs, usage_errors
-from ._feed import Event, Feed, PartsCame, RunChanged, Trouble
-from ._json import run_as_dict
-from ._lines import JsonLines, Parts, View, as_json, run_line, warn, write
-from ._screen import choose_view
+from ._views import JsonLines, RawText, View, choose_view, json_line, run_line, warn, write
 
-# A table shows neither, and a large one need not be fetched.
-UNSHOWN = ("payload", "output")
+# Columns that only JSON shows, and that may be large.
+NOT_SHOWN = ("payload", "output")
 
 
 @attrs.frozen
 class Session:
-    """A client, and the way from its callbacks to the view."""
+    """A client, and the queue that its callbacks fill."""
 
     client: RealtimeClient
-    feed: Feed
+    queue: EventQueue
 
     @property
-    def callbacks(self) -> dict[str, Any]:
-        return {"on_update": self.feed.on_update, "on_error": self.feed.on_error}
+    def run_callbacks(self) -> dict[str, Any]:
+        return {"on_update": self.queue.on_update, "on_error": self.queue.on_error}
+
+    @property
+    def stream_callbacks(self) -> dict[str, Any]:
+        return {"on_stream": self.queue.on_stream, "on_error": self.queue.on_error}
 
     def show(self, view: View, *subscriptions: Subscription) -> None:
-        """Shows what happens until all of them have ended.
+        """Show what happens until all subscriptions have ended.
 
         Raises:
-            TriggerRealtimeError: what ended one of them.
+            TriggerRealtimeError: the error that ended one of them.
         """
         with view:
-            for event in self.feed.events(subscriptions):
+            for event in self.queue.events(subscriptions):
                 view.tick([one.state for one in subscriptions])
                 if event is not None:
                     _show_event(view, event)
@@ -49,13 +51,13 @@ class Session:
 def session(
     token: str | None, base_url: str | None, throttle_in_ms: float = 0
 ) -> Iterator[Session]:
-    """A session; at the end everything is cancelled."""
+    """Open a session. Everything is cancelled at the end."""
     client = RealtimeClient(token, base_url=base_url, throttle_in_ms=throttle_in_ms)
-    feed = Feed()
+    queue = EventQueue()
     try:
-        yield Session(client, feed)
+        yield Session(client, queue)
     finally:
-        feed.close()
+        queue.close()
         client.close()
 
 
@@ -63,20 +65,19 @@ def _show_event(view: View, event: Event) -> None:
     match event:
         case RunChanged(run):
             view.show_run(run)
-        case PartsCame(key, parts):
+        case PartsReceived(key, parts):
             view.show_parts(key, parts)
-        case Trouble(error):
+        case ErrorReported(error):
             warn(str(error))
 
 
 def watch(options: argparse.Namespace) -> int:
-    """`watch run|tag|batch`."""
+    """Run `watch run|tag|batch`."""
+    subject = options.id if isinstance(options.id, str) else " ".join(options.id)
     with session(options.token, options.base_url, options.throttle_ms) as here:
         subscription = _subscribe(here, options)
-        title = " ".join(
-            [options.kind, *([options.id] if isinstance(options.id, str) else options.id)]
-        )
-        here.show(choose_view(title, as_json=options.json), subscription)
+        view = choose_view(f"{options.kind} {subject}", as_json=options.json)
+        here.show(view, subscription)
     if isinstance(subscription, RunsSubscription):
         return exit_of_runs(subscription.runs)
     return Exit.FAILED if subscription.run is None else exit_of_run(subscription.run)
@@ -85,43 +86,34 @@ def watch(options: argparse.Namespace) -> int:
 def _subscribe(
     here: Session, options: argparse.Namespace
 ) -> RunSubscription[Any, Any] | RunsSubscription[Any, Any]:
-    unshown = () if options.json else UNSHOWN
+    common = {"skip_columns": () if options.json else NOT_SHOWN, **here.run_callbacks}
     with usage_errors():
         if options.kind == "run":
-            return here.client.subscribe_to_run(options.id, skip_columns=unshown, **here.callbacks)
+            return here.client.subscribe_to_run(options.id, **common)
         if options.kind == "batch":
-            return here.client.subscribe_to_batch(
-                options.id, skip_columns=unshown, **here.callbacks
-            )
+            return here.client.subscribe_to_batch(options.id, **common)
         return here.client.subscribe_to_runs_with_tag(
-            options.id, created_at=options.created_at, skip_columns=unshown, **here.callbacks
+            options.id, created_at=options.created_at, **common
         )
 
 
 def stream(options: argparse.Namespace) -> int:
-    """`stream RUN [KEY]`."""
+    """Run `stream RUN [KEY]`."""
     with session(options.token, options.base_url, options.throttle_ms) as here:
         with usage_errors():
             subscription = here.client.subscribe_to_stream(
-                options.run,
-                options.key,
-                max_parts=1,
-                on_stream=here.feed.on_stream,
-                on_error=here.feed.on_error,
+                options.run, options.key, max_parts=1, **here.stream_callbacks
             )
-        here.show(JsonLines() if options.json else Parts(), subscription)
+        here.show(JsonLines() if options.json else RawText(), subscription)
     return Exit.COMPLETED
 
 
 def wait(options: argparse.Namespace) -> int:
-    """`wait RUN`."""
+    """Run `wait RUN`."""
     with session(options.token, options.base_url) as here:
-        unshown = () if options.json else UNSHOWN
+        skipped = () if options.json else NOT_SHOWN
         with usage_errors():
-            subscription = here.client.subscribe_to_run(options.run, skip_columns=unshown)
+            subscription = here.client.subscribe_to_run(options.run, skip_columns=skipped)
         run = subscription.wait_for_completion(options.timeout)
-        if options.json:
-            write(as_json(run_as_dict(run)) + "\n")
-        else:
-            write(run_line(run) + "\n")
+        write(json_line(run_as_dict(run)) if options.json else run_line(run) + "\n")
     return exit_of_run(run)

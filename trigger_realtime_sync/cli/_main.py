@@ -1,4 +1,4 @@
-"""Parses, runs the command, and turns whatever ends it into an exit code."""
+"""Run a command, and turn whatever ends it into an exit code."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import os
 import sys
 from collections.abc import Callable
 
-from ..errors import TriggerRealtimeError
-from . import _demo, _follow, _serve
+from .. import TriggerRealtimeError
+from . import _demo, _follow
 from ._arguments import parse
 from ._exits import CommandError, Exit, explain
-from ._lines import warn
+from ._views import warn
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "watch": _follow.watch,
     "stream": _follow.stream,
     "wait": _follow.wait,
     "demo": _demo.demo,
-    "serve": _serve.serve,
+    "serve": _demo.serve,
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
-        arguments: those of the process by default.
+        arguments: the arguments after the program's name. Default: those of the process.
 
     Returns:
         The exit code.
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        return _quiet_end()
+        return _end_quietly()
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,8 +58,8 @@ def _fail(error: CommandError) -> int:
     return error.code
 
 
-def _quiet_end() -> int:
-    # Whoever read this has gone; the interpreter's own last flush must not complain of it either.
+def _end_quietly() -> int:
+    # Nobody reads stdout any more: the flush at the interpreter's exit must not fail either.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.BROKEN_PIPE
 
@@ -68,5 +68,5 @@ def _prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    # What the library logs is told by the commands themselves, on one line and without tracebacks.
+    # The commands report what the library logs themselves, on one line and without tracebacks.
     logging.getLogger("trigger_realtime_sync").addHandler(logging.NullHandler())

@@ -17,10 +17,10 @@ TAG = "demo"
 STREAM = "answer"
 
 ANSWER = (
-    "A queue keeps work that is still to be done. A worker takes the next job, does it, and "
-    "says how it went; a job that failed is tried again after a while. Whoever asked for the "
-    "work may look in now and then, or better, be told: that is what you see above, one line "
-    "for each run. And this text? It comes word by word, while its run is still executing."
+    "A queue holds work that is still to be done. A worker takes the next job, does it, and "
+    "reports how it went; a job that failed is tried again after a while. Whoever asked for the "
+    "work can check now and then, or better, be notified: that is what you see above, one line for "
+    "each run. And this text? It arrives word by word, while its run is still executing."
 )
 
 Step = tuple[float, Callable[[], object]]
@@ -31,10 +31,10 @@ class Scene:
     """The runs of one round.
 
     Attributes:
-        runs: their ids, in the order in which they were created.
-        batch_id: the batch that they are in.
+        runs: the ids, in the order of creation.
+        batch_id: the batch of all runs.
         writer_id: the run that streams its answer.
-        steps: what happens when, in seconds from the start.
+        steps: what happens, and when, in seconds from the start.
     """
 
     runs: list[str]
@@ -44,43 +44,29 @@ class Scene:
 
 
 def set_scene(server: RealtimeServer) -> Scene:
-    """Creates the runs, all queued."""
-
-    born = datetime.now(timezone.utc) - timedelta(seconds=1)
-
-    def create(task: str, *tags: str, **more: Any) -> str:
-        nonlocal born
-        born += timedelta(milliseconds=20)
-        return server.create_run(task, tags=[TAG, *tags], created_at=born, **more)
-
-    ids = {
-        "import": create("import-products", "shop:42", payload={"feed": "products.csv"}),
-        "video": create("transcode-video", "user:7", payload={"video": "intro.mov"}),
-        "answer": create("answer-question", payload={"question": "What is a job queue?"}),
-        "refund": create("approve-refund", "shop:42", payload={"order": 1017}),
-        "crm": create("sync-contacts", "crm"),
-        "report": create("weekly-report"),
-        "mail": create("send-newsletter", "mail"),
-    }
-    steps: list[Step] = [
-        *_import(server, ids["import"]),
-        *_video(server, ids["video"]),
-        *_answer(server, ids["answer"]),
-        *_refund(server, ids["refund"]),
-        *_contacts(server, ids["crm"]),
-        *_mail(server, ids["mail"]),
-        (5.0, partial(server.cancel_run, ids["report"])),
-    ]
+    """Create the runs, all of them queued."""
+    created_at = datetime.now(timezone.utc) - timedelta(seconds=1)
+    actors = {}
+    for number, (script, task, tags, payload) in enumerate(_RUNS, start=1):
+        run_id = server.create_run(
+            task,
+            tags=[TAG, *tags],
+            payload=payload,
+            created_at=created_at + number * timedelta(milliseconds=20),
+        )
+        actors[task] = Actor(server, run_id)
+        script(actors[task])
+    runs = [actor.run_id for actor in actors.values()]
     return Scene(
-        runs=list(ids.values()),
-        batch_id=server.batch(*ids.values()),
-        writer_id=ids["answer"],
-        steps=sorted(steps, key=lambda step: step[0]),
+        runs=runs,
+        batch_id=server.batch(*runs),
+        writer_id=actors["answer-question"].run_id,
+        steps=sorted((step for actor in actors.values() for step in actor.steps), key=_time_of),
     )
 
 
 def play(scene: Scene, stopped: threading.Event, speed: float) -> None:
-    """Plays the steps at their times, until the end or until told to stop."""
+    """Play the steps at their times, until the last one or until `stopped` is set."""
     clock = 0.0
     for at, act in scene.steps:
         if stopped.wait((at - clock) / speed):
@@ -89,73 +75,113 @@ def play(scene: Scene, stopped: threading.Event, speed: float) -> None:
         act()
 
 
-def _import(server: RealtimeServer, run_id: str) -> list[Step]:
-    update = partial(server.update_run, run_id)
-    steps: list[Step] = [(0.6, partial(update, status="EXECUTING"))]
+def _time_of(step: Step) -> float:
+    return step[0]
+
+
+class Actor:
+    """Collects the steps of one run. `at` is in seconds from the start."""
+
+    def __init__(self, server: RealtimeServer, run_id: str) -> None:
+        self.run_id = run_id
+        self.steps: list[Step] = []
+        self._server = server
+
+    def execute(self, at: float) -> None:
+        self._add(at, self._server.update_run, status="EXECUTING")
+
+    def report(
+        self, at: float, status: str | None = None, *, run_status: str | None = None, **more: Any
+    ) -> None:
+        metadata = more if status is None else {**more, "status": status}
+        self._add(at, self._server.update_run, status=run_status, metadata=metadata)
+
+    def write(self, at: float, part: Any) -> None:
+        self._add(at, self._server.append, STREAM, part)
+
+    def complete(self, at: float, **output: Any) -> None:
+        self._add(at, self._server.complete_run, output=output)
+
+    def fail(self, at: float, name: str, message: str) -> None:
+        self._add(at, self._server.fail_run, message, name=name)
+
+    def cancel(self, at: float) -> None:
+        self._add(at, self._server.cancel_run)
+
+    def _add(self, at: float, act: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        self.steps.append((at, partial(act, self.run_id, *arguments, **options)))
+
+
+def _import_products(run: Actor) -> None:
+    run.execute(0.6)
     for step in range(1, 49):
-        progress = {"current": step * 5, "total": 240}
-        status = f"product {step * 5} of 240"
-        metadata = {"progress": progress, "status": status}
-        steps.append((0.7 + step * 0.22, partial(update, metadata=metadata)))
-    return [*steps, (11.6, partial(server.complete_run, run_id, output={"imported": 240}))]
+        done = step * 5
+        progress = {"current": done, "total": 240}
+        run.report(0.7 + step * 0.22, f"product {done} of 240", progress=progress)
+    run.complete(11.6, imported=240)
 
 
-def _video(server: RealtimeServer, run_id: str) -> list[Step]:
-    update = partial(server.update_run, run_id)
-    steps: list[Step] = [(0.3, partial(update, status="EXECUTING"))]
+def _transcode_video(run: Actor) -> None:
+    run.execute(0.3)
     for percentage in range(4, 101, 4):
         status = "first pass" if percentage < 50 else "second pass"
-        metadata = {"progress": {"percentage": percentage}, "status": status}
-        steps.append((0.4 + percentage * 0.08, partial(update, metadata=metadata)))
-    return [*steps, (8.6, partial(server.complete_run, run_id, output={"seconds": 94}))]
+        run.report(0.4 + percentage * 0.08, status, progress={"percentage": percentage})
+    run.complete(8.6, seconds=94)
 
 
-def _answer(server: RealtimeServer, run_id: str) -> list[Step]:
-    steps: list[Step] = [(0.9, partial(server.update_run, run_id, status="EXECUTING"))]
+def _answer_question(run: Actor) -> None:
+    run.execute(0.9)
     words = ANSWER.split(" ")
     for number, word in enumerate(words):
-        token = word if number == 0 else f" {word}"
-        steps.append((1.2 + number * 0.1, partial(server.append, run_id, STREAM, token)))
-    end = 1.4 + len(words) * 0.1
-    return [*steps, (end, partial(server.complete_run, run_id, output={"words": len(words)}))]
+        run.write(1.2 + number * 0.1, word if number == 0 else f" {word}")
+    run.complete(1.4 + len(words) * 0.1, words=len(words))
 
 
-def _refund(server: RealtimeServer, run_id: str) -> list[Step]:
-    update = partial(server.update_run, run_id)
-    asked = {"status": "waits for a person to approve"}
-    return [
-        (0.8, partial(update, status="EXECUTING")),
-        (1.9, partial(update, status="WAITING_TO_RESUME", metadata=asked)),
-        (6.6, partial(update, status="EXECUTING", metadata={"status": "paying back"})),
-        (7.8, partial(server.complete_run, run_id, output={"refunded": True})),
-    ]
+def _approve_refund(run: Actor) -> None:
+    run.execute(0.8)
+    run.report(1.9, "waiting for approval", run_status="WAITING_TO_RESUME")
+    run.report(6.6, "paying back", run_status="EXECUTING")
+    run.complete(7.8, refunded=True)
 
 
-def _contacts(server: RealtimeServer, run_id: str) -> list[Step]:
-    update = partial(server.update_run, run_id)
-    steps: list[Step] = []
+def _sync_contacts(run: Actor) -> None:
     for attempt in (1, 2, 3):
         start = 0.5 + (attempt - 1) * 2.9
         for number in range(1, 5):
-            metadata = {
-                "progress": {"percentage": number * 9 + attempt},
-                "status": f"attempt {attempt} of 3",
-            }
-            act = partial(update, status="EXECUTING", metadata=metadata)
-            steps.append((start + number * 0.4, act))
-        retry = {"progress": {"percentage": 36 + attempt}, "status": "HTTP 503, trying again"}
-        steps.append(
-            (start + 2.0, partial(update, status="RETRYING_AFTER_FAILURE", metadata=retry))
-        )
-    message = "contacts.example.com answered 503, three times"
-    steps[-1] = (8.4, partial(server.fail_run, run_id, message, name="ServiceUnavailable"))
-    return steps
+            run.report(
+                start + number * 0.4,
+                f"attempt {attempt} of 3",
+                run_status="EXECUTING",
+                progress={"percentage": number * 9 + attempt},
+            )
+        if attempt < 3:
+            run.report(
+                start + 2.0,
+                "HTTP 503, trying again",
+                run_status="RETRYING_AFTER_FAILURE",
+                progress={"percentage": 36 + attempt},
+            )
+    run.fail(8.4, "ServiceUnavailable", "contacts.example.com answered 503, three times")
 
 
-def _mail(server: RealtimeServer, run_id: str) -> list[Step]:
-    update = partial(server.update_run, run_id)
-    steps: list[Step] = [(3.6, partial(update, status="EXECUTING"))]
+def _weekly_report(run: Actor) -> None:
+    run.cancel(5.0)
+
+
+def _send_newsletter(run: Actor) -> None:
+    run.execute(3.6)
     for number in range(1, 21):
-        metadata = {"progress": number / 20}
-        steps.append((3.7 + number * 0.3, partial(update, metadata=metadata)))
-    return [*steps, (10.0, partial(server.complete_run, run_id, output={"sent": 1280}))]
+        run.report(3.7 + number * 0.3, progress=number / 20)
+    run.complete(10.0, sent=1280)
+
+
+# Script, task, tags and payload of each run.
+_RUNS: tuple[tuple[Callable[[Actor], None], str, list[str], Any], ...] = (
+    (_import_products, "import-products", ["shop:42"], {"feed": "products.csv"}),
+    (_transcode_video, "transcode-video", ["user:7"], {"video": "intro.mov"}),
+    (_answer_question, "answer-question", [], {"question": "What is a job queue?"}),
+    (_approve_refund, "approve-refund", ["shop:42"], {"order": 1017}),
+    (_sync_contacts, "sync-contacts", ["crm"], None),
+    (_weekly_report, "weekly-report", [], None),
+    (_send_newsletter, "send-newsletter", ["mail"], None),
+)

@@ -1,4 +1,4 @@
-"""The live table. Needs rich, which is in the extra `cli`."""
+"""The live table. It needs rich, from the extra `cli`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,22 +16,24 @@ from rich.text import Text
 
 from .. import State
 from ..models import AnyRun
-from ._lines import part_text
 from ._text import duration, note_of, one_line, progress_of, safe, seconds_of
+from ._views import View, part_text
 
 FRAME_SECONDS = 0.1
-WIDE = 110
-BAR = {True: 16, False: 8}
-# Kept of a stream: more than fits on any screen.
-TAIL_CHARACTERS = 20_000
-PANEL_LINES = 6
+# Columns from which a terminal is wide: it has room for whole ids, and for longer bars.
+WIDE_TERMINAL = 110
+WIDE_BAR, NARROW_BAR = 16, 8
 SHORT_ID = 9
+# Characters of a stream that are kept: more than fits on any screen.
+TAIL_CHARACTERS = 20_000
+# Lines of a stream, and of failure messages, that are shown beside the table.
+PANEL_LINES = 6
 MAX_FAILURES = 3
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class LiveTable:
+class LiveTable(View):
     """Runs as a table that changes in place, and streamed text below it."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
@@ -46,7 +47,7 @@ class LiveTable:
             console=self._console,
             auto_refresh=False,
             get_renderable=self._draw,
-            # Warnings are shown above the table, unless they go to a file.
+            # Shows warnings above the table, unless they go to a file.
             redirect_stderr=sys.stderr.isatty(),
         )
 
@@ -54,12 +55,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, *details: object) -> None:
         self._live.refresh()
         self._live.stop()
 
@@ -78,7 +74,7 @@ class LiveTable:
             self._live.refresh()
 
     def _draw(self) -> RenderableType:
-        wide = self._console.width >= WIDE
+        wide = self._console.width >= WIDE_TERMINAL
         panels = [self._panel(key, text) for key, text in self._streams.items()]
         ordered = sorted(self._runs.values(), key=_age)
         failures = _failures(ordered)
@@ -90,8 +86,8 @@ class LiveTable:
             table.add_row(*self._cells(run, now, wide))
         hidden = len(ordered) - len(shown)
         more = [Text(f"  … and {hidden} more", style="dim")] if hidden else []
-        # The cursor rests on an empty line: at the end of a full one, the terminal's own "^C" would
-        # wrap, and what is drawn over it would be a line off.
+        # Keeps the cursor on an empty line: at the end of a full one, the "^C" that the terminal
+        # echoes would wrap, and the next frame would be drawn one line off.
         return Group(self._headline(), table, *more, *failures, *panels, Text(" "))
 
     def _headline(self) -> Text:
@@ -119,7 +115,7 @@ class LiveTable:
             Text(run_id, "dim"),
             Text(one_line(run.task_identifier)),
             status,
-            self._bar(progress_of(run), style, BAR[wide]),
+            self._bar(progress_of(run), style, _bar_width(wide)),
             Text(duration(seconds_of(run, now)), justify="right"),
             Text(note_of(run), "dim"),
         ]
@@ -136,7 +132,7 @@ class LiveTable:
 
     def _panel(self, key: str, text: str) -> Panel:
         width = max(10, self._console.width - 4)
-        # Wrapping the whole of a long text in every frame would be slow.
+        # Wrapping all of a long text in every frame would be slow.
         tail = Text(safe(text[-width * PANEL_LINES * 2 :]))
         lines = tail.wrap(self._console, width)[-PANEL_LINES:]
         body = Text("\n").join(line for line in lines)
@@ -147,7 +143,7 @@ class LiveTable:
         return self._console.encoding.startswith("utf")
 
 
-# The first that fits: symbol, style, and the group that the headline counts.
+# Symbol, style, and the group that the headline counts: see `_look`.
 _LOOKS = (
     ("✓", "green", "completed"),
     ("✗", "red", "failed"),
@@ -157,6 +153,10 @@ _LOOKS = (
     ("○", "default", "queued"),
     ("?", "default", "other"),
 )
+
+
+def _bar_width(wide: bool) -> int:
+    return WIDE_BAR if wide else NARROW_BAR
 
 
 def _look(run: AnyRun) -> tuple[str, str, str]:
@@ -177,14 +177,14 @@ def _table(wide: bool) -> Table:
     table.add_column("RUN", no_wrap=True, min_width=SHORT_ID)
     table.add_column("TASK", no_wrap=True, overflow="ellipsis", min_width=8)
     table.add_column("STATUS", no_wrap=True, min_width=11)
-    table.add_column("PROGRESS", no_wrap=True, width=BAR[wide] + 5)
+    table.add_column("PROGRESS", no_wrap=True, width=_bar_width(wide) + 5)
     table.add_column("TIME", no_wrap=True, justify="right", min_width=6)
     table.add_column("NOTE", no_wrap=True, overflow="ellipsis", ratio=1)
     return table
 
 
 def _failures(runs: list[AnyRun]) -> list[Text]:
-    """Why the latest ones failed: the table has no room for whole messages."""
+    """Return why the newest failed runs failed: the table has no room for long messages."""
     failed = [run for run in runs if run.is_failed and run.error is not None]
     return [
         Text(
@@ -202,7 +202,7 @@ def _age(run: AnyRun) -> tuple[float, str]:
 
 
 def _most_interesting(runs: list[AnyRun], room: int) -> list[AnyRun]:
-    """Those that fit, in their order: unfinished ones first, then the newest."""
+    """Return as many runs as there is room for, in order: unfinished runs, then the newest."""
     if len(runs) <= room:
         return runs
     ranked = sorted(runs, key=lambda run: (not run.is_finished, _age(run)), reverse=True)

@@ -1,4 +1,4 @@
-"""Text for terminals: what comes from the network must not steer them."""
+"""Text for terminals, which text from the network must not control."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import re
 from datetime import datetime, timezone
 from typing import Any
 
-from ..errors import PayloadError
+from .. import PayloadError
 from ..models import AnyRun
 
-_STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-_UNSAFE = re.compile(f"[{_STEERING}]")
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_UNSAFE = re.compile(f"[{_CONTROLS}]")
 _BLANKS = re.compile(r"\s+")
 
 
 def safe(text: str) -> str:
-    """Without control characters, but for line ends and tabs."""
+    """Replace control characters other than line ends and tabs."""
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def one_line(text: str) -> str:
-    """Safe, and on one line."""
+    """Return safe text on one line."""
     return safe(_BLANKS.sub(" ", text)).strip()
 
 
 def progress_of(run: AnyRun) -> float | None:
-    """The share that is done, from 0 to 1, as `metadata.progress` tells it; None if it does not.
+    """Return the share that is done, from 0 to 1, as in `metadata.progress`, or None.
 
-    Tasks write what they like there. Understood are `percentage` (0 to 100), `current` and `total`,
-    and a bare number, which up to 1 is a share and above that a percentage.
+    Tasks may write anything there. Understood are `percentage` (0 to 100), `current` and `total`,
+    and a bare number, which is a share up to 1 and a percentage above.
     """
-    told = _metadata(run).get("progress")
-    if isinstance(told, dict):
-        percentage = _number(told.get("percentage"))
+    progress = _metadata(run).get("progress")
+    if isinstance(progress, dict):
+        percentage = _number(progress.get("percentage"))
         if percentage is not None:
             return _share(percentage / 100)
-        current, total = _number(told.get("current")), _number(told.get("total"))
+        current, total = _number(progress.get("current")), _number(progress.get("total"))
         return _share(current / total) if current is not None and total else None
-    number = _number(told)
+    number = _number(progress)
     if number is None:
         return None
     return _share(number if number <= 1 else number / 100)
@@ -66,7 +66,7 @@ def _share(value: float) -> float:
 
 
 def note_of(run: AnyRun) -> str:
-    """What there is to say of a run: why it failed, what it is doing, or its tags."""
+    """Return why a run failed, what it is doing, or its tags."""
     if run.error is not None:
         return one_line(run.error.message)
     status = _metadata(run).get("status")
@@ -76,7 +76,7 @@ def note_of(run: AnyRun) -> str:
 
 
 def seconds_of(run: AnyRun, now: datetime | None = None) -> float | None:
-    """How long it has been running, or ran; None before it started."""
+    """Return for how long a run has been running, or ran; None before it started."""
     if run.started_at is None:
         return None
     end = run.finished_at
@@ -86,7 +86,7 @@ def seconds_of(run: AnyRun, now: datetime | None = None) -> float | None:
 
 
 def duration(seconds: float | None) -> str:
-    """`4.2s`, `3m05s`, `2h07m`."""
+    """Return seconds as `4.2s`, `3m05s` or `2h07m`."""
     if seconds is None:
         return "-"
     if seconds < 60:

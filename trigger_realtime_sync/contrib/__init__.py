@@ -1,1 +1,1 @@
-"""Helpers for web and task frameworks. Each needs its framework, and the extra of its name."""
+"""Helpers for web and task frameworks. Each needs the extra of its name, `sse` none."""

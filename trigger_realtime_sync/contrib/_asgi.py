@@ -1,4 +1,4 @@
-"""A relay for servers that are not threaded."""
+"""A relay for ASGI servers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from .sse import Relay
 
 
-class InAThread:
-    """The chunks of a relay, waited for in a thread of its own.
+class AsyncChunks:
+    """The chunks of a relay, awaited in a thread of its own.
 
-    The threads that the event loop lends are few, and a browser keeps one as long as it looks.
+    The event loop's own threads are few, and a browser occupies one for as long as it is connected.
     """
 
     def __init__(self, relay: Relay) -> None:
@@ -22,13 +22,13 @@ class InAThread:
         return _chunks(self._relay)
 
     def close(self) -> None:
-        """For a response that was never begun: a generator that was not says nothing at its end."""
+        """Close the relay of a response that never began: `_chunks` will not do it then."""
         self._relay.close()
 
 
 async def _chunks(relay: Relay) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    executor = ThreadPoolExecutor(1, thread_name_prefix="trigger-realtime-relay")
+    executor = ThreadPoolExecutor(1, thread_name_prefix="trigger-realtime relay")
     try:
         while chunk := await loop.run_in_executor(executor, next, relay, b""):
             yield chunk

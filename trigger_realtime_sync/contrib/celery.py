@@ -1,14 +1,14 @@
-"""Celery: a task for each run that has finished, at most once.
+"""Celery: enqueue a task for each run that has finished, at most once.
 
     process_result = enqueue_on_complete(tasks.process_result)
     client.subscribe_to_runs_with_tag("import", on_complete=process_result)
 
-`on_complete` is called once per run and subscription: in each process that subscribes, and again
-after a restart for the runs that have finished already. A task id made from the run's id does not
-help by itself, since Celery sends and runs a second message of the same id like the first. So
-before the message is sent the run is *claimed* where all processes see it, and only the one that
-got the claim sends. A process that dies between the two loses the message: at most once. A broker
-that can't be reached gives the claim back, and the error goes to `on_error`.
+`on_complete` is called once per run and subscription: in each process that subscribes, and after a
+restart again for runs that had already finished. Deriving the task id from the run id is not
+enough, since Celery sends and runs a second message with the same id like the first. So a process
+*claims* the run before it sends the message, in a place that all processes share, and only the
+process that got the claim sends. If it dies between the two, the message is lost: at most once. If
+the broker can't be reached, the claim is released and the error goes to `on_error`.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ __all__ = ["Claims", "DjangoCacheClaims", "RedisClaims", "enqueue_on_complete", 
 NAMESPACE = uuid.UUID("7f0b0c0e-6d0a-5d0b-8a8f-3f9d9a3b5a52")
 PREFIX = "trigger-realtime:claim:"
 WEEK = 7 * 24 * 3600.0
-"""How long a claim is kept, in seconds: longer than the runs that a new subscription shows."""
+"""Seconds for which a claim is kept: longer than a new subscription to a tag looks back."""
 
 Arguments = Callable[[Run[Any, Any]], tuple[Sequence[Any], Mapping[str, Any]]]
 
 
 class Claims(Protocol):
-    """Where all processes see who was first."""
+    """A record, shared by all processes, of which keys are taken."""
 
     def claim(self, key: str) -> bool:
-        """Whether this is the first claim of the key. Atomic."""
+        """Claim a key, atomically. Returns True for the first claim."""
 
     def release(self, key: str) -> None:
-        """Gives a claim back."""
+        """Release a claim."""
 
 
 class RedisClaims:
@@ -55,7 +55,7 @@ class RedisClaims:
 
     Args:
         redis: a client of the package redis.
-        seconds: how long a claim is kept.
+        seconds: for which a claim is kept.
     """
 
     def __init__(self, redis: Any, seconds: float = WEEK) -> None:
@@ -70,11 +70,11 @@ class RedisClaims:
 
 
 class DjangoCacheClaims:
-    """Claims in one of Django's caches, by `add`: one that all processes share, not `locmem`.
+    """Claims in one of Django's caches, by `add`. All processes must share it: not `locmem`.
 
     Args:
-        cache: `django.core.cache.cache`, or another one.
-        seconds: how long a claim is kept.
+        cache: `django.core.cache.cache`, or another cache.
+        seconds: for which a claim is kept.
     """
 
     def __init__(self, cache: Any, seconds: float = WEEK) -> None:
@@ -89,7 +89,7 @@ class DjangoCacheClaims:
 
 
 def task_id_of(task: Task[Any, Any], run_id: str) -> str:
-    """The id of the task for a run: the same in every process, to look its result up by."""
+    """Return the id of the task for a run, equal in all processes: to look its result up by."""
     return str(uuid.uuid5(NAMESPACE, f"{task.name}\n{run_id}"))
 
 
@@ -104,20 +104,21 @@ def enqueue_on_complete(
     arguments: Arguments = _run_id,
     **options: Any,
 ) -> Callable[[Run[Any, Any]], None]:
-    """An `on_complete` that sends a task for each finished run, at most once per run and task.
+    """Return an `on_complete` that enqueues a task for each run, at most once per run and task.
 
     Args:
         task: a Celery task.
-        claims: where runs are claimed. By default in the result backend, if that is Redis.
-        arguments: makes `(args, kwargs)` of the task; by default the run's id alone, since what a
-            run holds may be large.
-        options: of `task.apply_async`: `queue`, `countdown`…; not `task_id`, which is `task_id_of`.
+        claims: where runs are claimed. Default: the result backend, if that is Redis.
+        arguments: returns `(args, kwargs)` of the task. Default: the run's id alone, since the rest
+            of a run may be large.
+        options: passed to `task.apply_async`: `queue`, `countdown`… but not `task_id`, which is
+            `task_id_of(task, run.id)`.
 
     Raises:
         ConfigurationError: no claims were given, and the result backend is not Redis.
     """
     if "task_id" in options:
-        raise ConfigurationError("task_id is made from the run's id")
+        raise ConfigurationError("task_id is derived from the run's id, see task_id_of")
     chosen = claims if claims is not None else _claims_of_backend(task)
 
     def on_complete(run: Run[Any, Any]) -> None:
@@ -138,6 +139,6 @@ def _claims_of_backend(task: Task[Any, Any]) -> RedisClaims:
     backend = task.app.backend
     if not hasattr(backend, "client") or "redis" not in type(backend).__module__:
         raise ConfigurationError(
-            "the result backend is not Redis: say where runs are claimed, claims=RedisClaims(…) say"
+            "the result backend is not Redis: pass where runs are claimed, as claims=RedisClaims(…)"
         )
     return RedisClaims(backend.client)

@@ -1,4 +1,4 @@
-"""Flask: a client for each app, callbacks in its application context, and runs for browsers.
+"""Flask: a client for each app, callbacks in its application context, and responses for browsers.
 
     realtime = TriggerRealtime()
 
@@ -12,9 +12,9 @@
     def events(run_id):
         return realtime.sse_response(shared(realtime.client.subscribe_to_run, run_id))
 
-Configuration, all optional: `TRIGGER_REALTIME_ACCESS_TOKEN`, `_BASE_URL`, `_THROTTLE_IN_MS`,
-`_PREVIEW_BRANCH`, `_RETRY`, `_TIMEOUTS`, `_MAX_CACHED`, `_HEADERS`, `_PROXIES`, `_VERIFY`: the
-options of `RealtimeClient`; and `TRIGGER_REALTIME_KEEP_ALIVE`, in seconds.
+Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
+(`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`…), and `TRIGGER_REALTIME_KEEP_ALIVE`,
+in seconds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ConfigurationError, RealtimeClient
-from ._clients import SurroundedClient
-from .sse import HEADERS, KEEP_ALIVE, Relay, RunToDict, Source, has_ended, run_as_dict, shared
+from ._client import CLIENT_OPTIONS, ContextClient
+from .sse import HEADERS, KEEP_ALIVE, Relay, RunToDict, Source, has_ended, run_for_browser, shared
 
 try:
     from flask import Flask, Response, current_app, request
@@ -39,18 +39,6 @@ except ModuleNotFoundError as error:
 __all__ = ["TriggerRealtime", "shared"]
 
 PREFIX = "TRIGGER_REALTIME_"
-CLIENT_OPTIONS = (
-    "access_token",
-    "base_url",
-    "throttle_in_ms",
-    "preview_branch",
-    "retry",
-    "timeouts",
-    "max_cached",
-    "headers",
-    "proxies",
-    "verify",
-)
 _EXTENSION = "trigger_realtime"
 
 
@@ -58,8 +46,8 @@ class TriggerRealtime:
     """The extension: one for any number of apps, each with a client of its own.
 
     Args:
-        app: calls `init_app` with it.
-        options: of `RealtimeClient`, for all apps; the configuration of an app comes first.
+        app: passed to `init_app`.
+        options: options of `RealtimeClient` for all apps; an app's configuration overrides them.
     """
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
@@ -71,15 +59,15 @@ class TriggerRealtime:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Readies an app. Its client is made when it is first asked for."""
+        """Register the extension with an app. The app's client is made on first use."""
         app.config.setdefault(f"{PREFIX}KEEP_ALIVE", KEEP_ALIVE)
         app.extensions[_EXTENSION] = {"extension": self}
 
     @property
     def client(self) -> RealtimeClient:
-        """The client of the current app: one per process, made when it is first asked for.
+        """The client of the current app: one per process, made on first use.
 
-        Its callbacks run in an application context of their own.
+        Each of its callbacks runs in an application context of its own.
 
         Raises:
             RuntimeError: there is no app context, or `init_app` was not called.
@@ -88,12 +76,12 @@ class TriggerRealtime:
         return self.client_of(current_app._get_current_object())
 
     def client_of(self, app: Flask) -> RealtimeClient:
-        """The client of an app, without a context: for start-up code and the shell."""
+        """Return the client of an app, for code without a context: start-up, the shell."""
         state = app.extensions.get(_EXTENSION)
         if state is None:
             raise RuntimeError("call TriggerRealtime.init_app(app) first")
         client: RealtimeClient | None = state.get("client")
-        # Without a lock, which a fork could leave locked: of two made at once, one is never used.
+        # No lock, which a fork could leave locked: if two threads make a client, one is unused.
         return client or state.setdefault("client", self._make_client(app))
 
     def sse_response(
@@ -101,16 +89,16 @@ class TriggerRealtime:
         source: Source,
         *,
         keep_alive: float | None = None,
-        run_to_dict: RunToDict = run_as_dict,
+        run_to_dict: RunToDict = run_for_browser,
     ) -> Response:
-        """Answers the current request with a subscription, as Server-Sent Events.
+        """Return a response to the current request that relays a subscription.
 
         Args:
-            source: what to relay: see `Relay`.
-            keep_alive: seconds; by default `TRIGGER_REALTIME_KEEP_ALIVE`.
-            run_to_dict: what the browser is shown of a run.
+            source: what to relay, see `Relay`.
+            keep_alive: in seconds. Default: `TRIGGER_REALTIME_KEEP_ALIVE`.
+            run_to_dict: returns what the browser sees of a run.
 
-        Who may see the run is for the view to decide, before it calls this.
+        The view must have checked that this user may see the run.
         """
         last_event_id = request.headers.get("Last-Event-ID")
         if has_ended(last_event_id):
@@ -130,4 +118,4 @@ class TriggerRealtime:
             value = app.config.get(PREFIX + name.upper())
             if value is not None:
                 options[name] = value
-        return SurroundedClient(around=app.app_context, **options)
+        return ContextClient(app.app_context, **options)

@@ -1,4 +1,4 @@
-"""The app."""
+"""The app: connects the receivers of signals."""
 
 from django.apps import AppConfig
 

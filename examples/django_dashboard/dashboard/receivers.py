@@ -1,4 +1,4 @@
-"""What happens in the database when something happens to a run."""
+"""Receivers of signals: they record in the database what happens to runs."""
 
 from django.dispatch import receiver
 
@@ -9,5 +9,5 @@ from .models import Job
 
 @receiver(run_completed)
 def keep_result(sender, run, **more):
-    """Keeps how a run ended. It may be told twice: the second time changes nothing."""
+    """Record how a run ended. A restart may send the signal again, which changes nothing."""
     Job.objects.filter(run_id=run.id).update(status=run.status.value, finished_at=run.finished_at)

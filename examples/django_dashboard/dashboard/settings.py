@@ -1,4 +1,4 @@
-"""Settings of the demonstration. The address of the API and the token come from the environment."""
+"""Settings of the demonstration. The URL of the API and the token come from the environment."""
 
 import os
 from pathlib import Path

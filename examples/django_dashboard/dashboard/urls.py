@@ -1,4 +1,4 @@
-"""Where everything is."""
+"""The URLs of pages, events, and login."""
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path

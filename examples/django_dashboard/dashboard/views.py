@@ -1,4 +1,4 @@
-"""Two pages, and what feeds them."""
+"""Two pages, and the events that feed them."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -12,23 +12,23 @@ from trigger_realtime_sync.contrib.sse import shared
 
 from .models import Job
 
-# Whatever starts jobs and answers questions: your own code, that triggers tasks. Set by `demo`.
+# Starts jobs and answers questions: your own code, which triggers tasks. Set by `demo`.
 tasks = None
 
 
 def tag_of(user):
-    """Everybody's runs carry a tag of their own."""
+    """Return the tag of all runs of a user."""
     return f"user_{user.pk}"
 
 
 def owns_run(request, run_id):
-    """Who may see a run: whoever triggered it."""
+    """Return True if the user triggered the run, and so may see it."""
     return logged_in(request) and Job.objects.filter(owner=request.user.pk, run_id=run_id).exists()
 
 
 @login_required
 def runs(request):
-    """The page that lists the runs."""
+    """Show the page that lists the runs."""
     kept = Job.objects.filter(owner=request.user, finished_at__isnull=False).count()
     context = {"kept": kept, "can_start": tasks is not None}
     return render(request, "dashboard/runs.html", context)
@@ -37,7 +37,7 @@ def runs(request):
 @login_required
 @require_POST
 def start_job(request):
-    """The button: triggers a task."""
+    """Trigger a task: the button."""
     if tasks is None:
         return HttpResponse("This server starts no tasks.", status=501)
     _keep(request, tasks.start_job(tag_of(request.user)))
@@ -46,7 +46,7 @@ def start_job(request):
 
 @login_required
 def ask(request):
-    """The page with the question; once asked, leads to the answer."""
+    """Show the page with the question; after it was asked, redirect to the answer."""
     question = request.POST.get("question", "").strip()
     if not question or tasks is None:
         return render(request, "dashboard/answer.html")
@@ -58,7 +58,7 @@ def ask(request):
 
 @login_required
 def answer(request, run_id):
-    """The page that shows an answer while it is written."""
+    """Show the page with an answer that is still being written."""
     get_object_or_404(Job, owner=request.user, run_id=run_id)
     question = request.session.get(run_id, "What is a job queue?")
     return render(request, "dashboard/answer.html", {"run_id": run_id, "question": question})
@@ -66,7 +66,7 @@ def answer(request, run_id):
 
 def _keep(request, run_id):
     Job.objects.create(owner=request.user, run_id=run_id)
-    # From now on the signals tell what becomes of it.
+    # Sends the signals when the run changes.
     watch_run(run_id, skip_columns=("payload", "output"))
 
 

@@ -1,4 +1,4 @@
-"""The app."""
+"""The app: registers the checks, and follows overridden settings in tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""System checks: what can't work is told before the first run is followed."""
+"""System checks: settings that can't work are reported before the first run is followed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TOKEN_VARIABLES = ("TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY")
 
 
 def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
-    """All that can be said of the settings without the network."""
+    """Check the settings, without using the network."""
     try:
         names = set(conf.all_settings())
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="trigger_realtime.E001")]
     return [
         *_unknown(names - conf.CLIENT_OPTIONS - conf.OWN_OPTIONS),
-        *_of(_make_client, "trigger_realtime.E003"),
-        *_of(conf.keep_alive, "trigger_realtime.E004"),
-        *_of(conf.permission, "trigger_realtime.E005"),
+        *_errors_of(_make_client, "trigger_realtime.E003"),
+        *_errors_of(conf.keep_alive, "trigger_realtime.E004"),
+        *_errors_of(conf.permission, "trigger_realtime.E005"),
         *_no_token(),
     ]
 
@@ -35,14 +35,14 @@ def _unknown(names: set[Any]) -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f"{conf.NAME}[{name!r}] is not a setting",
-            hint=f"There are: {known}.",
+            hint=f"The settings are: {known}.",
             id="trigger_realtime.E002",
         )
         for name in sorted(names, key=str)
     ]
 
 
-def _of(read: Callable[[], object], id_: str) -> list[checks.CheckMessage]:
+def _errors_of(read: Callable[[], object], id_: str) -> list[checks.CheckMessage]:
     try:
         read()
     except ImproperlyConfigured as error:

@@ -9,32 +9,32 @@ from typing import Any
 from django.db import close_old_connections, reset_queries
 
 from ... import RealtimeClient
-from .._clients import SurroundedClient
+from .._client import ContextClient
 from . import conf
 
 _clients: dict[str, RealtimeClient] = {}
 
 
 def get_client() -> RealtimeClient:
-    """The client of this process, made when it is first asked for.
+    """Return the client of this process. It is made on first use.
 
-    Around its callbacks database connections are closed when they are too old or broken, as Django
-    does around requests.
+    Database connections that are too old or broken are closed before and after each callback, as
+    Django does for each request.
 
     Raises:
         ConfigurationError: a setting can't work.
     """
-    # Without a lock, which a fork could leave locked: of two made at once, one is never used.
+    # No lock, which a fork could leave locked: if two threads make a client, one is unused.
     return _clients.get("default") or _clients.setdefault("default", _make_client())
 
 
 def _make_client() -> RealtimeClient:
-    return SurroundedClient(around=database_connections, **conf.client_options())
+    return ContextClient(database_connections, **conf.client_options())
 
 
 @contextmanager
 def database_connections() -> Iterator[None]:
-    """What Django does when a request starts and when it has ended."""
+    """Do what Django does at the start and at the end of a request."""
     reset_queries()
     close_old_connections()
     try:
@@ -44,7 +44,7 @@ def database_connections() -> Iterator[None]:
 
 
 def on_setting_changed(*, setting: str, **more: Any) -> None:
-    """Tests that override the settings get a client that follows them."""
+    """Drop the client, for tests that override the settings."""
     if setting == conf.NAME:
         client = _clients.pop("default", None)
         if client is not None:

@@ -1,4 +1,4 @@
-"""The settings, read when they are asked for."""
+"""The settings. They are read at each use, so that tests may override them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,18 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from .._client import CLIENT_OPTIONS as CLIENT_ARGUMENTS
 from ..sse import KEEP_ALIVE
 
 NAME = "TRIGGER_REALTIME"
-CLIENT_OPTIONS = frozenset(
-    {
-        "ACCESS_TOKEN",
-        "BASE_URL",
-        "THROTTLE_IN_MS",
-        "PREVIEW_BRANCH",
-        "RETRY",
-        "TIMEOUTS",
-        "MAX_CACHED",
-        "HEADERS",
-        "PROXIES",
-        "VERIFY",
-    }
-)
+CLIENT_OPTIONS = frozenset(map(str.upper, CLIENT_ARGUMENTS))
 OWN_OPTIONS = frozenset({"KEEP_ALIVE", "PERMISSION"})
 
 Permission = Callable[..., bool]
 
 
 def all_settings() -> Mapping[str, Any]:
-    """The dictionary `TRIGGER_REALTIME`."""
+    """Return the setting `TRIGGER_REALTIME`."""
     values = getattr(settings, NAME, {})
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"{NAME} must be a dictionary, not {type(values).__name__}")
@@ -41,13 +29,13 @@ def all_settings() -> Mapping[str, Any]:
 
 
 def client_options() -> dict[str, Any]:
-    """Those of `RealtimeClient`."""
+    """Return the settings that are options of `RealtimeClient`."""
     values = all_settings()
     return {name.lower(): values[name] for name in CLIENT_OPTIONS if values.get(name) is not None}
 
 
 def keep_alive() -> float:
-    """Seconds between comments to a browser."""
+    """Return the seconds of silence after which a browser is sent a comment."""
     value = all_settings().get("KEEP_ALIVE", KEEP_ALIVE)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ImproperlyConfigured(f"{NAME}['KEEP_ALIVE'] must be more than 0 seconds: {value!r}")
@@ -55,7 +43,7 @@ def keep_alive() -> float:
 
 
 def permission() -> Permission:
-    """Who may see runs."""
+    """Return the function that decides who may see runs."""
     value = all_settings().get("PERMISSION", "trigger_realtime_sync.contrib.django.views.logged_in")
     if isinstance(value, str):
         try:
@@ -65,5 +53,5 @@ def permission() -> Permission:
     if not callable(value):
         raise ImproperlyConfigured(f"{NAME}['PERMISSION'] must be a callable or a dotted path")
     if inspect.iscoroutinefunction(value):
-        raise ImproperlyConfigured(f"{NAME}['PERMISSION'] must answer at once: it can't be async")
+        raise ImproperlyConfigured(f"{NAME}['PERMISSION'] must return a bool: it can't be async")
     return value

@@ -1,12 +1,12 @@
 """Signals, sent by the subscriptions of `watching`. The sender is `trigger_realtime_sync.Run`.
 
-They are sent on a thread of the client, one at a time and in order for each subscription. A
-receiver that raises is logged by Django, and keeps no other from being told.
+They are sent on threads of the client, one at a time and in order for each subscription. If a
+receiver raises, Django logs it and calls the others.
 
 - `run_updated(run)`: a run changed.
-- `run_completed(run)`: a run has finished, well or not. Also for one that had already finished
-  when it was subscribed to: after a restart it may come again.
-- `part_received(key, parts, run_id)`: new parts of a stream, in order.
+- `run_completed(run)`: a run finished, successfully or not. Runs that had finished before they were
+  watched count too, so that a restart may send this again.
+- `part_received(run_id, key, parts)`: new parts of a stream, in order.
 """
 
 from __future__ import annotations

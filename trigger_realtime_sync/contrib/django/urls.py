@@ -1,6 +1,6 @@
 """`path("realtime/", include("trigger_realtime_sync.contrib.django.urls"))`.
 
-With the default permission, whoever is logged in may see every run whose id they know.
+With the default permission, every logged-in user may see every run whose id they know.
 """
 
 from __future__ import annotations

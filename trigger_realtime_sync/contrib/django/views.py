@@ -1,9 +1,8 @@
-"""Runs for browsers, as Server-Sent Events.
+"""Views that show runs to browsers, as Server-Sent Events.
 
-Who may see a run is the project's business: the client follows any run that its token covers, so
-a view asks `permission(request, **what the URL says)` first. Without one of its own it asks the
-setting `PERMISSION`, and without that, only users who are logged in pass. A project's decorators
-fit around a view as around any other:
+The project must decide who may see a run, as the client follows any run that its token covers. A
+view first calls `permission(request, **url_arguments)`: its own, the setting `PERMISSION`, or else
+`logged_in`. Decorators fit around these views as around any other:
 
     path(
         "orders/<int:order>/events",
@@ -23,21 +22,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.http import require_safe
 
 from .. import sse
-from .._asgi import InAThread
+from .._asgi import AsyncChunks
 from . import conf
 from .client import get_client
 
 View = Callable[..., HttpResponseBase]
 
 
-def logged_in(request: HttpRequest, **what: Any) -> bool:
-    """Whoever is logged in. Nobody, where the project has no authentication."""
+def logged_in(request: HttpRequest, **url_arguments: Any) -> bool:
+    """Return True if an active user is logged in; False in projects without authentication."""
     user = getattr(request, "user", None)
     return user is not None and bool(user.is_authenticated) and bool(user.is_active)
 
 
-def anyone(request: HttpRequest, **what: Any) -> bool:
-    """Everybody: for a view that something else protects."""
+def anyone(request: HttpRequest, **url_arguments: Any) -> bool:
+    """Return True: for a view that is protected otherwise."""
     return True
 
 
@@ -46,16 +45,15 @@ def sse_response(
     source: sse.Source,
     *,
     keep_alive: float | None = None,
-    run_to_dict: sse.RunToDict = sse.run_as_dict,
+    run_to_dict: sse.RunToDict = sse.run_for_browser,
 ) -> HttpResponseBase:
-    """Answers a request with a subscription, for views that decide themselves who may see it.
+    """Return a response that relays a subscription, for views that check permissions themselves.
 
     Args:
-        source: what to relay: see `Relay`.
-        keep_alive: seconds; by default the setting `KEEP_ALIVE`.
-        run_to_dict: what the browser is shown of a run.
-
-    Under ASGI each response keeps a thread.
+        request: the request to answer. Under ASGI the response occupies a thread.
+        source: what to relay, see `Relay`.
+        keep_alive: in seconds. Default: the setting `KEEP_ALIVE`.
+        run_to_dict: returns what the browser sees of a run.
     """
     last_event_id = request.headers.get("Last-Event-ID")
     if sse.has_ended(last_event_id):
@@ -69,14 +67,14 @@ def sse_response(
         run_to_dict=run_to_dict,
     )
     _decline_compression(request)
-    body = InAThread(relay) if isinstance(request, ASGIRequest) else relay
+    body = AsyncChunks(relay) if isinstance(request, ASGIRequest) else relay
     return StreamingHttpResponse(body, headers=sse.HEADERS)
 
 
 def _decline_compression(request: HttpRequest) -> None:
-    """Django's `GZipMiddleware` collects a stream until there is enough of it to compress.
+    """Keep `GZipMiddleware` from collecting events until there are enough to compress.
 
-    It asks nothing but what the browser accepts.
+    It looks only at what the browser accepts.
     """
     request.META.pop("HTTP_ACCEPT_ENCODING", None)
     request.__dict__.pop("headers", None)
@@ -86,38 +84,39 @@ def events_view(
     source: Callable[..., sse.Source],
     *,
     permission: conf.Permission | None = None,
-    run_to_dict: sse.RunToDict = sse.run_as_dict,
+    run_to_dict: sse.RunToDict = sse.run_for_browser,
 ) -> View:
-    """A view that relays what `source(request, **what the URL says)` returns.
+    """Return a view that relays what `source(request, **url_arguments)` returns.
 
     Args:
-        source: returns what to relay (see `Relay`). A `ValueError` of it, or of the subscription,
-            is answered with 400.
-        permission: called with the request and what the URL says. Not true: 403. Under ASGI too
-            it is called in a thread, and so may query, but not be a coroutine function.
-        run_to_dict: what the browser is shown of a run.
+        source: returns what to relay, see `Relay`. If it, or subscribing, raises `ValueError`, the
+            answer is 400.
+        permission: called with the request and the arguments from the URL. If its result is not
+            true, the answer is 403. It is called in a thread even under ASGI, so that it may query
+            the database, and can't be a coroutine function.
+        run_to_dict: returns what the browser sees of a run.
     """
 
     @require_safe
-    def view(request: HttpRequest, **what: Any) -> HttpResponseBase:
+    def view(request: HttpRequest, **url_arguments: Any) -> HttpResponseBase:
         may_see = permission or conf.permission()
-        if not _answer(may_see(request, **what)):
+        if not _is_allowed(may_see(request, **url_arguments)):
             return HttpResponse("You may not see this.", status=403, content_type="text/plain")
         try:
-            return sse_response(request, source(request, **what), run_to_dict=run_to_dict)
+            return sse_response(request, source(request, **url_arguments), run_to_dict=run_to_dict)
         except ValueError as error:
             return HttpResponse(str(error), status=400, content_type="text/plain")
 
     return view
 
 
-def _answer(seen: Any) -> bool:
-    if inspect.isawaitable(seen):
-        # It would be true, whatever it had to say.
-        if inspect.iscoroutine(seen):
-            seen.close()
-        raise ImproperlyConfigured("a permission must answer at once: it can't be awaited")
-    return bool(seen)
+def _is_allowed(result: Any) -> bool:
+    if inspect.isawaitable(result):
+        # An awaitable is true, whatever it would return.
+        if inspect.iscoroutine(result):
+            result.close()
+        raise ImproperlyConfigured("a permission must return a bool: it can't be awaited")
+    return bool(result)
 
 
 def _run(request: HttpRequest, run_id: str) -> sse.Source:

@@ -1,7 +1,7 @@
-"""Subscriptions that send the signals, each once per process however often it is asked for.
+"""Subscriptions that send the signals, one per process however often they are asked for.
 
-Which one it is, is the target with the options: a run that is watched with others as well, or that
-carries a tag that is watched, is told of by each.
+Two calls get the same subscription if their targets and options are equal. A run that is watched
+with other options too, or through its tag, sends its signals once for each of them.
 """
 
 from __future__ import annotations
@@ -21,45 +21,64 @@ SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
 
 def watch_run(run_id: str, **options: Any) -> RunSubscription[Any, Any]:
-    """Sends `run_updated` and `run_completed` for a run, until it has finished.
+    """Send `run_updated` and `run_completed` for a run, until it has finished.
 
     Args:
-        run_id: of the run.
-        options: of `RealtimeClient.subscribe_to_run`.
+        run_id: the run (`run_…`).
+        options: options of `RealtimeClient.subscribe_to_run`.
     """
     return _watch(get_client().subscribe_to_run, run_id, **options)
 
 
 def watch_tag(tag: str | Sequence[str], **options: Any) -> RunsSubscription[Any, Any]:
-    """The same for the runs with a tag, or with all of several, until it is cancelled."""
+    """Send `run_updated` and `run_completed` for the runs with a tag, until it is cancelled.
+
+    Args:
+        tag: a tag, or several that a run must all have.
+        options: options of `RealtimeClient.subscribe_to_runs_with_tag`.
+    """
     return _watch(get_client().subscribe_to_runs_with_tag, tag, **options)
 
 
 def watch_batch(batch_id: str, **options: Any) -> RunsSubscription[Any, Any]:
-    """The same for the runs of a batch, until all have finished."""
+    """Send `run_updated` and `run_completed` for the runs of a batch, until all have finished.
+
+    Args:
+        batch_id: the batch (`batch_…`).
+        options: options of `RealtimeClient.subscribe_to_batch`.
+    """
     return _watch(get_client().subscribe_to_batch, batch_id, **options)
 
 
 def watch_stream(run_id: str, key: str = "default", **options: Any) -> StreamSubscription[Any]:
-    """Sends `part_received` for a stream, and the signals of its run, until it has finished."""
-    subscribe = get_client().subscribe_to_stream
+    """Send `part_received` for a stream, and the signals of its run, until it has finished.
+
+    Args:
+        run_id: the run (`run_…`).
+        key: the key of the stream.
+        options: options of `RealtimeClient.subscribe_to_stream`.
+    """
     on_stream = functools.partial(_send_parts, run_id)
-    return _watch(subscribe, run_id, key, on_stream=on_stream, **options)
+    return _watch(get_client().subscribe_to_stream, run_id, key, on_stream=on_stream, **options)
 
 
-def _watch(subscribe: Callable[..., SubscriptionT], *target: Any, **options: Any) -> SubscriptionT:
-    callbacks = {"on_update": _send_updated, "on_complete": _send_completed}
-    on_stream = options.pop("on_stream", None)
+def _watch(
+    subscribe: Callable[..., SubscriptionT],
+    *target: Any,
+    on_stream: Callable[..., None] | None = None,
+    **options: Any,
+) -> SubscriptionT:
     source = shared(subscribe, *target, **options)
+    callbacks: dict[str, Any] = {"on_update": _send_updated, "on_complete": _send_completed}
     if on_stream is not None:
         callbacks["on_stream"] = on_stream
-    id_ = f"signals-{cast(Any, source).keywords['id']}"
+    id_ = f"signals-{source.id}"
     with _lock:
         running = get_client().get(id_)
         return cast(SubscriptionT, running) if running is not None else source(**callbacks, id=id_)
 
 
-# Two threads that ask at once would join one subscription, and each be told what the signals tell.
+# Without this lock two threads could both subscribe, and every signal would be sent twice.
 _lock = threading.Lock()
 
 

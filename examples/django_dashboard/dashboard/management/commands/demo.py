@@ -1,4 +1,4 @@
-"""`manage.py demo`: a database, a user, a server that stands in for Trigger.dev, and the site."""
+"""`manage.py demo`: set up a database, a user and a stand-in for Trigger.dev, and run the site."""
 
 import os
 
@@ -15,13 +15,15 @@ from ...tasks import Tasks
 
 
 class Command(BaseCommand):
-    help = "Runs the dashboard against a server in this process."
-    # They are made by `runserver`, once the token of the demonstration is set.
+    help = "Run the dashboard against a server in this process."
+    # `runserver` makes them, after the token of the demonstration has been set.
     requires_system_checks = ()
 
     def add_arguments(self, parser):
         parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument("--api", help="the base URL of an API, instead of a server in here")
+        parser.add_argument(
+            "--api", help="the base URL of an API, instead of a server in this process"
+        )
 
     def handle(self, *arguments, port, api, **options):
         call_command("migrate", verbosity=0)

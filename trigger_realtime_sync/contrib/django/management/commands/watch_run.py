@@ -1,4 +1,4 @@
-"""`manage.py watch_run RUN_ID`: prints each change of a run, and sends the signals."""
+"""`manage.py watch_run RUN_ID`: print each change of a run, and send the signals."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..... import Run, TriggerRealtimeError, WaitTimeout
-from ...._json import run_as_dict, to_json
+from ...._events import run_for_browser, to_json
 from ...watching import watch_run
 
-# Seconds without a change after which the clock is looked at.
-SLICE = 0.25
+# Seconds without a change after which the deadline is checked.
+CHECK_SECONDS = 0.25
 
 
 def _until(updates: Iterator[Run[Any, Any]], timeout: float | None) -> Iterator[Run[Any, Any]]:
-    """Ends with the updates, or raises their `WaitTimeout` when the time is over."""
+    """Iterate over the updates. Raises their `WaitTimeout` once this many seconds have passed."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         try:
@@ -30,12 +30,12 @@ def _until(updates: Iterator[Run[Any, Any]], timeout: float | None) -> Iterator[
 
 
 class Command(BaseCommand):
-    help = "Follows a run until it has finished: prints each change, and sends the signals."
+    help = "Follow a run until it has finished: print each change, and send the signals."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run_id", help="the id of the run (run_…)")
-        parser.add_argument("--timeout", type=float, help="seconds to wait in all")
+        parser.add_argument("--timeout", type=float, help="how many seconds to wait in all")
         parser.add_argument("--json", action="store_true", help="one line of JSON per change")
 
     def handle(self, *arguments: Any, run_id: str, timeout: float | None, **options: Any) -> None:
@@ -53,13 +53,13 @@ class Command(BaseCommand):
 
     def _follow(self, run_id: str, timeout: float | None, as_json: bool) -> Run[Any, Any]:
         with watch_run(run_id) as subscription:
-            for run in _until(subscription.updates(timeout=SLICE), timeout):
+            for run in _until(subscription.updates(timeout=CHECK_SECONDS), timeout):
                 self._show(run, as_json)
-            return subscription.wait_for_completion(SLICE)
+            return subscription.wait_for_completion(CHECK_SECONDS)
 
     def _show(self, run: Run[Any, Any], as_json: bool) -> None:
         if as_json:
-            self.stdout.write(to_json(run_as_dict(run)).decode())
+            self.stdout.write(to_json(run_for_browser(run)).decode())
         else:
             when = f"{run.updated_at:%H:%M:%S}" if run.updated_at is not None else "--:--:--"
             self.stdout.write(f"{when} {run.status}")

@@ -1,75 +1,68 @@
-"""Views for pipes and logs: plain lines and JSON lines."""
+"""What a command prints: plain lines, raw text, JSON lines, or the live table of `_table`."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .. import State
+from ..jsonable import run_as_dict, to_json
 from ..models import AnyRun
-from ._json import dumps, run_as_dict
 from ._text import duration, note_of, one_line, progress_of, safe, seconds_of
 
-Self = TypeVar("Self", bound="Lines")
+Self = TypeVar("Self", bound="View")
 
-# A text without an end of a sentence is shown in pieces of about this length.
+# Characters after which streamed text is cut into lines even inside a sentence.
 MAX_SENTENCE = 200
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
 
-
-class View(Protocol):
-    """Where a command shows what happens."""
-
-    def __enter__(self) -> View: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def show_run(self, run: AnyRun) -> None:
-        """A run changed."""
-
-    def show_parts(self, key: str, parts: list[Any]) -> None:
-        """Parts of a stream came."""
-
-    def tick(self, states: Sequence[State]) -> None:
-        """Called several times a second, with where the subscriptions stand."""
+NO_RICH = "for a live table: pip install 'trigger-realtime-sync[cli]'"
 
 
-def write(text: str) -> None:
-    """To stdout, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def warn(message: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"trigger-realtime: {one_line(message)}\n")
-    sys.stderr.flush()
-
-
-class Lines:
-    """What the views that print lines share: they tell of lost connections on stderr."""
-
-    def __init__(self) -> None:
-        self._retrying = False
+class View:
+    """Shows what happens, from entering it as a context manager until its exit."""
 
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, *details: object) -> None:
         pass
+
+    def show_run(self, run: AnyRun) -> None:
+        """Show the new state of a run."""
+
+    def show_parts(self, key: str, parts: list[Any]) -> None:
+        """Show new parts of a stream."""
+
+    def tick(self, states: Sequence[State]) -> None:
+        """Show the states of the subscriptions. Called several times a second."""
+
+
+def choose_view(title: str, *, as_json: bool = False) -> View:
+    """Return a view: JSON lines if wanted, a live table on a terminal, or plain lines."""
+    if as_json:
+        return JsonLines()
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return RunLines()
+    try:
+        from ._table import LiveTable
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        warn(NO_RICH)
+        return RunLines()
+    return LiveTable(title)
+
+
+class Lines(View):
+    """Prints lines, and warns of lost connections on stderr."""
+
+    def __init__(self) -> None:
+        self._retrying = False
 
     def tick(self, states: Sequence[State]) -> None:
         retrying = State.RETRYING in states
@@ -85,12 +78,7 @@ class RunLines(Lines):
         super().__init__()
         self._unfinished: dict[str, str] = {}
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, *details: object) -> None:
         if exc_type is None:
             for key, text in self._unfinished.items():
                 self._write_text(key, text)
@@ -99,7 +87,7 @@ class RunLines(Lines):
         write(run_line(run) + "\n")
 
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        text = self._unfinished.get(key, "") + "".join(part_text(part) for part in parts)
+        text = self._unfinished.get(key, "") + "".join(map(part_text, parts))
         *sentences, rest = _END_OF_SENTENCE.split(text)
         if len(rest) > MAX_SENTENCE:
             sentences, rest = [*sentences, rest], ""
@@ -112,28 +100,37 @@ class RunLines(Lines):
             write(f"{one_line(key)}: {one_line(text)}\n")
 
 
-class Parts(Lines):
-    """A stream as it comes, with nothing added: texts join up, the rest is JSON lines."""
-
-    def show_run(self, run: AnyRun) -> None:
-        pass
+class RawText(Lines):
+    """A stream with nothing added: text joins up, any other part is a line of JSON."""
 
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        write("".join(part_text(part) for part in parts))
+        write("".join(map(part_text, parts)))
 
 
 class JsonLines(Lines):
-    """One JSON object for each change of a run, one JSON value for each part."""
+    """A JSON object for each change of a run, and a JSON value for each part."""
 
     def show_run(self, run: AnyRun) -> None:
-        write(as_json(run_as_dict(run)) + "\n")
+        write(json_line(run_as_dict(run)))
 
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        write("".join(as_json(part) + "\n" for part in parts))
+        write("".join(map(json_line, parts)))
+
+
+def write(text: str) -> None:
+    """Write to stdout, unbuffered."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def warn(message: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(f"trigger-realtime: {one_line(message)}\n")
+    sys.stderr.flush()
 
 
 def run_line(run: AnyRun) -> str:
-    """When, which run, of what task, how it stands, how far, for how long, and a note."""
+    """Return time, id, task, status, progress, duration and note of a run."""
     at = run.updated_at or datetime.now(timezone.utc)
     share = progress_of(run)
     fields = [
@@ -148,14 +145,14 @@ def run_line(run: AnyRun) -> str:
     return "  ".join(fields).rstrip()
 
 
-def as_json(value: Any) -> str:
-    """JSON in what stdout can encode."""
+def json_line(value: Any) -> str:
+    """Return a value as a line of JSON that stdout can encode."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return dumps(value, ascii_only=encoding != "utf8")
+    return to_json(value, ensure_ascii=encoding != "utf8") + "\n"
 
 
 def part_text(part: Any) -> str:
-    """A text as it is, so that tokens join up; anything else as a line of JSON."""
+    """Return text as it is, so that tokens join up, and any other part as a line of JSON."""
     if not isinstance(part, str):
-        return as_json(part) + "\n"
+        return json_line(part)
     return safe(part) if sys.stdout.isatty() else part

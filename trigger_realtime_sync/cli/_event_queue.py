@@ -1,4 +1,4 @@
-"""From the callbacks' threads to the main one, which alone writes to the terminal."""
+"""The way from the callbacks' threads to the main thread, which alone writes to the terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 
-from .. import State
-from ..errors import TriggerRealtimeError
+from .. import Subscription, TriggerRealtimeError
 from ..models import AnyRun
-from ..subscription import Subscription
 
 TICK_SECONDS = 0.1
-ENDED = frozenset({State.COMPLETED, State.CANCELLED, State.FAILED})
+# Small, so that a slow terminal slows the callbacks down: states of runs coalesce then, and streams
+# are read no faster than they are shown.
+MAX_EVENTS = 32
 
 
 @attrs.frozen
@@ -24,59 +24,60 @@ class RunChanged:
 
 
 @attrs.frozen
-class PartsCame:
+class PartsReceived:
     key: str
     parts: list[Any]
 
 
 @attrs.frozen
-class Trouble:
+class ErrorReported:
     error: TriggerRealtimeError
 
 
-Event = RunChanged | PartsCame | Trouble
+Event = RunChanged | PartsReceived | ErrorReported
 
 
-class Feed:
-    """What happened, in order. Short, so that a slow terminal holds the callbacks back: run states
-    coalesce then, and streams are read no faster than they are shown."""
+class EventQueue:
+    """The events that are still to be shown, in order. Its `on_…` methods are callbacks."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Event] = queue.Queue(maxsize=32)
+        self._queue: queue.Queue[Event] = queue.Queue(MAX_EVENTS)
         self._closed = threading.Event()
 
     def on_update(self, run: AnyRun) -> None:
         self._put(RunChanged(run))
 
     def on_stream(self, key: str, parts: list[Any]) -> None:
-        self._put(PartsCame(key, parts))
+        self._put(PartsReceived(key, parts))
 
     def on_error(self, error: TriggerRealtimeError) -> None:
         if not error.terminal:
-            self._put(Trouble(error))
+            self._put(ErrorReported(error))
 
     def events(self, subscriptions: Sequence[Subscription]) -> Iterator[Event | None]:
-        """Everything until all have ended; None when nothing happened for a moment.
+        """Iterate over the events until all subscriptions have ended.
+
+        Yields None if nothing happens for a moment.
 
         Raises:
-            TriggerRealtimeError: what ended one of them.
+            TriggerRealtimeError: the error that ended one of the subscriptions.
         """
         while True:
-            # Looked at before the queue: what ends a subscription comes after all it delivered.
-            over = all(one.state in ENDED for one in subscriptions)
-            failed = next((one.error for one in subscriptions if one.error is not None), None)
-            event = self._get(0 if over or failed else TICK_SECONDS)
+            # Read before the queue: a subscription ends after it has delivered everything.
+            ended = all(one.state.is_ended for one in subscriptions)
+            error = next((one.error for one in subscriptions if one.error is not None), None)
+            event = self._get(0 if ended or error else TICK_SECONDS)
             if event is not None:
                 yield event
-            elif failed is not None:
-                raise failed
-            elif over:
+            elif error is not None:
+                raise error
+            elif ended:
                 return
             else:
                 yield None
 
     def close(self) -> None:
-        """Lets go of callbacks that wait for room."""
+        """Release callbacks that wait for room in the queue."""
         self._closed.set()
 
     def _put(self, event: Event) -> None:

@@ -1,0 +1,271 @@
+"""What waits to be sent to one browser, and how far that browser has read.
+
+The callbacks of a subscription fill a feed, and never block there. The thread that writes to the
+browser empties it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode
+
+import attrs
+
+from .. import (
+    Run,
+    RunsSubscription,
+    RunSubscription,
+    State,
+    StreamSubscription,
+    Subscription,
+    TriggerRealtimeError,
+    WaitTimeout,
+)
+from ._source import Source, has_streams
+
+# A browser for which this many parts wait is cut off: they must be kept, as none may be left out.
+MAX_WAITING_PARTS = 2_000
+# Parts in one event: keeps the first event of a long stream from being a huge one.
+MAX_PARTS_IN_EVENT = 256
+# Seconds between two looks at the state of the subscription; the first look after a run finished
+# comes much sooner, since the subscription has then probably ended.
+LOOK_SECONDS = 0.5
+FIRST_LOOK_SECONDS = 0.01
+# Characters of a `Last-Event-ID`: browsers send it as a header, whose length servers limit.
+MAX_LAST_EVENT_ID = 4_000
+
+Stream = tuple[str, ...]
+
+
+@attrs.frozen
+class PartsEvent:
+    """Consecutive parts of one stream.
+
+    Attributes:
+        stream: the stream's key; with many runs, the run's id before it.
+        index: index of the first part, counted from the start of the subscription.
+        last_event_id: the browser's position after these parts.
+    """
+
+    stream: Stream
+    index: int
+    parts: list[Any]
+    last_event_id: str
+
+
+News = Run[Any, Any] | PartsEvent
+
+
+class Position:
+    """How many parts of each stream a browser has. Its text is the id of an event.
+
+    Args:
+        last_event_id: the text that the browser sent. Whatever is not a count in it is ignored.
+    """
+
+    def __init__(self, last_event_id: str | None = None) -> None:
+        self.counts: dict[Stream, int] = dict(_counts_in(last_event_id or ""))
+
+    def __str__(self) -> str:
+        text = urlencode({"/".join(stream): count for stream, count in self.counts.items()})
+        # Without an id the browser starts over: the index in each event shows what is repeated.
+        return text if len(text) <= MAX_LAST_EVENT_ID else ""
+
+
+def _counts_in(text: str) -> Iterator[tuple[Stream, int]]:
+    if len(text) > MAX_LAST_EVENT_ID:
+        return
+    for name, count in parse_qsl(text):
+        if count.isascii() and count.isdigit() and len(count) < 16:
+            yield tuple(name.split("/", 1)), int(count)
+
+
+class BrowserFeed(Protocol):
+    """News for one browser."""
+
+    error: TriggerRealtimeError | None
+
+    @property
+    def state(self) -> State:
+        """The state of the subscription. Once it has ended, no more news is added."""
+
+    def take(self, seconds: float) -> list[News]:
+        """Wait for news. Returns nothing after this many seconds, or when `wake` is called."""
+
+    def wake(self) -> None:
+        """Make a thread that waits in `take` return."""
+
+    def close(self) -> None:
+        """Stop: the browser is gone."""
+
+
+class OwnFeed:
+    """News of a subscription that this browser's relay made, or joined, and cancels.
+
+    Waiting states of a run coalesce to the latest. A browser for which 2,000 parts wait is cut off;
+    it continues from its position when it connects again.
+    """
+
+    def __init__(self, source: Callable[..., Subscription], position: Position) -> None:
+        # Protects everything below but the subscription.
+        self._changed = threading.Condition(threading.Lock())
+        self._runs: dict[str, Run[Any, Any]] = {}
+        self._parts: dict[Stream, deque[Any]] = {}
+        self._seen: dict[Stream, int] = {}
+        self._position = position
+        self._waiting = 0
+        self._cut_off = False
+        self._finished_at = -math.inf
+        self.error: TriggerRealtimeError | None = None
+        callbacks: dict[str, Callable[..., None]] = {
+            "on_update": self.on_update,
+            "on_complete": self.on_complete,
+            "on_error": self.on_error,
+        }
+        if has_streams(source):
+            callbacks["on_stream"] = self.on_stream
+        self._subscription = source(**callbacks)
+
+    @property
+    def state(self) -> State:
+        state = self._subscription.state
+        if self._cut_off and not self._waiting:
+            return State.CANCELLED
+        return state
+
+    def take(self, seconds: float) -> list[News]:
+        with self._changed:
+            if not self._runs and not self._waiting:
+                self._changed.wait(min(seconds, self._next_look()))
+            news: list[News] = list(self._runs.values())
+            self._runs.clear()
+            for stream in list(self._parts):
+                news.append(self._take_parts(stream))
+        return news
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self._subscription.cancel()
+
+    def on_update(self, run: Run[Any, Any]) -> None:
+        with self._changed:
+            self._runs[run.id] = run
+            self._changed.notify_all()
+
+    def on_stream(self, *stream_and_parts: Any) -> None:
+        *names, parts = stream_and_parts
+        stream = tuple(names)
+        with self._changed:
+            seen = self._seen.get(stream, 0)
+            self._seen[stream] = seen + len(parts)
+            new = parts[max(0, self._position.counts.get(stream, 0) - seen) :]
+            self._cut_off = self._cut_off or self._waiting >= MAX_WAITING_PARTS
+            if new and not self._cut_off:
+                self._parts.setdefault(stream, deque()).extend(new)
+                self._waiting += len(new)
+                self._changed.notify_all()
+
+    def on_complete(self, run: Run[Any, Any]) -> None:
+        self._look_soon()
+
+    def on_error(self, error: TriggerRealtimeError) -> None:
+        if error.terminal:
+            self.error = error
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Look at the state again soon: it changes right after the last callback."""
+        with self._changed:
+            self._finished_at = time.monotonic()
+            self._changed.notify_all()
+
+    def _next_look(self) -> float:
+        """Return the seconds until the next look at the state, which double with each look.
+
+        Most subscriptions to a tag go on after a run has finished.
+        """
+        return max(FIRST_LOOK_SECONDS, time.monotonic() - self._finished_at)
+
+    def _take_parts(self, stream: Stream) -> PartsEvent:
+        waiting = self._parts[stream]
+        parts = [waiting.popleft() for _ in range(min(MAX_PARTS_IN_EVENT, len(waiting)))]
+        if not waiting:
+            del self._parts[stream]
+        self._waiting -= len(parts)
+        index = self._position.counts.get(stream, 0)
+        self._position.counts[stream] = index + len(parts)
+        return PartsEvent(stream, index, parts, str(self._position))
+
+
+class BorrowedFeed:
+    """News of a subscription that the application owns, and that outlives the browser's visit.
+
+    States of a run coalesce. A browser that is slow to take parts makes the reading of the stream
+    wait.
+    """
+
+    def __init__(self, subscription: Subscription, position: Position, patience: float) -> None:
+        if not isinstance(subscription, RunSubscription | RunsSubscription | StreamSubscription):
+            raise TypeError(f"can't relay a {type(subscription).__name__}")
+        self._subscription = subscription
+        self._updates = subscription.updates(timeout=patience)
+        self._position = position
+        self._seen = 0
+        self._ended = False
+        self.error: TriggerRealtimeError | None = None
+
+    @property
+    def state(self) -> State:
+        if not self._ended:
+            return State.LIVE
+        state = self._subscription.state
+        return state if state in (State.CANCELLED, State.FAILED) else State.COMPLETED
+
+    def take(self, seconds: float) -> list[News]:
+        try:
+            return self._news(next(self._updates))
+        except WaitTimeout:
+            pass
+        except StopIteration:
+            self._ended = True
+        except TriggerRealtimeError as error:
+            self.error = error
+            self._ended = True
+        return []
+
+    def wake(self) -> None:
+        """Do nothing: `take` returns twice a second by itself."""
+
+    def close(self) -> None:
+        self._updates.close()
+
+    def _news(self, item: Any) -> list[News]:
+        if not isinstance(self._subscription, StreamSubscription):
+            return [item]
+        index, stream = self._seen, ("parts",)
+        self._seen += 1
+        if index < self._position.counts.get(stream, 0):
+            return []
+        self._position.counts[stream] = self._seen
+        return [PartsEvent(stream, index, [item], str(self._position))]
+
+
+def feed_of(source: Source, position: Position, patience: float) -> BrowserFeed:
+    """Return the feed of a source.
+
+    Args:
+        source: what to relay. It is called, unless it is a subscription.
+        position: where the browser is; the feed moves it on.
+        patience: seconds after which `take` of a borrowed feed returns nothing.
+    """
+    if isinstance(source, Subscription):
+        return BorrowedFeed(source, position, patience)
+    return OwnFeed(source, position)

@@ -1,0 +1,39 @@
+"""The client that the helpers for frameworks make."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from .. import RealtimeClient
+from ._browser_feeds import OwnFeed
+
+CLIENT_OPTIONS = tuple(inspect.signature(RealtimeClient).parameters)
+
+
+class ContextClient(RealtimeClient):
+    """A client that runs each callback inside a context of its own.
+
+    Args:
+        context: returns the context manager for one call.
+        options: see `RealtimeClient`.
+    """
+
+    def __init__(self, context: Callable[[], AbstractContextManager[Any]], **options: Any) -> None:
+        self._context = context
+        super().__init__(**options)
+
+    def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
+        # A relay's own callbacks only pass data on, once for each browser: a context is not needed.
+        if isinstance(getattr(callback, "__self__", None), OwnFeed):
+            return callback
+
+        @functools.wraps(callback)
+        def in_context(*arguments: Any) -> object:
+            with self._context():
+                return callback(*arguments)
+
+        return in_context
