@@ -262,35 +262,11 @@ class Task(Generic[TaskPayloadT, OutputT]):
 
     @overload
     def __init__(
-        self: Task[Any, Any],
-        identifier: str,
-        *,
-        payload: None = None,
-        output: None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Task[TaskPayloadT, Any],
-        identifier: str,
-        *,
-        payload: type[TaskPayloadT],
-        output: None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Task[Any, OutputT],
-        identifier: str,
-        *,
-        payload: None = None,
-        output: type[OutputT],
-    ) -> None: ...
-    @overload
-    def __init__(
         self,
         identifier: str,
         *,
-        payload: type[TaskPayloadT],
-        output: type[OutputT],
+        payload: type[TaskPayloadT] | None = None,
+        output: type[OutputT] | None = None,
     ) -> None: ...
     @overload
     def __init__(

@@ -62,6 +62,15 @@ client = RealtimeClient(
 )
 
 
+def tasks() -> None:
+    """What a task is not given is Any, and so is what a type checker knows no type of."""
+    assert_type(bill, Task[Order, Invoice])
+    assert_type(report, Task[Any, Report])
+    assert_type(untyped, Task[Any, Any])
+    assert_type(Task("t", payload=list[int]), Task[list[int], Any])
+    assert_type(Task("t", payload=int | None), Task[Any, Any])
+
+
 def a_typed_run() -> None:
     subscription = client.subscribe_to_run("run_1", task=bill, throttle_in_ms=5, id="x")
     assert_type(subscription, RunSubscription[Order, Invoice])
