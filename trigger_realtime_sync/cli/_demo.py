@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..models import AnyRun
-from ._exits import CommandError, Exit
+from ._exits import Exit
 from ._follow import UNSHOWN, session
 from ._lines import write
 from ._scenario import STREAM, play, set_scene
@@ -29,10 +29,8 @@ What to do next: set TRIGGER_SECRET_KEY, take the id of a run of your own, and
 
 def make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
     """The server in this process, not started yet."""
-    try:
-        from ..testing import RealtimeServer
-    except ModuleNotFoundError as error:
-        raise CommandError(str(error), Exit.UNAVAILABLE) from error
+    from ..testing import RealtimeServer
+
     return RealtimeServer("electric" if backend == "electric" else "native", port=port)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 from ._faults import Fault, Faults
-from ._http import Exchange
-from ._observe import Observer, RecordedRequest
+from ._http_server import HttpExchange
+from ._observer import Observer, RecordedRequest
 from ._rest import Rest
 from ._rows import COLUMNS, NEVER_SKIPPED, schema
 from ._rows import Backend as BackendName
@@ -75,7 +75,7 @@ class App:
     hold: float
     use_204: bool
 
-    def answer(self, exchange: Exchange) -> None:
+    def answer(self, exchange: HttpExchange) -> None:
         self.observer.saw(exchange.request)
         fault = self.faults.take(exchange.request)
         if fault is None:
@@ -88,14 +88,14 @@ class App:
         else:
             self._fail_first(exchange, fault)
 
-    def _fail_first(self, exchange: Exchange, fault: Fault) -> None:
+    def _fail_first(self, exchange: HttpExchange, fault: Fault) -> None:
         replacement = _strike(exchange, fault)
         if replacement is not None:
             _send(exchange, replacement)
         else:
             self._respond(exchange, fault)
 
-    def _respond(self, exchange: Exchange, fault: Fault | None) -> None:
+    def _respond(self, exchange: HttpExchange, fault: Fault | None) -> None:
         try:
             reply = self._route(exchange, fault)
         except Refused as refused:
@@ -106,7 +106,7 @@ class App:
             reply = _strike(exchange, fault) or reply
         _send(exchange, reply)
 
-    def _route(self, exchange: Exchange, fault: Fault | None) -> Reply | None:
+    def _route(self, exchange: HttpExchange, fault: Fault | None) -> Reply | None:
         request = exchange.request
         if request.kind == "presigned":
             return Reply(*self.rest.presigned(request))
@@ -157,7 +157,7 @@ class App:
         period = _period_ms(request.query.get("createdAt"), self.name)
         return Shape("runs", ("tag", tags[0]), frozenset(tags), period, skipped)
 
-    def _poll(self, exchange: Exchange, shape: Shape, fault: Fault | None) -> Reply:
+    def _poll(self, exchange: HttpExchange, shape: Shape, fault: Fault | None) -> Reply:
         request = exchange.request
         at = Position(
             offset=request.query.get("offset", "-1"),
@@ -167,7 +167,9 @@ class App:
         answer = self._read(exchange, shape, at, fault)
         return self._shape_reply(request, shape, answer)
 
-    def _read(self, exchange: Exchange, shape: Shape, at: Position, fault: Fault | None) -> Answer:
+    def _read(
+        self, exchange: HttpExchange, shape: Shape, at: Position, fault: Fault | None
+    ) -> Answer:
         stale = fault is not None and fault.stale
         # A fault on a live poll strikes at once, unless it was asked to wait for the news.
         hold = self.hold if fault is None or fault.after_hold else 0.0
@@ -176,7 +178,9 @@ class App:
             answer = self._held(exchange, shape, at, hold)
         return answer if answer is not None else self.backend.idle(shape, at)
 
-    def _held(self, exchange: Exchange, shape: Shape, at: Position, hold: float) -> Answer | None:
+    def _held(
+        self, exchange: HttpExchange, shape: Shape, at: Position, hold: float
+    ) -> Answer | None:
         end = time.monotonic() + hold
         with self.store.waiting(shape.subject) as waiter:
             answer = self.backend.read(shape, at)
@@ -223,7 +227,7 @@ class App:
 
     # --- streams
 
-    def _stream(self, exchange: Exchange, token: str, fault: Fault | None) -> Reply | None:
+    def _stream(self, exchange: HttpExchange, token: str, fault: Fault | None) -> Reply | None:
         run_id, key = exchange.request.segments[-2:]
         if self.store.get(run_id) is None:
             raise Refused(404, {"error": "Not found"}, {"x-should-retry": "false"})
@@ -232,7 +236,7 @@ class App:
         return Reply(*refusal) if refusal is not None else None
 
 
-def _strike(exchange: Exchange, fault: Fault) -> Reply | None:
+def _strike(exchange: HttpExchange, fault: Fault) -> Reply | None:
     """Let the fault happen; what it answers, if it answers."""
     if fault.delay:
         exchange.pause(fault.delay)
@@ -243,7 +247,7 @@ def _strike(exchange: Exchange, fault: Fault) -> Reply | None:
     return Reply(*fault.replacement()) if fault.replaces else None
 
 
-def _send(exchange: Exchange, reply: Reply) -> None:
+def _send(exchange: HttpExchange, reply: Reply) -> None:
     headers, body = dict(reply.headers), reply.body
     accepted = exchange.request.headers.get("accept-encoding", "")
     if body and "gzip" in accepted and reply.headers.get("content-type", "").startswith(_JSON):

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ._observe import KINDS, RecordedRequest, matches
+from ._observer import KINDS, RecordedRequest, matches
 
 _ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>Something is in the way</h1></body></html>"
 

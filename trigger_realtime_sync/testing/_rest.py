@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ._observe import RecordedRequest
+from ._observer import RecordedRequest
 from ._rows import to_rest
 from ._shapes import dump
 from ._store import Batch, Store

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from ._http import Exchange, Gone
-from ._observe import Observer
+from ._http_server import ExchangeEnded, HttpExchange
+from ._observer import Observer
 from ._store import Store, Waiter
 from ._stream_logs import EntryId, Record, StreamLogs, subject_of
 
@@ -34,7 +34,7 @@ class Streams:
     ping_interval: float
     honours_start: bool
 
-    def serve(self, exchange: Exchange, run_id: str, key: str) -> Triple | None:
+    def serve(self, exchange: HttpExchange, run_id: str, key: str) -> Triple | None:
         """Stream to the client until it is idle for too long; or the refusal to do so."""
         request = exchange.request
         idle = _idle_seconds(request.headers.get("timeout-seconds"), self.idle)
@@ -62,7 +62,7 @@ class _Reader:
 
     headers = _HEADERS
 
-    def __init__(self, owner: Streams, exchange: Exchange, run_id: str, key: str) -> None:
+    def __init__(self, owner: Streams, exchange: HttpExchange, run_id: str, key: str) -> None:
         self.logs = owner.logs
         self.exchange = exchange
         self.where = (run_id, key)
@@ -124,7 +124,7 @@ class _V1(_Reader):
             found = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", last)
             if found is None:
                 self.exchange.pause(_CUT_AFTER)
-                raise Gone
+                raise ExchangeEnded
             self.after = (int(found[1]), int(found[2] or 0))
 
     def news(self) -> Iterator[bytes]:

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 from ._app import Access, App
 from ._control import RunControl
 from ._faults import Fault, Faults
-from ._http import Server
-from ._observe import Observer, RecordedRequest, matches
+from ._http_server import HttpServer
+from ._observer import Observer, RecordedRequest, matches
 from ._rest import Rest
 from ._shapes import Backend, Electric, Native
 from ._streams import Streams
@@ -63,7 +63,7 @@ class RealtimeServer(RunControl):
             raise ValueError(f"backend must be 'native' or 'electric', not {backend!r}")
         self._address = (host, port)
         self._ssl_context = ssl_context
-        self._server: Server | None = None
+        self._server: HttpServer | None = None
         self._observer = Observer()
         self._faults = Faults()
         self._access = Access(None if tokens is None else set(tokens))
@@ -113,7 +113,9 @@ class RealtimeServer(RunControl):
         """
         if self._server is not None:
             raise RuntimeError("a server can be started once")
-        self._server = Server(*self._address, self._app.answer, self._observer, self._ssl_context)
+        self._server = HttpServer(
+            *self._address, self._app.answer, self._observer, self._ssl_context
+        )
         self._server.start()
         return self
 
