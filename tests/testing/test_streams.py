@@ -67,7 +67,7 @@ def test_v1_keeps_the_last_entries_only(v1, client_of):
 
 def test_v1_malformed_id_is_a_200_with_a_cut_body(v1, raw_request, monkeypatch):
     """The head promises chunks; the connection ends without the last one."""
-    monkeypatch.setattr("trigger_realtime_sync.testing._streams._CUT_AFTER", 0.0)
+    monkeypatch.setattr("trigger_realtime_sync.testing._stream_events._CUT_AFTER", 0.0)
     run_id = v1.create_run()
     v1.append(run_id, "s", 1)
     got = raw_request(v1, f"/realtime/v1/streams/{run_id}/s", {"Last-Event-ID": "bogus"})

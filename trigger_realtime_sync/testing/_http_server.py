@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any
 
-from ._observer import Observer, RecordedRequest, record
+from ._observer import Observer, RecordedRequest, parse_request
 from ._store import Waiter
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
@@ -164,7 +164,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._drain()
-        request = record(self.command, self.path, dict(self.headers.items()))
+        request = parse_request(self.command, self.path, dict(self.headers.items()))
         http_1_1 = self.request_version >= "HTTP/1.1"
         exchange = HttpExchange(request, self.connection, self.server, http_1_1)
         self.close_connection = self.close_connection or not http_1_1
@@ -247,7 +247,7 @@ class HttpServer(TCPServer):
         )
         with self._lock:
             self._connections[sock] = thread
-        self._observer.connected(1)
+        self._observer.count_connection(1)
         thread.start()
 
     def _serve(self, sock: socket.socket, address: Any) -> None:
@@ -285,7 +285,7 @@ class HttpServer(TCPServer):
             sock.close()
         else:
             self.shutdown_request(sock)
-        self._observer.connected(-1)
+        self._observer.count_connection(-1)
         # Last, because whoever stops the server joins the threads that are still listed.
         with self._lock:
             del self._connections[sock]
