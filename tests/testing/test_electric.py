@@ -141,6 +141,8 @@ def test_rotation_is_a_409(server, client, how, named):
     assert got.json() == [{"headers": {"control": "must-refetch"}}]
     handle = got.headers.get("electric-handle")
     assert named == {None: "none", feed.handle: "same"}.get(handle, "new")
+    feed.offset = "-1"
+    assert feed.ask().status == (200 if named == "same" else 409)
     feed.offset, feed.handle = "-1", handle
     assert feed.start().offset == "0_inf"
 

@@ -24,7 +24,7 @@ from .conftest import serving
 
 @serving(tokens={"good"})
 def test_tokens(server, client):
-    """Missing, unknown and revoked: 401. Forbidden: 403, but only once the run is known."""
+    """Missing, unknown and revoked: 401. Forbidden: 403, by the feeds once the run is known."""
     run_id = server.create_run()
     server.forbidden.add("narrow")
 
@@ -33,6 +33,7 @@ def test_tokens(server, client):
 
     assert [status(None), status("Bearer bad"), status("Bearer good")] == [401, 401, 200]
     assert [status("Bearer narrow"), status("Bearer narrow", "run_missing")] == [403, 404]
+    assert client.get("/api/v3/runs/run_missing", {"Authorization": "Bearer narrow"}).status == 403
     server.revoke("good")
     assert status("Bearer good") == 401
     server.accept("good")

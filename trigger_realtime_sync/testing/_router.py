@@ -30,7 +30,7 @@ class Access:
         return self.tokens is None or token in self.tokens or token in self.forbidden
 
 
-@attrs.frozen
+@attrs.define
 class Router:
     """Answers each exchange on the thread of its connection."""
 
