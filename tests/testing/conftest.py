@@ -172,10 +172,12 @@ def held_socket(server: RealtimeServer) -> Iterator[Callable[..., socket.socket]
     """Opens a socket and sends a request on it, without reading the answer."""
     opened: list[socket.socket] = []
 
-    def send(target: str, headers: dict[str, str] | None = None) -> socket.socket:
+    def send(
+        target: str, headers: dict[str, str] | None = None, version: str = "1.1"
+    ) -> socket.socket:
         url = urlsplit(server.url)
         opened.append(socket.create_connection((url.hostname, url.port), timeout=10))
-        lines = [f"GET {target} HTTP/1.1", "Host: localhost"]
+        lines = [f"GET {target} HTTP/{version}", "Host: localhost"]
         lines += [f"{name}: {text}" for name, text in {**HEADERS, **(headers or {})}.items()]
         opened[-1].sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         return opened[-1]
@@ -189,8 +191,8 @@ def held_socket(server: RealtimeServer) -> Iterator[Callable[..., socket.socket]
 def raw_request(held_socket: Callable[..., socket.socket]) -> Callable[..., bytes]:
     """Sends a request on a fresh socket; returns every byte that comes back until the end."""
 
-    def send(target: str, headers: dict[str, str] | None = None) -> bytes:
-        sock = held_socket(target, headers)
+    def send(target: str, headers: dict[str, str] | None = None, version: str = "1.1") -> bytes:
+        sock = held_socket(target, headers, version)
         return b"".join(iter(lambda: sock.recv(65536), b""))
 
     return send

@@ -43,6 +43,12 @@ def test_cut_at_counts_every_byte_on_the_wire(server, raw_request, count):
     assert len(raw_request(f"/realtime/v1/runs/{server.create_run()}?offset=-1")) == count
 
 
+def test_a_cut_beyond_the_end_still_ends_the_connection(server, raw_request):
+    """The answer is whole, and nothing can follow it."""
+    server.fail_next(cut_at=100_000)
+    assert raw_request(TAGS).endswith(b'"up-to-date"}}]')
+
+
 def test_cut_at_counts_on_over_the_parts_of_a_stream(server, raw_request):
     """A stream that is sent in many pieces ends at the byte that was asked for."""
     run_id = server.create_run()

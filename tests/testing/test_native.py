@@ -118,14 +118,16 @@ def test_snapshot_is_capped_at_1000_runs(server, client):
 
 def test_lag_shows_nothing_first_and_an_update_later(server, client):
     """A run that has not reached the replica: up-to-date alone, then its row as an update."""
-    run_id = server.create_run(lag=True)
+    run_id = server.create_run(lag=True, tags=["a"])
     feed = client.feed(run_id)
     assert feed.ask().json() == [{"headers": {"control": "up-to-date"}}]
+    assert client.runs(tags="a").run_ids == []
 
     server.catch_up(run_id)
 
     got = feed.live()
     assert (got.run_ids, got.operations) == ([run_id], ["update"])
+    assert client.runs(tags="a").run_ids == [run_id]
 
 
 def test_batch_lists_more_than_its_feed_shows(server, client):

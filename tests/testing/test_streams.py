@@ -81,7 +81,7 @@ def test_v2_batches_pings_and_done(server, client):
     assert [envelope["data"] for envelope in envelopes] == [{"a": 1}, "text"]
     assert envelopes[0]["id"] != envelopes[1]["id"]
     assert ping["event"] == "ping"
-    assert json.loads(ping["data"])["tail"]["seq_num"] == 2
+    assert [json.loads(one["data"])["tail"]["seq_num"] for one in (batch, ping)] == [2, 2]
     assert done == {"data": "[DONE]"}
 
 
@@ -142,6 +142,15 @@ def test_parts_arrive_as_they_are_written(server, held_socket):
         seen = b""
         while part.encode() not in seen:
             seen += sock.recv(65536)
+
+
+@serving(V1, V2, stream_idle=SHORT)
+def test_a_stream_over_http_1_0_ends_with_its_connection(server, raw_request):
+    """There are no chunks, so nothing else could say where the body ends."""
+    run_id = server.create_run()
+    got = raw_request(f"/realtime/v1/streams/{run_id}/s", {"Connection": "keep-alive"}, "1.0")
+    assert b"connection: close\r\n" in got
+    assert b"chunked" not in got
 
 
 @serving(V1, V2, stream_idle=0.2, ping_interval=0.02)
