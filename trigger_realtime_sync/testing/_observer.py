@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-# What a fault or a wait can be about: the values of `RecordedRequest.kind`.
+# The values of `RecordedRequest.kind`, which faults and waits can match.
 KINDS = ("run", "runs", "batch", "stream", "packets", "presigned", "api")
 
 
@@ -28,7 +28,7 @@ class RecordedRequest:
         path: still percent-encoded, without the query.
         headers: names in lower case.
         at: `time.monotonic()` of its arrival.
-        live: whether it is a poll that the server may hold.
+        live: True for a poll that the server may hold.
         kind: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"` or `""`.
     """
 
@@ -89,7 +89,7 @@ def matches(
     match: MatchT,
     live: bool | None = None,
 ) -> bool:
-    """Return True if the request is one that `fail_next` and `wait_for_requests` mean."""
+    """Return True if the request is of that kind, or satisfies that callable, and liveness."""
     if live is not None and request.live != live:
         return False
     if callable(match):
@@ -158,7 +158,7 @@ class Observer:
         """Block until `reached()` is true, at most `timeout` seconds.
 
         Raises:
-            TimeoutError: it is not; `what()` says what was seen instead.
+            TimeoutError: it is not; `what()` describes the state instead.
         """
         with self._changed:
             if not self._changed.wait_for(reached, timeout):

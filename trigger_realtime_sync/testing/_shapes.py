@@ -1,4 +1,4 @@
-"""What the two backends of the run feeds share: a shape, a position in its log, an answer.
+"""Shapes, positions in their logs, and answers: common to both backends of the run feeds.
 
 A backend answers at once: `read` returns the answer, or None when a live poll has to be held.
 """

@@ -84,7 +84,7 @@ class StoredBatch:
 
 
 class Waiter:
-    """Wakes a request whose subject changed or whose client went away; `gone` tells which."""
+    """Wakes a request whose subject changed, or (with `gone` set) whose client went away."""
 
     __slots__ = ("_event", "gone")
 

@@ -15,7 +15,7 @@ from ._store import Store, Waiter
 from ._stream_logs import EntryId, S2Record, StreamLogs, StreamName, subject_of
 
 _HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache"}
-# Seconds: what the server accepts as `Timeout-Seconds`.
+# Seconds: the largest `Timeout-Seconds` that the server accepts.
 _MAX_TIMEOUT = 600
 # Seconds until a v1 server breaks off a body that it can't read from Redis.
 _CUT_AFTER = 3.0

@@ -1,4 +1,4 @@
-"""What was written to the streams: Redis entries (v1) and S2 records (v2)."""
+"""The logs of the streams: Redis entries (v1) and S2 records (v2)."""
 
 from __future__ import annotations
 
