@@ -36,7 +36,7 @@ def _install_project() -> None:
         ignored = shutil.ignore_patterns("__pycache__")
         package = "trigger_realtime_sync"
         shutil.copytree(REPOSITORY / package, copy / package, ignore=ignored)
-        _pip(f"{copy}[testing]")
+        _pip(str(copy))
         _pip("--force-reinstall", "--no-deps", str(copy))
 
 

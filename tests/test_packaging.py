@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from configparser import ConfigParser
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, metadata
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,12 @@ def test_ci_ends_with_the_tests_as_the_readme_runs_them() -> None:
         assert os.access(script, os.X_OK)
 
 
+def test_the_extra_testing_still_installs() -> None:
+    """Old requirement files ask for it, though the test server needs nothing beyond the library."""
+    assert "testing" in metadata("trigger-realtime-sync").get_all("Provides-Extra", [])
+    assert requirements(SETUP["options.extras_require"]["testing"]) == []
+
+
 def test_every_folder_of_the_package_is_installed() -> None:
     """A folder without `__init__.py` would be missing from a wheel; so would the type marker."""
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
@@ -109,10 +115,10 @@ def test_the_entry_points_lead_somewhere(group: str, name: str) -> None:
     "module", ["trigger_realtime_sync", "trigger_realtime_sync.testing.pytest_plugin"]
 )
 def test_importing_needs_no_extra_and_starts_nothing(module: str) -> None:
-    """Neither werkzeug nor rich is imported by the library, and no thread runs."""
+    """Neither rich nor an HTTP server is imported by the library, and no thread runs."""
     code = (
         f"import sys, threading, {module}\n"
-        "print(sorted({'werkzeug', 'rich'} & set(sys.modules)), threading.active_count())"
+        "print(sorted({'http.server', 'rich'} & set(sys.modules)), threading.active_count())"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60

@@ -118,7 +118,7 @@ def test_the_extras_exist() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     named = set(re.findall(r"\.\[(\w+)\]", TEXT))
-    assert named == {"cli", "test", "testing"}
+    assert named == {"cli", "test"}
     assert named <= set(setup["options.extras_require"])
 
 

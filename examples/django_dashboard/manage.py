@@ -1,6 +1,6 @@
 """A dashboard with Django: each user's own runs, live, and an answer that is streamed.
 
-    pip install 'trigger-realtime-sync[django,testing]'
+    pip install 'trigger-realtime-sync[django]'
     python examples/django_dashboard/manage.py demo
 
 Then open http://127.0.0.1:8000 and log in as demo, with the password demo.

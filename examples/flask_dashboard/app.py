@@ -1,6 +1,6 @@
 """A dashboard with Flask: runs with progress bars, and an answer that is streamed word by word.
 
-    pip install 'trigger-realtime-sync[flask,testing]'
+    pip install 'trigger-realtime-sync[flask]'
     python examples/flask_dashboard/app.py
 
 Then open http://127.0.0.1:5000. It has its own server, with tasks that run on it. To see your

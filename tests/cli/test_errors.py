@@ -119,16 +119,3 @@ def test_a_taken_port_is_told(command: Command) -> None:
         end = ended(command("serve", "--port", port))
     assert end.code == 69
     assert port in end.err
-
-
-@pytest.mark.parametrize("name", ["demo", "serve"])
-def test_the_server_needs_its_extra(command: Command, name: str) -> None:
-    """Without werkzeug the demo says what to install."""
-    python = (
-        "-c",
-        "import sys; sys.modules['werkzeug'] = None\n"
-        "from trigger_realtime_sync.cli import main; sys.exit(main())",
-    )
-    end = ended(command(name, python=python))
-    assert end.code == 69
-    assert "pip install" in end.err

@@ -1,4 +1,4 @@
-"""A bare HTTP client, so that what the server sends is seen as it is."""
+"""A bare HTTP client, so that tests see the answers of the server as they are on the wire."""
 
 from __future__ import annotations
 
@@ -38,15 +38,37 @@ class Got:
         return [one for one in self.json() if "value" in one]
 
     @property
+    def values(self) -> list[dict[str, Any]]:
+        return [row["value"] for row in self.rows]
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [value["friendlyId"] for value in self.values]
+
+    @property
+    def operations(self) -> list[str]:
+        return [row["headers"]["operation"] for row in self.rows]
+
+    @property
     def controls(self) -> list[str]:
         return [one["headers"]["control"] for one in self.json() if "value" not in one]
 
+    @property
+    def events(self) -> list[dict[str, str]]:
+        blocks = self.body.decode().split("\n\n")[:-1]
+        return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
 
-@attrs.define
+    @property
+    def batches(self) -> list[list[dict[str, Any]]]:
+        """The records of a v2 stream, by batch."""
+        batches = [event for event in self.events if event.get("event") == "batch"]
+        return [json.loads(event["data"])["records"] for event in batches]
+
+
+@attrs.frozen
 class Client:
-    """Asks one server, on one connection that it keeps."""
+    """Sends requests to one server, on one connection that it keeps."""
 
-    server: RealtimeServer
     connection: http.client.HTTPConnection
 
     def get(self, path: str, headers: dict[str, str | None] | None = None, **query: Any) -> Got:
@@ -61,8 +83,31 @@ class Client:
             body = gzip.decompress(body)
         return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
 
+    def run(self, run_id: str, headers: dict[str, str | None] | None = None, **query: Any) -> Got:
+        """The first answer of a run's feed."""
+        return self.get(f"/realtime/v1/runs/{run_id}", headers, offset="-1", **query)
+
+    def row(self, run_id: str, **query: Any) -> dict[str, Any]:
+        (value,) = self.run(run_id, **query).values
+        return value
+
+    def runs(self, **query: Any) -> Got:
+        """The first answer of a feed by tags."""
+        return self.get("/realtime/v1/runs", offset="-1", **query)
+
+    def stream(self, run_id: str, headers: dict[str, str | None] | None = None) -> Got:
+        """The run's stream `s`, until the server closes it."""
+        return self.get(f"/realtime/v1/streams/{run_id}/s", headers)
+
     def follow(self, path: str, **query: Any) -> Follower:
+        """A feed, not read yet."""
         return Follower(self, path, query)
+
+    def feed(self, run_id: str) -> Follower:
+        return self.follow(f"/realtime/v1/runs/{run_id}")
+
+    def tag_feed(self, tags: str) -> Follower:
+        return self.follow("/realtime/v1/runs", tags=tags)
 
 
 @attrs.define
@@ -74,7 +119,6 @@ class Follower:
     query: dict[str, Any]
     offset: str = "-1"
     handle: str | None = None
-    cursor: str = ""
 
     def ask(self, **more: Any) -> Got:
         query = {**self.query, "offset": self.offset, "log": "full", **more}
@@ -87,7 +131,7 @@ class Follower:
         return got
 
     def live(self) -> Got:
-        return self.ask(live="true", cursor=self.cursor)
+        return self.ask(live="true", cursor="")
 
     def start(self) -> Follower:
         """Read until up to date."""
@@ -96,32 +140,24 @@ class Follower:
         return self
 
 
-@pytest.fixture
-def client_of() -> Iterator[Callable[[RealtimeServer], Client]]:
-    """A new client for a server, closed after the test."""
-    made: list[Client] = []
-
-    def make(server: RealtimeServer) -> Client:
-        url = urlsplit(server.url)
-        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
-        made.append(Client(server, connection))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.connection.close()
+def serving(*options: dict[str, Any], **more: Any) -> pytest.MarkDecorator:
+    """Give `server` these options; with several dicts, run the test once for each."""
+    merged = [{**one, **more} for one in options or ({},)]
+    names = ["-".join(f"{name}={value}" for name, value in one.items()) for one in merged]
+    return pytest.mark.parametrize("server", merged, indirect=True, ids=names)
 
 
 @pytest.fixture
-def native() -> Iterator[RealtimeServer]:
-    with RealtimeServer("native") as server:
+def server(request: pytest.FixtureRequest) -> Iterator[RealtimeServer]:
+    with RealtimeServer(**getattr(request, "param", {})) as server:
         yield server
 
 
 @pytest.fixture
-def electric() -> Iterator[RealtimeServer]:
-    with RealtimeServer("electric") as server:
-        yield server
+def client(server: RealtimeServer) -> Iterator[Client]:
+    url = urlsplit(server.url)
+    with closing(http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)) as opened:
+        yield Client(opened)
 
 
 @pytest.fixture
@@ -132,35 +168,31 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
 
 
 @pytest.fixture
-def raw_request() -> Callable[..., bytes]:
-    """Sends a request on a fresh socket; every byte that comes back until the end."""
+def held_socket(server: RealtimeServer) -> Iterator[Callable[..., socket.socket]]:
+    """Opens a socket and sends a request on it, without reading the answer."""
+    opened: list[socket.socket] = []
 
-    def send(server: RealtimeServer, target: str, headers: dict[str, str] | None = None) -> bytes:
+    def send(
+        target: str, headers: dict[str, str] | None = None, version: str = "1.1"
+    ) -> socket.socket:
         url = urlsplit(server.url)
-        with closing(socket.create_connection((url.hostname, url.port), timeout=10)) as sock:
-            sock.sendall(request_bytes(target, headers))
-            return b"".join(iter(lambda: sock.recv(65536), b""))
+        opened.append(socket.create_connection((url.hostname, url.port), timeout=10))
+        lines = [f"GET {target} HTTP/{version}", "Host: localhost"]
+        lines += [f"{name}: {text}" for name, text in {**HEADERS, **(headers or {})}.items()]
+        opened[-1].sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return opened[-1]
 
-    return send
-
-
-def request_bytes(target: str, headers: dict[str, str] | None = None) -> bytes:
-    lines = [f"GET {target} HTTP/1.1", "Host: localhost"]
-    lines += [f"{name}: {text}" for name, text in {**HEADERS, **(headers or {})}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    yield send
+    for sock in opened:
+        sock.close()
 
 
 @pytest.fixture
-def held_socket() -> Iterator[Callable[[RealtimeServer, str], socket.socket]]:
-    """A socket on which a request was sent and nothing read."""
-    made: list[socket.socket] = []
+def raw_request(held_socket: Callable[..., socket.socket]) -> Callable[..., bytes]:
+    """Sends a request on a fresh socket; returns every byte that comes back until the end."""
 
-    def send(server: RealtimeServer, target: str) -> socket.socket:
-        url = urlsplit(server.url)
-        made.append(socket.create_connection((url.hostname, url.port), timeout=10))
-        made[-1].sendall(request_bytes(target))
-        return made[-1]
+    def send(target: str, headers: dict[str, str] | None = None, version: str = "1.1") -> bytes:
+        sock = held_socket(target, headers, version)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
 
-    yield send
-    for sock in made:
-        sock.close()
+    return send

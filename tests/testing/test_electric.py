@@ -8,20 +8,26 @@ import pytest
 
 from trigger_realtime_sync.testing import RealtimeServer
 
+from .conftest import serving
 
-def test_first_answer_is_never_up_to_date(electric, client_of):
+
+@pytest.fixture
+def server(request):
+    with RealtimeServer("electric", **getattr(request, "param", {})) as server:
+        yield server
+
+
+def test_first_answer_is_never_up_to_date(server, client):
     """The snapshot comes alone; a second request, not live, says that it was everything."""
-    run_id = electric.create_run(tags=["a", "b c"])
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}")
+    feed = client.feed(server.create_run(tags=["a", "b c"]))
 
     first, second = feed.ask(), feed.ask()
 
     (row,) = first.rows
-    assert first.controls == ["snapshot-end"]
     assert row["headers"] == {"operation": "insert", "relation": ["public", "TaskRun"]}
     assert row["value"]["isTest"] == "false"
     assert row["value"]["runTags"] == '{a,"b c"}'
-    assert second.controls == ["up-to-date"]
+    assert (first.controls, second.controls) == (["snapshot-end"], ["up-to-date"])
     assert second.rows == []
     assert "electric-up-to-date" not in first.headers
     assert second.headers["electric-up-to-date"] == ""
@@ -30,135 +36,134 @@ def test_first_answer_is_never_up_to_date(electric, client_of):
     assert schema["status"]["type"] == "TaskRunStatus"
 
 
-def test_a_poll_held_in_vain_is_up_to_date(client_of):
+@serving(hold=0.01)
+def test_a_poll_held_in_vain_is_up_to_date(server, client):
     """The answer says so twice, and stays where it was."""
-    with RealtimeServer("electric", hold=0.01) as server:
-        feed = client_of(server).follow(f"/realtime/v1/runs/{server.create_run()}").start()
-        got = feed.live()
+    got = client.feed(server.create_run()).start().live()
     assert got.controls == ["up-to-date"]
     assert got.headers["electric-up-to-date"] == ""
     assert got.headers["electric-offset"] == "0_inf"
 
 
-def test_nothing_is_null_that_the_schema_says_is_not(electric, client_of):
+def test_nothing_is_null_that_the_schema_says_is_not(server, client):
     """The official client gives up silently on a null where the schema allows none."""
-    got = client_of(electric).get(f"/realtime/v1/runs/{electric.create_run()}", offset="-1")
-    schema, value = json.loads(got.headers["electric-schema"]), got.rows[0]["value"]
+    got = client.run(server.create_run())
+    schema, value = json.loads(got.headers["electric-schema"]), got.values[0]
     required = {name for name, column in schema.items() if column.get("not_null")}
     assert {name for name in required if value[name] is None} == set()
     assert {"id", "payload", "status"} <= required
 
 
-def test_timestamps_have_a_blank_and_no_trailing_zeros(electric, client_of):
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ("2026-01-02T03:04:05.900", "2026-01-02 03:04:05.9"),
+        ("2026-01-02T03:04:00.000", "2026-01-02 03:04:00"),
+    ],
+)
+def test_timestamps_have_a_blank_and_no_trailing_zeros(server, client, stored, sent):
     """Postgres text: 0.900 s is `.9`, a whole second has no fraction."""
-    run_id = electric.create_run(
-        started_at="2026-01-02T03:04:05.900", queued_at="2026-01-02T03:04:00.000"
-    )
-    value = client_of(electric).get(f"/realtime/v1/runs/{run_id}", offset="-1").rows[0]["value"]
-    assert value["startedAt"] == "2026-01-02 03:04:05.9"
-    assert value["queuedAt"] == "2026-01-02 03:04:00"
+    assert client.row(server.create_run(started_at=stored))["startedAt"] == sent
 
 
-def test_every_change_is_told_with_what_changed(electric, client_of):
+def test_every_change_is_sent_with_the_columns_that_differ(server, client):
     """Two changes are two messages: the primary key, and the columns that differ."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
-    electric.update_run(run_id, status="DEQUEUED")
-    electric.update_run(run_id, is_test=True)
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    server.update_run(run_id, status="DEQUEUED")
+    server.update_run(run_id, is_test=True)
 
-    rows = feed.live().rows
+    got = feed.live()
 
-    assert [set(row["value"]) for row in rows] == [
+    assert [set(value) for value in got.values] == [
         {"id", "status", "updatedAt"},
         {"id", "isTest", "updatedAt"},
     ]
-    assert rows[1]["value"]["isTest"] == "t"
-    assert rows[0]["headers"]["operation"] == "update"
-    assert {"relation", "lsn", "op_position", "txids", "last"} <= set(rows[0]["headers"])
+    assert got.values[1]["isTest"] == "t"
+    assert got.operations == ["update", "update"]
+    assert {"relation", "lsn", "op_position", "txids", "last"} <= set(got.rows[0]["headers"])
 
 
-def test_second_client_gets_the_old_snapshot_and_the_log(electric, client_of):
-    """A shape is born once: who comes later is sent its snapshot, then every change since."""
-    run_id = electric.create_run()
-    first = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
-    electric.update_run(run_id, status="EXECUTING")
+def test_second_client_gets_the_old_snapshot_and_the_log(server, client):
+    """A shape is born once: a later client is sent its snapshot, then every change since."""
+    run_id = server.create_run()
+    first = client.feed(run_id).start()
+    server.update_run(run_id, status="EXECUTING")
 
-    second = client_of(electric).follow(f"/realtime/v1/runs/{run_id}")
+    second = client.feed(run_id)
     snapshot, log = second.ask(), second.ask()
 
     assert second.handle == first.handle
-    assert snapshot.rows[0]["value"]["status"] == "PENDING"
-    assert log.rows[0]["value"]["status"] == "EXECUTING"
+    assert snapshot.values[0]["status"] == "PENDING"
+    assert log.values[0]["status"] == "EXECUTING"
     assert log.controls == ["up-to-date"]
 
 
-def test_runs_enter_and_leave_a_tag_by_insert_and_delete(electric, client_of):
+def test_runs_enter_and_leave_a_tag_by_insert_and_delete(server, client):
     """Un-tagging and deleting send `delete` with the primary key, tagging sends `insert`."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow("/realtime/v1/runs", tags="a").start()
-    electric.update_run(run_id, tags=["a"])
-    electric.update_run(run_id, tags=[])
-    other = electric.create_run(tags=["a"])
-    electric.delete_run(other)
+    run_id = server.create_run()
+    feed = client.tag_feed("a").start()
+    server.update_run(run_id, tags=["a"])
+    server.update_run(run_id, tags=[])
+    other = server.create_run(tags=["a"])
+    server.delete_run(other)
 
-    rows = feed.live().rows
+    got = feed.live()
 
-    assert [row["headers"]["operation"] for row in rows] == ["insert", "delete"] * 2
-    assert set(rows[1]["value"]) == {"id"}
-    assert rows[2]["value"]["friendlyId"] == other
+    assert got.operations == ["insert", "delete"] * 2
+    assert set(got.values[1]) == {"id"}
+    assert got.values[2]["friendlyId"] == other
 
 
-def test_snapshot_in_several_answers(client_of):
+@serving(snapshot_chunk_rows=2, first_answer_empty=True)
+def test_snapshot_in_several_answers(server, client):
     """With chunks asked for, and an empty first answer, the rows come piece by piece."""
-    with RealtimeServer("electric", snapshot_chunk_rows=2, first_answer_empty=True) as server:
-        runs = [server.create_run(tags=["a"]) for _ in range(5)]
-        feed = client_of(server).follow("/realtime/v1/runs", tags="a")
-        answers = [feed.ask() for _ in range(5)]
+    runs = [server.create_run(tags=["a"]) for _ in range(5)]
+    feed = client.tag_feed("a")
+    answers = [feed.ask() for _ in range(5)]
     assert [len(answer.rows) for answer in answers] == [0, 2, 2, 1, 0]
     assert [answer.controls for answer in answers] == [[], [], [], ["snapshot-end"], ["up-to-date"]]
-    seen = [row["value"]["friendlyId"] for answer in answers for row in answer.rows]
-    assert seen == runs
+    assert [run_id for answer in answers for run_id in answer.run_ids] == runs
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
-    [({}, "new"), ({"keep_handle": True}, "same"), ({"send_handle": False}, None)],
+    ("how", "named"),
+    [({}, "new"), ({"keep_handle": True}, "same"), ({"send_handle": False}, "none")],
 )
-def test_rotation_is_a_409(electric, client_of, how, told):
+def test_rotation_is_a_409(server, client, how, named):
     """Every handle is refused; the 409 names the new handle, the same one, or none."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
-    electric.rotate(**how)
+    feed = client.feed(server.create_run()).start()
+    server.rotate(**how)
 
     got = feed.live()
 
     assert got.status == 409
     assert got.json() == [{"headers": {"control": "must-refetch"}}]
-    named = got.headers.get("electric-handle")
-    assert named == {"new": named, "same": feed.handle, None: None}[told]
-    assert (named != feed.handle) or told == "same"
-    feed.offset, feed.handle = "-1", named
+    handle = got.headers.get("electric-handle")
+    assert named == {None: "none", feed.handle: "same"}.get(handle, "new")
+    feed.offset = "-1"
+    assert feed.ask().status == (200 if named == "same" else 409)
+    feed.offset, feed.handle = "-1", handle
     assert feed.start().offset == "0_inf"
 
 
-def test_rotation_releases_held_polls(electric, client_of, in_background):
+def test_rotation_releases_held_polls(server, client, in_background):
     """A poll that is held when the shape rotates gets its 409 at once."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
+    feed = client.feed(server.create_run()).start()
     got = in_background(feed.live)
-    electric.wait_until_held()
-    electric.rotate()
+    server.wait_until_held()
+    server.rotate()
     assert got.result(5).status == 409
 
 
-def test_restore_refuses_the_old_offset(electric, client_of):
+def test_restore_refuses_the_old_offset(server, client):
     """The handle lives on, the offset is out of bounds; from -1 it works again."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
-    electric.update_run(run_id, status="EXECUTING")
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    server.update_run(run_id, status="EXECUTING")
     feed.live()
     handle = feed.handle
-    electric.restore()
+    server.restore()
 
     got = feed.live()
 
@@ -166,25 +171,30 @@ def test_restore_refuses_the_old_offset(electric, client_of):
     assert got.json()["errors"] == {"offset": ["out of bounds for this shape"]}
     feed.offset = "-1"
     assert feed.start().handle == handle
-    electric.update_run(run_id, status="COMPLETED")
-    assert feed.live().rows[0]["value"]["status"] == "COMPLETED_SUCCESSFULLY"
+    server.update_run(run_id, status="COMPLETED")
+    assert feed.live().values[0]["status"] == "COMPLETED_SUCCESSFULLY"
 
 
-def test_bad_positions_are_refused(electric, client_of):
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"offset": "0_inf"}, "handle"),
+        ({"offset": "x"}, "offset"),
+        ({"offset": "-1", "live": "true"}, "live"),
+    ],
+)
+def test_bad_positions_are_refused(server, client, query, field):
     """No handle with an offset, a malformed offset, a live first request: 400."""
-    run_id = electric.create_run()
-    client = client_of(electric)
-    path = f"/realtime/v1/runs/{run_id}"
-    for query in ({"offset": "0_inf"}, {"offset": "x"}, {"offset": "-1", "live": "true"}):
-        assert client.get(path, **query).status == 400
+    got = client.get(f"/realtime/v1/runs/{server.create_run()}", **query)
+    assert (got.status, list(got.json()["errors"])) == (400, [field])
 
 
-def test_stale_answer_repeats_the_last_change(electric, client_of):
+def test_stale_answer_repeats_the_last_change(server, client):
     """A catch-up can send again what the client has, and then again."""
-    run_id = electric.create_run()
-    feed = client_of(electric).follow(f"/realtime/v1/runs/{run_id}").start()
-    electric.update_run(run_id, status="EXECUTING")
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    server.update_run(run_id, status="EXECUTING")
     change = feed.live().rows
-    electric.fail_next(stale=True)
+    server.fail_next(stale=True)
     assert feed.live().rows == change
     assert feed.live().rows == change

@@ -6,34 +6,38 @@ import json
 import re
 
 
-def test_first_answer_is_the_row_and_up_to_date(native, client_of):
+def test_first_answer_is_the_row_and_up_to_date(server, client):
     """One answer brings the whole row, the schema, and says that it is everything."""
-    run_id = native.create_run("my-task", payload={"ä": 1}, tags=["a", 'say "hi"'], ttl="10m")
+    run_id = server.create_run("my-task", payload={"ä": 1}, tags=["a", 'say "hi"'], ttl="10m")
 
-    got = client_of(native).get(f"/realtime/v1/runs/{run_id}", offset="-1", log="full")
+    got = client.run(run_id, log="full")
 
-    (row,) = got.rows
-    assert got.status == 200
-    assert got.controls == ["up-to-date"]
+    (row,), (value,) = got.rows, got.values
+    assert (got.status, got.controls, got.operations) == (200, ["up-to-date"], ["insert"])
     assert row["headers"] == {"operation": "insert"}
-    assert row["key"] == f'"public"."TaskRun"/"{row["value"]["id"]}"'
-    assert row["value"]["friendlyId"] == run_id
-    assert row["value"]["payload"] == '{"ä":1}'
-    assert row["value"]["runTags"] == '{"a","say \\"hi\\""}'
-    assert row["value"]["isTest"] == "f"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", row["value"]["createdAt"])
-    assert list(json.loads(got.headers["electric-schema"])) == list(row["value"])
-    assert got.headers["electric-handle"] == "run-" + row["value"]["id"]
+    assert row["key"] == f'"public"."TaskRun"/"{value["id"]}"'
+    expected = {
+        "friendlyId": run_id,
+        "taskIdentifier": "my-task",
+        "payload": '{"ä":1}',
+        "runTags": '{"a","say \\"hi\\""}',
+        "isTest": "f",
+        "ttl": "10m",
+    }
+    assert {name: value[name] for name in expected} == expected
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", value["createdAt"])
+    assert list(json.loads(got.headers["electric-schema"])) == list(value)
+    assert got.headers["electric-handle"] == "run-" + value["id"]
     assert re.fullmatch(r"\d+_\d+", got.headers["electric-offset"])
     assert "electric-cursor" not in got.headers
 
 
-def test_live_answer_is_the_latest_whole_row_once(native, client_of):
+def test_live_answer_is_the_latest_whole_row_once(server, client):
     """Two changes make one message with the last state; a cursor replaces the schema."""
-    run_id = native.create_run()
-    feed = client_of(native).follow(f"/realtime/v1/runs/{run_id}").start()
-    native.update_run(run_id, status="DEQUEUED")
-    native.update_run(run_id, status="EXECUTING", metadata={"progress": 1})
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    server.update_run(run_id, status="DEQUEUED")
+    server.update_run(run_id, status="EXECUTING", metadata={"progress": 1})
 
     got = feed.live()
 
@@ -47,182 +51,163 @@ def test_live_answer_is_the_latest_whole_row_once(native, client_of):
     assert "electric-schema" not in got.headers
 
 
-def test_held_poll_is_answered_by_a_change(native, client_of, in_background):
+def test_held_poll_is_answered_by_a_change(server, client, in_background):
     """A live poll waits, and a change of its run releases it at once."""
-    run_id = native.create_run()
-    feed = client_of(native).follow(f"/realtime/v1/runs/{run_id}").start()
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
     got = in_background(feed.live)
-    native.wait_until_held(1)
-    native.create_run()
+    server.wait_until_held(1)
+    server.create_run()
     assert not got.done()
 
-    native.complete_run(run_id, {"ok": True})
+    server.complete_run(run_id, {"ok": True})
 
-    (row,) = got.result(5).rows
-    assert row["value"]["status"] == "COMPLETED_SUCCESSFULLY"
-    assert row["value"]["completedAt"] is not None
-    assert row["value"]["output"] == '{"ok":true}'
+    (value,) = got.result(5).values
+    assert value["status"] == "COMPLETED_SUCCESSFULLY"
+    assert value["completedAt"] is not None
+    assert value["output"] == '{"ok":true}'
 
 
-def test_updated_at_always_moves_on(native, client_of):
+def test_updated_at_always_moves_on(server, client):
     """Changes within one millisecond still differ in `updatedAt`."""
-    run_id = native.create_run()
-    feed = client_of(native).follow(f"/realtime/v1/runs/{run_id}").start()
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
     seen = []
     for number in range(5):
-        native.update_run(run_id, metadata={"n": number})
-        seen.append(feed.live().rows[0]["value"]["updatedAt"])
+        server.update_run(run_id, metadata={"n": number})
+        seen.append(feed.live().values[0]["updatedAt"])
     assert seen == sorted(set(seen))
 
 
-def test_several_tags_must_all_match(native, client_of):
+def test_several_tags_must_all_match(server, client):
     """A feed by tags holds the runs that carry every one, oldest first."""
-    both = [native.create_run(tags=["a", "b"]) for _ in range(2)]
-    native.create_run(tags=["a"])
-
-    got = client_of(native).get("/realtime/v1/runs", tags="a,b", offset="-1")
-
-    assert [row["value"]["friendlyId"] for row in got.rows] == both
+    both = [server.create_run(tags=["a", "b"]) for _ in range(2)]
+    server.create_run(tags=["a"])
+    got = client.runs(tags="a,b")
+    assert got.run_ids == both
     assert re.fullmatch(r"runs_\d+_\d+_[0-9a-f]{8}", got.headers["electric-handle"])
 
 
-def test_new_runs_are_inserts_and_others_updates_in_order_of_change(native, client_of):
+def test_new_runs_are_inserts_and_others_updates_in_order_of_change(server, client):
     """In one answer: each changed run once, the one changed last at the end."""
-    first = native.create_run(tags=["a"])
-    feed = client_of(native).follow("/realtime/v1/runs", tags="a").start()
-    native.update_run(first, status="EXECUTING")
-    second = native.create_run(tags=["a"])
-    native.update_run(first, status="WAITING")
+    first = server.create_run(tags=["a"])
+    feed = client.tag_feed("a").start()
+    server.update_run(first, status="EXECUTING")
+    second = server.create_run(tags=["a"])
+    server.update_run(first, status="WAITING")
 
-    rows = feed.live().rows
+    got = feed.live()
 
-    assert [(row["value"]["friendlyId"], row["headers"]["operation"]) for row in rows] == [
-        (second, "insert"),
-        (first, "update"),
-    ]
-    assert rows[1]["value"]["status"] == "WAITING_TO_RESUME"
+    assert (got.run_ids, got.operations) == ([second, first], ["insert", "update"])
+    assert got.values[1]["status"] == "WAITING_TO_RESUME"
 
 
-def test_created_at_bounds_the_feed(native, client_of):
+def test_created_at_bounds_the_feed(server, client):
     """A run older than the window of `createdAt` is not in it."""
-    native.create_run(tags=["a"], created_at="2020-01-01T00:00:00.000")
-    young = native.create_run(tags=["a"])
-    got = client_of(native).get("/realtime/v1/runs", tags="a", createdAt="1h", offset="-1")
-    assert [row["value"]["friendlyId"] for row in got.rows] == [young]
+    server.create_run(tags=["a"], created_at="2020-01-01T00:00:00.000")
+    young = server.create_run(tags=["a"])
+    assert client.runs(tags="a", createdAt="1h").run_ids == [young]
 
 
-def test_snapshot_is_capped_at_1000_runs(native, client_of):
-    """Of many runs the snapshot holds 1,000, the newest."""
-    runs = [native.create_run(tags=["a"], created_at=_time(n)) for n in range(1005)]
-    got = client_of(native).get("/realtime/v1/runs", tags="a", offset="-1")
-    assert [row["value"]["friendlyId"] for row in got.rows] == runs[5:]
+def test_snapshot_is_capped_at_1000_runs(server, client):
+    """The snapshot holds the newest 1,000 runs."""
+    times = [f"2099-01-01T00:{n // 60:02d}:{n % 60:02d}.000" for n in range(1005)]
+    runs = [server.create_run(tags=["a"], created_at=time) for time in times]
+    assert client.runs(tags="a").run_ids == runs[5:]
 
 
-def _time(number: int) -> str:
-    return f"2099-01-01T00:{number // 60:02d}:{number % 60:02d}.000"
-
-
-def test_lag_shows_nothing_first_and_an_update_later(native, client_of):
+def test_lag_shows_nothing_first_and_an_update_later(server, client):
     """A run that has not reached the replica: up-to-date alone, then its row as an update."""
-    run_id = native.create_run(lag=True)
-    feed = client_of(native).follow(f"/realtime/v1/runs/{run_id}")
+    run_id = server.create_run(lag=True, tags=["a"])
+    feed = client.feed(run_id)
     assert feed.ask().json() == [{"headers": {"control": "up-to-date"}}]
+    assert client.runs(tags="a").run_ids == []
 
-    native.catch_up(run_id)
+    server.catch_up(run_id)
 
-    (row,) = feed.live().rows
-    assert row["headers"] == {"operation": "update"}
-    assert row["value"]["friendlyId"] == run_id
+    got = feed.live()
+    assert (got.run_ids, got.operations) == ([run_id], ["update"])
+    assert client.runs(tags="a").run_ids == [run_id]
 
 
-def test_batch_lists_more_than_its_feed_shows(native, client_of):
+def test_batch_lists_more_than_its_feed_shows(server, client):
     """A reused run is in the REST list only; a list can fill up, and be completed, later."""
-    reused, own = native.create_run(), native.create_run()
-    batch = native.batch(own, reused=[reused], run_count=3, processing_completed=False)
-    client = client_of(native)
+    reused, own = server.create_run(), server.create_run()
+    batch = server.batch(own, reused=[reused], run_count=3, processing_completed=False)
     feed = client.follow(f"/realtime/v1/batches/{batch}")
-    assert [row["value"]["friendlyId"] for row in feed.ask().rows] == [own]
-    (late,) = native.batch_add(batch, count=1, errors=[{"index": 2}])
+    assert feed.ask().run_ids == [own]
+    (late,) = server.batch_add(batch, count=1, errors=[{"index": 2}])
 
-    assert [row["value"]["friendlyId"] for row in feed.live().rows] == [late]
+    assert feed.live().run_ids == [late]
     rest = client.get(f"/api/v2/batches/{batch}").json()
     assert rest["runs"] == [own, reused, late]
     assert rest["runCount"] == 3
     assert rest["processing"] == {"errors": [{"index": 2}]}
 
-    native.batch_finish(batch)
+    server.batch_finish(batch)
     assert "completedAt" in client.get(f"/api/v2/batches/{batch}").json()["processing"]
 
 
-def test_skipped_columns_are_gone_but_for_the_needed_ones(native, client_of):
+def test_skipped_columns_are_gone_but_for_the_needed_ones(server, client):
     """`skipColumns` empties row and schema alike, never of the five that must stay."""
-    run_id = native.create_run(payload=1)
-    got = client_of(native).get(
-        f"/realtime/v1/runs/{run_id}", offset="-1", skipColumns="payload,status,id"
-    )
-    assert "payload" not in got.rows[0]["value"]
+    got = client.run(server.create_run(payload=1), skipColumns="payload,status,id")
+    assert "payload" not in got.values[0]
     assert "payload" not in json.loads(got.headers["electric-schema"])
-    assert {"status", "id"} <= set(got.rows[0]["value"])
+    assert {"status", "id"} <= set(got.values[0])
 
 
-def test_unknown_columns_are_sent(native, client_of):
+def test_unknown_columns_are_sent(server, client):
     """A column of a newer server is in the row and in the schema."""
-    run_id = native.create_run(some_thing="new")
-    got = client_of(native).get(f"/realtime/v1/runs/{run_id}", offset="-1")
-    assert got.rows[0]["value"]["someThing"] == "new"
+    got = client.run(server.create_run(some_thing="new"))
+    assert got.values[0]["someThing"] == "new"
     assert json.loads(got.headers["electric-schema"])["someThing"] == {"type": "text"}
 
 
-def test_cancelled_in_the_queue_never_gets_completed_at(native, client_of):
+def test_cancelled_in_the_queue_never_gets_completed_at(server, client):
     """Only a run that was executing gets a `completedAt` when it is cancelled."""
-    queued, executing = native.create_run(), native.create_run(status="EXECUTING")
-    client = client_of(native)
-    for run_id, ends in ((queued, False), (executing, True)):
-        native.cancel_run(run_id)
-        value = client.get(f"/realtime/v1/runs/{run_id}", offset="-1").rows[0]["value"]
+    for status, ends in (("QUEUED", False), ("EXECUTING", True)):
+        run_id = server.create_run(status=status)
+        server.cancel_run(run_id)
+        value = client.row(run_id)
         assert value["status"] == "CANCELED"
         assert (value["completedAt"] is not None) is ends
 
 
-def test_failed_run_has_a_built_in_error(native, client_of):
+def test_failed_run_has_a_built_in_error(server, client):
     """`fail_run` writes what a task that raised leaves behind."""
-    run_id = native.create_run(status="EXECUTING")
-    native.fail_run(run_id, "boom", name="ValueError")
-    value = client_of(native).get(f"/realtime/v1/runs/{run_id}", offset="-1").rows[0]["value"]
+    run_id = server.create_run(status="EXECUTING")
+    server.fail_run(run_id, "boom", name="ValueError")
+    value = client.row(run_id)
     assert value["status"] == "COMPLETED_WITH_ERRORS"
-    error = json.loads(value["error"])
-    assert (error["type"], error["name"], error["message"]) == (
-        "BUILT_IN_ERROR",
-        "ValueError",
-        "boom",
-    )
+    assert json.loads(value["error"]) == {
+        "type": "BUILT_IN_ERROR",
+        "name": "ValueError",
+        "message": "boom",
+        "stackTrace": "ValueError: boom",
+    }
 
 
-def test_old_clients_get_old_names_and_no_dequeued(native, client_of):
+def test_old_clients_get_old_names_and_no_dequeued(server, client):
     """Without the version headers: the old header names, and DEQUEUED reads EXECUTING."""
-    run_id = native.create_run(status="DEQUEUED", payload='"status":"DEQUEUED"')
-    got = client_of(native).get(
-        f"/realtime/v1/runs/{run_id}",
-        {"x-trigger-electric-version": None, "x-trigger-api-version": None},
-        offset="-1",
-    )
+    run_id = server.create_run(status="DEQUEUED", payload='"status":"DEQUEUED"')
+    got = client.run(run_id, {"x-trigger-electric-version": None, "x-trigger-api-version": None})
     assert {"electric-shape-id", "electric-chunk-last-offset"} <= set(got.headers)
     assert "electric-handle" not in got.headers
-    assert got.rows[0]["value"]["status"] == "EXECUTING"
-    assert json.loads(got.rows[0]["value"]["payload"]) == '"status":"DEQUEUED"'
+    assert got.values[0]["status"] == "EXECUTING"
+    assert json.loads(got.values[0]["payload"]) == '"status":"DEQUEUED"'
 
 
-def test_stale_answer_shows_an_older_row_and_the_new_one_follows(native, client_of):
+def test_stale_answer_shows_an_older_row_and_the_new_one_follows(server, client):
     """A lagging replica: an `updatedAt` that went back, then the current row again."""
-    run_id = native.create_run()
-    native.update_run(run_id, metadata={"n": 1})
-    feed = client_of(native).follow(f"/realtime/v1/runs/{run_id}").start()
-    native.update_run(run_id, metadata={"n": 2})
-    new = feed.live().rows[0]["value"]
-    native.fail_next(stale=True)
+    run_id = server.create_run()
+    server.update_run(run_id, metadata={"n": 1})
+    feed = client.feed(run_id).start()
+    server.update_run(run_id, metadata={"n": 2})
+    (new,) = feed.live().values
+    server.fail_next(stale=True)
 
-    old = feed.live().rows[0]["value"]
+    (old,) = feed.live().values
 
     assert old["metadata"] == '{"n":1}'
     assert old["updatedAt"] < new["updatedAt"]
-    assert feed.live().rows[0]["value"] == new
+    assert feed.live().values == [new]

@@ -88,10 +88,8 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
-    try:
-        from ..testing import RealtimeServer
-    except ModuleNotFoundError as error:
-        raise CommandError(str(error), Exit.UNAVAILABLE) from error
+    from ..testing import RealtimeServer
+
     return RealtimeServer("electric" if backend == "electric" else "native", port=port)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from ._observe import KINDS, RecordedRequest, matches
+from ._observer import KINDS, MatchT, RecordedRequest, matches
+from ._replies import Reply
 
 _ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>Something is in the way</h1></body></html>"
 
 
-def _names(names: Sequence[str]) -> frozenset[str]:
+def _lower(names: Sequence[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
@@ -31,39 +32,40 @@ class Fault:
     reset: bool = False
     stall: float | None = None
     delay: float = 0.0
-    drop_headers: frozenset[str] = attrs.field(factory=frozenset, converter=_names)
+    drop_headers: frozenset[str] = attrs.field(factory=frozenset, converter=_lower)
     stale: bool = False
     after_hold: bool = False
 
-    @property
-    def replaces(self) -> bool:
-        """Whether the real answer is not sent at all."""
-        return self.status is not None or self.html or self.body is not None
+    def waits_for(self, request: RecordedRequest) -> bool:
+        """Return True if the request is held before the fault strikes it."""
+        return self.after_hold and request.live
 
-    def replacement(self) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body to answer with."""
+    def replacement(self) -> Reply | None:
+        """Return the reply that replaces the real one; None if the real one is sent."""
         if self.html:
-            kind, body = "text/html; charset=utf-8", _ERROR_PAGE
+            content_type, body = "text/html; charset=utf-8", _ERROR_PAGE
         elif isinstance(self.body, (bytes, str)):
-            kind = "text/plain; charset=utf-8"
+            content_type = "text/plain; charset=utf-8"
             body = self.body.encode() if isinstance(self.body, str) else self.body
-        else:
-            kind = "application/json"
-            value = self.body if self.body is not None else {"error": "As the test asked for"}
+        elif self.body is not None or self.status is not None:
+            content_type = "application/json"
+            value = self.body if self.body is not None else {"error": "A fault of the test server"}
             body = json.dumps(value).encode()
-        return self.status or 200, {"content-type": kind, **self.headers}, body
+        else:
+            return None
+        return Reply(self.status or 200, {"content-type": content_type, **self.headers}, body)
 
 
 @attrs.define
 class _Rule:
     fault: Fault
     times: int
-    match: str | Callable[[RecordedRequest], bool] | None
+    match: MatchT
     live: bool | None
 
 
 class Faults:
-    """The faults still to come, in the order they were asked for."""
+    """The faults still to come, in the order they were added."""
 
     def __init__(self) -> None:
         # Protects the rules.
@@ -75,7 +77,7 @@ class Faults:
         fault: Fault,
         *,
         times: int,
-        match: str | Callable[[RecordedRequest], bool] | None,
+        match: MatchT,
         live: bool | None,
     ) -> None:
         if isinstance(match, str) and match not in KINDS:
@@ -84,7 +86,7 @@ class Faults:
             self._rules.append(_Rule(fault, times, match, live))
 
     def take(self, request: RecordedRequest) -> Fault | None:
-        """The fault of this request, used up."""
+        """Use up, and return, the first fault that matches the request."""
         with self._lock:
             for rule in self._rules:
                 if rule.times > 0 and matches(request, rule.match, rule.live):

@@ -1,42 +1,34 @@
-"""The plain endpoints beside the feeds: runs, batches, and the packets kept in a store."""
+"""The plain REST endpoints beside the feeds: runs, batches, and the packets kept in a store."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ._observe import RecordedRequest
-from ._rows import to_rest
-from ._shapes import dump
-from ._store import Batch, Store
+from ._observer import RecordedRequest
+from ._replies import Refused, Reply, json_reply, not_found
+from ._rows import PACKETS, Row, array_items, public_status
+from ._store import Store, StoredBatch
 
-Triple = tuple[int, dict[str, str], bytes]
+# Presigned URLs that stay valid before the oldest is dropped: bounds the memory of a long test.
 _KEPT_URLS = 10_000
 
 
-def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> Triple:
-    kind = {"content-type": "application/json; charset=utf-8"}
-    return status, {**kind, **(headers or {})}, dump(value)
-
-
-def _not_found(retry: bool) -> Triple:
-    return _json(404, {"error": "Not found"}, {"x-should-retry": "true" if retry else "false"})
-
-
 class Rest:
-    """Answers as status, headers and body."""
+    """Answers everything under `/api/`, and the presigned URLs that it gave out."""
 
     def __init__(self, store: Store, base_url: Callable[[], str]) -> None:
         self._store = store
         self._base_url = base_url
-        # Protects the URLs that were handed out, the oldest first.
+        # Protects the packets' paths by the key in their URL, the oldest first.
         self._lock = threading.Lock()
         self._paths: OrderedDict[str, str] = OrderedDict()
 
-    def answer(self, request: RecordedRequest) -> Triple:
+    def answer(self, request: RecordedRequest) -> Reply:
         match request.segments:
             case ("api", "v2", "batches", batch_id):
                 return self._batch(batch_id)
@@ -46,24 +38,24 @@ class Rest:
                 return self._packet_of_run(run_id, name)
             case ("api", "v1", "packets", path):
                 return self._presign(path)
-        return _json(404, {"error": "Not found"})
+        raise Refused(404, {"error": "Not found"})
 
-    def presigned(self, request: RecordedRequest) -> Triple:
-        """The stored packet itself: like an object store, it has no use for our tokens."""
+    def presigned(self, request: RecordedRequest) -> Reply:
+        """Return the stored packet; a request with our token is refused, as object stores do."""
         if "authorization" in request.headers:
-            return 400, {"content-type": "application/xml"}, b"<Error>InvalidArgument</Error>"
+            return _xml_error(400, "InvalidArgument")
         with self._lock:
             path = self._paths.get(request.segments[-1])
         if path is None or path not in self._store.packets:
-            return 403, {"content-type": "application/xml"}, b"<Error>AccessDenied</Error>"
-        data, kind = self._store.packets[path]
-        return 200, {"content-type": kind} if kind else {}, data
+            return _xml_error(403, "AccessDenied")
+        data, content_type = self._store.packets[path]
+        return Reply(200, {"content-type": content_type} if content_type else {}, data)
 
-    def _presign(self, path: str) -> Triple:
-        return _json(200, {"presignedUrl": self._sign(path)})
+    def _presign(self, path: str) -> Reply:
+        return json_reply(200, {"presignedUrl": self._sign(path)})
 
     def _sign(self, path: str) -> str:
-        # Signing needs no look at the store: a URL for nothing fails when it is used.
+        # The path is not looked up: a URL for nothing fails when it is used.
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._paths[key] = path
@@ -71,31 +63,96 @@ class Rest:
                 self._paths.popitem(last=False)
         return f"{self._base_url()}/presigned/{key}"
 
-    def _packet_of_run(self, run_id: str, name: str) -> Triple:
+    def _packet_of_run(self, run_id: str, name: str) -> Reply:
         state = self._store.get(run_id)
         if state is None or state.row.get(f"{name}Type") != "application/store":
-            return _not_found(retry=False)
+            raise not_found(retry=False)
         return self._presign(state.row.get(name) or "")
 
-    def _run(self, run_id: str) -> Triple:
+    def _run(self, run_id: str) -> Reply:
         state = self._store.get(run_id)
         if state is None:
-            return _not_found(retry=True)
-        run = to_rest(state.row)
+            raise not_found(retry=True)
+        run = _run_json(state.row)
         for name in ("payload", "output"):
             if state.row.get(f"{name}Type") == "application/store":
                 run[f"{name}PresignedUrl"] = self._sign(state.row.get(name) or "")
-        return _json(200, run)
+        return json_reply(200, run)
 
-    def _batch(self, batch_id: str) -> Triple:
+    def _batch(self, batch_id: str) -> Reply:
         with self._store.lock:
             batch = self._store.batches.get(batch_id)
             if batch is None:
-                return _not_found(retry=True)
-            return _json(200, _batch_json(batch))
+                raise not_found(retry=True)
+            return json_reply(200, _batch_json(batch))
 
 
-def _batch_json(batch: Batch) -> dict[str, Any]:
+def _xml_error(status: int, code: str) -> Reply:
+    return Reply(status, {"content-type": "application/xml"}, f"<Error>{code}</Error>".encode())
+
+
+def _run_json(row: Row) -> dict[str, Any]:
+    def iso(name: str) -> str | None:
+        text = row.get(name)
+        return f"{text}Z" if text else None
+
+    def number(name: str) -> float:
+        value = _json_or_text(row.get(name))
+        return value if isinstance(value, (int, float)) else 0
+
+    status = public_status(row["status"] or "")
+    run: dict[str, Any] = {
+        "id": row["friendlyId"],
+        "taskIdentifier": row["taskIdentifier"],
+        "status": status,
+        "createdAt": iso("createdAt"),
+        "updatedAt": iso("updatedAt"),
+        "startedAt": iso("startedAt"),
+        "finishedAt": iso("completedAt"),
+        "delayedUntil": iso("delayUntil"),
+        "expiredAt": iso("expiredAt"),
+        "isTest": row.get("isTest") == "t",
+        "isQueued": status in {"QUEUED", "DELAYED", "PENDING_VERSION"},
+        "isExecuting": status in {"EXECUTING", "DEQUEUED"},
+        "isCompleted": bool(row.get("completedAt")),
+        "isSuccess": status == "COMPLETED",
+        "isFailed": status in {"FAILED", "CRASHED", "SYSTEM_FAILURE", "EXPIRED", "TIMED_OUT"},
+        "isCancelled": status == "CANCELED",
+        "ttl": row.get("ttl"),
+        "idempotencyKey": row.get("idempotencyKey"),
+        "tags": list(array_items(row.get("runTags"))),
+        "durationMs": number("usageDurationMs"),
+        "costInCents": number("costInCents"),
+        "baseCostInCents": number("baseCostInCents"),
+        "attempts": [],
+    }
+    if row.get("error"):
+        run["error"] = _json_or_text(row["error"])
+    for name in PACKETS:
+        _add_packet(run, row, name)
+    return run
+
+
+def _add_packet(run: dict[str, Any], row: Row, name: str) -> None:
+    data, content_type = row.get(name), row.get(name + "Type")
+    if data is None or content_type == "application/store":
+        return
+    run[name] = data
+    if content_type in ("application/json", "application/super+json"):
+        run[name] = _json_or_text(data)
+    if content_type == "application/super+json" and isinstance(run[name], dict):
+        run[name] = run[name].get("json")
+
+
+def _json_or_text(text: str | None) -> Any:
+    # Tests may store text that is no JSON: it stands for itself.
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return text
+
+
+def _batch_json(batch: StoredBatch) -> dict[str, Any]:
     run_count = batch.run_count if batch.run_count is not None else len(batch.runs)
     processing: dict[str, Any] = {"errors": list(batch.errors)}
     if batch.completed_at is not None:

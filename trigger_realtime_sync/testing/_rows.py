@@ -1,4 +1,4 @@
-"""A run's row as Postgres text: column names, conversions, and what each backend makes of them."""
+"""A run's row as Postgres text: its columns, their names, and how each backend writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 Row = dict[str, "str | None"]
-Backend = Literal["native", "electric"]
+BackendName = Literal["native", "electric"]
 
 # The columns in the order the server sends them, with their Postgres types.
 COLUMNS: dict[str, str] = {
@@ -41,8 +41,9 @@ COLUMNS: dict[str, str] = {
     "error": "jsonb",
     "realtimeStreams": "text[]",
 }
-# Sent by some servers only: part of a feed once a run has it.
+# Sent by some servers only: in a feed as soon as a run has a value for it.
 OPTIONAL_COLUMNS: dict[str, str] = {"idempotencyKey": "text"}
+# Sent even if `skipColumns` names them.
 NEVER_SKIPPED = frozenset({"id", "taskIdentifier", "friendlyId", "status", "createdAt"})
 PACKETS = ("payload", "output", "metadata")
 
@@ -82,7 +83,7 @@ EXECUTING = frozenset({"DEQUEUED", "EXECUTING", "RETRYING_AFTER_FAILURE"})
 
 
 def column_name(name: str) -> str:
-    """The wire name of a column given by its wire, snake case or public name."""
+    """Return the wire name of a column given by its wire, snake case or public name."""
     if name in _PUBLIC_NAMES:
         return _PUBLIC_NAMES[name]
     head, *rest = name.split("_")
@@ -90,7 +91,7 @@ def column_name(name: str) -> str:
 
 
 def server_status(status: str) -> str:
-    """The server's name of a status; a name it does not know stays as it is."""
+    """Return the server's name of a status; an unknown name stays as it is."""
     return _SERVER_STATUS.get(str(status), str(status))
 
 
@@ -99,14 +100,14 @@ def public_status(status: str) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """UTC without a zone, in milliseconds: how the native backend writes it."""
+    """Write a moment as the native backend does: UTC without a zone, in milliseconds."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds")
 
 
 def timestamp_ms(text: str | None) -> int:
-    """Milliseconds since the epoch of a stored timestamp; 0 when it is none."""
+    """Return a stored timestamp as milliseconds since the epoch; 0 if it is malformed."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -115,14 +116,14 @@ def timestamp_ms(text: str | None) -> int:
 
 
 def array(items: Iterable[str]) -> str:
-    """A Postgres array literal with every item quoted, as the native backend writes it."""
+    """Write a Postgres array literal as the native backend does: every item quoted."""
     quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in items)
     return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
 
 
 @lru_cache(maxsize=4096)
 def array_items(literal: str | None) -> tuple[str, ...]:
-    """The items of an array literal that `array` wrote."""
+    """Return the items of an array literal that `array` wrote."""
     found = re.findall(r'"((?:[^"\\]|\\.)*)"', literal or "", re.DOTALL)
     return tuple(re.sub(r"\\(.)", r"\1", item, flags=re.DOTALL) for item in found)
 
@@ -145,7 +146,7 @@ def _electric_timestamp(text: str) -> str:
 
 
 def electric(row: Row, *, snapshot: bool) -> Row:
-    """The row as Electric writes it (PROTOCOL, section 2)."""
+    """Rewrite the row as Electric does (PROTOCOL, section 2)."""
     row = dict(row)
     for name in _TIMESTAMPS:
         text = row.get(name)
@@ -160,8 +161,8 @@ def electric(row: Row, *, snapshot: bool) -> Row:
     return row
 
 
-def schema(columns: Iterable[str], backend: Backend) -> str:
-    """The `electric-schema` header for these columns."""
+def schema(columns: Iterable[str], backend: BackendName) -> str:
+    """Return the `electric-schema` header for these columns."""
     described = {}
     for name in columns:
         kind = COLUMNS.get(name) or OPTIONAL_COLUMNS.get(name, "text")
@@ -188,7 +189,7 @@ def _electric_details(name: str, kind: str) -> dict[str, Any]:
 
 
 def packet(value: Any) -> tuple[str | None, str]:
-    """A packet's text and type: a value becomes JSON, a `(data, content_type)` tuple stays raw."""
+    """Return a packet's text and type: a value as JSON, a `(data, content_type)` tuple as it is."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
         return value[0], value[1]
     if value is None:
@@ -213,14 +214,14 @@ def _text(name: str, value: Any) -> str | None:
 
 
 def to_row(values: Mapping[str, Any]) -> Row:
-    """Column values given by any of their names, as Postgres text."""
+    """Return column values, given by any of their names, as Postgres text."""
     row: Row = {}
     for given, value in values.items():
         name = column_name(given)
         if name in PACKETS:
             row[name], row[name + "Type"] = packet(value)
             if name == "payload" and row[name] is None:
-                # The one packet that can't be null: no payload is an empty string.
+                # The only packet that can't be null.
                 row[name] = ""
         elif name == "runTags":
             tags = [value] if isinstance(value, str) else list(value or ())
@@ -228,66 +229,3 @@ def to_row(values: Mapping[str, Any]) -> Row:
         else:
             row[name] = _text(name, value)
     return row
-
-
-def to_rest(row: Row) -> dict[str, Any]:
-    """The run as the plain REST API shows it."""
-
-    def iso(name: str) -> str | None:
-        text = row.get(name)
-        return f"{text}Z" if text else None
-
-    def number(name: str) -> float:
-        value = _json(row.get(name))
-        return value if isinstance(value, (int, float)) else 0
-
-    status = public_status(row["status"] or "")
-    run: dict[str, Any] = {
-        "id": row["friendlyId"],
-        "taskIdentifier": row["taskIdentifier"],
-        "status": status,
-        "createdAt": iso("createdAt"),
-        "updatedAt": iso("updatedAt"),
-        "startedAt": iso("startedAt"),
-        "finishedAt": iso("completedAt"),
-        "delayedUntil": iso("delayUntil"),
-        "expiredAt": iso("expiredAt"),
-        "isTest": row.get("isTest") == "t",
-        "isQueued": status in {"QUEUED", "DELAYED", "PENDING_VERSION"},
-        "isExecuting": status in {"EXECUTING", "DEQUEUED"},
-        "isCompleted": bool(row.get("completedAt")),
-        "isSuccess": status == "COMPLETED",
-        "isFailed": status in {"FAILED", "CRASHED", "SYSTEM_FAILURE", "EXPIRED", "TIMED_OUT"},
-        "isCancelled": status == "CANCELED",
-        "ttl": row.get("ttl"),
-        "idempotencyKey": row.get("idempotencyKey"),
-        "tags": list(array_items(row.get("runTags"))),
-        "durationMs": number("usageDurationMs"),
-        "costInCents": number("costInCents"),
-        "baseCostInCents": number("baseCostInCents"),
-        "attempts": [],
-    }
-    if row.get("error"):
-        run["error"] = _json(row["error"])
-    for name in PACKETS:
-        _rest_packet(run, row, name)
-    return run
-
-
-def _rest_packet(run: dict[str, Any], row: Row, name: str) -> None:
-    data, kind = row.get(name), row.get(name + "Type")
-    if data is None or kind == "application/store":
-        return
-    run[name] = data
-    if kind in ("application/json", "application/super+json"):
-        run[name] = _json(data)
-    if kind == "application/super+json" and isinstance(run[name], dict):
-        run[name] = run[name].get("json")
-
-
-def _json(text: str | None) -> Any:
-    """The value of a JSON text; a text that is none stands for itself, as tests may store any."""
-    try:
-        return json.loads(text or "null")
-    except ValueError:
-        return text

@@ -1,7 +1,7 @@
-"""What the server knows: runs, batches, packets, and the log of every change, under one lock.
+"""The server's data: runs, batches, packets, and the log of every change, under one lock.
 
 A *subject* is what a feed can be about: a run, a tag, a batch or a stream. Changes are logged, and
-waiting requests woken, per subject, so that a change costs only those who asked about it.
+waiting requests woken, per subject, so that a change costs nothing to the requests about others.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ._rows import (
 
 Subject = tuple[str, ...]
 
-# Any start will do: a number well away from 0 keeps tests from counting on it.
+# The first number of the sequence. Far from 0, so that no test relies on small numbers.
 _FIRST_SEQ = 16000
 
 
 @attrs.frozen
-class State:
-    """One state of one run: its row and what it belongs to."""
+class RunState:
+    """One state of one run: its row, its tags and its batch."""
 
     row: Row
     tags: frozenset[str]
@@ -61,11 +61,11 @@ class State:
 
 @attrs.frozen
 class Change:
-    """A run went from one state to another (None: it was not, or is not, there)."""
+    """A run went from one state to another; None before it exists, and after it is deleted."""
 
     seq: int
-    before: State | None
-    after: State | None
+    before: RunState | None
+    after: RunState | None
 
     @property
     def id(self) -> str:
@@ -74,7 +74,7 @@ class Change:
 
 
 @attrs.define
-class Batch:
+class StoredBatch:
     id: str
     runs: list[str]
     run_count: int | None
@@ -84,7 +84,7 @@ class Batch:
 
 
 class Waiter:
-    """A request that waits for its subject to change, or for its client to go away."""
+    """Wakes a request whose subject changed, or (with `gone` set) whose client went away."""
 
     __slots__ = ("_event", "gone")
 
@@ -105,17 +105,17 @@ def now() -> datetime:
 
 
 class Store:
-    """Everything here may be called from any thread."""
+    """Runs, batches and packets. Safe from any thread."""
 
     def __init__(self) -> None:
         # Protects every attribute below.
         self.lock = threading.RLock()
         self.seq = _FIRST_SEQ
         self.closed = False
-        self.batches: dict[str, Batch] = {}
+        self.batches: dict[str, StoredBatch] = {}
         self.packets: dict[str, tuple[bytes, str]] = {}
         self.extra_columns: dict[str, None] = {}
-        self._states: dict[str, State] = {}
+        self._states: dict[str, RunState] = {}
         # Runs that exist, but have not reached the replica that the feeds read.
         self._lagging: set[str] = set()
         self._members: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
@@ -126,7 +126,7 @@ class Store:
 
     @contextmanager
     def waiting(self, subject: Subject) -> Iterator[Waiter]:
-        """A waiter that every change of the subject wakes, from now until the end of the block."""
+        """Yield a waiter that every change of the subject wakes until the end of the block."""
         waiter = Waiter()
         with self.lock:
             self._waiters.setdefault(subject, set()).add(waiter)
@@ -142,7 +142,7 @@ class Store:
                     del self._waiters[subject]
 
     def wake(self, subjects: Iterable[Subject] | None = None) -> None:
-        """Wake who waits for these subjects, or everyone."""
+        """Wake the requests that wait for these subjects; all of them if None."""
         with self.lock:
             chosen = list(self._waiters) if subjects is None else subjects
             waiters = [waiter for one in chosen for waiter in self._waiters.get(one, ())]
@@ -157,29 +157,29 @@ class Store:
     # --- reading
 
     def tick(self) -> int:
-        """The next number of the one sequence behind offsets, cursors and transaction ids."""
+        """Return the next number of the sequence behind offsets, cursors and transaction ids."""
         with self.lock:
             self.seq += 1
             return self.seq
 
-    def get(self, run_id: str) -> State | None:
+    def get(self, run_id: str) -> RunState | None:
         with self.lock:
             return self._states.get(run_id)
 
-    def need(self, run_id: str) -> State:
+    def need(self, run_id: str) -> RunState:
         state = self.get(run_id)
         if state is None:
             raise KeyError(f"this server has no run {run_id!r}")
         return state
 
-    def members(self, subject: Subject) -> list[State]:
-        """The runs a snapshot of the subject holds, oldest first."""
+    def members(self, subject: Subject) -> list[RunState]:
+        """Return the runs in a snapshot of the subject, oldest first."""
         with self.lock:
             states = [self._states[run_id] for run_id in self._members.get(subject, ())]
         return sorted(states, key=lambda state: state.row.get("createdAt") or "")
 
     def changes(self, subject: Subject, after: int) -> list[Change]:
-        """The changes of the subject since that number, in order."""
+        """Return the changes of the subject after the number `after`, in order."""
         with self.lock:
             log = self._logs.get(subject)
             if not log or log[-1].seq <= after:
@@ -211,7 +211,7 @@ class Store:
         with self.lock:
             if run_id in self._states:
                 raise ValueError(f"this server already has a run {run_id!r}")
-            self._note_columns(row)
+            self._add_columns(row)
             if lag:
                 self._states[run_id] = state
                 self._lagging.add(run_id)
@@ -225,7 +225,7 @@ class Store:
             before = self.need(run_id)
             moment = max(timestamp_ms(timestamp(now())), before.updated_ms + 1)
             after = {**before.row, "updatedAt": _from_ms(moment), **row}
-            self._note_columns(row)
+            self._add_columns(row)
             self._change(before, _state(after, before.batch))
 
     def join_batch(self, run_id: str, batch: str) -> None:
@@ -234,7 +234,7 @@ class Store:
             self._change(before, attrs.evolve(before, batch=batch))
 
     def add_stream(self, run_id: str, key: str) -> None:
-        """Name the stream in the run's row, as a server does when a stream is opened."""
+        """Add the stream to the run's row, as a server does when a stream is first written to."""
         with self.lock:
             keys = array_items(self.need(run_id).row.get("realtimeStreams"))
             if key not in keys:
@@ -251,12 +251,12 @@ class Store:
             self._lagging.discard(run_id)
             self._publish(before, None)
 
-    def _change(self, before: State, after: State) -> None:
+    def _change(self, before: RunState, after: RunState) -> None:
         lagging = before.id in self._lagging
         self._lagging.discard(before.id)
         self._publish(None if lagging else before, after)
 
-    def _publish(self, before: State | None, after: State | None) -> None:
+    def _publish(self, before: RunState | None, after: RunState | None) -> None:
         change = Change(self.tick(), before, after)
         old = before.subjects() if before is not None else set()
         new = after.subjects() if after is not None else set()
@@ -272,14 +272,14 @@ class Store:
             self._logs[subject].append(change)
         self.wake(old | new)
 
-    def _note_columns(self, row: Row) -> None:
+    def _add_columns(self, row: Row) -> None:
         for name in row:
             if name not in COLUMNS and (name not in OPTIONAL_COLUMNS or row[name] is not None):
                 self.extra_columns[name] = None
 
 
-def _state(row: Row, batch: str | None) -> State:
-    return State(row, frozenset(array_items(row.get("runTags"))), batch)
+def _state(row: Row, batch: str | None) -> RunState:
+    return RunState(row, frozenset(array_items(row.get("runTags"))), batch)
 
 
 def _from_ms(moment: int) -> str:

@@ -1,4 +1,7 @@
-"""The fixture `realtime_server`. Loaded by every pytest run, so it imports nothing heavy."""
+"""The fixture `realtime_server`.
+
+Every pytest run of everyone who has the package loads this module: it must stay cheap to import.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def realtime_server() -> Iterator[RealtimeServer]:
-    """A fresh, running `RealtimeServer` (native backend, v2 streams), stopped after the test."""
+    """Yield a running `RealtimeServer` (native backend, v2 streams), stopped after the test."""
     from . import RealtimeServer
 
     with RealtimeServer() as server:

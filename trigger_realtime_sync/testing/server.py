@@ -1,22 +1,23 @@
-"""The public server: its life, its faults, and what it saw."""
+"""`RealtimeServer`: its life, its faults, and the record of its requests."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from ._app import Access, App
 from ._control import RunControl
+from ._electric import ElectricBackend
 from ._faults import Fault, Faults
-from ._http import Server
-from ._observe import Observer, RecordedRequest, matches
+from ._http_server import HttpServer
+from ._native import NativeBackend
+from ._observer import MatchT, Observer, RecordedRequest, matches
+from ._polls import ShapePolls
 from ._rest import Rest
-from ._shapes import Backend, Electric, Native
-from ._streams import Streams
+from ._router import Access, Router
+from ._stream_events import StreamEvents
 
-MatchT = str | Callable[[RecordedRequest], bool] | None
 _ServerT = TypeVar("_ServerT", bound="RealtimeServer")
 
 
@@ -24,20 +25,20 @@ class RealtimeServer(RunControl):
     """An in-process server of the Realtime API over real HTTP.
 
     Use it as a context manager, or `start()` and `stop()` it. Every method may be called from any
-    thread, and whatever changes something wakes the requests that wait for it.
+    thread, and every change wakes the requests that wait for it.
 
     Args:
-        backend: whose habits the run feeds have: `"native"` or `"electric"`.
+        backend: the behaviour of the run feeds: `"native"` or `"electric"`.
         streams: the format of streams: `"v2"` (S2) or `"v1"` (Redis).
         tokens: the access tokens that are good; any by default.
-        hold: seconds a live poll is held.
+        hold: seconds that a live poll is held.
         stream_idle: seconds without a part after which a stream is closed.
         ping_interval: seconds between the keep-alives of a stream.
         port: 0 for any free one.
         ssl_context: serve HTTPS with it.
         snapshot_chunk_rows: Electric: split a snapshot into answers of that many rows.
-        first_answer_empty: Electric: no rows in the first answer.
-        use_204: answer with 204 where there is nothing but `up-to-date`, as old servers do.
+        first_answer_empty: Electric: send no rows in the first answer.
+        use_204: answer with 204 instead of `up-to-date` alone, as old servers do.
         stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
     """
 
@@ -63,17 +64,25 @@ class RealtimeServer(RunControl):
             raise ValueError(f"backend must be 'native' or 'electric', not {backend!r}")
         self._address = (host, port)
         self._ssl_context = ssl_context
-        self._server: Server | None = None
+        self._server: HttpServer | None = None
         self._observer = Observer()
         self._faults = Faults()
         self._access = Access(None if tokens is None else set(tokens))
-        self._electric = Electric(
+        self._electric = ElectricBackend(
             self._store,
             snapshot_chunk_rows=snapshot_chunk_rows,
             first_answer_empty=first_answer_empty,
         )
-        chosen: Backend = Native(self._store) if backend == "native" else self._electric
-        streams_app = Streams(
+        native = NativeBackend(self._store)
+        polls = ShapePolls(
+            backend_name=backend,
+            backend=native if backend == "native" else self._electric,
+            store=self._store,
+            observer=self._observer,
+            hold=hold,
+            use_204=use_204,
+        )
+        stream_events = StreamEvents(
             logs=self._stream_logs,
             store=self._store,
             observer=self._observer,
@@ -81,24 +90,20 @@ class RealtimeServer(RunControl):
             ping_interval=ping_interval,
             honours_start=stream_start,
         )
-        self._app = App(
-            name=backend,
-            store=self._store,
-            backend=chosen,
-            streams=streams_app,
+        self._router = Router(
+            polls=polls,
+            streams=stream_events,
             rest=Rest(self._store, lambda: self.url),
             access=self._access,
             faults=self._faults,
             observer=self._observer,
-            hold=hold,
-            use_204=use_204,
         )
 
     # --- life
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         if self._server is None:
             raise RuntimeError("the server has not been started")
         host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
@@ -113,15 +118,17 @@ class RealtimeServer(RunControl):
         """
         if self._server is not None:
             raise RuntimeError("a server can be started once")
-        self._server = Server(*self._address, self._app.answer, self._observer, self._ssl_context)
+        self._server = HttpServer(
+            *self._address, self._router.answer, self._observer, self._ssl_context
+        )
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """Release what is held, close every connection, and return within seconds. Idempotent."""
+        """End every request and connection, and return within seconds. Idempotent."""
         if self._server is None or self._server.stopping:
             return
-        # In this order: what wakes up now has to see that it is over.
+        # Set first: the requests that `close` wakes must see it.
         self._server.stopping = True
         self._store.close()
         self._server.halt()
@@ -141,15 +148,15 @@ class RealtimeServer(RunControl):
 
     @property
     def forbidden(self) -> set[str]:
-        """Tokens that are known, but cover nothing: 403."""
+        """Tokens that are known, but cover nothing: they get a 403."""
         return self._access.forbidden
 
     def revoke(self, token: str) -> None:
-        """From the next request on this token gets a 401; what is held or open goes on."""
+        """Answer the token with a 401 from the next request on; what is held or open goes on."""
         self._access.revoked.add(token)
 
     def accept(self, token: str) -> None:
-        """From the next request on this token is good."""
+        """Accept the token from the next request on."""
         self._access.revoked.discard(token)
         self._access.forbidden.discard(token)
         if self._access.tokens is not None:
@@ -158,20 +165,20 @@ class RealtimeServer(RunControl):
     # --- trouble
 
     def rotate(self, keep_handle: bool = False, send_handle: bool = True) -> None:
-        """Electric: every handle now gets a 409 `must-refetch`.
+        """Electric: answer every handle of before with a 409 `must-refetch`.
 
         Args:
-            keep_handle: the 409 names the handle that the client used, not a new one.
-            send_handle: whether the 409 has an `electric-handle` header at all.
+            keep_handle: name the handle that the client used in the 409, not a new one.
+            send_handle: send an `electric-handle` header with the 409.
         """
         self._electric.rotate(keep_handle=keep_handle, send_handle=send_handle)
 
     def restore(self) -> None:
-        """Electric: the logs are gone, the handles are not: 400 "out of bounds" for old offsets."""
+        """Electric: lose the logs, but not the handles: old offsets get a 400 "out of bounds"."""
         self._electric.restore()
 
     def drop_connections(self, *, reset: bool = False) -> None:
-        """Close every connection now, as a proxy or a crash does."""
+        """Close every connection now, as a proxy or a crash does: with a TCP reset if `reset`."""
         if self._server is not None:
             self._server.drop_connections(reset=reset)
 
@@ -195,22 +202,22 @@ class RealtimeServer(RunControl):
         stale: bool = False,
         after_hold: bool = False,
     ) -> None:
-        """The next `times` matching requests fail; faults are used up in the order they came.
+        """Let the next `times` matching requests fail; faults are used up in the order of calls.
 
         Args:
             match: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"`
-                (all of `/api/`), a callable that judges the recorded request, or None: any.
-            live: only polls that may be held, or only others.
-            status, body, headers: answer with that. A body that is no text becomes JSON.
+                (all of `/api/`), a callable that returns True for a recorded request, or None: any.
+            live: only polls that may be held (True), or only other requests (False).
+            status, body, headers: answer with these. A body that is no text becomes JSON.
             html: answer with an error page of a proxy, status 200 unless given.
-            cut_at: send only so many bytes of the real answer, head included, then close.
-            cut_body_at: the same, counted from the start of the body (a stream's: its parts).
+            cut_at: send only that many bytes of the real answer, head included, then close.
+            cut_body_at: as `cut_at`, without the head and the framing of chunks.
             reset: TCP reset instead of an answer.
             stall: seconds without an answer, then a reset.
             delay: seconds before the answer.
-            drop_headers: send the real answer without these.
+            drop_headers: names of headers to leave out of the real answer.
             stale: answer from an earlier state, as a lagging replica does.
-            after_hold: a live poll is held first, and fails when there is something to say.
+            after_hold: hold a live poll first, and let it fail when it would be answered.
         """
         made = Fault(
             status=status,
@@ -229,10 +236,10 @@ class RealtimeServer(RunControl):
         self._faults.add(fault or made, times=times, match=match, live=live)
 
     def clear_faults(self) -> None:
-        """Forget the faults that have not happened yet."""
+        """Drop the faults that have not happened yet."""
         self._faults.clear()
 
-    # --- what it saw
+    # --- the record
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -241,22 +248,22 @@ class RealtimeServer(RunControl):
 
     @property
     def open_connections(self) -> int:
-        """TCP connections accepted and not yet closed, by either side."""
+        """TCP connections accepted and not yet closed by either side."""
         return self._observer.connections
 
     @property
     def held_polls(self) -> int:
-        """Live polls that wait for news right now."""
+        """Live polls that are held right now."""
         return self._observer.held()
 
     @property
     def open_streams(self) -> int:
-        """Streams that wait for parts right now."""
+        """Streams that are open and wait for parts right now."""
         return self._observer.held("stream")
 
     def clear_requests(self) -> None:
-        """Forget the requests seen so far."""
-        self._observer.forget()
+        """Drop the requests recorded so far."""
+        self._observer.clear_requests()
 
     def wait_for_requests(
         self,
@@ -266,13 +273,13 @@ class RealtimeServer(RunControl):
         live: bool | None = None,
         timeout: float = 5.0,
     ) -> list[RecordedRequest]:
-        """Block until so many matching requests came.
+        """Block until `count` matching requests have come.
 
         Returns:
-            All that match, oldest first.
+            All matching requests, oldest first.
 
         Raises:
-            TimeoutError: they did not come.
+            TimeoutError: fewer have come.
         """
 
         def found() -> list[RecordedRequest]:
@@ -288,10 +295,10 @@ class RealtimeServer(RunControl):
     def wait_until_held(
         self, count: int = 1, timeout: float = 5.0, *, match: str | None = None
     ) -> None:
-        """Block until at least so many live polls are held, or with `match="stream"` streams.
+        """Block until at least `count` live polls (or, with `match="stream"`, streams) are held.
 
         Raises:
-            TimeoutError: they are not.
+            TimeoutError: fewer are held.
         """
         self._observer.wait(
             lambda: self._observer.held(match) >= count,
@@ -300,10 +307,10 @@ class RealtimeServer(RunControl):
         )
 
     def wait_for_connections(self, count: int, timeout: float = 5.0) -> None:
-        """Block until exactly so many connections are open.
+        """Block until exactly `count` connections are open.
 
         Raises:
-            TimeoutError: they are not.
+            TimeoutError: there are more or fewer.
         """
         self._observer.wait(
             lambda: self._observer.connections == count,

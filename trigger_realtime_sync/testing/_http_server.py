@@ -1,10 +1,15 @@
-"""HTTP/1.1 over werkzeug's threaded server: keep-alive, chunks as they come, raw faults."""
+"""HTTP/1.1 for the test server: keep-alive, chunks sent at once, raw faults.
+
+`http.server` parses the requests. Answers are written here byte by byte, because a fault may cut
+them anywhere.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import logging
+import os
 import selectors
 import socket
 import ssl
@@ -14,28 +19,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
 from typing import Any
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-
-from ._observe import Observer, RecordedRequest, record
+from ._observer import Observer, RecordedRequest, parse_request
 from ._store import Waiter
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
+
+# Bounds a TLS handshake, so that a client that never speaks does not keep its thread.
 _HANDSHAKE_SECONDS = 10.0
+# Bounds `HttpServer.halt`, all threads together.
 _STOP_SECONDS = 5.0
+# Connections the kernel may hold until they are accepted: a test may open a thousand at once.
 _BACKLOG = 1024
 
 
-class Gone(Exception):
+class ExchangeEnded(Exception):
     """The exchange ends here: the client left, the server stops, or a fault cut it off."""
 
 
-class Exchange:
-    """One request and the way to answer it. Every byte to the client passes here."""
+class HttpExchange:
+    """One request and the means to answer it. Every byte to the client passes through here."""
 
     def __init__(
-        self, request: RecordedRequest, sock: socket.socket, server: Server, chunked: bool
+        self, request: RecordedRequest, sock: socket.socket, server: HttpServer, can_chunk: bool
     ) -> None:
         self.request = request
         self.cut_at: int | None = None
@@ -43,12 +52,12 @@ class Exchange:
         self.drop_headers: frozenset[str] = frozenset()
         self._sock = sock
         self._server = server
-        self._can_chunk = chunked
+        self._can_chunk = can_chunk
         self._chunked = False
         self._sent = 0
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """A whole answer with its Content-Length."""
+        """Send a whole answer with its Content-Length."""
         headers = dict(headers)
         if status >= 200 and status not in (204, 304):
             headers["content-length"] = str(len(body))
@@ -56,16 +65,16 @@ class Exchange:
         if self.request.method == "HEAD" or "content-length" not in headers:
             body = b""
         self._send(head + body, cut=self._body_cut(len(head), len(body)))
-        self._finished()
+        self._end_if_cut()
 
     def open(self, headers: Mapping[str, str]) -> None:
-        """The head of a 200 whose body follows in chunks."""
+        """Send the head of a 200 whose body follows in chunks."""
         self._chunked = self._can_chunk
         framing = {"transfer-encoding": "chunked"} if self._chunked else {"connection": "close"}
         self._send(self._head(200, {**headers, **framing}))
 
     def chunk(self, data: bytes) -> None:
-        """Send this part of the body now."""
+        """Send a piece of the body now."""
         if not data:
             return
         whole = data
@@ -74,22 +83,22 @@ class Exchange:
             self.cut_body_at -= len(data)
         self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
         if data is not whole:
-            raise Gone
+            raise ExchangeEnded
 
     def finish(self) -> None:
-        """End the body cleanly."""
+        """End the body in an orderly way."""
         if self._chunked:
             self._send(b"0\r\n\r\n")
-        self._finished()
+        self._end_if_cut()
 
     def reset(self) -> None:
-        """Tear the connection down with a TCP reset."""
+        """End the connection with a TCP reset."""
         self._server.reset(self._sock)
-        raise Gone
+        raise ExchangeEnded
 
     @contextlib.contextmanager
     def watched(self, waiter: Waiter) -> Iterator[None]:
-        """Wake the waiter, `gone` set, as soon as the client hangs up."""
+        """Wake the waiter, with `gone` set, as soon as the client hangs up."""
         descriptor = self._sock.fileno()
         self._server.watch(descriptor, self._sock, waiter)
         try:
@@ -98,13 +107,17 @@ class Exchange:
             self._server.watch(descriptor, None, waiter)
 
     def wait(self, waiter: Waiter, seconds: float) -> None:
-        """Wait for the waiter; `Gone` when there is nobody left to answer."""
+        """Wait until the waiter is woken, at most `seconds`.
+
+        Raises:
+            ExchangeEnded: the client is gone, or the server stops.
+        """
         waiter.wait(seconds)
         if waiter.gone or self._server.stopping:
-            raise Gone
+            raise ExchangeEnded
 
     def pause(self, seconds: float) -> None:
-        """Wait that long, or until the client or the server is gone."""
+        """Sleep, unless the client leaves or the server stops: `ExchangeEnded` then."""
         waiter = Waiter()
         end = time.monotonic() + seconds
         with self._server.pausing(waiter), self.watched(waiter):
@@ -132,77 +145,89 @@ class Exchange:
         try:
             self._sock.sendall(data if cut is None else data[:cut])
         except (OSError, ValueError) as error:
-            raise Gone from error
+            raise ExchangeEnded from error
         if cut is not None and cut < len(data):
-            raise Gone
+            raise ExchangeEnded
 
-    def _finished(self) -> None:
+    def _end_if_cut(self) -> None:
+        # An answer shorter than its cut still ends the connection.
         if self.cut_at is not None or self.cut_body_at is not None:
-            raise Gone
+            raise ExchangeEnded
 
 
-class Handler(WSGIRequestHandler):
-    """werkzeug's handler, without its rule of one request per connection."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """Turns the requests of one connection into exchanges, one after the other."""
 
-    server: Server
+    server: HttpServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def run_wsgi(self) -> None:
+    def do_GET(self) -> None:
         self._drain()
-        request = record(self.command, self.path, dict(self.headers.items()))
+        request = parse_request(self.command, self.path, dict(self.headers.items()))
         http_1_1 = self.request_version >= "HTTP/1.1"
-        exchange = Exchange(request, self.connection, self.server, http_1_1)
+        exchange = HttpExchange(request, self.connection, self.server, http_1_1)
         self.close_connection = self.close_connection or not http_1_1
         try:
             self.server.answer(exchange)
-        except Gone:
+        except ExchangeEnded:
             self.close_connection = True
-        except Exception:  # noqa: BLE001 (reported, and the client is told)
+        except Exception:  # noqa: BLE001 (logged, and the client gets a 500)
             self.close_connection = True
             _log.exception("the test server failed on %s %s", request.method, request.path)
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(ExchangeEnded):
                 exchange.reply(500, {}, b"the test server has a bug: see its log")
+
+    # `http.server` looks the method up by its name; which ones are allowed is the router's to say.
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
     def _drain(self) -> None:
         # An unread body would be taken for the next request.
         length = self.headers.get("Content-Length", "0")
         self.rfile.read(int(length) if length.isdecimal() else 0)
 
-    def log(self, type: str, message: str, *args: Any) -> None:
-        _log.debug(message, *args)
+    def log_message(self, format: str, *args: Any) -> None:
+        _log.debug(format, *args)
 
 
-class Server(ThreadedWSGIServer):
-    """A thread per connection, and one that accepts and notices clients hanging up."""
+class HttpServer(TCPServer):
+    """One thread per connection, and one that accepts them and notices clients hanging up.
+
+    Args:
+        answer: called with each exchange, on the thread of its connection.
+
+    Raises:
+        OSError: the address can't be used.
+    """
 
     request_queue_size = _BACKLOG
-    block_on_close = False
+    # On Windows the option would let two servers share a port.
+    allow_reuse_address = os.name == "posix"
 
     def __init__(
         self,
         host: str,
         port: int,
-        answer: Callable[[Exchange], None],
+        answer: Callable[[HttpExchange], None],
         observer: Observer,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
-        # Bound here, because werkzeug answers a taken port by printing and ending the process.
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.create_server((host, port), family=family, backlog=_BACKLOG) as listening:
-            super().__init__(host, port, _no_app, Handler, fd=listening.fileno())
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), RequestHandler)
+        self.host: str = self.socket.getsockname()[0]
+        self.port: int = self.socket.getsockname()[1]
         self.socket.setblocking(False)
         self.answer = answer
         self.stopping = False
         self.tls = ssl_context
         self._observer = observer
-        self._names = itertools.count(1)
-        # Protects the attributes below.
+        self._numbers = itertools.count(1)
+        # Protects `_connections`, `_resets` and `_pausing`.
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._resets: set[socket.socket] = set()
         self._pausing: set[Waiter] = set()
-        # What the accepting thread should (or, without a socket, should no longer) watch.
+        # Descriptors for the accepting thread to watch or, without a socket, to forget.
         self._watch: deque[tuple[int, socket.socket | None, Waiter]] = deque()
         self._thread = threading.Thread(
             target=self._accept, name="realtime-server-accept", daemon=True
@@ -213,27 +238,27 @@ class Server(ThreadedWSGIServer):
 
     # --- connections
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def _open_connection(self, sock: socket.socket, address: Any) -> None:
         thread = threading.Thread(
             target=self._serve,
-            args=(request, client_address),
-            name=f"realtime-server-connection-{next(self._names)}",
+            args=(sock, address),
+            name=f"realtime-server-connection-{next(self._numbers)}",
             daemon=True,
         )
         with self._lock:
-            self._connections[request] = thread
-        self._observer.connected(1)
+            self._connections[sock] = thread
+        self._observer.count_connection(1)
         thread.start()
 
-    def _serve(self, sock: socket.socket, client_address: Any) -> None:
+    def _serve(self, sock: socket.socket, address: Any) -> None:
         try:
             if self.tls is not None:
                 sock = self._encrypted(sock, self.tls)
-            self.finish_request(sock, client_address)
+            self.finish_request(sock, address)
         except (OSError, ValueError):
-            # The client went away while it was talking.
+            # The client went away in the middle of a request.
             pass
-        except Exception:  # noqa: BLE001 (reported)
+        except Exception:  # noqa: BLE001 (logged)
             _log.exception("a connection of the test server failed")
         finally:
             self._hang_up(sock)
@@ -260,13 +285,14 @@ class Server(ThreadedWSGIServer):
             sock.close()
         else:
             self.shutdown_request(sock)
-        self._observer.connected(-1)
+        self._observer.count_connection(-1)
         # Last, because whoever stops the server joins the threads that are still listed.
         with self._lock:
             del self._connections[sock]
             self._resets.discard(sock)
 
     def reset(self, sock: socket.socket) -> None:
+        """Let the connection end with a TCP reset when it is closed."""
         # Closing with a linger time of zero sends a reset instead of an orderly end.
         with self._lock:
             self._resets.add(sock)
@@ -296,31 +322,32 @@ class Server(ThreadedWSGIServer):
             while not self.stopping:
                 for key, _ in selector.select():
                     if key.fileobj is self.socket:
-                        self._welcome()
+                        self._accept_one()
                     elif key.fileobj is self._bell:
-                        self._rewatch(selector)
+                        self._update_watch(selector)
                     else:
-                        self._look(selector, key)
+                        self._check_hang_up(selector, key)
 
-    def _welcome(self) -> None:
+    def _accept_one(self) -> None:
         try:
             sock, address = self.get_request()
         except OSError:
-            # The client was gone before it was let in.
+            # The client left before it was accepted.
             return
         sock.setblocking(True)
-        self.process_request(sock, address)
+        self._open_connection(sock, address)
 
     def watch(self, descriptor: int, sock: socket.socket | None, waiter: Waiter) -> None:
+        """Wake the waiter when the client hangs up; without a socket, stop doing so."""
         self._watch.append((descriptor, sock, waiter))
         self._ring()
 
     def _ring(self) -> None:
-        # A full pipe means that the thread has been told already.
+        # A full pipe means that the thread is going to wake up anyway.
         with contextlib.suppress(OSError):
             self._bell_button.send(b"!")
 
-    def _rewatch(self, selector: selectors.BaseSelector) -> None:
+    def _update_watch(self, selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(BlockingIOError):
             self._bell.recv(65536)
         while self._watch:
@@ -331,9 +358,9 @@ class Server(ThreadedWSGIServer):
                 else:
                     selector.register(descriptor, selectors.EVENT_READ, (sock, waiter))
 
-    def _look(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    def _check_hang_up(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         if selector.get_map().get(key.fd) is not key:
-            # Let go a moment ago, in the same round of events.
+            # Unregistered earlier in this round of events.
             return
         sock, waiter = key.data
         selector.unregister(key.fd)
@@ -341,13 +368,14 @@ class Server(ThreadedWSGIServer):
             left = not socket.socket.recv(sock, 1, socket.MSG_PEEK)
         except OSError:
             left = True
-        # Nobody speaks while a poll is held: over TLS it can only be the closing alert.
+        # No client speaks while its poll is held: over TLS this can only be the closing alert.
         if left or isinstance(sock, ssl.SSLSocket):
             waiter.gone = True
             waiter.wake()
 
     @contextlib.contextmanager
     def pausing(self, waiter: Waiter) -> Iterator[None]:
+        """Wake the waiter when the server stops."""
         with self._lock:
             self._pausing.add(waiter)
             if self.stopping:
@@ -359,7 +387,10 @@ class Server(ThreadedWSGIServer):
                 self._pausing.discard(waiter)
 
     def halt(self) -> None:
-        """End everything: bounded, from any thread. The caller wakes the held requests."""
+        """End everything, within `_STOP_SECONDS`, from any thread.
+
+        The caller sets `stopping` and wakes the held requests before.
+        """
         deadline = time.monotonic() + _STOP_SECONDS
         self._ring()
         self._thread.join(_STOP_SECONDS)
@@ -374,7 +405,3 @@ class Server(ThreadedWSGIServer):
         self.server_close()
         self._bell.close()
         self._bell_button.close()
-
-
-def _no_app(environ: Any, start_response: Any) -> Any:
-    raise NotImplementedError("requests are answered by the handler")

@@ -1,4 +1,4 @@
-"""What the server saw, and waiting for it: requests, connections, held requests."""
+"""Requests, connections and held requests: a record of them, and a way to wait for them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
+# The values of `RecordedRequest.kind`, which faults and waits can match.
 KINDS = ("run", "runs", "batch", "stream", "packets", "presigned", "api")
 
 
@@ -27,7 +28,7 @@ class RecordedRequest:
         path: still percent-encoded, without the query.
         headers: names in lower case.
         at: `time.monotonic()` of its arrival.
-        live: whether it is a poll that the server may hold.
+        live: True for a poll that the server may hold.
         kind: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"` or `""`.
     """
 
@@ -41,11 +42,15 @@ class RecordedRequest:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The decoded parts of the path."""
+        """The decoded segments of the path."""
         return tuple(unquote(part) for part in self.path.split("/")[1:])
 
 
-def record(method: str, target: str, headers: Mapping[str, str]) -> RecordedRequest:
+# A kind of request, a callable that judges one, or None for any.
+MatchT = str | Callable[[RecordedRequest], bool] | None
+
+
+def parse_request(method: str, target: str, headers: Mapping[str, str]) -> RecordedRequest:
     path, _, query_text = target.partition("?")
     query = dict(parse_qsl(query_text, keep_blank_values=True))
     kind = _kind(path.split("/")[1:])
@@ -81,9 +86,10 @@ def _kind(parts: list[str]) -> str:
 
 def matches(
     request: RecordedRequest,
-    match: str | Callable[[RecordedRequest], bool] | None,
+    match: MatchT,
     live: bool | None = None,
 ) -> bool:
+    """Return True if the request is of that kind, or satisfies that callable, and liveness."""
     if live is not None and request.live != live:
         return False
     if callable(match):
@@ -94,7 +100,7 @@ def matches(
 
 
 class Observer:
-    """Counts and remembers; every change wakes those who wait for one."""
+    """Counts connections and holds, and keeps every request. Safe from any thread."""
 
     def __init__(self) -> None:
         # Protects the attributes below.
@@ -103,18 +109,19 @@ class Observer:
         self._connections = 0
         self._held: Counter[str] = Counter()
 
-    def saw(self, request: RecordedRequest) -> None:
+    def add_request(self, request: RecordedRequest) -> None:
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
 
-    def connected(self, change: int) -> None:
+    def count_connection(self, change: int) -> None:
         with self._changed:
             self._connections += change
             self._changed.notify_all()
 
     @contextmanager
     def holding(self, request: RecordedRequest) -> Iterator[None]:
+        """Count the request as held until the end of the block."""
         self._hold(request.kind, 1)
         try:
             yield
@@ -137,17 +144,22 @@ class Observer:
             return self._connections
 
     def held(self, match: str | None = None) -> int:
+        """Return how many requests of that kind are held; by default how many polls."""
         with self._changed:
             if match is not None:
                 return self._held[match]
             return sum(self._held[kind] for kind in ("run", "runs", "batch"))
 
-    def forget(self) -> None:
+    def clear_requests(self) -> None:
         with self._changed:
             self._requests.clear()
 
     def wait(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
-        """Block until it is so; `TimeoutError`, saying what was seen instead."""
+        """Block until `reached()` is true, at most `timeout` seconds.
+
+        Raises:
+            TimeoutError: it is not; `what()` describes the state instead.
+        """
         with self._changed:
             if not self._changed.wait_for(reached, timeout):
                 raise TimeoutError(f"after {timeout} s: {what()}")

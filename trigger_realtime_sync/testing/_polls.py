@@ -1,0 +1,155 @@
+"""Polls of the run feeds: the shape that is meant, the hold, and the headers of the answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+
+import attrs
+
+from ._faults import Fault
+from ._http_server import HttpExchange
+from ._observer import Observer, RecordedRequest
+from ._replies import Refused, Reply, not_found
+from ._rows import COLUMNS, NEVER_SKIPPED, BackendName, schema
+from ._shapes import Shape, ShapeAnswer, ShapeBackend, ShapePosition
+from ._store import Store
+
+_DAY_MS = 86_400_000
+_UNIT_MS = {"w": 7 * _DAY_MS, "d": _DAY_MS, "h": 3_600_000, "m": 60_000, "s": 1000}
+_FORBIDDEN_IN_TAGS = re.compile(r'[\x00-\x1f\x7f\\"]')
+_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "*",
+}
+
+
+@attrs.frozen
+class ShapePolls:
+    """Answers polls with what a backend says, and holds the live ones.
+
+    Args:
+        hold: seconds that a live poll is held.
+        use_204: answer with 204 instead of `up-to-date` alone.
+    """
+
+    backend_name: BackendName
+    backend: ShapeBackend
+    store: Store
+    observer: Observer
+    hold: float
+    use_204: bool
+
+    def shape(self, request: RecordedRequest, token: str) -> Shape:
+        """Return the shape that the request is about.
+
+        Raises:
+            Refused: there is no such run or batch, or the tags are malformed.
+        """
+        skipped = frozenset(_skipped_columns(request, token) - NEVER_SKIPPED)
+        if request.kind == "runs":
+            return self._tag_shape(request, skipped)
+        name = request.segments[-1]
+        known = self.store.get(name) if request.kind == "run" else self.store.batches.get(name)
+        if known is None:
+            raise not_found(retry=request.kind == "batch")
+        return Shape(request.kind, (request.kind, name), skipped=skipped)
+
+    def _tag_shape(self, request: RecordedRequest, skipped: frozenset[str]) -> Shape:
+        tags = request.query.get("tags", "").split(",")
+        if not all(tags) or any(_FORBIDDEN_IN_TAGS.search(tag) for tag in tags):
+            error = {"code": "custom", "path": ["tags"], "message": "Not a list of tags"}
+            raise Refused(400, {"error": "Query Error", "details": [error]})
+        period = _period_ms(request.query.get("createdAt"), self.backend_name)
+        return Shape("runs", ("tag", tags[0]), frozenset(tags), period, skipped)
+
+    def answer(self, exchange: HttpExchange, shape: Shape, fault: Fault | None) -> Reply:
+        request = exchange.request
+        at = ShapePosition(
+            offset=request.query.get("offset", "-1"),
+            handle=request.query.get("handle") or request.query.get("shape_id") or None,
+            live=request.live,
+        )
+        stale = fault is not None and fault.stale
+        # A fault strikes a live poll at once, unless it was ordered for after the hold.
+        hold = self.hold if fault is None or fault.after_hold else 0.0
+        answer = self.backend.read(shape, at, stale=stale)
+        if answer is None and hold > 0:
+            answer = self._hold(exchange, shape, at, hold)
+        return self._reply(request, shape, answer or self.backend.idle(shape, at))
+
+    def _hold(
+        self, exchange: HttpExchange, shape: Shape, at: ShapePosition, hold: float
+    ) -> ShapeAnswer | None:
+        end = time.monotonic() + hold
+        with self.store.waiting(shape.subject) as waiter:
+            answer = self.backend.read(shape, at)
+            if answer is not None:
+                return answer
+            with exchange.watched(waiter), self.observer.holding(exchange.request):
+                while answer is None and (left := end - time.monotonic()) > 0:
+                    exchange.wait(waiter, left)
+                    answer = self.backend.read(shape, at)
+        return answer
+
+    def _reply(self, request: RecordedRequest, shape: Shape, answer: ShapeAnswer) -> Reply:
+        headers = {**_HEADERS, **_position_headers(request, answer)}
+        if answer.status != 200:
+            return Reply(answer.status, headers, answer.body)
+        if answer.complete:
+            # Its presence says it all. Without it the official client fetches ahead for ever.
+            headers["electric-up-to-date"] = ""
+        if request.live:
+            idle = answer.offset == request.query.get("offset")
+            headers["electric-cursor"] = str(self.store.tick() if idle else self.store.seq)
+        else:
+            columns = [*COLUMNS, *self.store.extra_columns]
+            shown = [name for name in columns if name not in shape.skipped]
+            headers["electric-schema"] = schema(shown, self.backend_name)
+        if self.use_204 and answer.body.count(b'"headers"') == 1 and b'"up-to-date"' in answer.body:
+            return Reply(204, headers, b"")
+        body = answer.body
+        if "x-trigger-api-version" not in request.headers:
+            # Clients from before this status existed. Quotes inside a value are escaped.
+            body = body.replace(b'"status":"DEQUEUED"', b'"status":"EXECUTING"')
+        return Reply(200, headers, body)
+
+
+def _position_headers(request: RecordedRequest, answer: ShapeAnswer) -> dict[str, str]:
+    handle, offset = "electric-handle", "electric-offset"
+    if "x-trigger-electric-version" not in request.headers:
+        handle, offset = "electric-shape-id", "electric-chunk-last-offset"
+    headers = {handle: answer.handle, offset: answer.offset}
+    return {name: text for name, text in headers.items() if text is not None}
+
+
+def _skipped_columns(request: RecordedRequest, token: str) -> set[str]:
+    claimed = _claimed_columns(token)
+    if claimed is not None:
+        return claimed
+    return {name.strip() for name in request.query.get("skipColumns", "").split(",")}
+
+
+def _claimed_columns(token: str) -> set[str] | None:
+    # The claim `realtime.skipColumns` of a public access token replaces the query's columns.
+    try:
+        middle = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+        columns = claims["realtime"]["skipColumns"]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+    return set(map(str, columns)) if isinstance(columns, list) else None
+
+
+def _period_ms(text: str | None, backend: BackendName) -> int | None:
+    if text is None:
+        return _DAY_MS
+    if not re.fullmatch(r"(\d{1,9}(w|d|hr|h|m|s))+", text):
+        # Not rejected: native falls back to a day, Electric to no bound at all.
+        return _DAY_MS if backend == "native" else None
+    parts = re.findall(r"(\d+)(w|d|hr|h|m|s)", text)
+    return min(_DAY_MS, sum(int(count) * _UNIT_MS[unit[0]] for count, unit in parts))
