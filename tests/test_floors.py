@@ -21,7 +21,7 @@ MOST_METHODS = 30
 MOST_PRIVATE_FILES = 5
 
 # Public modules: all that the users among the rooms may import.
-PUBLIC = ("__init__", "client", "config", "errors", "models", "subscription")
+PUBLIC = ("__init__", "client", "config", "errors", "jsonable", "models", "subscription")
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
 # alone, and those inside functions, count as any other.
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
     "models": (),
     "errors": ("models",),  # `RunFailed.run`
+    "jsonable": ("errors", "models"),
     "_dispatch": ("errors",),
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
