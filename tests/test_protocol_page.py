@@ -16,7 +16,7 @@ NUMBERS = r"[0-9]+(?:(?:, and |, | and )[0-9]+)*"
 # A line may be broken between any two words, in a comment too.
 GAP = r"\s+(?:#\s+)?"
 CITATION = re.compile(
-    rf"docs/protocol\.md,{GAP}sections?{GAP}(?P<sections>{NUMBERS})"
+    rf"docs/protocol\.md`?,{GAP}sections?{GAP}(?P<sections>{NUMBERS})"
     rf"(?:,{GAP}items?{GAP}(?P<items>{NUMBERS}))?"
 )
 # Every mention of the protocol that is followed by a section, in whatever form.
