@@ -75,12 +75,14 @@ def test_the_version_is_in_the_changelog() -> None:
 
 
 def test_ci_ends_with_the_tests_as_the_readme_runs_them() -> None:
-    """The last command is that of the README, so that the last line is pytest's summary."""
+    """The last command is that of the README, with the tests side by side, so that the last line of
+    its output is pytest's summary."""
     script = ROOT / ".ci" / "run"
     lines = script.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in lines
-    assert lines[-1] == '"$python" -m pytest "$@"'
+    assert lines[-1].startswith('"$python" -m pytest ')
+    assert lines[-1].endswith(' "$@"')
     assert ".venv/bin/python -m pytest\n" in (ROOT / "README.md").read_text(encoding="utf-8")
     if os.name == "posix":
         assert os.access(script, os.X_OK)
@@ -90,6 +92,24 @@ def test_the_extra_testing_still_installs() -> None:
     """Old requirement files ask for it, though the test server needs nothing beyond the library."""
     assert "testing" in metadata("trigger-realtime-sync").get_all("Provides-Extra", [])
     assert requirements(SETUP["options.extras_require"]["testing"]) == []
+
+
+def test_the_runner_has_what_contributing_names() -> None:
+    """Each `nox -s …` of the guide is a session, and each session is in the guide."""
+    sessions = re.findall(
+        r"^@nox\.session\ndef (\w+)",
+        (ROOT / "noxfile.py").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`nox -s (\w+)", guide)) == set(sessions)
+
+
+def test_every_fragment_of_the_changelog_has_a_kind() -> None:
+    """towncrier leaves out what it does not know, without a word."""
+    fragments = [path.name for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"]
+    kinds = "added|changed|deprecated|removed|fixed|security"
+    assert [name for name in fragments if not re.fullmatch(rf"[\w-]+\.({kinds})\.md", name)] == []
 
 
 def test_every_folder_of_the_package_is_installed() -> None:

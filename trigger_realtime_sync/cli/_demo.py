@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..models import AnyRun
 from ._exits import CommandError, Exit
-from ._follow import NOT_SHOWN, session
+from ._follow import NOT_SHOWN, choose_view, session
 from ._scenario import STREAM, TAG, play, set_scene
-from ._views import choose_view, write
+from ._views import write
 
 if TYPE_CHECKING:
     from ..testing import RealtimeServer

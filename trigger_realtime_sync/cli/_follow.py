@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,7 @@ from .. import RealtimeClient, RunsSubscription, RunSubscription, Subscription
 from ..jsonable import run_as_dict
 from ._event_queue import ErrorReported, Event, EventQueue, PartsReceived, RunChanged
 from ._exits import Exit, exit_of_run, exit_of_runs, usage_errors
-from ._views import JsonLines, RawText, View, choose_view, json_line, run_line, warn, write
+from ._views import JsonLines, RawText, RunLines, View, json_line, run_line, warn, write
 
 # Columns that only JSON shows, and that may be large.
 NOT_SHOWN = ("payload", "output")
@@ -59,6 +61,25 @@ def session(
     finally:
         queue.close()
         client.close()
+
+
+NO_RICH = "for a live table: pip install 'trigger-realtime-sync[cli]'"
+
+
+def choose_view(title: str, *, as_json: bool = False) -> View:
+    """Return a view: JSON lines if wanted, a live table on a terminal, or plain lines."""
+    if as_json:
+        return JsonLines()
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return RunLines()
+    try:
+        from ._table import LiveTable
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        warn(NO_RICH)
+        return RunLines()
+    return LiveTable(title)
 
 
 def _show_event(view: View, event: Event) -> None:

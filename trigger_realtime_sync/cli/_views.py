@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,8 +18,6 @@ Self = TypeVar("Self", bound="View")
 # Characters after which streamed text is cut into lines even inside a sentence.
 MAX_SENTENCE = 200
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
-
-NO_RICH = "for a live table: pip install 'trigger-realtime-sync[cli]'"
 
 
 class View:
@@ -40,22 +37,6 @@ class View:
 
     def tick(self, states: Sequence[State]) -> None:
         """Show the states of the subscriptions. Called several times a second."""
-
-
-def choose_view(title: str, *, as_json: bool = False) -> View:
-    """Return a view: JSON lines if wanted, a live table on a terminal, or plain lines."""
-    if as_json:
-        return JsonLines()
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return RunLines()
-    try:
-        from ._table import LiveTable
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "rich":
-            raise
-        warn(NO_RICH)
-        return RunLines()
-    return LiveTable(title)
 
 
 class Lines(View):
