@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
-from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
+from ._channel.target import StreamOptions, Target
 from ._checks import (
     check_callback,
     check_count,
@@ -20,6 +20,7 @@ from ._checks import (
 from ._http.tokens import Token
 from ._receivers.handle import Callbacks, Subscription
 from ._receivers.registry import Registry
+from ._wire.names import RUNS_PATH, SKIP_COLUMNS, batch_path, run_path
 from .models import AnyRun, OutputT, PayloadT, Run, Task
 from .subscription import RunsSubscription, RunSubscription, StreamSubscription
 
@@ -514,7 +515,7 @@ def _query(skip_columns: Iterable[str], **parameters: str | None) -> tuple[tuple
     columns = check_skip_columns(skip_columns)
     query = {name: value for name, value in parameters.items() if value is not None}
     if columns:
-        query["skipColumns"] = ",".join(columns)
+        query[SKIP_COLUMNS] = ",".join(columns)
     return tuple(sorted(query.items()))
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._http.requester import segment
 from trigger_realtime_sync._http.session import MOST_ORIGINS, HttpOptions, Transport
+from trigger_realtime_sync._wire.names import segment
 from trigger_realtime_sync.config import Timeouts
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from .._wire.names import CONTENT_TYPE_SUFFIX, RUN_COLUMNS
 from .._wire.postgres import (
     parse_array,
     parse_bool,
@@ -33,6 +34,11 @@ from .snapshot_check import (
 
 Fetch = Callable[[str, str, str], Packet]
 Columns = Mapping[str, Any]
+
+_ID = RUN_COLUMNS["id"]
+_TASK = RUN_COLUMNS["task_identifier"]
+_STATUS = RUN_COLUMNS["status"]
+_FINISHED_AT = RUN_COLUMNS["finished_at"]
 
 PUBLIC_STATUS = {
     "DELAYED": RunStatus.DELAYED,
@@ -120,7 +126,7 @@ class RowDecoder:
         Raises:
             ProtocolError: a column holds what its type does not allow; names run and column.
         """
-        run_id, status = columns.get("friendlyId"), columns.get("status")
+        run_id, status = columns.get(_ID), columns.get(_STATUS)
         if not isinstance(run_id, str) or not run_id:
             raise ProtocolError(f"a row has no run id (friendlyId): {shown(run_id)}")
         if not isinstance(status, str):
@@ -129,7 +135,7 @@ class RowDecoder:
         run: AnyRun = Run.__new__(Run)
         fields, get = run.__dict__, columns.get
         fields["id"] = run_id
-        fields["task_identifier"] = _text(get("taskIdentifier"))
+        fields["task_identifier"] = _text(get(_TASK))
         fields["status"] = public_status(status)
         try:
             for field, column, parse, _ in COLUMNS:
@@ -149,8 +155,8 @@ class RowDecoder:
         """The runs of many rows, none of which was known before. Each field is made when it is
         first read. None where a row may not decode: which one it is, `decode` tells."""
         try:
-            ids = [columns["friendlyId"] for columns in rows]
-            statuses = [columns["status"] for columns in rows]
+            ids = [columns[_ID] for columns in rows]
+            statuses = [columns[_STATUS] for columns in rows]
         except LookupError:
             return None
         if {*map(type, ids), *map(type, statuses)} != {str} or not all(ids) or not all(statuses):
@@ -170,7 +176,7 @@ class RowDecoder:
         if field in PACKETS:
             return self._packet(PACKETS[field], columns, None)
         if field == "task_identifier":
-            return _text(columns.get("taskIdentifier"))
+            return _text(columns.get(_TASK))
         column, parse = _COLUMN_OF[field]
         text = columns.get(column)
         if text is None:
@@ -181,16 +187,16 @@ class RowDecoder:
         data = columns.get(name)
         if not isinstance(data, str):
             return None
-        content_type = columns.get(name + "Type")
+        content_type = columns.get(name + CONTENT_TYPE_SUFFIX)
         if not isinstance(content_type, str):
             content_type = JSON
         if isinstance(last, PacketValue) and last.packet == (data, content_type):
             return last
         type_ = self._type_of(name, columns) if self._any_task or self._tasks else None
-        return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
+        return PacketValue(columns[_ID], name, data, content_type, type_, self._fetch)
 
     def _type_of(self, name: str, columns: Columns) -> Any:
-        task = self._any_task or self._tasks.get(_text(columns.get("taskIdentifier")))
+        task = self._any_task or self._tasks.get(_text(columns.get(_TASK)))
         # There is no type of metadata.
         return getattr(task, name, None)
 
@@ -203,7 +209,7 @@ def _deferred(
     fields = run.__dict__
     fields["id"] = run_id
     fields["status"] = status
-    finished = columns.get("completedAt")
+    finished = columns.get(_FINISHED_AT)
     fields["finished_at"] = None if finished is None else parse_timestamp(finished)
     fields["_columns"] = columns
     fields["_make"] = make
@@ -228,26 +234,27 @@ def _present(text: str) -> tuple[str, ...]:
 _remembered = lru_cache(maxsize=1024)(_present)
 LONGEST_REMEMBERED = 500
 
-# The field of a run, the column it is made of, and how; and whether a whole column can be read. In
-# the order of the fields, so that all runs share one table of their names.
-COLUMNS: tuple[tuple[str, str, Callable[[str], Any], Check], ...] = (
-    ("created_at", "createdAt", parse_timestamp, are_times),
-    ("updated_at", "updatedAt", parse_timestamp, are_times),
-    ("started_at", "startedAt", parse_timestamp, are_times),
-    ("queued_at", "queuedAt", parse_timestamp, are_times),
-    ("delayed_until", "delayUntil", parse_timestamp, are_times),
-    ("expired_at", "expiredAt", parse_timestamp, are_times),
-    ("finished_at", "completedAt", parse_timestamp, are_times),
-    ("duration_ms", "usageDurationMs", parse_int, are_integers),
-    ("cost_in_cents", "costInCents", parse_float, each_is(parse_float)),
-    ("base_cost_in_cents", "baseCostInCents", parse_float, each_is(parse_float)),
-    ("number", "number", parse_int, are_integers),
-    ("tags", "runTags", _strings, each_is(_strings)),
-    ("ttl", "ttl", _text_or_none, are_any),
-    ("is_test", "isTest", parse_bool, each_is(parse_bool)),
-    ("idempotency_key", "idempotencyKey", _text_or_none, are_any),
-    ("error", "error", _error, each_is(_error)),
-    ("realtime_streams", "realtimeStreams", _strings, each_is(_strings)),
-)
+# How each field is made of its column's text, and the check that says all texts of a column can be
+# read. In the order of the fields, so that all runs share one table of their names.
+_READERS: dict[str, tuple[Callable[[str], Any], Check]] = {
+    "created_at": (parse_timestamp, are_times),
+    "updated_at": (parse_timestamp, are_times),
+    "started_at": (parse_timestamp, are_times),
+    "queued_at": (parse_timestamp, are_times),
+    "delayed_until": (parse_timestamp, are_times),
+    "expired_at": (parse_timestamp, are_times),
+    "finished_at": (parse_timestamp, are_times),
+    "duration_ms": (parse_int, are_integers),
+    "cost_in_cents": (parse_float, each_is(parse_float)),
+    "base_cost_in_cents": (parse_float, each_is(parse_float)),
+    "number": (parse_int, are_integers),
+    "tags": (_strings, each_is(_strings)),
+    "ttl": (_text_or_none, are_any),
+    "is_test": (parse_bool, each_is(parse_bool)),
+    "idempotency_key": (_text_or_none, are_any),
+    "error": (_error, each_is(_error)),
+    "realtime_streams": (_strings, each_is(_strings)),
+}
+COLUMNS = tuple((field, RUN_COLUMNS[field], *reader) for field, reader in _READERS.items())
 PACKETS = {"_payload": "payload", "_output": "output", "_metadata": "metadata"}
 _COLUMN_OF = {field: (column, parse) for field, column, parse, _ in COLUMNS}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._decode.rows import RowDecoder
-from .._http.requester import Requester, segment
+from .._http.requester import Requester
 from .._http.retry import UnreadableAnswer
 from .._wire.json import loads
+from .._wire.names import batch_members_path, run_path
 from ..errors import TriggerRealtimeError
 from .run_feed import POLL_HEADERS, RunChanges, RunFeed
 
@@ -53,7 +54,7 @@ class BatchMembers:
         on_changes: Callable[[RunChanges], bool],
     ) -> None:
         self._requester = requester
-        self._path = f"/api/v2/batches/{segment(batch_id)}"
+        self._path = batch_members_path(batch_id)
         self._decoder = decoder
         self._on_members = on_members
         self._on_changes = on_changes
@@ -62,10 +63,9 @@ class BatchMembers:
         """Returns when every run that the feed lacks has finished; raises what prevented it."""
         missing = self._on_members(self._members())
         for run_id in missing:
-            path = f"/realtime/v1/runs/{segment(run_id)}"
             feed = RunFeed(
                 self._requester,
-                path,
+                run_path(run_id),
                 {},
                 self._decoder,
                 single=True,

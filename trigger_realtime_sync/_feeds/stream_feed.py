@@ -10,9 +10,9 @@ import attrs
 
 from .._http.answer import Answer
 from .._http.call import Nudged
-from .._http.requester import Requester, segment
+from .._http.requester import Requester
 from .._http.retry import UnreadableAnswer
-from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS
+from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS, stream_path
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import Parts
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
@@ -119,7 +119,7 @@ class StreamFeed:
         on_good: Callable[[], None] = lambda: None,
     ) -> None:
         self._requester = requester
-        self._path = f"/realtime/v1/streams/{segment(run_id)}/{segment(key)}"
+        self._path = stream_path(run_id, key)
         self._cursor = cursor
         self._timeout = timeout
         self._on_parts = on_parts

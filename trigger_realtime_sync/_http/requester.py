@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
 
 import attrs
 
@@ -216,8 +215,3 @@ class Requester:
             headers[wire.BRANCH] = self._origin.preview_branch
         headers.update(more or {})
         return headers
-
-
-def segment(text: str) -> str:
-    """Text as one segment of a path."""
-    return quote(text, safe="")

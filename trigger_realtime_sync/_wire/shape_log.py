@@ -20,8 +20,9 @@ RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
 
-# A column of every whole row: it can't be skipped.
-ALWAYS_SENT = "friendlyId"
+# Stands in every whole row, since it can't be skipped.
+_RUN_ID = wire.RUN_COLUMNS["id"]
+_UPDATED_AT = wire.RUN_COLUMNS["updated_at"]
 # So many new rows in one answer are looked at together, so many at a time: as many as the nearer
 # caches of a processor hold.
 MANY_ROWS = 20
@@ -179,7 +180,7 @@ class ShapeLog(Generic[RowT]):
                 continue
             if operation == "delete":
                 known[key] = False
-            elif operation == "insert" or ALWAYS_SENT in message["value"]:
+            elif operation == "insert" or _RUN_ID in message["value"]:
                 known[key] = True
             elif not known.get(key, key in self._columns):
                 return True
@@ -280,7 +281,7 @@ def _check_headers(headers: Mapping[str, str], source: str) -> None:
 
 def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """An older partial row must not even be merged: it would lay old columns over new ones."""
-    later, earlier = value.get("updatedAt"), known.get("updatedAt")
+    later, earlier = value.get(_UPDATED_AT), known.get(_UPDATED_AT)
     if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
         return False
     try:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ApiConnectionError, ProtocolError
+from .names import LAST_EVENT_ID, START_AT_LATEST
 from .sse import MAX_EVENT_BYTES, EventFramer
 from .stream_parts import AnyPart, BadPart, Part, Parts, StreamFormat
 from .stream_v1 import PositionV1, StreamV1, is_v1_id
@@ -114,9 +115,9 @@ class StreamCursor:
         """The headers that make the next body start where this cursor needs it."""
         started = self._format.started if self._format is not None else not self._from_latest
         if not started:
-            return {"X-Trigger-Stream-Start": "latest"}
+            return dict(START_AT_LATEST)
         last = self._format.resume_id() if self._format is not None else None
-        return {} if last is None else {"Last-Event-ID": last}
+        return {} if last is None else {LAST_EVENT_ID: last}
 
     def open(self, version: str | None) -> bool:
         """A new body begins; `version` is its `X-Stream-Version`, or None.
@@ -137,7 +138,7 @@ class StreamCursor:
         if self._format is None:
             self._format = make(self._skip_until, self._from_latest)
         elif version != self._version:
-            usable = self.request_headers().get("Last-Event-ID") is None
+            usable = LAST_EVENT_ID not in self.request_headers()
             self._format = self._started_over(self._format, make)
         self._version = version
         self.over, self._problem = False, None
