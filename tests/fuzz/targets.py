@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from trigger_realtime_sync._decode.columns import COLUMNS
 from trigger_realtime_sync._decode.packets import PacketValue
-from trigger_realtime_sync._decode.rows import COLUMNS, RowDecoder
-from trigger_realtime_sync._decode.snapshot_check import is_readable
+from trigger_realtime_sync._decode.rows import RowDecoder
+from trigger_realtime_sync._decode.snapshot_check import CHECKS, is_readable
 from trigger_realtime_sync._feeds.batch_members import members_of
 from trigger_realtime_sync._feeds.run_feed import RunChanges, RunFeed
 from trigger_realtime_sync._http.call import Interrupted
@@ -194,8 +195,8 @@ def error_answer(data: bytes) -> None:
 def column(data: bytes) -> None:
     """A column's text, read as that of each column, alone and among many."""
     text = data.decode("utf-8", "replace")
-    for _, name, parse, check in COLUMNS:
-        is_well = is_readable(name, check, [{name: text}])
+    for _, name, parse in COLUMNS:
+        is_well = is_readable(name, CHECKS[name], [{name: text}])
         try:
             parse(text)
         except ValueError:

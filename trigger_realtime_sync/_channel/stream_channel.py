@@ -15,7 +15,7 @@ from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
-from ..models import AnyRun, State
+from ..models import AnyRun, State, unread
 from .channel import Channel, Listener
 from .part_store import PartStore, StreamKey
 from .run_view import RunView
@@ -129,7 +129,7 @@ class StreamingChannel(Channel):
         """`metadata["$$streams"]`, when it is a non-empty list of strings, else the run's own."""
         if self._options.key is not None:
             return [self._options.key]
-        metadata = run._metadata
+        metadata = unread(run, "metadata")
         if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
             # Nothing is fetched here, where all wait.
             named = None
