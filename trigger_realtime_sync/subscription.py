@@ -116,7 +116,7 @@ class StreamSubscription(Subscription, Generic[PartT]):
         place = self._place
         store = self._view.parts
         if place is None and self._taker is None and store is not None:
-            place = store.last_event_id(self._stream)
+            place = store.position(self._stream)
         if place is not None:
             return str(place)
         streams = self._slot.target.streams if self._slot is not None else None

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trigger_realtime_sync._wire import sse
-from trigger_realtime_sync._wire.sse import Event, EventFramer
+from trigger_realtime_sync._wire.sse import EventFramer
+from trigger_realtime_sync._wire.sse_fast import Event, usual_events
 from trigger_realtime_sync.errors import ProtocolError
 
 TOKENS = [
@@ -79,7 +80,7 @@ def test_the_fast_path_agrees_with_the_library(body: bytes, framed_alone: bool) 
     text = body.replace(b"\r", b"").decode("utf-8", "replace") + "\n\n"
     if framed_alone:
         text = "id: 1-0\ndata: " + text.replace("\n", "") + "\n\n"
-    quick = sse._plain_events(text)
+    quick = usual_events(text)
     if framed_alone:
         assert quick is not None
     if quick is not None:
@@ -104,7 +105,7 @@ def test_the_fast_path_of_batches_agrees_with_the_library(lines: list[str]) -> N
     """Whatever the quick reading of v2 frames takes, sseclient-py reads in the same way."""
     lines = ["event: batch", "id: 0,1,2", "data: {}", "", *lines]
     text = "\n".join(lines if lines[-1] == "" else [*lines, ""]) + "\n"
-    quick = sse._named_events(text)
+    quick = usual_events(text)
     if len(lines) == 4:
         assert quick == [("0,1,2", "{}", "batch")]
     if quick is not None:

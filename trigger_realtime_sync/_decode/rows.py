@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .._wire.excerpt import excerpt
 from .._wire.names import CONTENT_TYPE_SUFFIX
-from .._wire.shown import shown
 from ..errors import ProtocolError
 from ..models import AnyRun, Task, empty_run, unread
 from . import rows_fast
@@ -48,9 +48,9 @@ class RowDecoder:
         """
         run_id, status = columns.get(ID), columns.get(STATUS)
         if not isinstance(run_id, str) or not run_id:
-            raise ProtocolError(f"a row has no run id (friendlyId): {shown(run_id)}")
+            raise ProtocolError(f"a row has no run id (friendlyId): {excerpt(run_id)}")
         if not isinstance(status, str):
-            raise ProtocolError(f"run {run_id}: column status is {shown(status)}, not text")
+            raise ProtocolError(f"run {run_id}: column status is {excerpt(status)}, not text")
         run, fields = empty_run()
         get = columns.get
         fields["id"] = run_id
@@ -61,7 +61,7 @@ class RowDecoder:
                 text = get(column)
                 fields[field] = None if text is None else parse(text)
         except UNREADABLE:
-            problem = f"run {run_id}: column {column} can't be read: {shown(text)}"
+            problem = f"run {run_id}: column {column} can't be read: {excerpt(text)}"
             raise ProtocolError(problem) from None
         fields["tags"] = fields["tags"] or []
         fields["realtime_streams"] = fields["realtime_streams"] or []

@@ -14,7 +14,7 @@ from .._http.requester import Requester
 from .._http.retry import UnreadableAnswer
 from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS, stream_path
 from .._wire.stream_cursor import StreamCursor
-from .._wire.stream_parts import Parts
+from .._wire.stream_parts import PartBatch
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -32,7 +32,7 @@ GOOD_SECONDS = 5.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
-Sink = Callable[[Parts, int], None]
+Sink = Callable[[PartBatch, int], None]
 
 
 @attrs.define
@@ -285,7 +285,7 @@ class StreamFeed:
             return
         raise UnreadableAnswer(f"{self._requester.source}: {problem}")
 
-    def _hand_out(self, parts: Parts, size: int) -> None:
+    def _hand_out(self, parts: PartBatch, size: int) -> None:
         if parts:
             self._empty = 0
             # Data arrived: a body that is cut off later is the first failure of its row.

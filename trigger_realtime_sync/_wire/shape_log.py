@@ -14,7 +14,8 @@ import attrs
 from ..errors import ProtocolError
 from . import names as wire
 from .postgres import parse_timestamp
-from .shape_messages import Inserts, check_messages, has_control, is_last
+from .shape_messages import check_messages, has_control, is_last
+from .shape_messages_fast import Inserts
 
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
