@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ class PartStore:
         self._most_kept = most_kept
         # Protects everything below; notified when parts came or were taken, or a taker left.
         self._changed = threading.Condition(threading.Lock())
-        self._logs: dict[StreamKey, Log] = {}
+        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
 
@@ -108,7 +109,7 @@ class PartStore:
             position: after everything that was read.
         """
         with self._changed:
-            log = self._log(stream)
+            log = self._logs[stream]
             log.values.extend(values)
             for count, some in positions:
                 log.positions.add(count, some)
@@ -140,7 +141,7 @@ class PartStore:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
         will."""
         with self._changed:
-            log = self._log(stream)
+            log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
             if index >= log.end and timeout and not self._closed:
@@ -205,19 +206,13 @@ class PartStore:
         """Return a copy for the next channel to continue from."""
         store = PartStore(self._most_kept)
         with self._changed:
-            store._logs = {key: log.copy() for key, log in self._logs.items()}
+            store._logs.update({key: log.copy() for key, log in self._logs.items()})
         return store
 
     def abandon(self) -> None:
         """Renew the lock in a forked child: a thread that does not exist there may hold it."""
         self._changed = threading.Condition(threading.Lock())
         self._closed = True
-
-    def _log(self, stream: StreamKey) -> Log:
-        log = self._logs.get(stream)
-        if log is None:
-            log = self._logs[stream] = Log()
-        return log
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)

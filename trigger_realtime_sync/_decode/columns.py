@@ -98,14 +98,12 @@ def _present(text: str) -> tuple[str, ...]:
 _remembered = lru_cache(maxsize=1024)(_present)
 LONGEST_REMEMBERED = 500
 
+_TIMES = (
+    *("created_at", "updated_at", "started_at", "queued_at"),
+    *("delayed_until", "expired_at", "finished_at"),
+)
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "created_at": parse_timestamp,
-    "updated_at": parse_timestamp,
-    "started_at": parse_timestamp,
-    "queued_at": parse_timestamp,
-    "delayed_until": parse_timestamp,
-    "expired_at": parse_timestamp,
-    "finished_at": parse_timestamp,
+    **dict.fromkeys(_TIMES, parse_timestamp),
     "duration_ms": parse_int,
     "cost_in_cents": parse_float,
     "base_cost_in_cents": parse_float,

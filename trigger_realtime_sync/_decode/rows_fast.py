@@ -42,13 +42,12 @@ def decode_many(
     public = {status: public_status(status) for status in set(statuses)}
     make = partial(_make, packet)
     return [
-        lazy_run(run_id, public[status], _finished_at(columns), columns, make)
+        lazy_run(run_id, public[status], _time(columns.get(FINISHED_AT)), columns, make)
         for run_id, status, columns in zip(ids, statuses, rows, strict=True)
     ]
 
 
-def _finished_at(columns: Columns) -> Any:
-    text = columns.get(FINISHED_AT)
+def _time(text: Any) -> Any:
     return None if text is None else parse_timestamp(text)
 
 

@@ -21,25 +21,25 @@ RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
 
-# Stands in every whole row, since it can't be skipped.
+# In every whole row, since it can't be skipped.
 _RUN_ID = wire.RUN_COLUMNS["id"]
 _UPDATED_AT = wire.RUN_COLUMNS["updated_at"]
-# So many new rows in one answer are looked at together, so many at a time: as many as the nearer
-# caches of a processor hold.
+# From this many new rows in one answer on, they are decoded in bulk: below, it does not pay.
 MANY_ROWS = 20
+# How many rows are decoded at once: sized for the L2 cache.
 MOST_AT_ONCE = 500
-# How many rows that went away are remembered, to tell a late older state from news.
+# How many deleted rows are remembered, to recognize a late, older state of one.
 GONE_LIMIT = 10_000
 
 
 @attrs.frozen
 class Changes(Generic[RowT]):
-    """What one answer brought to the user: nothing at all, unless it was up to date.
+    """What changed by one answer: nothing, unless the answer was up to date.
 
     Attributes:
-        rows: the changed rows by key, in the order first touched.
-        gone: the keys of rows that are no longer part of the shape.
-        failures: rows that did not decode, by key.
+        rows: the changed rows by row key, in the order first touched.
+        gone: the row keys of rows that are no longer part of the shape.
+        failures: the errors of rows that did not decode, by row key.
     """
 
     rows: dict[str, RowT] = attrs.field(factory=dict)
@@ -51,14 +51,13 @@ class Changes(Generic[RowT]):
 
 
 class ShapeLog(Generic[RowT]):
-    """The state of one shape: its place in the log and its rows.
+    """The state of one shape: the offset in its log, and its rows.
 
     Args:
-        decode: turns the columns of a whole row, and what was handed out of it last, into what
-            is handed out. It may raise ProtocolError. What it returns compares with `==`, and may
-            have an `updated_at`.
-        decode_many: the same for many rows that were not known before, at once; None where they
-            are to be decoded one by one.
+        decode: makes a row of all its columns and of the row it returned last for them, if any. It
+            may raise ProtocolError. Rows compare with `==`, and may have an `updated_at`.
+        decode_many: decodes many rows that were not known before; returns None where they are to
+            be decoded one by one.
     """
 
     def __init__(
@@ -81,11 +80,11 @@ class ShapeLog(Generic[RowT]):
 
     @property
     def offset(self) -> str:
-        """The place in the log that the next request asks after."""
+        """The offset in the log after which the next request asks."""
         return self._offset
 
     def query(self) -> dict[str, str]:
-        """The parameters of the next request."""
+        """Return the parameters of the next request."""
         query = {"log": "full", "offset": self._offset}
         if self._handle is not None:
             query["handle"] = self._handle
@@ -97,10 +96,10 @@ class ShapeLog(Generic[RowT]):
         return query
 
     def refetch(self) -> None:
-        """Forgets the place in the log and starts again: the server rotated the shape, say.
+        """Start again from the beginning of the log, because the server rotated the shape, say.
 
-        The rows stay, to be compared with what comes back: a row that comes back as it was is no
-        news, and one that does not come back is gone.
+        The rows stay, to be compared with those that come back: an equal one is no change, and one
+        that does not come back is gone.
         """
         self._offset = wire.START_OFFSET
         self._handle = None
@@ -113,23 +112,23 @@ class ShapeLog(Generic[RowT]):
         self._stale = set(self._rows)
 
     def forget_seen(self) -> None:
-        """Makes every row news when it next arrives, though it be as it was."""
+        """Report every row as changed when it next arrives, even if it is equal."""
         self._unseen = set(self._rows)
 
     def receive(
         self, headers: Mapping[str, str], messages: Any, source: str
     ) -> Changes[RowT] | None:
-        """Takes in a whole 200 answer. None where it asks to start again, as the log then does.
+        """Apply a whole 200 answer. Return None if it asks to start again, as the log then does.
 
         Args:
             headers: of the answer, names in lower case.
-            messages: its parsed JSON body, as `MessageReader` returns it. A list is emptied: it is
-                most of the memory of a large answer.
+            messages: its body, as `MessageReader` returns it. A list is emptied: it is most of the
+                memory of a large answer.
             source: names the request in errors.
 
         Raises:
             ProtocolError: a header is missing, or a message has no known form. Nothing of the
-                answer was taken in.
+                answer was applied.
         """
         if isinstance(messages, Inserts):
             if messages.rows.keys().isdisjoint(self._columns):
@@ -159,10 +158,10 @@ class ShapeLog(Generic[RowT]):
         return self._up_to_date()
 
     def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
-        """Takes in a 204: nothing new, up to date.
+        """Apply a 204: nothing new, up to date.
 
-        A place that is known stands: a 204 has no body that would prove its headers whole, and
-        half an offset is another offset.
+        A known offset stays: a 204 has no body that would prove its headers whole, and half an
+        offset is another offset.
         """
         if self._handle is None:
             self._handle = headers.get(wire.HANDLE)
@@ -172,8 +171,8 @@ class ShapeLog(Generic[RowT]):
         return self._up_to_date() if self.live else Changes()
 
     def _lacks_base_of(self, messages: list[Any]) -> bool:
-        """Whether a partial row is of a key that is not known: a stale answer from a cache, say,
-        came in between, and only a snapshot can say what the row is."""
+        """Return True if a partial row has no known row to merge into: a stale answer from a cache
+        came in between, say, and only a snapshot has the whole row."""
         known: dict[str, bool] = {}
         for message in messages:
             key, operation = message.get("key"), message["headers"].get("operation")
@@ -217,7 +216,7 @@ class ShapeLog(Generic[RowT]):
         changes: Changes[RowT] = Changes()
         decoded = self._decoded_at_once()
         if len(decoded) == len(self._touched) and not self._gone:
-            # All are new, and there is nothing to compare them with.
+            # All are new: there is nothing to compare them with.
             self._rows.update(decoded)
             changes.rows.update(decoded)
         else:
@@ -254,7 +253,7 @@ class ShapeLog(Generic[RowT]):
             return
         before = last if last is not None else self._gone.pop(key, None)
         if before is not None and went_back(before, row):
-            # Of a row that was gone and is back, the newest state that is known.
+            # The row was gone and is back in an older state: keep the newest one.
             row = before
         self._rows[key] = row
         if last is None or row != last or key in self._unseen:
@@ -268,7 +267,7 @@ class ShapeLog(Generic[RowT]):
 
 
 class MissingHeader(ProtocolError):
-    """A 200 without a header that the log can't go on without."""
+    """A 200 lacks a header without which the log can't go on."""
 
 
 def _check_headers(headers: Mapping[str, str], source: str) -> None:
@@ -281,7 +280,7 @@ def _check_headers(headers: Mapping[str, str], source: str) -> None:
 
 
 def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """An older partial row must not even be merged: it would lay old columns over new ones."""
+    """Return True if a row is older than the known one: merging it would bring old columns back."""
     later, earlier = value.get(_UPDATED_AT), known.get(_UPDATED_AT)
     if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
         return False
@@ -292,7 +291,7 @@ def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
 
 
 def went_back(before: Any, after: Any) -> bool:
-    """Whether a state is older than the one before it (replica lag, a stale cache)."""
+    """Return True if a state is older than the one before it (replica lag, a stale cache)."""
     earlier = getattr(before, "updated_at", None)
     later = getattr(after, "updated_at", None)
     return earlier is not None and later is not None and later < earlier

@@ -18,15 +18,18 @@ The caller does the I/O, and need not know which of the two formats a body has::
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ..errors import ApiConnectionError, ProtocolError
 from .names import LAST_EVENT_ID, START_AT_LATEST
 from .positions import PositionV1, PositionV2, is_v1_id
 from .sse import MAX_EVENT_BYTES, EventFramer
-from .stream_parts import PartBatch, StreamFormat
+from .stream_parts import PartBatch
 from .stream_v1 import StreamV1
 from .stream_v2 import StreamV2
 
+# The two formats have the same methods: events in, parts out, the position kept across bodies.
+StreamFormat: TypeAlias = StreamV1 | StreamV2
 _NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
     "v1": lambda skip, latest: StreamV1(PositionV1(skip_until=skip), from_latest=latest),
     "v2": lambda skip, latest: StreamV2(PositionV2(skip_until=skip), from_latest=latest),

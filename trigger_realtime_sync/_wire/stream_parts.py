@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
-
-from .sse_fast import Event
 
 Position: TypeAlias = object
 """The position right after a part: its `str()` is the `last_event_id` that resumes there."""
@@ -133,44 +131,3 @@ class PartBatch:
 
     def __bool__(self) -> bool:
         return bool(self.items)
-
-
-class StreamFormat(Protocol):
-    """One of the two wire formats: events in, parts out. Keeps the position across bodies."""
-
-    index: int
-    skip_until: int
-    over: bool
-
-    @property
-    def started(self) -> bool:
-        """True if the position is known, so that `X-Trigger-Stream-Start` would be wrong."""
-
-    @property
-    def drained(self) -> bool:
-        """True if the server said that nothing more is there."""
-
-    def resume_id(self) -> str | None:
-        """Return the `Last-Event-ID` to send, None to read from the beginning."""
-
-    def position(self) -> object:
-        """Return the position after the last part handed out."""
-
-    def begin(self) -> None:
-        """Prepare for a new body."""
-
-    def take(self, events: list[Event], *, at_end: bool, out: PartBatch) -> None:
-        """Append the parts of `events` to `out`; `at_end` says that no byte followed the last.
-
-        Raises ProtocolError or ApiConnectionError when the body is no use any more; what is in
-        `out` by then holds.
-        """
-
-    def idle(self) -> None:
-        """Remember that what comes next comes after a silence."""
-
-    def end(self, *, clean: bool) -> None:
-        """Take note that the body ended."""
-
-    def finish(self) -> PartBatch:
-        """Return what was held back: the stream is over."""

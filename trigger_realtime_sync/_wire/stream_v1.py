@@ -35,7 +35,14 @@ _CERTAIN = frozenset({dict, list, str})
 
 
 class StreamV1:
-    """A v1 stream between events and parts; see `StreamFormat`."""
+    """Makes parts of the events of a v1 stream, and keeps the position across bodies.
+
+    Attributes:
+        over: always False: only its end ends a body.
+        drained: whether the last body ended cleanly.
+        index: how many parts were handed out or skipped.
+        skip_until: parts with an index below this one are not wanted.
+    """
 
     def __init__(self, position: PositionV1, *, from_latest: bool = False) -> None:
         self.over = False
@@ -91,7 +98,7 @@ class StreamV1:
         return out
 
     def take(self, events: list[Event], *, at_end: bool, out: PartBatch) -> None:
-        """Append the parts of `events` to `out`."""
+        """Append the parts of `events` to `out`; `at_end` says that no byte followed the last."""
         if self._replaying or self._resend:
             events = self._without_replays(events, out)
         if events:

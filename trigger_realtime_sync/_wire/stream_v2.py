@@ -28,7 +28,13 @@ READ_BACK = 1_000
 
 
 class StreamV2:
-    """A v2 stream between events and parts; see `StreamFormat`."""
+    """Makes parts of the events of a v2 stream, and keeps the position across bodies.
+
+    Attributes:
+        over: whether the body said that it has nothing more of use.
+        index: how many parts were handed out or skipped.
+        skip_until: parts with an index below this one are not wanted.
+    """
 
     def __init__(self, position: PositionV2, *, from_latest: bool = False) -> None:
         self.over = False
@@ -82,7 +88,9 @@ class StreamV2:
         return PartBatch()
 
     def take(self, events: list[Event], *, at_end: bool, out: PartBatch) -> None:
-        """Append the parts of `events` to `out`.
+        """Append the parts of `events` to `out`; `at_end` means nothing here.
+
+        What is in `out` when this raises holds.
 
         Raises:
             ApiConnectionError: the server reported a failure, which is transient.
