@@ -101,7 +101,7 @@ def run_feed(data: bytes, *, single: bool = True) -> list[RunChanges]:
     headers = dict(HEADERS)
     bodies = data.split(PIECE)
     if bodies[0].startswith(b"#"):
-        # What came in place of the headers.
+        # Replaces one of the headers.
         name, _, text = bodies.pop(0)[1:].decode("latin-1").partition(":")
         headers[name] = text
     requester = fake_requester(FakeTransport(bodies, headers))
@@ -140,7 +140,7 @@ def look_at(run: Any) -> None:
 
 
 def stream(data: bytes, version: str) -> None:
-    """Chunks of a body through a cursor, which is restored from the places of its parts."""
+    """Chunks of a body through a cursor, which is restored from the positions of its parts."""
     cursor = StreamCursor(max_event_bytes=1 << 20)
     parts = []
     cursor.open(version)

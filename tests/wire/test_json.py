@@ -34,7 +34,7 @@ def outcome(text: str | bytes, parse: Any) -> str:
 
 
 @pytest.fixture
-def quick() -> Any:
+def orjson_loads() -> Any:
     return pytest.importorskip("orjson").loads
 
 
@@ -73,17 +73,15 @@ def test_bytes_that_are_not_utf_8() -> None:
     assert not hasattr(caught.value, "object")
 
 
-def test_the_quick_parser_is_used_where_it_can_be(
-    quick: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_orjson_is_used_where_it_can_be(orjson_loads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the extra would be for nothing."""
     seen: list[bytes] = []
-    monkeypatch.setattr(json, "_orjson_loads", lambda raw: seen.append(raw) or quick(raw))
+    monkeypatch.setattr(json, "_orjson_loads", lambda raw: seen.append(raw) or orjson_loads(raw))
     assert json.loads("[1]" + PADDING) == [1]
     assert len(seen) == 1
 
 
-def test_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything works the same."""
     monkeypatch.setattr(json, "_orjson_loads", None)
     assert json.loads('{"a": [1, NaN]}' + PADDING)["a"][0] == 1

@@ -58,7 +58,7 @@ def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
 
 
 def reopened(cursor: StreamCursor) -> StreamCursor:
-    """The cursor of another process that goes on at the same place, in a new body."""
+    """The cursor of another process that goes on at the same position, in a new body."""
     last = cursor.last_event_id
     assert last is not None
     return opened(StreamCursor.restore(last))
@@ -97,7 +97,7 @@ def test_parts_come_in_order_with_their_index_and_place() -> None:
 def test_parts_that_come_together_are_as_those_that_come_apart(
     steps: list[tuple[int, Any]], start_index: int
 ) -> None:
-    """The same values, indices and places, whether a batch holds all records or one each; with
+    """The same values, indices and positions, whether a batch holds all records or one each; with
     retried writes, gaps, records that come again, and ids that are none."""
     numbers = itertools.accumulate(step for step, _ in steps)
     records = [
@@ -470,7 +470,7 @@ any_json = st.recursive(
     any_json | st.fixed_dictionaries({"records": st.lists(any_json)}) | st.text(max_size=20),
 )
 def test_garbage_is_never_a_crash(name: str, data: Any) -> None:
-    """It makes bad parts, or breaks the body with a documented error, and a part has a place."""
+    """It makes bad parts, or breaks the body with a documented error, and a part has a position."""
     for version in ("v1", "v2"):
         cursor = StreamCursor()
         cursor.open(version)

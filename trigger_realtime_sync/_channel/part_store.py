@@ -103,8 +103,8 @@ class PartStore:
         """Append parts.
 
         Args:
-            positions: after the parts: for so many of them, in order. May be empty for a stream
-                that is never read by `take_one`.
+            positions: after the parts, with the number of parts that each covers. May be empty for
+                a stream that is never read by `take_one`.
             size: bytes of the body they came in.
             position: after everything that was read.
         """
@@ -169,7 +169,7 @@ class PartStore:
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
         """Return the streams that have parts, of one run or of all."""
         with self._changed:
-            return [key for key in self._logs if run_id in (None, key[0]) and self._logs[key].end]
+            return [s for s, log in self._logs.items() if log.end and run_id in (None, s[0])]
 
     def values(self, stream: StreamKey) -> list[Any]:
         """Return the parts that are kept to be looked at."""
@@ -188,8 +188,8 @@ class PartStore:
     def forget(self, run_id: str) -> None:
         """Drop the streams of a run that is gone."""
         with self._changed:
-            for key in [key for key in self._logs if key[0] == run_id]:
-                del self._logs[key]
+            for stream in [stream for stream in self._logs if stream[0] == run_id]:
+                del self._logs[stream]
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class PartStore:
         """Return a copy for the next channel to continue from."""
         store = PartStore(self._most_kept)
         with self._changed:
-            store._logs.update({key: log.copy() for key, log in self._logs.items()})
+            store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
         return store
 
     def abandon(self) -> None:

@@ -93,17 +93,19 @@ def _present(text: str) -> tuple[str, ...]:
     return tuple(item for item in parse_array(text) if item is not None)
 
 
-# The runs of a tag, and the states of one run, mostly have the same tags. Longer texts are not
-# cached, so that the cache stays below 1 MB.
+# The runs of a tag, and the states of one run, mostly have the same tags.
 _remembered = lru_cache(maxsize=1024)(_present)
+# Characters of the longest text that is cached, so that the cache stays small.
 LONGEST_REMEMBERED = 500
 
-_TIMES = (
-    *("created_at", "updated_at", "started_at", "queued_at"),
-    *("delayed_until", "expired_at", "finished_at"),
-)
 PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(_TIMES, parse_timestamp),
+    "created_at": parse_timestamp,
+    "updated_at": parse_timestamp,
+    "started_at": parse_timestamp,
+    "queued_at": parse_timestamp,
+    "delayed_until": parse_timestamp,
+    "expired_at": parse_timestamp,
+    "finished_at": parse_timestamp,
     "duration_ms": parse_int,
     "cost_in_cents": parse_float,
     "base_cost_in_cents": parse_float,

@@ -24,7 +24,7 @@ class PositionV1(NamedTuple):
         previous: the id before the current one, or empty.
         current: the id of the last part counted, or empty.
         counted: how many parts of the current id were counted.
-        handed: whether one more part was handed out, whose id is not certain yet.
+        released: whether one more part was returned, whose id is not certain yet.
         consumed: how many parts came before this position.
         skip_until: parts with an index below this one are not wanted (`start_index`).
     """
@@ -33,14 +33,14 @@ class PositionV1(NamedTuple):
     previous: str = ""
     current: str = ""
     counted: int = 0
-    handed: bool = False
+    released: bool = False
     consumed: int = 0
     skip_until: int = 0
 
     def __str__(self) -> str:
         text = (
             f"v1:{self.after},{self.previous},{self.current},"
-            f"{self.counted},{self.handed:d},{self.consumed}"
+            f"{self.counted},{self.released:d},{self.consumed}"
         )
         return f"{text},{self.skip_until}" if self.skip_until > self.consumed else text
 
@@ -54,8 +54,8 @@ class PositionV1(NamedTuple):
         if match is None:
             raise ValueError("not a last_event_id of a v1 stream")
         after, previous, current = (match[n] or "" for n in (1, 2, 3))
-        counted, handed, consumed, skip_until = (int(match[n] or 0) for n in (4, 5, 6, 7))
-        position = cls(after, previous, current, counted, bool(handed), consumed, skip_until)
+        counted, released, consumed, skip_until = (int(match[n] or 0) for n in (4, 5, 6, 7))
+        position = cls(after, previous, current, counted, bool(released), consumed, skip_until)
         position._check()
         return position
 
@@ -63,7 +63,7 @@ class PositionV1(NamedTuple):
         if (
             not all(is_v1_id(ident) for ident in self[:3] if ident)
             or ((self.previous or self.current) and not self.counted)
-            or self.counted + self.handed > self.consumed
+            or self.counted + self.released > self.consumed
         ):
             raise ValueError("not a last_event_id of a v1 stream: its fields contradict each other")
 

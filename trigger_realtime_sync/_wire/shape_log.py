@@ -175,42 +175,42 @@ class ShapeLog(Generic[RowT]):
         came in between, say, and only a snapshot has the whole row."""
         known: dict[str, bool] = {}
         for message in messages:
-            key, operation = message.get("key"), message["headers"].get("operation")
-            if key is None:
+            row_key, operation = message.get("key"), message["headers"].get("operation")
+            if row_key is None:
                 continue
             if operation == "delete":
-                known[key] = False
+                known[row_key] = False
             elif operation == "insert" or _RUN_ID in message["value"]:
-                known[key] = True
-            elif not known.get(key, key in self._columns):
+                known[row_key] = True
+            elif not known.get(row_key, row_key in self._columns):
                 return True
         return False
 
     def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
         self._columns.update(rows)
         self._touched.update(dict.fromkeys(rows))
-        for key in self._deleted.keys() & rows.keys():
-            del self._deleted[key]
+        for row_key in self._deleted.keys() & rows.keys():
+            del self._deleted[row_key]
         if self._stale is not None:
             self._stale.difference_update(rows)
 
-    def _apply(self, key: str, operation: str, value: Any) -> None:
+    def _apply(self, row_key: str, operation: str, value: Any) -> None:
         if operation == "delete":
-            self._columns.pop(key, None)
-            self._touched.pop(key, None)
-            self._deleted[key] = None
+            self._columns.pop(row_key, None)
+            self._touched.pop(row_key, None)
+            self._deleted[row_key] = None
             return
-        known = self._columns.get(key)
+        known = self._columns.get(row_key)
         if known is not None:
             if _is_older(value, known):
                 return
             if operation == "update":
                 value = {**known, **value}
-        self._columns[key] = value
-        self._touched[key] = None
-        self._deleted.pop(key, None)
+        self._columns[row_key] = value
+        self._touched[row_key] = None
+        self._deleted.pop(row_key, None)
         if self._stale is not None:
-            self._stale.discard(key)
+            self._stale.discard(row_key)
 
     def _up_to_date(self) -> Changes[RowT]:
         changes: Changes[RowT] = Changes()
@@ -220,48 +220,48 @@ class ShapeLog(Generic[RowT]):
             self._rows.update(decoded)
             changes.rows.update(decoded)
         else:
-            for key in self._touched:
-                self._settle(key, decoded.get(key), changes)
-        for key in [*self._deleted, *(self._stale or ())]:
-            if key in self._rows:
-                self._forget(key)
-                changes.gone.append(key)
+            for row_key in self._touched:
+                self._settle(row_key, decoded.get(row_key), changes)
+        for row_key in [*self._deleted, *(self._stale or ())]:
+            if row_key in self._rows:
+                self._forget(row_key)
+                changes.gone.append(row_key)
         self._touched.clear()
         self._deleted.clear()
         self._stale = None
         return changes
 
     def _decoded_at_once(self) -> dict[str, RowT]:
-        new = [key for key in self._touched if key not in self._rows]
+        new = [row_key for row_key in self._touched if row_key not in self._rows]
         if len(new) < MANY_ROWS:
             return {}
         decoded: dict[str, RowT] = {}
         for at in range(0, len(new), MOST_AT_ONCE):
             keys = new[at : at + MOST_AT_ONCE]
-            rows = self._decode_many([self._columns[key] for key in keys])
+            rows = self._decode_many([self._columns[row_key] for row_key in keys])
             if rows is not None:
                 decoded.update(zip(keys, rows, strict=True))
         return decoded
 
-    def _settle(self, key: str, row: RowT | None, changes: Changes[RowT]) -> None:
-        last = self._rows.get(key)
+    def _settle(self, row_key: str, row: RowT | None, changes: Changes[RowT]) -> None:
+        last = self._rows.get(row_key)
         try:
             if row is None:
-                row = self._decode(self._columns[key], last)
+                row = self._decode(self._columns[row_key], last)
         except ProtocolError as error:
-            changes.failures[key] = error
+            changes.failures[row_key] = error
             return
-        before = last if last is not None else self._gone.pop(key, None)
+        before = last if last is not None else self._gone.pop(row_key, None)
         if before is not None and went_back(before, row):
             # The row was gone and is back in an older state: keep the newest one.
             row = before
-        self._rows[key] = row
-        if last is None or row != last or key in self._unseen:
-            self._unseen.discard(key)
-            changes.rows[key] = row
+        self._rows[row_key] = row
+        if last is None or row != last or row_key in self._unseen:
+            self._unseen.discard(row_key)
+            changes.rows[row_key] = row
 
-    def _forget(self, key: str) -> None:
-        self._gone[key] = self._rows.pop(key)
+    def _forget(self, row_key: str) -> None:
+        self._gone[row_key] = self._rows.pop(row_key)
         if len(self._gone) > GONE_LIMIT:
             del self._gone[next(iter(self._gone))]
 

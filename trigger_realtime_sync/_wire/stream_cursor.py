@@ -40,7 +40,7 @@ class StreamCursor:
     """Reads on in a stream, across bodies, servers and processes. Not thread-safe.
 
     Args:
-        start_index: hand out nothing before this many parts. Counts parts, in both formats, so the
+        start_index: return no part before this many. Counts parts, in both formats, so the
             stream is read from its beginning; v2 records that were trimmed away count as parts.
         from_latest: start at the tail. Servers up to 4.5 start at the beginning all the same. On
             v1, parts written between two bodies that brought nothing are not seen.
@@ -76,7 +76,7 @@ class StreamCursor:
         Also takes the ids servers use. A v2 sequence number (`"42"`) resumes exactly, but for a
         duplicate of what was read before. A v1 entry id (`"1795414755739-0"`) is inexact, because
         it does not name a single part: the rest of that entry's parts are skipped, and the first
-        part handed out may be the tail of one.
+        part returned may be the tail of one.
 
         Raises:
             ValueError: it is none of these.
@@ -94,7 +94,7 @@ class StreamCursor:
     def last_event_id(self) -> str | None:
         """The opaque text that `restore` takes; None while there is no position yet.
 
-        It covers all parts handed out so far; the one for a single part is its `id`.
+        It covers all parts returned so far; the one for a single part is its `id`.
         """
         if self._format is None or not self._format.started:
             return None
@@ -127,7 +127,7 @@ class StreamCursor:
         Returns:
             True if the body is of use. If it is not, the server changed the format, and the id in
             the request means nothing in the new one: close the body and ask again with
-            `request_headers()`, which then starts over and skips as many parts as were handed out.
+            `request_headers()`, which then starts over and skips as many parts as were returned.
 
         Raises:
             ProtocolError: the format is unknown.
@@ -172,8 +172,8 @@ class StreamCursor:
         Call it before `feed` when no *part* came for about half of `Timeout-Seconds`, whether for
         want of bytes or because none were read: a server that closes for idleness may send half a
         line. A server's pings show a silence by themselves, so only a time-out shorter than twice
-        their 10 s depends on this. A part that could be half a line is handed out as soon as any
-        more bytes come, a ping at the latest. Everything else is handed out at once.
+        their 10 s depends on this. A part that could be half a line is returned as soon as any
+        more bytes come, a ping at the latest. Everything else is returned at once.
         """
         if self._format is not None:
             self._format.idle()

@@ -67,7 +67,7 @@ AnyPart = Part | BadPart
 
 @attrs.define
 class Stretch:
-    """Good parts that follow each other, up to a thousand, without an object for each.
+    """Good parts that follow each other, perhaps a thousand, without an object for each.
 
     Attributes:
         values: of the parts.

@@ -5,11 +5,11 @@ ends, drops blank lines, and gives each line the id of the entry that ended it. 
 position of a part only together with what was read before it:
 
 - Reading after an entry that ends mid-line tears the line: read from two ids before the current
-  one. The previous id's own parts may then look different; every one of them was handed out, so
+  one. The previous id's own parts may then look different; every one of them was returned, so
   they are dropped by their id. The current id's parts look as they did: they are dropped by count.
 - A body that ends for idleness ends with the unfinished line, as if it were a part, under the
   wrong id. So a body's last part is not counted under its id before another one follows; if it
-  was handed out, the first uncounted part of the next body is its re-send.
+  was returned, the first uncounted part of the next body is its re-send.
 - Such a half mostly shows: it is not JSON. A part that could be one, and comes last after a
   silence, is held back until more bytes come; if the body ends instead, the next one sends it
   again, whole.
@@ -40,7 +40,7 @@ class StreamV1:
     Attributes:
         over: always False: only its end ends a body.
         drained: whether the last body ended cleanly.
-        index: how many parts were handed out or skipped.
+        index: how many parts were returned or skipped.
         skip_until: parts with an index below this one are not wanted.
     """
 
@@ -62,23 +62,23 @@ class StreamV1:
         return self._after or None
 
     def position(self) -> PositionV1:
-        """Return the position after the last part handed out."""
+        """Return the position after the last part returned."""
         return PositionV1(
             self._after,
             self._previous,
             self._current,
             self._counted,
-            self._handed,
+            self._released,
             self.index,
             self.skip_until,
         )
 
     def begin(self) -> None:
-        """Prepare for a new body, which repeats what was handed out, from `resume_id` on."""
+        """Prepare for a new body, which repeats what was returned, from `resume_id` on."""
         self.drained = False
         self._replaying = self._counted > 0
         self._replayed = 0
-        self._resend = self._handed
+        self._resend = self._released
         self._last: str | None = None
         self._event_id = ""
         self._silent = False
@@ -133,7 +133,7 @@ class StreamV1:
     def _take_fast(self, events: list[Event], values: list[Any], out: PartBatch) -> bool:
         """Do at once what `_take_each` does; return False, and do nothing, if it can't be.
 
-        The part before them must be in the same body, and handed out.
+        The part before them must be in the same body, and returned.
         """
         if not events or self._last is None:
             return False
@@ -152,7 +152,7 @@ class StreamV1:
             self._previous,
             self._current,
             self._counted,
-            self._handed,
+            self._released,
             self.index,
             self.skip_until,
         ) = position
@@ -181,14 +181,14 @@ class StreamV1:
         self._held = None
 
     def _release(self, out: PartBatch) -> None:
-        """Hand out the part that is held."""
+        """Append the part that is held to `out`."""
         if self._held is None:
             return
         (value,) = self._held
         self._held = None
         index = self.index
         self.index = index + 1
-        self._handed = True
+        self._released = True
         if index >= self.skip_until:
             out.append(Part(value, index, self.position()))
 
@@ -201,10 +201,10 @@ class StreamV1:
                 self._after = self._previous or self._after
                 self._previous = self._current
             self._current, self._counted = ident, 1
-        self._handed = False
+        self._released = False
 
     def _is_replay(self, ident: str, out: PartBatch) -> bool:
-        """Return True if this part was handed out before; end the replay if it was not."""
+        """Return True if this part was returned before; end the replay if it was not."""
         here, current = v1_id_key(ident), v1_id_key(self._current)
         if here < current:
             return True
@@ -217,9 +217,9 @@ class StreamV1:
         return False
 
     def _lost(self, ident: str, out: PartBatch) -> None:
-        # The part handed out last is gone as well, or looks like its neighbours: better one part
+        # The part returned last is gone as well, or looks like its neighbours: better one part
         # twice than one never.
-        self._resend = self._handed = False
+        self._resend = self._released = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
         out.append(BadPart(reason, None, self.index, self.position()))
 

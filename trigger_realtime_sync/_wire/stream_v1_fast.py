@@ -69,7 +69,7 @@ class PositionsV1:
             groups, position = _last_groups(self._idents, n + 1), self._start
         for ident, length in groups:
             position = _counted(position, ident, length)
-        position = position._replace(handed=True, consumed=self._start.consumed + n + 1)
+        position = position._replace(released=True, consumed=self._start.consumed + n + 1)
         self._latest = (n + 1, position)
         return position
 

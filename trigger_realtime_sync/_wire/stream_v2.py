@@ -32,7 +32,7 @@ class StreamV2:
 
     Attributes:
         over: whether the body said that it has nothing more of use.
-        index: how many parts were handed out or skipped.
+        index: how many parts were returned or skipped.
         skip_until: parts with an index below this one are not wanted.
     """
 
