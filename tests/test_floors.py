@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "subscription": ("errors", "models", "_checks", "_channel", "_receivers"),
     "client": (
         *("errors", "models", "config", "_checks"),
-        *("_http", "_channel", "_receivers", "subscription"),
+        *("_wire.names", "_http", "_channel", "_receivers", "subscription"),
     ),
     "__init__": ("errors", "models", "config", "_version", "client", "subscription"),
     # The test server is a reading of the protocol of its own: it shares no code with the client.

@@ -14,27 +14,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from ._wire.names import ALWAYS_SENT, RUN_COLUMNS
 from .errors import ConfigurationError
-
-NEVER_SKIPPABLE = frozenset({"id", "taskIdentifier", "friendlyId", "status", "createdAt"})
-COLUMN_OF_FIELD = {
-    "task_identifier": "taskIdentifier",
-    "created_at": "createdAt",
-    "updated_at": "updatedAt",
-    "started_at": "startedAt",
-    "queued_at": "queuedAt",
-    "delayed_until": "delayUntil",
-    "expired_at": "expiredAt",
-    "finished_at": "completedAt",
-    "duration_ms": "usageDurationMs",
-    "cost_in_cents": "costInCents",
-    "base_cost_in_cents": "baseCostInCents",
-    "is_test": "isTest",
-    "idempotency_key": "idempotencyKey",
-    "tags": "runTags",
-    "realtime_streams": "realtimeStreams",
-}
-
 
 # The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
@@ -158,8 +139,8 @@ def check_skip_columns(value: Any) -> tuple[str, ...]:
 def _check_column(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"skip_columns must hold names of columns, not {name!r}")
-    column = COLUMN_OF_FIELD.get(name, name)
-    if column in NEVER_SKIPPABLE:
+    column = RUN_COLUMNS.get(name, name)
+    if column in ALWAYS_SENT:
         raise ValueError(f"skip_columns: {name!r} is always sent")
     return column
 

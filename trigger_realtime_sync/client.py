@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from ._channel.target import RUNS_PATH, StreamOptions, Target, batch_path, run_path
+from ._channel.target import StreamOptions, Target
 from ._checks import (
     check_base_url,
     check_callback,
@@ -31,6 +31,7 @@ from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
 from ._receivers.receiver import settle
+from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
 from .models import AnyRun, OutputT, PayloadT, Run, Task
@@ -626,7 +627,7 @@ def _tag(
     streams: StreamOptions | None = None,
 ) -> dict[str, Any]:
     tags = ",".join(check_tags(tag))
-    query = _query(skip_columns, tags=tags, createdAt=check_created_at(created_at))
+    query = _query(skip_columns, {TAGS: tags, CREATED_AT: check_created_at(created_at)})
     return _what("tag", tags, RUNS_PATH, query, tasks, streams)
 
 
@@ -653,12 +654,11 @@ def _check_type(value: Any, kind: type[Any], rule: str) -> Any:
     return value
 
 
-def _query(skip_columns: Iterable[str], **parameters: str | None) -> tuple[tuple[str, str], ...]:
-    columns = check_skip_columns(skip_columns)
-    query = {name: value for name, value in parameters.items() if value is not None}
-    if columns:
-        query["skipColumns"] = ",".join(columns)
-    return tuple(sorted(query.items()))
+def _query(
+    skip_columns: Iterable[str], more: Mapping[str, str | None] | None = None
+) -> tuple[tuple[str, str], ...]:
+    query = {SKIP_COLUMNS: ",".join(check_skip_columns(skip_columns)) or None, **(more or {})}
+    return tuple(sorted((name, text) for name, text in query.items() if text is not None))
 
 
 def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:

@@ -207,7 +207,7 @@ class StreamSubscription(Subscription, Generic[PartT]):
         position = self._seat.receiver.delivery.position
         store = self._seat.view.parts
         if position is None and not self._seat.receiver.delivery.takes_parts and store is not None:
-            position = store.last_event_id(self._stream)
+            position = store.position(self._stream)
         if position is not None:
             return str(position)
         streams = self._seat.target.streams

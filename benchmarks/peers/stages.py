@@ -23,9 +23,9 @@ import canned
 from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync._http.chunked import Dechunker
 from trigger_realtime_sync._wire.joined import loads_all
-from trigger_realtime_sync._wire.json import loads, loads_plain
+from trigger_realtime_sync._wire.json import loads, stdlib_loads
+from trigger_realtime_sync._wire.message_reader import MessageReader
 from trigger_realtime_sync._wire.shape_log import ShapeLog
-from trigger_realtime_sync._wire.shape_messages import MessageReader
 from trigger_realtime_sync._wire.sse import EventFramer
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 
@@ -71,7 +71,7 @@ def stream(form: str, count: int) -> dict[str, float]:
 
 def rows(count: int) -> dict[str, float]:
     raw = canned.made(f"rows-{count}")
-    columns = [message["value"] for message in loads_plain(raw) if "value" in message]
+    columns = [message["value"] for message in stdlib_loads(raw) if "value" in message]
 
     chunks = packets(raw)
 
@@ -88,7 +88,7 @@ def rows(count: int) -> dict[str, float]:
 
     decoder = RowDecoder()
     return {
-        "JSON at once": least(lambda: loads_plain(raw)) / count,
+        "JSON at once": least(lambda: stdlib_loads(raw)) / count,
         "JSON as it arrives": least(read) / count,
         "JSON, log and runs": least(take_in) / count,
         "runs, fields to be made when read": least(lambda: decoder.decode_many(columns)) / count,

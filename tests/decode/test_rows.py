@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from trigger_realtime_sync import ProtocolError, Run, RunError, RunStatus, Task
 from trigger_realtime_sync._decode.rows import RowDecoder
+from trigger_realtime_sync._wire.names import RUN_COLUMNS
 from trigger_realtime_sync.models import LazyValue
 
 WHOLE = {
@@ -319,6 +320,7 @@ def test_what_is_made_when_read_is_made_once() -> None:
 def test_all_runs_have_all_fields_in_order() -> None:
     """Those that come as rows are not made by `__init__`."""
     names = [field.name for field in attrs.fields(Run)]
+    assert list(RUN_COLUMNS) == [name.lstrip("_") for name in names]
     assert list(vars(decode())) == names
     [run] = RowDecoder().decode_many([SURE]) or []
     assert list(run.__getstate__()) == names

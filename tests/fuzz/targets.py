@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from trigger_realtime_sync._decode.columns import COLUMNS
 from trigger_realtime_sync._decode.packets import PacketValue
-from trigger_realtime_sync._decode.rows import COLUMNS, RowDecoder
-from trigger_realtime_sync._decode.snapshot_check import is_readable
+from trigger_realtime_sync._decode.rows import RowDecoder
+from trigger_realtime_sync._decode.snapshot_check import CHECKS, is_readable
 from trigger_realtime_sync._feeds.batch_members import members_of
 from trigger_realtime_sync._feeds.run_feed import RunChanges, RunFeed
 from trigger_realtime_sync._http.call import Interrupted
@@ -103,7 +104,7 @@ def run_feed(data: bytes, *, single: bool = True) -> list[RunChanges]:
     headers = dict(HEADERS)
     bodies = data.split(PIECE)
     if bodies[0].startswith(b"#"):
-        # What came in place of the headers.
+        # Replaces one of the headers.
         name, _, text = bodies.pop(0)[1:].decode("latin-1").partition(":")
         headers[name] = text
     requester = fake_requester(FakeTransport(bodies, headers))
@@ -142,7 +143,7 @@ def look_at(run: Any) -> None:
 
 
 def stream(data: bytes, version: str) -> None:
-    """Chunks of a body through a cursor, which is restored from the places of its parts."""
+    """Chunks of a body through a cursor, which is restored from the positions of its parts."""
     cursor = StreamCursor(max_event_bytes=1 << 20)
     parts = []
     cursor.open(version)
@@ -197,8 +198,8 @@ def error_answer(data: bytes) -> None:
 def column(data: bytes) -> None:
     """A column's text, read as that of each column, alone and among many."""
     text = data.decode("utf-8", "replace")
-    for _, name, parse, check in COLUMNS:
-        is_well = is_readable(name, check, [{name: text}])
+    for _, name, parse in COLUMNS:
+        is_well = is_readable(name, CHECKS[name], [{name: text}])
         try:
             parse(text)
         except ValueError:

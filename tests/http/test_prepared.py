@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trigger_realtime_sync._http.prepared import MOST_REMEMBERED, RequestMaker
-from trigger_realtime_sync._http.requester import segment
+from trigger_realtime_sync._wire.names import segment
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 BASES = [

@@ -16,4 +16,4 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Not in vain: the parser must not have been found before."""
     from trigger_realtime_sync._wire import json
 
-    assert json._quick is None
+    assert json._orjson_loads is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trigger_realtime_sync._wire import json
 
-PADDING = " " * json.SHORTEST_QUICK
+PADDING = " " * json.MIN_ORJSON_BYTES
 ABSENT: Any = object()
 
 values = st.recursive(
@@ -34,7 +34,7 @@ def outcome(text: str | bytes, parse: Any) -> str:
 
 
 @pytest.fixture
-def quick() -> Any:
+def orjson_loads() -> Any:
     return pytest.importorskip("orjson").loads
 
 
@@ -43,7 +43,7 @@ def test_every_value_is_read_the_same(value: Any, escaped: bool, as_bytes: bool)
     """Big integers, NaN, infinities, lone surrogates and signs of zero included."""
     text = stdlib.dumps(value, ensure_ascii=escaped) + PADDING
     given: str | bytes = text.encode("utf-8", "replace") if as_bytes else text
-    assert outcome(given, json.loads) == outcome(given, json.loads_plain)
+    assert outcome(given, json.loads) == outcome(given, json.stdlib_loads)
 
 
 @given(st.text(st.sampled_from('[]{}:,"0123456789eE+-. \\\n\x00tfnaulrseINy\ud800é')))
@@ -63,7 +63,7 @@ def test_every_value_is_read_the_same(value: Any, escaped: bool, as_bytes: bool)
 def test_every_text_is_read_or_refused_the_same(text: str) -> None:
     """What is no JSON to the one is none to the other."""
     text += PADDING
-    assert outcome(text, json.loads) == outcome(text, json.loads_plain)
+    assert outcome(text, json.loads) == outcome(text, json.stdlib_loads)
 
 
 def test_bytes_that_are_not_utf_8() -> None:
@@ -73,17 +73,15 @@ def test_bytes_that_are_not_utf_8() -> None:
     assert not hasattr(caught.value, "object")
 
 
-def test_the_quick_parser_is_used_where_it_can_be(
-    quick: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_orjson_is_used_where_it_can_be(orjson_loads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the extra would be for nothing."""
     seen: list[bytes] = []
-    monkeypatch.setattr(json, "_quick", lambda raw: seen.append(raw) or quick(raw))
+    monkeypatch.setattr(json, "_orjson_loads", lambda raw: seen.append(raw) or orjson_loads(raw))
     assert json.loads("[1]" + PADDING) == [1]
     assert len(seen) == 1
 
 
-def test_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything works the same."""
-    monkeypatch.setattr(json, "_quick", None)
+    monkeypatch.setattr(json, "_orjson_loads", None)
     assert json.loads('{"a": [1, NaN]}' + PADDING)["a"][0] == 1

@@ -271,7 +271,7 @@ def test_a_row_that_does_not_decode_is_told_apart(log: ShapeLog[Row]) -> None:
 
 
 def test_nothing_new_by_204(log: ShapeLog[Row]) -> None:
-    """An old server's way to say up-to-date; the place that is known stands."""
+    """An old server's way to say up-to-date; the known offset stays."""
     read(log, UP_TO_DATE, offset="5_5")
     assert not log.receive_nothing({"electric-cursor": "9", "electric-offset": "5"})
     assert log.query() == {

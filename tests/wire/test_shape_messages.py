@@ -13,10 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._wire import shape_messages as module
-from trigger_realtime_sync._wire.json import loads_plain
+from trigger_realtime_sync._wire import message_reader as module
+from trigger_realtime_sync._wire.json import stdlib_loads
+from trigger_realtime_sync._wire.message_reader import BLOCK_BYTES, MessageReader
 from trigger_realtime_sync._wire.shape_log import ShapeLog
-from trigger_realtime_sync._wire.shape_messages import BLOCK_BYTES, Inserts, MessageReader
+from trigger_realtime_sync._wire.shape_messages_fast import Inserts
 from trigger_realtime_sync.errors import ProtocolError
 
 UP_TO_DATE = {"headers": {"control": "up-to-date"}}
@@ -82,7 +83,7 @@ def test_a_large_snapshot_is_parsed_as_it_arrives() -> None:
     parsed: list[int] = []
     reader = MessageReader()
     with mock.patch.object(
-        module, "loads_plain", lambda text: parsed.append(len(text)) or loads_plain(text)
+        module, "stdlib_loads", lambda text: parsed.append(len(text)) or stdlib_loads(text)
     ):
         for at in range(0, len(body), 10_000):
             reader.feed(body[at : at + 10_000])
@@ -122,7 +123,7 @@ def test_a_body_without_boundaries_is_parsed_three_times_at_most(size: int) -> N
     body = compact([row("a", payload=[{"at": 1}, {"key": "b"}] * (size // 20)), UP_TO_DATE])
     parsed: list[int] = []
     with mock.patch.object(
-        module, "loads_plain", lambda text: parsed.append(len(text)) or loads_plain(text)
+        module, "stdlib_loads", lambda text: parsed.append(len(text)) or stdlib_loads(text)
     ):
         found = read(body, [65536] * (len(body) // 65536))
     assert list(found.rows) == ["a"]
@@ -252,7 +253,7 @@ def test_what_is_parsed_as_it_arrives_is_what_is_parsed_whole(
 
     arriving, whole = ShapeLog(decode), ShapeLog(decode)
     for body, sizes in given_bodies:
-        expected = outcome(whole, lambda body=body: loads_plain(body))
+        expected = outcome(whole, lambda body=body: stdlib_loads(body))
         with mock.patch.object(module, "BLOCK_BYTES", block):
             assert outcome(arriving, lambda body=body, sizes=sizes: read(body, sizes)) == expected
         assert state(arriving) == state(whole)

@@ -47,7 +47,7 @@ def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
 
 
 def reopened(cursor: StreamCursor) -> StreamCursor:
-    """The cursor of another process that goes on at the same place, in a new body."""
+    """The cursor of another process that goes on at the same position, in a new body."""
     last = cursor.last_event_id
     assert last is not None
     return opened(StreamCursor.restore(last))
@@ -105,7 +105,7 @@ def test_every_part_names_the_place_after_it() -> None:
 def test_parts_that_come_together_are_as_those_that_come_apart(
     steps: list[tuple[int, str]], start_index: int
 ) -> None:
-    """The same values, indices and places, whether a thousand arrive at once or each alone."""
+    """The same values, indices and positions, whether a thousand arrive at once or each alone."""
     numbers = list(itertools.accumulate(step for step, _ in steps))
     frames = [frame(f"{n}-1", data) for n, (_, data) in zip(numbers, steps, strict=True)]
     apart, together = (opened(StreamCursor(start_index=start_index)) for _ in range(2))
@@ -226,7 +226,7 @@ def test_start_index_counts_parts_across_bodies_and_processes() -> None:
 
 
 def test_a_start_at_the_tail_is_asked_for_until_something_was_read() -> None:
-    """Then the place is known, and nothing from before the tail comes any more."""
+    """Then the position is known, and nothing from before the tail comes any more."""
     server = V1Server()
     server.write("0\n1\n", later=1)
     cursor = StreamCursor(from_latest=True)
@@ -293,7 +293,7 @@ def test_a_plain_server_id_resumes_after_its_entry() -> None:
 
 
 def test_a_broken_body_is_no_sign_that_the_stream_is_drained() -> None:
-    """An event that is too long ends the body, and the place stays what it was."""
+    """An event that is too long ends the body, and the position stays what it was."""
     cursor = opened(StreamCursor(max_event_bytes=100))
     assert values(fed(cursor, frame("1-0", "1"))) == [1]
     assert fed(cursor, b"x" * 200) == []
@@ -324,7 +324,7 @@ def test_what_is_not_json_is_text() -> None:
 
 @given(st.text() | st.from_regex(r"v1:[0-9,-]*", fullmatch=True))
 def test_garbage_is_no_last_event_id(text: str) -> None:
-    """It is refused, or names a place that is written in the same way."""
+    """It is refused, or names a position that is written in the same way."""
     try:
         cursor = StreamCursor.restore(text)
     except ValueError:
@@ -343,6 +343,6 @@ def test_garbage_is_no_last_event_id(text: str) -> None:
     ],
 )  # fmt: skip
 def test_contradictions_are_no_last_event_id(text: str) -> None:
-    """A place that no stream can be at is refused when it is given, not later."""
+    """A position that no stream can have is refused when it is given, not later."""
     with pytest.raises(ValueError, match="last_event_id"):
         StreamCursor.restore(text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._wire import joined, stream_v2
+from trigger_realtime_sync._wire import joined, stream_v2, stream_v2_fast
 from trigger_realtime_sync._wire.joined import MALFORMED, loads_all
 from trigger_realtime_sync._wire.json import loads
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
@@ -58,7 +58,7 @@ def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
 
 
 def reopened(cursor: StreamCursor) -> StreamCursor:
-    """The cursor of another process that goes on at the same place, in a new body."""
+    """The cursor of another process that goes on at the same position, in a new body."""
     last = cursor.last_event_id
     assert last is not None
     return opened(StreamCursor.restore(last))
@@ -97,7 +97,7 @@ def test_parts_come_in_order_with_their_index_and_place() -> None:
 def test_parts_that_come_together_are_as_those_that_come_apart(
     steps: list[tuple[int, Any]], start_index: int
 ) -> None:
-    """The same values, indices and places, whether a batch holds all records or one each; with
+    """The same values, indices and positions, whether a batch holds all records or one each; with
     retried writes, gaps, records that come again, and ids that are none."""
     numbers = itertools.accumulate(step for step, _ in steps)
     records = [
@@ -141,7 +141,7 @@ BODIES = st.one_of(
 @example(['{"data":1,"id":"axx'])
 def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies: list[Any]) -> None:
     """Where the data and the id are told apart without it, there is nothing else."""
-    idents, texts = stream_v2._split(bodies)
+    idents, texts = stream_v2_fast.split_envelopes(bodies)
     values = loads_all(texts)
     if not idents or MALFORMED in values:
         return
@@ -166,7 +166,10 @@ def test_data_that_is_no_json_is_told_apart(data: str) -> None:
 def test_envelopes_as_servers_write_them_are_not_parsed() -> None:
     """Which is what makes them quick."""
     bodies = [record(n, {"n": n}, f"id{n}")["body"] for n in range(3)]
-    assert stream_v2._split(bodies) == (["id0", "id1", "id2"], ['{"n":0}', '{"n":1}', '{"n":2}'])
+    assert stream_v2_fast.split_envelopes(bodies) == (
+        ["id0", "id1", "id2"],
+        ['{"n":0}', '{"n":1}', '{"n":2}'],
+    )
 
 
 def test_every_split_of_a_body_gives_the_same_parts() -> None:
@@ -467,7 +470,7 @@ any_json = st.recursive(
     any_json | st.fixed_dictionaries({"records": st.lists(any_json)}) | st.text(max_size=20),
 )
 def test_garbage_is_never_a_crash(name: str, data: Any) -> None:
-    """It makes bad parts, or breaks the body with a documented error, and a part has a place."""
+    """It makes bad parts, or breaks the body with a documented error, and a part has a position."""
     for version in ("v1", "v2"):
         cursor = StreamCursor()
         cursor.open(version)

@@ -1,47 +1,54 @@
-"""The parts of the streams of one subscription, and how far each reader of them has come.
+"""The parts of the streams of one channel, and how far each receiver has read in them.
 
-The threads that read the network append; subscribers take all that is new to them, each at its own
-pace; and whoever appends waits for the slowest of them, so that TCP holds the server back.
+The threads that read the network append; receivers take the parts that are new to them, each at its
+own pace; and the reading threads wait for the slowest of them, so that TCP holds the server back.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .places import PlaceLog
+from .position_log import PositionLog
 
 if TYPE_CHECKING:
-    from .._wire.stream_parts import Place, Places
+    from .._wire.stream_parts import Position, Positions
 
-# What may wait for a subscriber before the reading stops, per stream: so many parts, or so many
-# bytes of the body, whichever comes first.
+# How many parts, or bytes of the body, of one stream may wait for a taker before the reading of the
+# stream pauses, whichever comes first.
 MOST_PARTS_WAITING = 2_000
 MOST_BYTES_WAITING = 1 << 20
-# An iterator that nobody holds any more disappears without a word.
+# How often a paused reader looks again: an iterator that was dropped unclosed notifies nobody.
 LOOK_AGAIN_SECONDS = 1.0
 
 StreamKey = tuple[str, str]
 
 
 class Log:
-    """The parts of one stream. `values` are those from `base` on, `places` those after them.
+    """The parts of one stream that are kept.
 
-    A log that was dropped and begun anew has another `lineage`: how far somebody had come in the
-    old one means nothing in it.
+    Attributes:
+        lineage: another object for a log that was dropped and begun anew: progress in the old one
+            means nothing in the new one.
+        base: how many parts were dropped.
+        bytes: the size of the body up to the last part.
+        values: the parts from `base` on.
+        positions: after each part, by its number.
+        position: after everything that was read.
     """
 
-    __slots__ = ("base", "bytes", "last_event_id", "lineage", "places", "values")
+    __slots__ = ("base", "bytes", "lineage", "position", "positions", "values")
 
     def __init__(self) -> None:
         self.lineage = object()
         self.base = 0
         self.bytes = 0
         self.values: list[Any] = []
-        self.places = PlaceLog()
-        self.last_event_id: Place | None = None
+        self.positions = PositionLog()
+        self.position: Position | None = None
 
     @property
     def end(self) -> int:
@@ -50,39 +57,42 @@ class Log:
     def copy(self) -> Log:
         log = Log()
         log.lineage = self.lineage
-        log.base, log.bytes, log.last_event_id = self.base, self.bytes, self.last_event_id
-        log.values, log.places = list(self.values), self.places.copy()
+        log.base, log.bytes, log.position = self.base, self.bytes, self.position
+        log.values, log.positions = list(self.values), self.positions.copy()
         return log
 
 
 class Taker:
-    """One who takes parts: how many of each stream, and up to which byte, of which log."""
+    """How far one receiver or iterator has read: of each stream the parts, bytes and log."""
 
     def __init__(self) -> None:
         self.taken: dict[StreamKey, tuple[int, int, object]] = {}
 
     def progress(self, stream: StreamKey, log: Log) -> tuple[int, int]:
-        """How many parts of the log were taken, and how many bytes of the body before that."""
+        """Return how many parts of the log were taken, and how many bytes of the body before."""
         parts, size, lineage = self.taken.get(stream, (0, 0, None))
         return (parts, size) if lineage is log.lineage else (0, 0)
 
-    def note(self, stream: StreamKey, log: Log, parts: int, size: int) -> None:
+    def advance(self, stream: StreamKey, log: Log, parts: int, size: int) -> None:
         self.taken[stream] = (parts, size, log.lineage)
 
 
 class PartStore:
-    """Args:
-    most_kept: how many parts of a stream are kept to be looked at; None for all.
-    logs: of another store, to be copied.
+    """Keeps the parts of many streams until every taker has them, and then the newest of them.
+
+    Args:
+        most_kept: how many parts of each stream stay to be looked at; None for all.
+        logs: of another store, to be copied.
     """
 
     def __init__(
         self, most_kept: int | None = None, logs: Mapping[StreamKey, Log] | None = None
     ) -> None:
         self._most_kept = most_kept
-        # Protects everything below; notified when parts came, were taken, or the end is near.
+        # Protects everything below; notified when parts came or were taken, or a taker left.
         self._changed = threading.Condition(threading.Lock())
-        self._logs = {stream: log.copy() for stream, log in (logs or {}).items()}
+        copies = {stream: log.copy() for stream, log in (logs or {}).items()}
+        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log, copies)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
 
@@ -90,47 +100,52 @@ class PartStore:
         self,
         stream: StreamKey,
         values: Sequence[Any],
-        places: Iterable[Places],
+        positions: Iterable[tuple[int, Positions]],
         size: int,
-        place: Place,
+        position: Position,
     ) -> None:
-        """Adds parts, the places after them, and the place after all that was read.
+        """Append parts.
 
-        `places` may be empty for streams that are never taken from by `take_one`.
+        Args:
+            positions: after the parts, with the number of parts that each covers. May be empty for
+                a stream that is never read by `take_one`.
+            size: bytes of the body they came in.
+            position: after everything that was read.
         """
         with self._changed:
-            log = self._logs.setdefault(stream, Log())
+            log = self._logs[stream]
             log.values.extend(values)
-            for some in places:
-                log.places.add(some)
+            for count, some in positions:
+                log.positions.add(count, some)
             log.bytes += size
-            log.last_event_id = place
+            log.position = position
             self._trim(stream, log)
             self._changed.notify_all()
 
     def wait_for_room(self, stream: StreamKey) -> None:
-        """Blocks while a taker is too far behind in this stream."""
+        """Block while a taker is too far behind in this stream."""
         with self._changed:
             while not self._closed and self._is_full(stream):
                 self._changed.wait(LOOK_AGAIN_SECONDS)
 
     def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
-        """All parts that are new to the taker, and the place after them."""
+        """Return all parts that are new to the taker, and the position after them."""
         with self._changed:
             log = self._logs.get(stream)
             if log is None:
                 return [], None
             start = taker.progress(stream, log)[0]
             values = log.values[max(0, start - log.base) :]
-            taker.note(stream, log, log.end, log.bytes)
+            taker.advance(stream, log, log.end, log.bytes)
             self._trim(stream, log)
             self._changed.notify_all()
-            return values, log.last_event_id
+            return values, log.position
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
-        """`(part, place after it)`, or None when none came in time, or none will."""
+        """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
+        will."""
         with self._changed:
-            log = self._logs.setdefault(stream, Log())
+            log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
             if index >= log.end and timeout and not self._closed:
@@ -138,15 +153,15 @@ class PartStore:
                 index = max(index, log.base)
             if index >= log.end:
                 return None
-            value, place = log.values[index - log.base], log.places[index]
+            value, position = log.values[index - log.base], log.positions[index]
             caught_up = index + 1 >= log.end
-            taker.note(stream, log, index + 1, log.bytes if caught_up else size)
+            taker.advance(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
             self._changed.notify_all()
-            return value, place
+            return value, position
 
     def add(self, taker: Taker) -> None:
-        """From now on the reading waits for this taker."""
+        """Apply backpressure for this taker from now on."""
         with self._changed:
             self._takers.add(taker)
 
@@ -156,33 +171,33 @@ class PartStore:
             self._changed.notify_all()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
-        """The streams that have parts, of one run or of all."""
+        """Return the streams that have parts, of one run or of all."""
         with self._changed:
-            return [key for key in self._logs if run_id in (None, key[0]) and self._logs[key].end]
+            return [s for s, log in self._logs.items() if log.end and run_id in (None, s[0])]
 
     def values(self, stream: StreamKey) -> list[Any]:
-        """The parts that are kept to be looked at."""
+        """Return the parts that are kept to be looked at."""
         with self._changed:
             log = self._logs.get(stream)
             if log is None or self._most_kept == 0:
                 return []
             return log.values[-self._most_kept :] if self._most_kept else list(log.values)
 
-    def last_event_id(self, stream: StreamKey) -> Any:
-        """The place after the last part."""
+    def position(self, stream: StreamKey) -> Any:
+        """Return the position after the last part, None if none came."""
         with self._changed:
             log = self._logs.get(stream)
-            return None if log is None else log.last_event_id
+            return None if log is None else log.position
 
     def forget(self, run_id: str) -> None:
-        """Drops the streams of a run that is gone."""
+        """Drop the streams of a run that is gone."""
         with self._changed:
-            for key in [key for key in self._logs if key[0] == run_id]:
-                del self._logs[key]
+            for stream in [stream for stream in self._logs if stream[0] == run_id]:
+                del self._logs[stream]
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing will be appended any more: nobody need wait."""
+        """Release all who wait: nothing will be appended any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -192,7 +207,7 @@ class PartStore:
         return self._closed
 
     def copy(self) -> PartStore:
-        """For another to go on with."""
+        """Return a copy for the next channel to continue from."""
         with self._changed:
             return PartStore(self._most_kept, self._logs)
 
@@ -215,7 +230,7 @@ class PartStore:
         return False
 
     def _trim(self, stream: StreamKey, log: Log) -> None:
-        """Drops the places that every taker is past, and the parts that need not be kept."""
+        """Drop parts that every taker has and that need not be kept, with their positions."""
         if self._most_kept is None:
             return
         surplus = len(log.values) - self._most_kept
@@ -226,4 +241,4 @@ class PartStore:
         if surplus > 0:
             del log.values[:surplus]
             log.base += surplus
-            log.places.drop_before(log.base)
+            log.positions.drop_before(log.base)

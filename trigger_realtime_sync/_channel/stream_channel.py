@@ -13,9 +13,9 @@ from .._decode.typed import structure
 from .._feeds.stream_feed import StreamFeed
 from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
-from .._wire.stream_parts import AnyPart, BadPart, Part, Parts, Places, SomePlaces, Stretch
+from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
-from ..models import AnyRun, State
+from ..models import AnyRun, State, unread
 from .audience import ChannelReceiver
 from .channel import Channel
 from .part_store import PartStore, StreamKey
@@ -155,23 +155,23 @@ class StreamChannel(Channel):
 
     def _cursor(self, run_id: str, key: str) -> StreamCursor:
         """Return a cursor that goes on after the cached parts."""
-        place = self.parts.last_event_id((run_id, key))
-        if place is not None:
-            return StreamCursor.restore(str(place))
+        position = self.parts.position((run_id, key))
+        if position is not None:
+            return StreamCursor.restore(str(position))
         return self._options.cursor()
 
     def _on_parts(
-        self, requester: Requester, run_id: str, key: str, parts: Parts, size: int
+        self, requester: Requester, run_id: str, key: str, parts: PartBatch, size: int
     ) -> None:
-        values, places, problems = _structured(parts, self._types.get(key))
+        values, positions, problems = _structured(parts, self._types.get(key))
         failures = [_failure(run_id, key, part, problem) for part, problem in problems]
         if self._options.key is None:
-            places.clear()  # only a single stream's can be asked for
+            positions.clear()  # `take_one` never reads many streams
         with self._lock:
             if self._audience.ended or requester.stopped:
                 return
             self._state = State.LIVE
-            self.parts.append((run_id, key), values, places, size, parts.place)
+            self.parts.append((run_id, key), values, positions, size, parts.position)
             for failure in failures:
                 number = next(self._failures) % MOST_FAILURES_WAITING
                 for receiver in self._audience:
@@ -215,7 +215,7 @@ class StreamChannel(Channel):
 def _streams_of(run: AnyRun) -> list[str]:
     """Return the keys of a run's streams: `metadata["$$streams"]` if that is a non-empty list of
     strings, else `realtime_streams`."""
-    metadata = run._metadata
+    metadata = unread(run, "metadata")
     if isinstance(metadata, PacketValue) and media_type(metadata.content_type) == STORE:
         # Fetching it would block the reading thread, under the channel's lock.
         named = None
@@ -233,41 +233,51 @@ def _named_streams(run: AnyRun) -> Any:
         return None
 
 
+_Positions = list[tuple[int, Positions]]
 _Problems = list[tuple[AnyPart, ValueError]]
 
 
-def _structured(parts: Parts, type_: Any) -> tuple[list[Any], list[Places], _Problems]:
-    """The values of those that are good, the places after them, and what is wrong with the rest."""
+def _structured(batch: PartBatch, type_: Any) -> tuple[list[Any], _Positions, _Problems]:
+    """Return the good values, the positions after them, and the other parts with their problems.
+
+    Args:
+        type_: what each value is structured to; None leaves it as it is.
+    """
     values: list[Any] = []
-    places: list[Places] = []
+    positions: _Positions = []
     problems: _Problems = []
-    for item in parts.items:
+    for item in batch.items:
         if isinstance(item, BadPart):
             problems.append((item, ValueError(item.reason)))
             continue
-        stretch = (
-            Stretch([item.value], item.index, [item.place]) if isinstance(item, Part) else item
-        )
+        if isinstance(item, Part):
+            item = Stretch([item.value], item.index, [item.position].__getitem__)
         if type_ is None:
-            values += stretch.values
-            places.append(stretch.places)
+            values += item.values
+            positions.append((len(item.values), item.positions))
         else:
-            places.append(_take_structured(stretch, type_, values, problems))
-    return values, places, problems
+            fitting = _structure_all(item, type_, values, problems)
+            positions.append((len(fitting), _chosen(item.positions, fitting)))
+    return values, positions, problems
 
 
-def _take_structured(
+def _structure_all(
     stretch: Stretch, type_: Any, values: list[Any], problems: _Problems
-) -> Places:
-    """Structures the values; the places after those that fit."""
+) -> list[int]:
+    """Append the structured values, and the parts that do not fit; return the numbers of those
+    that do."""
     fitting: list[int] = []
     for n, value in enumerate(stretch.values):
         try:
             values.append(structure(value, type_))
             fitting.append(n)
         except ValueError as problem:
-            problems.append((Part(value, stretch.index + n, stretch.places[n]), problem))
-    return SomePlaces(stretch.places, fitting)
+            problems.append((Part(value, stretch.index + n, stretch.positions(n)), problem))
+    return fitting
+
+
+def _chosen(positions: Positions, numbers: list[int]) -> Positions:
+    return lambda n: positions(numbers[n])
 
 
 def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:

@@ -8,8 +8,9 @@ import attrs
 
 from .._decode.rows import RowDecoder
 from .._feeds.packet_fetcher import PacketFetcher
-from .._http.requester import Origin, segment
+from .._http.requester import Origin
 from .._http.tokens import Token
+from .._wire.names import SKIP_COLUMNS, TAGS
 from ..models import Task
 from .part_store import PartStore
 from .run_view import RunView
@@ -51,7 +52,7 @@ class StreamOptions:
 def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
     """Return the query so that columns or tags in another order make no other target."""
     return tuple(
-        (name, _names(value) if name in ("skipColumns", "tags") else value) for name, value in query
+        (name, _names(value) if name in (SKIP_COLUMNS, TAGS) else value) for name, value in query
     )
 
 
@@ -101,14 +102,3 @@ class Target:
         if self.is_single:
             return RowDecoder(fetch=fetch, any_task=self.tasks[0] if self.tasks else None)
         return RowDecoder(self.tasks, fetch)
-
-
-def run_path(run_id: str) -> str:
-    return f"/realtime/v1/runs/{segment(run_id)}"
-
-
-def batch_path(batch_id: str) -> str:
-    return f"/realtime/v1/batches/{segment(batch_id)}"
-
-
-RUNS_PATH = "/realtime/v1/runs"

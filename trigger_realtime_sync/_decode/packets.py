@@ -1,6 +1,6 @@
 """Packets: a payload, output or metadata as text and a content type (PROTOCOL, section 3).
 
-What few runs need, superjson and types, is imported when one does.
+superjson and types, which few runs need, are imported when one does.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _UNREAD: Any = object()
 
 
 class Packet(NamedTuple):
-    """What the server sends of a payload, an output or metadata.
+    """A payload, an output or metadata as the server sends it.
 
     Attributes:
-        data: the text; None or empty is no value, whatever the type.
-        content_type: `application/json`, say.
+        data: the text; None or empty means no value, whatever the type.
+        content_type: `application/json`, for example.
     """
 
     data: str | None
@@ -37,20 +37,20 @@ Fetch = Callable[[str, str, str], Packet]
 
 
 def media_type(content_type: str) -> str:
-    """A content type in lower case, without its parameters."""
+    """Return a content type in lower case, without its parameters."""
     if content_type == JSON:
         return JSON
     return content_type.partition(";")[0].strip().lower()
 
 
 def decode(data: str | None, kind: str) -> Any:
-    """The value of a packet's text, of a media type that must not be `application/store`.
+    """Return the value of a packet's text.
 
-    Text of `text/plain` and of any unknown type is the value itself.
+    The text of `text/plain` and of any unknown type is the value itself.
 
     Raises:
-        ValueError: the text is not what its type says, or must be fetched first. The message
-            holds none of the text.
+        ValueError: the text does not fit its type, or is that of an `application/store` packet,
+            which must be fetched first. The message holds none of the text.
     """
     if not data:
         return None
@@ -66,17 +66,17 @@ def decode(data: str | None, kind: str) -> Any:
 
 
 class PacketValue(LazyValue):
-    """A packet of a run that is decoded, or fetched, when it is first read, and then kept.
+    """A packet of a run. It is decoded, or fetched, when it is first read; then the value is kept.
 
-    Equal to another one of the same text, content type and `type_`. A pickle holds neither the
+    Equal to another one with equal text, content type and `type_`. A pickle holds neither the
     decoded value nor `fetch`; a copy has `fetch`, and decodes anew.
 
     Args:
         run_id: the public id of the run.
         field: `"payload"`, `"output"` or `"metadata"`.
-        data: what the server sent.
-        content_type: of that.
-        type_: what the value is structured to, when there is one. None leaves it as it is.
+        data: the text that the server sent.
+        content_type: of the text.
+        type_: what the value is structured to; None leaves it as it is.
         fetch: called with `run_id`, `field` and the path of an `application/store` packet, by
             the thread that reads; returns the stored packet.
     """
@@ -102,11 +102,11 @@ class PacketValue(LazyValue):
 
     @property
     def packet(self) -> Packet:
-        """What the server sent."""
+        """The packet as the server sent it."""
         return Packet(self.data, self.content_type)
 
     def read(self) -> Any:
-        """The value: the same object each time, in every thread.
+        """Return the value, one object for all reads and threads.
 
         Raises:
             PayloadError: it can't be fetched or decoded, or does not fit `type_`. The next read
@@ -140,7 +140,7 @@ class PacketValue(LazyValue):
         except TriggerRealtimeError as error:
             raise self._error(f"it could not be fetched: {error}") from error
         except Exception as error:
-            # Not its text: it may hold the presigned URL, which is as good as a token.
+            # Without its text, which may hold the presigned URL, as good as a token.
             raise self._error(f"it could not be fetched: {type(error).__name__}") from error
 
     def _error(self, problem: str, packet: Packet | None = None) -> PayloadError:
@@ -179,8 +179,7 @@ class PacketValue(LazyValue):
         return self.__copy__()
 
 
-# Held to publish a value, and never while one is made: so one serves for all. Not one for each,
-# as most values are never read.
+# Held to publish a value, never while one is made, so one lock serves all values.
 _lock = threading.Lock()
 
 
@@ -190,7 +189,7 @@ def _renew_lock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # Another thread may have held it at the fork.
+    # Another thread of the parent may have held it at the fork.
     os.register_at_fork(after_in_child=_renew_lock)
 
 

@@ -1,98 +1,24 @@
-"""A row of the shape log → a `Run`. Pure.
-
-Public names and statuses: PROTOCOL, section 2.
-"""
+"""A row of the shape log → a `Run`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from .._wire.postgres import (
-    parse_array,
-    parse_bool,
-    parse_float,
-    parse_int,
-    parse_json,
-    parse_timestamp,
-)
-from .._wire.shown import shown
+from .._wire.excerpt import excerpt
+from .._wire.names import CONTENT_TYPE_SUFFIX
 from ..errors import ProtocolError
-from ..models import AnyRun, Run, RunError, RunStatus, Task
+from ..models import AnyRun, Task, empty_run, unread
+from . import rows_fast
+from .columns import COLUMNS, ID, STATUS, TASK, UNREADABLE, public_status, to_text
 from .packets import JSON, Packet, PacketValue
-from .snapshot_check import (
-    UNREADABLE,
-    Check,
-    are_any,
-    are_integers,
-    are_times,
-    each_is,
-    is_readable,
-)
 
 Fetch = Callable[[str, str, str], Packet]
 Columns = Mapping[str, Any]
 
-PUBLIC_STATUS = {
-    "DELAYED": RunStatus.DELAYED,
-    "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
-    "PENDING_VERSION": RunStatus.PENDING_VERSION,
-    "PENDING": RunStatus.QUEUED,
-    "DEQUEUED": RunStatus.DEQUEUED,
-    "EXECUTING": RunStatus.EXECUTING,
-    "RETRYING_AFTER_FAILURE": RunStatus.EXECUTING,
-    "PAUSED": RunStatus.WAITING,
-    "WAITING_TO_RESUME": RunStatus.WAITING,
-    "COMPLETED_SUCCESSFULLY": RunStatus.COMPLETED,
-    "COMPLETED_WITH_ERRORS": RunStatus.FAILED,
-    "INTERRUPTED": RunStatus.FAILED,
-    "CRASHED": RunStatus.CRASHED,
-    "SYSTEM_FAILURE": RunStatus.SYSTEM_FAILURE,
-    "EXPIRED": RunStatus.EXPIRED,
-    "TIMED_OUT": RunStatus.TIMED_OUT,
-    "CANCELED": RunStatus.CANCELED,
-}
-
-# The types are fixed here rather than taken from `electric-schema`: a field of `Run` has one type
-# whatever a server calls its column's, and a stripped or foreign header can't change it.
-
-
-def public_status(server_status: str) -> RunStatus:
-    """An unknown status keeps its text: it may be a new one, and never ends a run by itself."""
-    return PUBLIC_STATUS.get(server_status) or RunStatus(server_status)
-
-
-def parse_error(value: Any) -> RunError | None:
-    """The `error` column, of whichever of its shapes."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        return RunError(message=str(value))
-    kind = value.get("type")
-    if kind == "INTERNAL_ERROR":
-        message = f"trigger.dev internal error ({value.get('code')})"
-    elif kind in ("STRING_ERROR", "CUSTOM_ERROR"):
-        message = _text(value.get("raw"))
-    else:
-        message = _text(value.get("message"))
-    return RunError(
-        message=message,
-        name=_text_or_none(value.get("name")),
-        stack_trace=_text_or_none(value.get("stackTrace")),
-    )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
 
 class RowDecoder:
-    """Decodes the rows of one subscription.
+    """Decodes the rows of one target.
 
     Args:
         tasks: types of payload and output, by `task_identifier`.
@@ -111,143 +37,55 @@ class RowDecoder:
         self._fetch = fetch
 
     def decode(self, columns: Columns, last: AnyRun | None = None) -> AnyRun:
-        """The run of a whole row.
+        """Return the run of a whole row.
 
         Args:
             columns: of the row.
-            last: the run's state before this one: packets that are as they were stay decoded.
+            last: the run's state before this one: packets that did not change stay decoded.
 
         Raises:
             ProtocolError: a column holds what its type does not allow; names run and column.
         """
-        run_id, status = columns.get("friendlyId"), columns.get("status")
+        run_id, status = columns.get(ID), columns.get(STATUS)
         if not isinstance(run_id, str) or not run_id:
-            raise ProtocolError(f"a row has no run id (friendlyId): {shown(run_id)}")
+            raise ProtocolError(f"a row has no run id (friendlyId): {excerpt(run_id)}")
         if not isinstance(status, str):
-            raise ProtocolError(f"run {run_id}: column status is {shown(status)}, not text")
-        # Not by `__init__`: a snapshot has many rows, and this takes a third of the time.
-        run: AnyRun = Run.__new__(Run)
-        fields, get = run.__dict__, columns.get
+            raise ProtocolError(f"run {run_id}: column status is {excerpt(status)}, not text")
+        run, fields = empty_run()
+        get = columns.get
         fields["id"] = run_id
-        fields["task_identifier"] = _text(get("taskIdentifier"))
+        fields["task_identifier"] = to_text(get(TASK))
         fields["status"] = public_status(status)
         try:
-            for field, column, parse, _ in COLUMNS:
+            for field, column, parse in COLUMNS:
                 text = get(column)
                 fields[field] = None if text is None else parse(text)
         except UNREADABLE:
-            problem = f"run {run_id}: column {column} can't be read: {shown(text)}"
+            problem = f"run {run_id}: column {column} can't be read: {excerpt(text)}"
             raise ProtocolError(problem) from None
         fields["tags"] = fields["tags"] or []
         fields["realtime_streams"] = fields["realtime_streams"] or []
-        fields["_payload"] = self._packet("payload", columns, last and last._payload)
-        fields["_output"] = self._packet("output", columns, last and last._output)
-        fields["_metadata"] = self._packet("metadata", columns, last and last._metadata)
+        for name in ("payload", "output", "metadata"):
+            fields["_" + name] = self._packet(name, columns, last and unread(last, name))
         return run
 
     def decode_many(self, rows: Sequence[Columns]) -> list[AnyRun] | None:
-        """The runs of many rows, none of which was known before. Each field is made when it is
-        first read. None where a row may not decode: which one it is, `decode` tells."""
-        try:
-            ids = [columns["friendlyId"] for columns in rows]
-            statuses = [columns["status"] for columns in rows]
-        except LookupError:
-            return None
-        if {*map(type, ids), *map(type, statuses)} != {str} or not all(ids) or not all(statuses):
-            return None
-        if not all(is_readable(column, check, rows) for _, column, _, check in COLUMNS):
-            return None
-        public = {status: public_status(status) for status in set(statuses)}
-        make = self._make
-        return [
-            _deferred(run_id, public[status], columns, make)
-            for run_id, status, columns in zip(ids, statuses, rows, strict=True)
-        ]
+        """Return the runs of rows that were not known before, or None where one may not decode."""
+        return rows_fast.decode_many(rows, self._packet)
 
-    def _make(self, field: str, columns: Columns) -> Any:
-        """One field of a run whose columns can all be read. KeyError where there is none of that
-        name."""
-        if field in PACKETS:
-            return self._packet(PACKETS[field], columns, None)
-        if field == "task_identifier":
-            return _text(columns.get("taskIdentifier"))
-        column, parse = _COLUMN_OF[field]
-        text = columns.get(column)
-        if text is None:
-            return [] if parse is _strings else None
-        return parse(text)
-
-    def _packet(self, name: str, columns: Columns, last: Any) -> PacketValue | None:
+    def _packet(self, name: str, columns: Columns, last: Any = None) -> PacketValue | None:
         data = columns.get(name)
         if not isinstance(data, str):
             return None
-        content_type = columns.get(name + "Type")
+        content_type = columns.get(name + CONTENT_TYPE_SUFFIX)
         if not isinstance(content_type, str):
             content_type = JSON
         if isinstance(last, PacketValue) and last.packet == (data, content_type):
             return last
         type_ = self._type_of(name, columns) if self._any_task or self._tasks else None
-        return PacketValue(columns["friendlyId"], name, data, content_type, type_, self._fetch)
+        return PacketValue(columns[ID], name, data, content_type, type_, self._fetch)
 
     def _type_of(self, name: str, columns: Columns) -> Any:
-        task = self._any_task or self._tasks.get(_text(columns.get("taskIdentifier")))
-        # There is no type of metadata.
+        task = self._any_task or self._tasks.get(to_text(columns.get(TASK)))
+        # A task has no type for metadata.
         return getattr(task, name, None)
-
-
-def _deferred(
-    run_id: str, status: RunStatus, columns: Columns, make: Callable[[str, Columns], Any]
-) -> AnyRun:
-    """A run that makes its fields when they are first read, but for what is asked of every run."""
-    run: AnyRun = Run.__new__(Run)
-    fields = run.__dict__
-    fields["id"] = run_id
-    fields["status"] = status
-    finished = columns.get("completedAt")
-    fields["finished_at"] = None if finished is None else parse_timestamp(finished)
-    fields["_columns"] = columns
-    fields["_make"] = make
-    return run
-
-
-def _error(text: str) -> RunError | None:
-    return parse_error(parse_json(text))
-
-
-def _strings(text: str) -> list[str]:
-    if text == "{}":
-        return []
-    return list(_remembered(text) if len(text) <= LONGEST_REMEMBERED else _present(text))
-
-
-def _present(text: str) -> tuple[str, ...]:
-    return tuple(item for item in parse_array(text) if item is not None)
-
-
-# The runs of a tag, and the states of a run, mostly have the same tags.
-_remembered = lru_cache(maxsize=1024)(_present)
-LONGEST_REMEMBERED = 500
-
-# The field of a run, the column it is made of, and how; and whether a whole column can be read. In
-# the order of the fields, so that all runs share one table of their names.
-COLUMNS: tuple[tuple[str, str, Callable[[str], Any], Check], ...] = (
-    ("created_at", "createdAt", parse_timestamp, are_times),
-    ("updated_at", "updatedAt", parse_timestamp, are_times),
-    ("started_at", "startedAt", parse_timestamp, are_times),
-    ("queued_at", "queuedAt", parse_timestamp, are_times),
-    ("delayed_until", "delayUntil", parse_timestamp, are_times),
-    ("expired_at", "expiredAt", parse_timestamp, are_times),
-    ("finished_at", "completedAt", parse_timestamp, are_times),
-    ("duration_ms", "usageDurationMs", parse_int, are_integers),
-    ("cost_in_cents", "costInCents", parse_float, each_is(parse_float)),
-    ("base_cost_in_cents", "baseCostInCents", parse_float, each_is(parse_float)),
-    ("number", "number", parse_int, are_integers),
-    ("tags", "runTags", _strings, each_is(_strings)),
-    ("ttl", "ttl", _text_or_none, are_any),
-    ("is_test", "isTest", parse_bool, each_is(parse_bool)),
-    ("idempotency_key", "idempotencyKey", _text_or_none, are_any),
-    ("error", "error", _error, each_is(_error)),
-    ("realtime_streams", "realtimeStreams", _strings, each_is(_strings)),
-)
-PACKETS = {"_payload": "payload", "_output": "output", "_metadata": "metadata"}
-_COLUMN_OF = {field: (column, parse) for field, column, parse, _ in COLUMNS}

@@ -1,7 +1,7 @@
-"""Whether every row of a large snapshot can be read, found without reading each. Pure.
+"""Checks that every row of a large snapshot can be read, without reading each. Pure.
 
-Thousands of rows mostly hold nothing that can't be read, and mostly nobody looks at most of what
-they hold. So a column is checked whole, at a tenth of what converting it would cost.
+Among thousands of rows hardly one can't be read, and most of their columns are never looked at. So
+a column is checked as a whole, at a tenth of what converting it would cost.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-# What parsers of text raise, given what is no text too.
-UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)
+from .._wire.postgres import parse_int, parse_timestamp
+from .columns import COLUMNS, UNREADABLE, text_or_none
 
 Check = Callable[[list[Any]], bool]
 
@@ -26,7 +26,7 @@ _INTEGERS = re.compile(r"(?:-?\d{1,18}\n)*", re.ASCII)
 
 
 def is_readable(column: str, check: Check, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all rows' texts of a column pass; null and absent ones do. False is a doubt."""
+    """Return True if all texts of a column pass. Null and absent ones do; False means doubt."""
     if check is are_any:
         return True
     try:
@@ -36,10 +36,10 @@ def is_readable(column: str, check: Check, rows: Sequence[Mapping[str, Any]]) ->
 
 
 def are_times(texts: list[Any]) -> bool:
-    """Timestamps of the usual forms."""
+    """Return True if these are timestamps of the usual forms."""
     if texts and not _forms(texts) <= _TIMES:
         return False
-    # Raises for what is no time. Python 3.10 refuses some fractions: a doubt, no more.
+    # Raises ValueError for an impossible time. Python 3.10 also does for some fractions.
     list(map(datetime.fromisoformat, texts))
     return True
 
@@ -53,19 +53,19 @@ def _forms(texts: list[str]) -> set[str]:
 
 
 def are_integers(texts: list[Any]) -> bool:
-    """Integers of no more than 18 digits."""
+    """Return True if these are integers of at most 18 digits."""
     joined = "\n".join([*texts, ""])
-    # A text must not pass for two.
+    # One text with a line end must not pass for two texts.
     return joined.count("\n") == len(texts) and _INTEGERS.fullmatch(joined) is not None
 
 
 def are_any(texts: list[Any]) -> bool:
-    """A column that can hold anything."""
+    """Return True: the column may hold anything."""
     return True
 
 
 def each_is(parse: Callable[[str], Any]) -> Check:
-    """What the parser itself takes: for columns in which most rows hold the same."""
+    """Return a check by the parser itself, for columns in which most rows hold the same text."""
 
     def are(texts: list[Any]) -> bool:
         for text in set(texts):
@@ -73,3 +73,11 @@ def each_is(parse: Callable[[str], Any]) -> Check:
         return True
 
     return are
+
+
+_CHECK_BY_PARSER: dict[Callable[[str], Any], Check] = {
+    parse_timestamp: are_times,
+    parse_int: are_integers,
+    text_or_none: are_any,
+}
+CHECKS = {column: _CHECK_BY_PARSER.get(parse) or each_is(parse) for _, column, parse in COLUMNS}

@@ -1,9 +1,9 @@
-"""superjson documents to Python values (PROTOCOL, section 3), of 2.2.1 and of the newest version.
+"""superjson documents, of 2.2.1 or the newest version, to Python values (PROTOCOL, section 3).
 
 A document is `{"json": …, "meta"?: {"values"?: …, "referentialEqualities"?: …, "v"?: 1}}`. The
-annotations of `values` are applied in place, children first. Python's sets and dicts forget the
-positions that paths speak of, so cycles are resolved before that, on the raw JSON: each end of
-a cycle becomes a `Hole`, which moves along with its container and is filled at the end.
+annotations of `values` are applied in place, children first. Python's sets and dicts lose the
+order that paths refer to, so cycles are resolved before that, on the raw JSON: each end of a cycle
+becomes a `Hole`, which moves along with its container and is filled at the end.
 
 Nothing here recurses, and all of it takes linear time: documents come from the network.
 """
@@ -18,11 +18,11 @@ from .superjson_types import Converter, Hole, SuperJSONError
 
 __all__ = ["SuperJSONError", "decode", "decode_in_place"]
 
-# A container and a key or an index of it.
+# A container, and a key or an index in it.
 _Slot = tuple[Any, Any]
 
-# What one document may spend on paths that 2.2.1 wrote ambiguously, in characters looked up:
-# this much, and some more per character of each such path.
+# How many characters one document may look up to resolve paths that 2.2.1 wrote ambiguously: this
+# many, plus some for each character of such a path. Bounds the time that a hostile document takes.
 _SEARCH_BUDGET = 1_000_000
 _SEARCH_BUDGET_PER_CHAR = 32
 
@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"\\[.\\]|\.|\\|[^.\\]+")
 
 
 def decode(document: Any) -> Any:
-    """The value of a parsed superjson document, which is left as it is.
+    """Return the value of a parsed superjson document, which is left unchanged.
 
     undefined is None, a bigint an int, a Date an aware UTC datetime, a regexp a `re.Pattern`, a
     URL a str, an Error a `SuperJSONError`, a Buffer or Uint8Array bytes, another typed array a
@@ -40,13 +40,13 @@ def decode(document: Any) -> Any:
     annotation stay JSON values. Cycles are restored.
 
     Raises:
-        ValueError: it is not a superjson document.
+        ValueError: this is not a superjson document.
     """
     return decode_in_place(_copy(document) if _meta(document) else document)
 
 
 def decode_in_place(document: Any) -> Any:
-    """`decode` for a document that nobody else needs: it is taken apart, not copied."""
+    """Decode a document that is not needed any more: it is changed instead of copied."""
     meta = _meta(document)
     root: list[Any] = [document.get("json")]
     if meta:
@@ -67,7 +67,7 @@ def _meta(document: Any) -> dict[str, Any]:
 
 
 def _copy(document: dict[str, Any]) -> dict[str, Any]:
-    """A copy as deep as decoding changes it. `copy.deepcopy` would recurse."""
+    """Copy a document as deep as decoding changes it. `copy.deepcopy` would recurse."""
     copied: list[Any] = [document.get("json")]
     todo: list[Any] = [copied]
     while todo:
@@ -81,7 +81,7 @@ def _copy(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Decoder:
-    """What one document has: its kind of paths, and what it may still spend."""
+    """Decodes one document: knows its kind of paths, and how much it may still search."""
 
     def __init__(self, *, legacy: bool) -> None:
         self._legacy = legacy
@@ -89,7 +89,7 @@ class _Decoder:
         self._converter = Converter()
 
     def apply_values(self, root: list[Any], annotations: Any) -> None:
-        """Apply `meta.values`: trees of a type with perhaps children, or of children alone."""
+        """Apply `meta.values`: trees of a type, perhaps with children, or of children alone."""
         todo: list[tuple[Any, Any, Any, bool]] = [(root, 0, annotations, False)]
         while todo:
             container, key, tree, children_done = todo.pop()
@@ -106,11 +106,11 @@ class _Decoder:
                         todo.append((*slot, subtree, False))
 
     def cut_cycles(self, root: list[Any], equalities: Any) -> list[tuple[Hole, _Slot]]:
-        """Put a hole at each end of a cycle; with each, the slot of the object that fills it.
+        """Put a hole at each end of a cycle; return each with the slot of the object to fill it.
 
         superjson writes a repeated object out in full each time, but names the cycles in it only
-        where it came first. So in a document with cycles the first one fills the places of the
-        others as well; in one without, nothing is to be done.
+        where it came first. So in a document with cycles the first one also replaces the others;
+        a document without cycles is left as it is.
         """
         groups = [self._routes(root, paths) for paths in _equal_paths(equalities)]
         if all(_value(route) is not None for group in groups for route in group):
@@ -126,7 +126,7 @@ class _Decoder:
         return [(hole, slot) for hole, slot in holes if slot is not None]
 
     def _routes(self, root: list[Any], paths: list[Any]) -> list[list[_Slot]]:
-        """The slots along each path, from the root's on; None is the path of the root itself."""
+        """Return the slots along each path, from the root's on; a path of None is the root's."""
         found = []
         for path in paths:
             route = [] if path is None else self._resolve(root[0], path)
@@ -135,7 +135,7 @@ class _Decoder:
         return found
 
     def _resolve(self, node: Any, path: Any) -> list[_Slot]:
-        """The slots along a path into raw JSON; none when it leads nowhere."""
+        """Return the slots along a path into raw JSON; none when it leads nowhere."""
         if not isinstance(path, str):
             return []
         route = _walk(node, _segments(path, self._legacy))
@@ -220,7 +220,7 @@ def _index(container: list[Any], segment: str) -> int | None:
 
 
 def _equal_paths(equalities: Any) -> Iterator[list[Any]]:
-    """The groups of paths that lead to one object each, None for the root's."""
+    """Yield the groups of paths that lead to one object each; None is the root's path."""
     others = equalities
     if isinstance(equalities, list) and equalities:
         if isinstance(equalities[0], list):
@@ -233,7 +233,7 @@ def _equal_paths(equalities: Any) -> Iterator[list[Any]]:
 
 
 def _first(group: list[list[_Slot]], orders: dict[int, dict[str, int]]) -> _Slot | None:
-    """The slot that comes first in the document, among those that hold the object itself."""
+    """Return the slot that comes first in the document, of those that hold the object itself."""
     whole = [route for route in group if isinstance(_value(route), (dict, list))]
     if not whole:
         return None

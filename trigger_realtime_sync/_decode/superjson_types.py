@@ -1,4 +1,4 @@
-"""What the annotations of superjson make of JSON values (PROTOCOL, section 3).
+"""JSON values with a superjson annotation → Python values (PROTOCOL, section 3).
 
 A value that does not fit its annotation is kept as it is.
 """
@@ -13,25 +13,25 @@ from typing import Any
 
 from .._wire.postgres import parse_timestamp
 
-# Python refuses longer ones by default, as `int` takes quadratic time.
+# Python refuses longer integers by default, because `int` takes quadratic time.
 _MAX_BIGINT_DIGITS = 4300
 _BIGINT = re.compile(r"-?[0-9]+")
 
-# What one document may spend on compiling regexps, in characters: Python's compiler is slow, and
-# ten times slower or worse where case is ignored.
+# How many characters of regexps one document may compile: Python's compiler is slow, and ten times
+# slower or worse where case is ignored.
 _REGEXP_BUDGET = 20_000
 
 
-# What JavaScript and Python write differently: named groups, and what needs an escape in a class.
+# JavaScript and Python differ in named groups, and in which characters a class must escape.
 _REGEXP_TOKEN = re.compile(r"\\k<(\w+)>|\\.|\(\?<(?![=!])|\[\^?\]?|[\]&|~]", re.DOTALL)
 _REGEXP_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 
 
 class SuperJSONError(Exception):
-    """A JavaScript Error inside a payload or output: a value, which nobody raised.
+    """A JavaScript Error inside a payload or output: a value, which is not raised.
 
     Attributes:
-        name: the name of its class, `"TypeError"` say.
+        name: the name of its class, for example `"TypeError"`.
         message: its message.
         cause: its cause, any value, or None.
     """
@@ -49,7 +49,8 @@ class SuperJSONError(Exception):
 class Hole:
     """Stands where a cycle was cut, until the object that belongs there is finished.
 
-    It can't be hashed, as no container can: so a Set or a Map's key that holds one becomes a list.
+    It can't be hashed, like any container: a Set with a hole, or a Map with one as a key, becomes a
+    list.
     """
 
     __slots__ = ("container", "key")
@@ -71,13 +72,13 @@ class Hole:
 
 
 class Converter:
-    """Applies annotations, of one document: some of them cost too much to be had without end."""
+    """Applies the annotations of one document, within a budget for the expensive ones."""
 
     def __init__(self) -> None:
         self._regexp_budget = _REGEXP_BUDGET
 
     def convert(self, kind: Any, value: Any) -> Any:
-        """The value that an annotation makes of one; itself when they don't fit."""
+        """Return the annotated value; the value itself when the annotation does not fit."""
         if isinstance(kind, list):
             return _nested(kind, value)
         if kind == "regexp" and isinstance(value, str):
@@ -96,13 +97,13 @@ class Converter:
         self._regexp_budget -= cost
         try:
             return re.compile(_python_pattern(body), flags)
-        # Warning: one that is made an error; the compiler warns of patterns it finds odd.
+        # Warning: the compiler warns of odd patterns, and a process may make warnings errors.
         except (re.error, RecursionError, OverflowError, ValueError, Warning):
             return literal
 
 
 def _nested(kind: list[Any], value: Any) -> Any:
-    """`["typed-array", name]` and `["custom", "buffer"]`. Classes and symbols stay JSON."""
+    """Convert `["typed-array", name]` and `["custom", "buffer"]`; leave classes and symbols."""
     if kind in (["custom", "buffer"], ["typed-array", "Uint8Array"]) and isinstance(value, list):
         try:
             return bytes(value)
@@ -110,7 +111,7 @@ def _nested(kind: list[Any], value: Any) -> Any:
             return value
     floats = kind in (["typed-array", "Float32Array"], ["typed-array", "Float64Array"])
     if floats and isinstance(value, list):
-        # JSON wrote null for what it can't say: NaN and the infinities.
+        # JSON has null for NaN and the infinities.
         return [math.nan if item is None else item for item in value]
     return value
 
@@ -141,7 +142,7 @@ def _bigint(value: Any) -> Any:
         return value
     try:
         return int(value) if _BIGINT.fullmatch(value) else value
-    except ValueError:  # over the limit that someone set for the process
+    except ValueError:  # the process has a lower limit
         return value
 
 
@@ -179,9 +180,9 @@ def _map(value: Any) -> Any:
 
 
 def _usable_keys(keys: list[Any]) -> bool:
-    """Whether they can be hashed, and Python tells them all apart (not 1 from true, say)."""
+    """Return True if all can be hashed, and no two are equal in Python (as 1 and True are)."""
     try:
-        # Numbers can be made up to have one hash, which would make a set take quadratic time.
+        # A hostile document may hold numbers of one hash, for which a set takes quadratic time.
         hashes = Counter(map(hash, keys))
     except TypeError:
         return False

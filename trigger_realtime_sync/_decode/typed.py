@@ -1,7 +1,7 @@
-"""JSON values to the classes of a user, through one cattrs converter.
+"""JSON values → the user's classes, through one cattrs converter.
 
-Strict, unlike cattrs' own: a number is not turned into text, nor text into a number or a list, so
-that a task whose types have changed is noticed. cattrs is imported when a type is first used.
+Stricter than cattrs: a number is not turned into text, nor text into a number or a list, so that a
+task whose types have changed is noticed. cattrs is imported when a type is first used.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .typed_scalars import (
 if TYPE_CHECKING:
     from cattrs import Converter
 
+# How many misfits of one value are listed: enough to find the cause, few enough to read.
 _MAX_PROBLEMS = 20
 
 _SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection)
@@ -50,18 +51,18 @@ _MAKERS: dict[Any, Callable[[list[Any]], Any]] = {
 _MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 
 _converter: Converter | None = None
-_converter_lock = threading.Lock()  # so that only one is made; guards nothing else
+_converter_lock = threading.Lock()  # makes sure that only one is made
 
 
 def structure(value: Any, type_: Any) -> Any:
-    """The value as an instance of a type: an attrs class, a dataclass, or what cattrs structures.
+    """Return the value as an instance of an attrs class, a dataclass, or another type cattrs knows.
 
-    Field names are taken as they are, extra keys are ignored. None or `Any` as the type, and a
-    value that is an instance already, give the value itself.
+    Fields are matched by their exact names, extra keys are ignored. The value itself is returned if
+    the type is None or `Any`, or the value is an instance already.
 
     Raises:
-        ValueError: it does not fit (one line per problem, which says where), or cattrs does not
-            know the type. The message does not hold the value.
+        ValueError: the value does not fit (one line for each problem, which says where), or cattrs
+            does not know the type. The message does not hold the value.
     """
     if type_ is None or type_ is Any or _is_instance(value, type_):
         return value
@@ -77,12 +78,13 @@ def structure(value: Any, type_: Any) -> Any:
 
 
 def _is_instance(value: Any, type_: Any) -> bool:
-    """Not of plain data, whose elements or kind of number are still to be checked."""
+    """Return True for an instance of a class with fields. Containers and numbers are checked."""
     return isinstance(type_, type) and type(value) is type_ and _has_fields(type_)
 
 
 def _shares_containers(value: Any) -> bool:
-    """Whether it has cycles, or objects reachable in many ways: following all takes for ever."""
+    """Return True if it has cycles, or objects with many paths to them: following all of these
+    could take for ever."""
     seen: set[int] = set()
     todo = [value]
     while todo:
@@ -148,7 +150,7 @@ def _make_converter() -> Converter:
     return converter
 
 
-# --- telling types apart ---
+# --- kinds of types ---
 
 
 def _has_fields(cls: Any) -> bool:
@@ -157,7 +159,7 @@ def _has_fields(cls: Any) -> bool:
 
 
 def _is_kept(cls: Any) -> bool:
-    """What superjson makes already, or nothing can be made of."""
+    """Return True for types whose instances superjson makes, and for `object`."""
     origin: Any = origin_of(cls)
     return origin is re.Pattern or is_subclass(cls, SuperJSONError) or cls is object
 
@@ -171,7 +173,7 @@ def _is_union(cls: Any) -> bool:
     return get_origin(cls) in (Union, types.UnionType)
 
 
-# --- values made of others ---
+# --- containers and unions ---
 
 
 def _of_items(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
@@ -221,7 +223,7 @@ def _each(converter: Converter, items: list[Any], types_: list[Any], cls: Any) -
             made.append(converter.structure(item, type_))
         except RecursionError:
             raise
-        except Exception as error:  # noqa: BLE001 (collected, with its place)
+        except Exception as error:  # noqa: BLE001 (collected, with its index)
             note = IterableValidationNote("element", index, type_)
             error.__notes__ = [*getattr(error, "__notes__", []), note]  # type: ignore[attr-defined]
             errors.append(error)
@@ -246,7 +248,7 @@ def _of_union(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
                 return converter.structure(value, member)
             except RecursionError:
                 raise
-            except Exception:  # noqa: BLE001 (then it is another one)
+            except Exception:  # noqa: BLE001 (try the next member)
                 continue
         raise Mismatch(f"expected one of {', '.join(map(name_of, members))}, got {kind_of(value)}")
 
@@ -254,7 +256,8 @@ def _of_union(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
 
 
 def _likely(members: list[Any], value: Any) -> list[Any]:
-    """The members to try: its own type first; of classes, those that share the most fields."""
+    """Return the members to try: the value's own type first, then, for an object, the classes that
+    share the most fields with it."""
     own = [member for member in members if origin_of(member) is type(value)]
     if own or not isinstance(value, Mapping):
         return own + [member for member in members if member not in own]
@@ -270,7 +273,7 @@ def _shared_fields(cls: Any, value: Mapping[Any, Any]) -> int:
     return len(fields.keys() & value.keys())
 
 
-# --- saying what was wrong ---
+# --- error messages ---
 
 
 def _explain(error: Exception) -> str:
@@ -281,7 +284,7 @@ def _explain(error: Exception) -> str:
         if isinstance(problem, Mismatch):
             return str(problem)
         described = format_exception(problem, type_)
-        # The rest of such a line is the exception's own text, which may show the value.
+        # The rest of the line is the text of the exception, which may hold the value.
         return described.split(" (")[0] if described.startswith("unknown error") else described
 
     try:

@@ -1,6 +1,6 @@
-"""Single values for `structure`: text, numbers, times, enums and literals, told apart strictly.
+"""Single values for `structure`: text, numbers, times, enums and literals, without coercion.
 
-Every function raises `Mismatch` for what doesn't fit.
+Every function raises `Mismatch` for a value that doesn't fit.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def expect_instance(value: Any, cls: Any) -> Any:
 
 
 def hook_of(convert: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    # cattrs gives a subclass (an enum of strings, say) the hook of its base.
+    # cattrs also uses the hook of a class for its subclasses, an enum of strings for example.
     def hook(value: Any, cls: Any) -> Any:
         if is_subclass(cls, Enum):
             return to_enum(value, cls)
@@ -133,7 +133,7 @@ def _to_decimal(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise mismatch("a decimal number", value)
     try:
-        # From its digits, as `Decimal(0.1)` is 0.1000000000000000055….
+        # From its digits, because `Decimal(0.1)` is 0.1000000000000000055….
         return Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         raise Mismatch("a string that is no decimal number") from None
@@ -166,7 +166,7 @@ def _number_key(parse: Callable[[str], Any], expected: str) -> Callable[[Any], A
     return read
 
 
-# The keys of a JSON object are text, whatever they mean.
+# The keys of a JSON object are text, also where the type says numbers.
 KEYS: dict[Any, Callable[[Any], Any]] = {
     int: _number_key(parse_int, "integer"),
     float: _number_key(parse_float, "number"),

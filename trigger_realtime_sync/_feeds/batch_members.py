@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._decode.rows import RowDecoder
-from .._http.requester import Requester, segment
+from .._http.requester import Requester
 from .._http.retry import DoublingPause, UnreadableAnswer
+from .._wire.names import batch_members_path, run_path
 from ..errors import TriggerRealtimeError
 from .run_feed import POLL_HEADERS, RunChanges, RunFeed
 
@@ -57,7 +58,7 @@ class BatchMembers:
         on_changes: Callable[[RunChanges], bool],
     ) -> None:
         self._requester = requester
-        self._path = f"/api/v2/batches/{segment(batch_id)}"
+        self._path = batch_members_path(batch_id)
         self._decoder = decoder
         self._on_members = on_members
         self._on_changes = on_changes
@@ -70,9 +71,13 @@ class BatchMembers:
             Interrupted: the requester was stopped.
         """
         for run_id in self._on_members(self._members()):
-            path = f"/realtime/v1/runs/{segment(run_id)}"
             RunFeed(
-                self._requester, path, {}, self._decoder, single=True, on_changes=self._on_changes
+                self._requester,
+                run_path(run_id),
+                {},
+                self._decoder,
+                single=True,
+                on_changes=self._on_changes,
             ).run()
 
     def _members(self) -> list[str]:

@@ -7,8 +7,9 @@ import attrs
 from .._decode.packets import Packet
 from .._http.answer import Answer
 from .._http.call import Call
-from .._http.requester import Origin, Requester, segment
+from .._http.requester import Origin, Requester
 from .._http.retry import UnreadableAnswer, error_of
+from .._wire.names import packet_path, run_packet_path
 from ..config import RetryPolicy
 from ..errors import (
     ApiError,
@@ -47,11 +48,11 @@ class PacketFetcher:
                 requester.recover(error)
 
     def _presigned_url(self, requester: Requester, run_id: str, field: str, path: str) -> str:
-        by_path = f"/api/v1/packets/{segment(path)}"
+        by_path = packet_path(path)
         if field not in ("payload", "output"):
             return _read_url(requester, by_path)
         try:
-            return _read_url(requester, f"/api/v1/runs/{segment(run_id)}/packets/{field}")
+            return _read_url(requester, run_packet_path(run_id, field))
         except NotFoundError:
             return _read_url(requester, by_path)
 

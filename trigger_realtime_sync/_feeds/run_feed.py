@@ -10,8 +10,8 @@ from .._decode.rows import RowDecoder
 from .._http.answer import Answer
 from .._http.requester import Requester
 from .._http.retry import DoublingPause, Rotated, UnreadableAnswer, is_rotation
+from .._wire.message_reader import MessageReader
 from .._wire.shape_log import Changes, MissingHeader, ShapeLog
-from .._wire.shape_messages import MessageReader
 from ..errors import ApiConnectionError, ApiError, ProtocolError, TriggerRealtimeError
 from ..models import AnyRun
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 
 from .._http.answer import Answer
 from .._http.call import Nudged
-from .._http.requester import Requester, segment
+from .._http.requester import Requester
 from .._http.retry import DoublingPause, UnreadableAnswer
-from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS
+from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS, stream_path
 from .._wire.stream_cursor import StreamCursor
-from .._wire.stream_parts import Parts
+from .._wire.stream_parts import PartBatch
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
 from .stream_body import StreamBody
 
@@ -41,7 +41,7 @@ GOOD_SECONDS = 5.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
-OnParts = Callable[[Parts, int], None]
+OnParts = Callable[[PartBatch, int], None]
 
 
 class StreamFeed:
@@ -72,7 +72,7 @@ class StreamFeed:
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._requester = requester
-        self._path = f"/realtime/v1/streams/{segment(run_id)}/{segment(key)}"
+        self._path = stream_path(run_id, key)
         self._cursor = cursor
         self._timeout = timeout
         self._on_parts = on_parts
@@ -238,7 +238,7 @@ class StreamFeed:
             return
         raise UnreadableAnswer(f"{self._requester.label}: {problem}")
 
-    def _emit(self, parts: Parts, size: int) -> None:
+    def _emit(self, parts: PartBatch, size: int) -> None:
         if parts:
             self._empty_bodies = 0
             # A body that is cut after this counts as the first failure, not as one of a row.

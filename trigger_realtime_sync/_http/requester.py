@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 
@@ -204,8 +203,3 @@ class Requester:
             headers[wire.BRANCH] = self._origin.preview_branch
         headers.update(more or {})
         return headers
-
-
-def segment(text: str) -> str:
-    """Quote text as one segment of a path."""
-    return quote(text, safe="")

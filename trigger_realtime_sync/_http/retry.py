@@ -117,7 +117,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def _rate_limit_reset(headers: Mapping[str, str], now: float) -> float | None:
     try:
-        return float(headers["x-ratelimit-reset"]) / 1000 - now
+        return float(headers[wire.RATE_LIMIT_RESET]) / 1000 - now
     except (KeyError, ValueError):
         return None
 

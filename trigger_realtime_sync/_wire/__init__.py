@@ -1,1 +1,1 @@
-"""Pure: what to ask next, and what an answer means. No socket, thread or clock."""
+"""Pure: what to request next, and what an answer means. No socket, thread or clock."""

@@ -1,4 +1,4 @@
-"""Many small JSON texts by one call of the parser, a third of what one call each costs."""
+"""Many small JSON texts parsed in one call, at a third of the cost of one call each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .json import loads
 
-# No text from the network can hold it, nor spell it with escapes: nobody else knows it.
+# Random, so that no text from the network can contain it, escaped or not.
 _SEPARATOR = secrets.token_hex(16)
 _JOIN = f',"{_SEPARATOR}",'
 
@@ -20,19 +20,19 @@ MALFORMED: Final = Malformed()
 
 
 def loads_all(texts: list[str]) -> list[Any]:
-    """The value of each text, `MALFORMED` for one that does not parse.
+    """Return the value of each text, `MALFORMED` for one that does not parse.
 
-    The separators prove that no malformed text changed its neighbours: only when every text is one
-    whole value do they all stand between the values, each in its place.
+    The separators prove that no malformed text changed its neighbours: they all stand between the
+    values, each in its place, only if every text is one whole value.
     """
     if len(texts) < 2:
         return [_loads(text) for text in texts]
-    apart = len(texts) - 1
+    gaps = len(texts) - 1
     try:
         values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
     except ValueError:
         return [_loads(text) for text in texts]
-    if len(values) == 2 * apart + 1 and values[1::2].count(_SEPARATOR) == apart:
+    if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
         return values[::2]
     return [_loads(text) for text in texts]
 

@@ -1,18 +1,101 @@
-"""Names of the wire: headers, query parameters and their values (PROTOCOL, sections 1, 2 and 4)."""
+"""Every name of the wire: paths, query parameters, headers, and the columns of a run.
 
-HANDLE = "electric-handle"
-OFFSET = "electric-offset"
-CURSOR = "electric-cursor"
+Source: PROTOCOL, sections 1, 2 and 4.
+"""
 
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+def segment(text: str) -> str:
+    """Percent-encode `text` as one segment of a path."""
+    return quote(text, safe="")
+
+
+RUNS_PATH = "/realtime/v1/runs"
+
+
+def run_path(run_id: str) -> str:
+    return f"{RUNS_PATH}/{segment(run_id)}"
+
+
+def batch_path(batch_id: str) -> str:
+    return f"/realtime/v1/batches/{segment(batch_id)}"
+
+
+def batch_members_path(batch_id: str) -> str:
+    return f"/api/v2/batches/{segment(batch_id)}"
+
+
+def stream_path(run_id: str, key: str) -> str:
+    return f"/realtime/v1/streams/{segment(run_id)}/{segment(key)}"
+
+
+def packet_path(packet: str) -> str:
+    """Return the path that answers with the presigned URL of a stored packet."""
+    return f"/api/v1/packets/{segment(packet)}"
+
+
+def run_packet_path(run_id: str, field: str) -> str:
+    """Return the path that answers with the presigned URL of a run's payload or output."""
+    return f"/api/v1/runs/{segment(run_id)}/packets/{field}"
+
+
+# Query parameters.
+TAGS = "tags"
+CREATED_AT = "createdAt"
+SKIP_COLUMNS = "skipColumns"
+CACHE_BUSTER = "cache-buster"
+START_OFFSET = "-1"
+
+# Headers of requests.
 REQUEST_HEADERS = {
     "x-trigger-electric-version": "1.0.0-beta.1",
     "x-trigger-api-version": "2025-07-16",
 }
 BRANCH = "x-trigger-branch"
-
-START_OFFSET = "-1"
-CACHE_BUSTER = "cache-buster"
-
-STREAM_VERSION = "x-stream-version"
 TIMEOUT_SECONDS = "Timeout-Seconds"
+LAST_EVENT_ID = "Last-Event-ID"
+START_AT_LATEST = {"X-Trigger-Stream-Start": "latest"}
+
+# Headers of answers, in lower case.
+HANDLE = "electric-handle"
+OFFSET = "electric-offset"
+CURSOR = "electric-cursor"
+STREAM_VERSION = "x-stream-version"
 SHOULD_RETRY = "x-should-retry"
+RATE_LIMIT_RESET = "x-ratelimit-reset"
+
+# Field of `Run` → column of its row, in the order of the fields.
+RUN_COLUMNS = {
+    "id": "friendlyId",
+    "task_identifier": "taskIdentifier",
+    "status": "status",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+    "started_at": "startedAt",
+    "queued_at": "queuedAt",
+    "delayed_until": "delayUntil",
+    "expired_at": "expiredAt",
+    "finished_at": "completedAt",
+    "duration_ms": "usageDurationMs",
+    "cost_in_cents": "costInCents",
+    "base_cost_in_cents": "baseCostInCents",
+    "number": "number",
+    "tags": "runTags",
+    "ttl": "ttl",
+    "is_test": "isTest",
+    "idempotency_key": "idempotencyKey",
+    "error": "error",
+    "realtime_streams": "realtimeStreams",
+    "payload": "payload",
+    "output": "output",
+    "metadata": "metadata",
+}
+# The column of a packet's content type is named after its own: `payload`, `payloadType`.
+CONTENT_TYPE_SUFFIX = "Type"
+# Sent whatever `skipColumns` says; `id` is the key of the row, which is not the id of the run.
+ALWAYS_SENT = frozenset(
+    {"id", *(RUN_COLUMNS[field] for field in ("id", "task_identifier", "status", "created_at"))}
+)

@@ -15,7 +15,7 @@ from . import json
 _MAX_INT_DIGITS = 40
 _MAX_FLOAT_CHARS = 400
 
-# The characters 4, 7, … 19 of a timestamp, without and with a fraction: one slice checks them all.
+# Characters 4, 7, … 19 of a timestamp without and with a fraction: one slice checks them all.
 _TIMESTAMP_MARKS = frozenset({"--T::", "-- ::", "--T::.", "-- ::."})
 _TIMESTAMP_LENGTHS = frozenset({19, 21, 22, 23, 24, 25, 26})
 _TIMESTAMP = re.compile(
@@ -25,7 +25,7 @@ _TIMESTAMP = re.compile(
 )
 _FLOAT = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|-?Infinity", re.ASCII)
 
-# Written so that a text without its closing quote fails in linear time.
+# Written so that a text without its closing quote is rejected in linear time.
 _ELEMENT = re.compile(
     r'"([^"\\]*(?:\\.[^"\\]*)*)"|([^"\\{},]*(?:\\.[^"\\{},]*)*)',
     re.DOTALL,
@@ -39,7 +39,7 @@ def _unreadable(kind: str, text: str) -> ValueError:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """An aware UTC datetime of `2026-11-23T06:15:09.979`, whose `T` may be a blank.
+    """Read `2026-11-23T06:15:09.979`, whose `T` may be a blank, as an aware UTC datetime.
 
     The fraction has 0 to 6 digits. Without an offset (`Z`, `+00`, `+05:30`) it is UTC.
 
@@ -74,7 +74,7 @@ def _parse_any_timestamp(text: str) -> datetime:
 
 
 def parse_bool(text: str) -> bool:
-    """A bool of `t` or `f` (changes), or `true` or `false` (Electric's snapshots)."""
+    """Read `t` or `f` (changes), or `true` or `false` (Electric's snapshots)."""
     if text in ("t", "true"):
         return True
     if text in ("f", "false"):
@@ -83,7 +83,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_int(text: str) -> int:
-    """An int of decimal digits, at most 40 of them, perhaps after a `-`."""
+    """Read up to 40 decimal digits, perhaps after a `-`."""
     digits = text[1:] if text.startswith("-") else text
     if len(digits) > _MAX_INT_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise _unreadable("an integer", text)
@@ -93,19 +93,19 @@ def parse_int(text: str) -> int:
 # Costs repeat from run to run, and most are 0.
 @lru_cache(maxsize=1024)
 def parse_float(text: str) -> float:
-    """A float of decimal digits, `NaN`, `Infinity` or `-Infinity`."""
+    """Read a decimal number, `NaN`, `Infinity` or `-Infinity`."""
     if len(text) > _MAX_FLOAT_CHARS or not _FLOAT.fullmatch(text):
         raise _unreadable("a number", text)
     return float(text)
 
 
 def parse_json(text: str) -> Any:
-    """The value of a `jsonb` column. `ValueError` when it isn't JSON or nests too deeply."""
+    """Parse a `jsonb` column. Raises ValueError if it isn't JSON or nests too deeply."""
     return json.loads(text)
 
 
 def parse_array(text: str) -> list[str | None]:
-    r"""The elements of a one-dimensional array literal: `{a,"b,c","say \"hi\"",NULL}`.
+    r"""Return the elements of a one-dimensional array literal: `{a,"b,c","say \"hi\"",NULL}`.
 
     Raises:
         ValueError: it is malformed, or has more than one dimension.

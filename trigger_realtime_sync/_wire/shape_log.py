@@ -14,30 +14,32 @@ import attrs
 from ..errors import ProtocolError
 from . import names as wire
 from .postgres import parse_timestamp
-from .shape_messages import Inserts, check_messages, has_control, is_last
+from .shape_messages import check_messages, has_control, is_last
+from .shape_messages_fast import Inserts
 
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
 
-# A column of every whole row: it can't be skipped.
-ALWAYS_SENT = "friendlyId"
-# So many new rows in one answer are looked at together, so many at a time: as many as the nearer
-# caches of a processor hold.
+# In every whole row, since it can't be skipped.
+_RUN_ID = wire.RUN_COLUMNS["id"]
+_UPDATED_AT = wire.RUN_COLUMNS["updated_at"]
+# From this many new rows in one answer on, they are decoded in bulk: below, it does not pay.
 MANY_ROWS = 20
+# How many rows are decoded at once: sized for the L2 cache.
 MOST_AT_ONCE = 500
-# How many rows that went away are remembered, to tell a late older state from news.
+# How many deleted rows are remembered, to recognize a late, older state of one.
 GONE_LIMIT = 10_000
 
 
 @attrs.frozen
 class Changes(Generic[RowT]):
-    """What one answer brought to the user: nothing at all, unless it was up to date.
+    """What changed by one answer: nothing, unless the answer was up to date.
 
     Attributes:
-        rows: the changed rows by key, in the order first touched.
-        gone: the keys of rows that are no longer part of the shape.
-        failures: rows that did not decode, by key.
+        rows: the changed rows by row key, in the order first touched.
+        gone: the row keys of rows that are no longer part of the shape.
+        failures: the errors of rows that did not decode, by row key.
     """
 
     rows: dict[str, RowT] = attrs.field(factory=dict)
@@ -49,14 +51,13 @@ class Changes(Generic[RowT]):
 
 
 class ShapeLog(Generic[RowT]):
-    """The state of one shape: its place in the log and its rows.
+    """The state of one shape: the offset in its log, and its rows.
 
     Args:
-        decode: turns the columns of a whole row, and what was handed out of it last, into what
-            is handed out. It may raise ProtocolError. What it returns compares with `==`, and may
-            have an `updated_at`.
-        decode_many: the same for many rows that were not known before, at once; None where they
-            are to be decoded one by one.
+        decode: makes a row of all its columns and of the row it returned last for them, if any. It
+            may raise ProtocolError. Rows compare with `==`, and may have an `updated_at`.
+        decode_many: decodes many rows that were not known before; returns None where they are to
+            be decoded one by one.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class ShapeLog(Generic[RowT]):
 
     @property
     def offset(self) -> str:
-        """The place in the log that the next request asks after."""
+        """The offset in the log after which the next request asks."""
         return self._offset
 
     def query(self) -> dict[str, str]:
-        """The parameters of the next request."""
+        """Return the parameters of the next request."""
         query = {"log": "full", "offset": self._offset}
         if self._handle is not None:
             query["handle"] = self._handle
@@ -95,10 +96,10 @@ class ShapeLog(Generic[RowT]):
         return query
 
     def refetch(self) -> None:
-        """Forgets the place in the log and starts again: the server rotated the shape, say.
+        """Start again from the beginning of the log, because the server rotated the shape, say.
 
-        The rows stay, to be compared with what comes back: a row that comes back as it was is no
-        news, and one that does not come back is gone.
+        The rows stay, to be compared with those that come back: an equal one is no change, and one
+        that does not come back is gone.
         """
         self._offset = wire.START_OFFSET
         self._handle = None
@@ -111,23 +112,23 @@ class ShapeLog(Generic[RowT]):
         self._stale = set(self._rows)
 
     def forget_seen(self) -> None:
-        """Makes every row news when it next arrives, though it be as it was."""
+        """Report every row as changed when it next arrives, even if it is equal."""
         self._unseen = set(self._rows)
 
     def receive(
         self, headers: Mapping[str, str], messages: Any, source: str
     ) -> Changes[RowT] | None:
-        """Takes in a whole 200 answer. None where it asks to start again, as the log then does.
+        """Apply a whole 200 answer. Return None if it asks to start again, as the log then does.
 
         Args:
             headers: of the answer, names in lower case.
-            messages: its parsed JSON body, as `MessageReader` returns it. A list is emptied: it is
-                most of the memory of a large answer.
+            messages: its body, as `MessageReader` returns it. A list is emptied: it is most of the
+                memory of a large answer.
             source: names the request in errors.
 
         Raises:
             ProtocolError: a header is missing, or a message has no known form. Nothing of the
-                answer was taken in.
+                answer was applied.
         """
         if isinstance(messages, Inserts):
             if messages.rows.keys().isdisjoint(self._columns):
@@ -157,10 +158,10 @@ class ShapeLog(Generic[RowT]):
         return self._up_to_date()
 
     def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
-        """Takes in a 204: nothing new, up to date.
+        """Apply a 204: nothing new, up to date.
 
-        A place that is known stands: a 204 has no body that would prove its headers whole, and
-        half an offset is another offset.
+        A known offset stays: a 204 has no body that would prove its headers whole, and half an
+        offset is another offset.
         """
         if self._handle is None:
             self._handle = headers.get(wire.HANDLE)
@@ -170,103 +171,103 @@ class ShapeLog(Generic[RowT]):
         return self._up_to_date() if self.live else Changes()
 
     def _lacks_base_of(self, messages: list[Any]) -> bool:
-        """Whether a partial row is of a key that is not known: a stale answer from a cache, say,
-        came in between, and only a snapshot can say what the row is."""
+        """Return True if a partial row has no known row to merge into: a stale answer from a cache
+        came in between, say, and only a snapshot has the whole row."""
         known: dict[str, bool] = {}
         for message in messages:
-            key, operation = message.get("key"), message["headers"].get("operation")
-            if key is None:
+            row_key, operation = message.get("key"), message["headers"].get("operation")
+            if row_key is None:
                 continue
             if operation == "delete":
-                known[key] = False
-            elif operation == "insert" or ALWAYS_SENT in message["value"]:
-                known[key] = True
-            elif not known.get(key, key in self._columns):
+                known[row_key] = False
+            elif operation == "insert" or _RUN_ID in message["value"]:
+                known[row_key] = True
+            elif not known.get(row_key, row_key in self._columns):
                 return True
         return False
 
     def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
         self._columns.update(rows)
         self._touched.update(dict.fromkeys(rows))
-        for key in self._deleted.keys() & rows.keys():
-            del self._deleted[key]
+        for row_key in self._deleted.keys() & rows.keys():
+            del self._deleted[row_key]
         if self._stale is not None:
             self._stale.difference_update(rows)
 
-    def _apply(self, key: str, operation: str, value: Any) -> None:
+    def _apply(self, row_key: str, operation: str, value: Any) -> None:
         if operation == "delete":
-            self._columns.pop(key, None)
-            self._touched.pop(key, None)
-            self._deleted[key] = None
+            self._columns.pop(row_key, None)
+            self._touched.pop(row_key, None)
+            self._deleted[row_key] = None
             return
-        known = self._columns.get(key)
+        known = self._columns.get(row_key)
         if known is not None:
             if _is_older(value, known):
                 return
             if operation == "update":
                 value = {**known, **value}
-        self._columns[key] = value
-        self._touched[key] = None
-        self._deleted.pop(key, None)
+        self._columns[row_key] = value
+        self._touched[row_key] = None
+        self._deleted.pop(row_key, None)
         if self._stale is not None:
-            self._stale.discard(key)
+            self._stale.discard(row_key)
 
     def _up_to_date(self) -> Changes[RowT]:
         changes: Changes[RowT] = Changes()
         decoded = self._decoded_at_once()
         if len(decoded) == len(self._touched) and not self._gone:
-            # All are new, and there is nothing to compare them with.
+            # All are new: there is nothing to compare them with.
             self._rows.update(decoded)
             changes.rows.update(decoded)
         else:
-            for key in self._touched:
-                self._settle(key, decoded.get(key), changes)
-        for key in [*self._deleted, *(self._stale or ())]:
-            if key in self._rows:
-                self._forget(key)
-                changes.gone.append(key)
+            for row_key in self._touched:
+                self._settle(row_key, decoded.get(row_key), changes)
+        for row_key in [*self._deleted, *(self._stale or ())]:
+            if row_key in self._rows:
+                self._forget(row_key)
+                changes.gone.append(row_key)
         self._touched.clear()
         self._deleted.clear()
         self._stale = None
         return changes
 
     def _decoded_at_once(self) -> dict[str, RowT]:
-        new = [key for key in self._touched if key not in self._rows]
+        new = [row_key for row_key in self._touched if row_key not in self._rows]
         if len(new) < MANY_ROWS:
             return {}
         decoded: dict[str, RowT] = {}
         for at in range(0, len(new), MOST_AT_ONCE):
             keys = new[at : at + MOST_AT_ONCE]
-            rows = self._decode_many([self._columns[key] for key in keys])
+            rows = self._decode_many([self._columns[row_key] for row_key in keys])
             if rows is not None:
                 decoded.update(zip(keys, rows, strict=True))
         return decoded
 
-    def _settle(self, key: str, row: RowT | None, changes: Changes[RowT]) -> None:
-        last = self._rows.get(key)
+    def _settle(self, row_key: str, row: RowT | None, changes: Changes[RowT]) -> None:
+        last = self._rows.get(row_key)
         try:
             if row is None:
-                row = self._decode(self._columns[key], last)
+                row = self._decode(self._columns[row_key], last)
         except ProtocolError as error:
-            changes.failures[key] = error
+            changes.failures[row_key] = error
             return
-        before = last if last is not None else self._gone.pop(key, None)
+        before = last if last is not None else self._gone.pop(row_key, None)
         if before is not None and went_back(before, row):
-            # Of a row that was gone and is back, the newest state that is known.
+            # The row was gone and is back in an older state: keep the newest one.
             row = before
-        self._rows[key] = row
-        if last is None or row != last or key in self._unseen:
-            self._unseen.discard(key)
-            changes.rows[key] = row
+        self._rows[row_key] = row
+        if last is None or row != last or row_key in self._unseen:
+            self._unseen.discard(row_key)
+            changes.rows[row_key] = row
 
-    def _forget(self, key: str) -> None:
-        self._gone[key] = self._rows.pop(key)
+    def _forget(self, row_key: str) -> None:
+        self._gone[row_key] = self._rows.pop(row_key)
         if len(self._gone) > GONE_LIMIT:
             del self._gone[next(iter(self._gone))]
 
 
 class MissingHeader(ProtocolError):
-    """A 200 without a header that the log can't go on without."""
+    """A 200 lacks a header without which the log can't go on."""
 
 
 def _check_headers(headers: Mapping[str, str], source: str) -> None:
@@ -279,8 +280,8 @@ def _check_headers(headers: Mapping[str, str], source: str) -> None:
 
 
 def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """An older partial row must not even be merged: it would lay old columns over new ones."""
-    later, earlier = value.get("updatedAt"), known.get("updatedAt")
+    """Return True if a row is older than the known one: merging it would bring old columns back."""
+    later, earlier = value.get(_UPDATED_AT), known.get(_UPDATED_AT)
     if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
         return False
     try:
@@ -290,7 +291,7 @@ def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
 
 
 def went_back(before: Any, after: Any) -> bool:
-    """Whether a state is older than the one before it (replica lag, a stale cache)."""
+    """Return True if a state is older than the one before it (replica lag, a stale cache)."""
     earlier = getattr(before, "updated_at", None)
     later = getattr(after, "updated_at", None)
     return earlier is not None and later is not None and later < earlier

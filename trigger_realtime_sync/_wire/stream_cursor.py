@@ -1,32 +1,35 @@
 """The resume cursor of a stream: bytes of bodies in, each part once and in order out.
 
-The I/O shell drives one `StreamCursor` and knows nothing of the two formats::
+The caller does the I/O, and need not know which of the two formats a body has::
 
     cursor = StreamCursor()                       # or StreamCursor.restore(last_event_id)
     while True:
         response = get(url, headers=cursor.request_headers())
         if not cursor.open(response.headers.get("X-Stream-Version")):
-            continue                              # this body can't be used: ask again, at once
+            continue                              # no use: ask again, at once
         for chunk in response:
-            deliver(cursor.feed(chunk))
+            take(cursor.feed(chunk))
             if cursor.over:
                 break
         cursor.end(clean=…)                       # raises what went wrong in the body
-    deliver(cursor.finish())                      # the run is finished, a drain brought nothing
+    take(cursor.finish())                         # the run is finished, and the stream drained
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ..errors import ApiConnectionError, ProtocolError
+from .names import LAST_EVENT_ID, START_AT_LATEST
+from .positions import PositionV1, PositionV2, is_v1_id
 from .sse import MAX_EVENT_BYTES, EventFramer
-from .stream_parts import AnyPart, BadPart, Part, Parts, StreamFormat
-from .stream_v1 import PositionV1, StreamV1, is_v1_id
-from .stream_v2 import PositionV2, StreamV2
+from .stream_parts import PartBatch
+from .stream_v1 import StreamV1
+from .stream_v2 import StreamV2
 
-__all__ = ["AnyPart", "BadPart", "Part", "Parts", "StreamCursor"]
-
+# The two formats have the same methods: events in, parts out, the position kept across bodies.
+StreamFormat: TypeAlias = StreamV1 | StreamV2
 _NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
     "v1": lambda skip, latest: StreamV1(PositionV1(skip_until=skip), from_latest=latest),
     "v2": lambda skip, latest: StreamV2(PositionV2(skip_until=skip), from_latest=latest),
@@ -34,18 +37,18 @@ _NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
 
 
 class StreamCursor:
-    """Where a reader is in a stream, across bodies, servers and processes. Not thread-safe.
+    """Reads on in a stream, across bodies, servers and processes. Not thread-safe.
 
     Args:
-        start_index: hand out nothing before this many parts. Counts parts, in both formats, so the
+        start_index: return no part before this many. Counts parts, in both formats, so the
             stream is read from its beginning; v2 records that were trimmed away count as parts.
         from_latest: start at the tail. Servers up to 4.5 start at the beginning all the same. On
             v1, parts written between two bodies that brought nothing are not seen.
-        max_event_bytes: a longer event is a ProtocolError.
+        max_event_bytes: bound of one event; a longer one is a ProtocolError.
 
     Attributes:
-        over: the body has nothing more of use, and may be closed: it said so, or is broken (then
-            `end()` raises why).
+        over: whether the body has nothing more of use and may be closed: it said so, or is broken
+            (then `end()` raises why).
     """
 
     def __init__(
@@ -68,12 +71,12 @@ class StreamCursor:
 
     @classmethod
     def restore(cls, last_event_id: str, *, max_event_bytes: int = MAX_EVENT_BYTES) -> StreamCursor:
-        """The cursor whose `last_event_id` this is.
+        """Return the cursor whose `last_event_id` this is.
 
-        Also takes the ids servers use: a v2 sequence number (`"42"`), and a v1 entry id
-        (`"1795414755739-0"`). The first resumes exactly, but for a duplicate of what was read
-        before; the second is inexact, for it does not name a single part: the rest of that entry's
-        parts are skipped, and the first part handed out may be the tail of one.
+        Also takes the ids servers use. A v2 sequence number (`"42"`) resumes exactly, but for a
+        duplicate of what was read before. A v1 entry id (`"1795414755739-0"`) is inexact, because
+        it does not name a single part: the rest of that entry's parts are skipped, and the first
+        part returned may be the tail of one.
 
         Raises:
             ValueError: it is none of these.
@@ -89,9 +92,9 @@ class StreamCursor:
 
     @property
     def last_event_id(self) -> str | None:
-        """An opaque text that `restore` makes this cursor of; None while there is no place yet.
+        """The opaque text that `restore` takes; None while there is no position yet.
 
-        Covers all parts handed out so far; the place after a single one is its `id`.
+        It covers all parts returned so far; the one for a single part is its `id`.
         """
         if self._format is None or not self._format.started:
             return None
@@ -99,32 +102,32 @@ class StreamCursor:
 
     @property
     def is_within_event(self) -> bool:
-        """Whether this body has begun an event, and not ended it."""
+        """True while an event of this body has begun and not ended."""
         return self._framer.is_within_event
 
     @property
     def drained(self) -> bool:
-        """Whether, as far as this body told, nothing more is in the stream now.
+        """True if this body says that nothing more is in the stream now.
 
-        v2 says so within the body; on v1 only a body's clean end does.
+        v2 says so within the body; on v1 only the body's clean end does.
         """
         return self._format is not None and self._format.drained
 
     def request_headers(self) -> dict[str, str]:
-        """The headers that make the next body start where this cursor needs it."""
+        """Return the headers that make the next body start where this cursor needs it."""
         started = self._format.started if self._format is not None else not self._from_latest
         if not started:
-            return {"X-Trigger-Stream-Start": "latest"}
+            return dict(START_AT_LATEST)
         last = self._format.resume_id() if self._format is not None else None
-        return {} if last is None else {"Last-Event-ID": last}
+        return {} if last is None else {LAST_EVENT_ID: last}
 
     def open(self, version: str | None) -> bool:
-        """A new body begins; `version` is its `X-Stream-Version`, or None.
+        """Begin a new body; `version` is its `X-Stream-Version`, or None.
 
         Returns:
-            Whether the body is of use. If not, the server changed the format, in which the id that
-            was asked for means nothing: close the body and ask again with `request_headers()`,
-            which then starts over and skips as many parts as were handed out.
+            True if the body is of use. If it is not, the server changed the format, and the id in
+            the request means nothing in the new one: close the body and ask again with
+            `request_headers()`, which then starts over and skips as many parts as were returned.
 
         Raises:
             ProtocolError: the format is unknown.
@@ -137,7 +140,7 @@ class StreamCursor:
         if self._format is None:
             self._format = make(self._skip_until, self._from_latest)
         elif version != self._version:
-            usable = self.request_headers().get("Last-Event-ID") is None
+            usable = LAST_EVENT_ID not in self.request_headers()
             self._format = self._started_over(self._format, make)
         self._version = version
         self.over, self._problem = False, None
@@ -145,12 +148,12 @@ class StreamCursor:
         self._format.begin()
         return usable
 
-    def feed(self, chunk: bytes) -> Parts:
+    def feed(self, chunk: bytes) -> PartBatch:
         """Take the next bytes of the body; return the parts that are certain now, in order.
 
-        Never raises: what is wrong with the body ends it (`over`), and `end()` tells.
+        Never raises: a broken body is `over`, and `end()` raises why.
         """
-        out = Parts()
+        out = PartBatch()
         if self.over or self._format is None:
             return out
         try:
@@ -164,23 +167,23 @@ class StreamCursor:
         return out
 
     def idle(self) -> None:
-        """Say that what is fed next may have been written after a silence.
+        """Expect that what is fed next may have been written after a silence.
 
         Call it before `feed` when no *part* came for about half of `Timeout-Seconds`, whether for
         want of bytes or because none were read: a server that closes for idleness may send half a
-        line. A server's pings say the same by themselves, so that only a time-out shorter than
-        twice their 10 s depends on this. A part that could be half a line is handed out as soon as
-        any more bytes come, a ping at the latest. Everything else is handed out at once.
+        line. A server's pings show a silence by themselves, so only a time-out shorter than twice
+        their 10 s depends on this. A part that could be half a line is returned as soon as any
+        more bytes come, a ping at the latest. Everything else is returned at once.
         """
         if self._format is not None:
             self._format.idle()
 
     def end(self, *, clean: bool) -> None:
-        """The body ended: cleanly, or cut off.
+        """End the body: it ended cleanly, or was cut off.
 
         Raises:
-            ApiConnectionError: it reported a transient failure. Ask again after a delay.
-            ProtocolError: it broke the protocol. Asking again may help, but not for ever.
+            ApiConnectionError: the body reported a transient failure. Ask again after a delay.
+            ProtocolError: the body broke the protocol. Asking again may help; bound the attempts.
         """
         problem, self._problem = self._problem, None
         if self._format is not None:
@@ -188,10 +191,9 @@ class StreamCursor:
         if problem is not None:
             raise problem
 
-    def finish(self) -> Parts:
-        """The stream is over (the run is finished, and one more body brought nothing): hand out
-        what was held back."""
-        return self._format.finish() if self._format is not None else Parts()
+    def finish(self) -> PartBatch:
+        """Return what was held back: the run is finished and the stream is drained."""
+        return self._format.finish() if self._format is not None else PartBatch()
 
     def _started_over(
         self, old: StreamFormat, make: Callable[[int, bool], StreamFormat]
