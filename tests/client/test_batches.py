@@ -206,3 +206,18 @@ def test_cancelling_while_the_members_are_asked_for(
     started = time.monotonic()
     client.close()
     assert time.monotonic() - started < 0.5
+
+
+def test_a_batch_with_fewer_runs_than_expected(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Once it is complete there is nothing to wait for."""
+    runs = [server.create_run() for _ in range(2)]
+    batch = server.batch(*runs)
+    subscription = client.subscribe_to_batch(batch)
+    for run_id in runs:
+        server.complete_run(run_id)
+    eventually(lambda: subscription.state is State.COMPLETED)
+    with pytest.raises(ValueError, match=r"expected=3: batch .* has only 2 runs"):
+        subscription.wait_for_completion(expected=3)
+    assert len(subscription.wait_for_completion(expected=2)) == 2

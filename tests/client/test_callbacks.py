@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import CallbackError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -266,3 +267,33 @@ def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, conne
     server.update_run(run_id, status="EXECUTING")
     quick.wait("update", 2)
     assert len(throttled.updates) == 1
+
+
+def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> None:
+    """Of a row that does not decode, say: nothing that it needs is locked meanwhile."""
+    seen: list[State] = []
+
+    class Looks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(subscription.state)
+
+    client = connect(raw(snapshot(row(number="seven"))))
+    logger, handler = logging.getLogger("trigger_realtime_sync"), Looks()
+    subscription = client.subscribe_to_run("run_1", enabled=False)
+    logger.addHandler(handler)
+    try:
+        subscription.enable()
+        eventually(lambda: seen)
+    finally:
+        logger.removeHandler(handler)
+    assert seen == [State.LIVE]
+
+
+def test_the_thread_of_a_callback_says_what_it_is_for(raw: Any, connect: Any) -> None:
+    """A dump of all threads tells who is stuck in whose callback."""
+    names: list[str] = []
+    client = connect(raw(answer(done())))
+    client.subscribe_to_run(
+        "run_1", on_update=lambda run: names.append(threading.current_thread().name)
+    ).wait_for_completion(10)
+    assert names == ["trigger-realtime callbacks of run run_1"]

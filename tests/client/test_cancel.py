@@ -9,36 +9,17 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
-import trustme
 
+from tests.support.raw import reply
 from tests.support.waiting import Gate, eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, State, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 AT_ONCE = 0.05
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def bundle(authority: trustme.CA) -> Iterator[str]:
-    with authority.cert_pem.tempfile() as path:
-        yield path
-
-
-@pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
 
 
 def timed_cancel(subscription: Any) -> float:
@@ -140,7 +121,7 @@ def test_connecting_is_no_reason_to_wait(scheme: str, connect: Any) -> None:
 
 def test_while_it_waits_for_another_attempt(raw: Any, connect: Any) -> None:
     """A long Retry-After is no reason to wait."""
-    server = raw(lambda exchange: exchange.answer(503, {"retry-after": "300"}))
+    server = raw(reply(503, {"retry-after": "300"}))
     subscription = connect(server).subscribe_to_run("run_1")
     eventually(lambda: subscription.state is State.RETRYING)
     assert timed_cancel(subscription) < AT_ONCE

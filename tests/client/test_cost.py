@@ -100,7 +100,7 @@ class OneChange:
         self.go.acquire(timeout=30)
         self.version += 1
         row = shape.row("run_7", self.version)
-        shape.answer(exchange, row, offset=f"{self.version}_0", operation="update")
+        shape.answer(row, offset=f"{self.version}_0", operation="update")(exchange)
 
 
 def seconds_of(raw: Any, connect: Any, count: int) -> float:

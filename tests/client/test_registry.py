@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from tests.support.raw import by_poll, hold, in_turn, reply
+from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import RealtimeClient, State, SubscriptionCancelled
+from trigger_realtime_sync import AuthenticationError, RealtimeClient, State, SubscriptionCancelled
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -118,7 +121,7 @@ def test_what_was_known_is_shown_before_the_network_answers(
     recorder = Recorder()
     again = client.subscribe_to_run(run_id, id="x", **recorder.options)
     assert recorder.wait("update")[0].metadata == {"a": 1}
-    assert client.subscribe_to_run(run_id, id="y").run is None
+    assert client.subscribe_to_run(run_id, id="y", enabled=False).run is None
 
 
 def test_a_cached_run_outlives_a_late_replica(
@@ -296,3 +299,79 @@ def test_last_contact_is_the_time_of_the_last_answer(
     assert first.utcoffset() is not None
     server.update_run(subscription.run.id, status="EXECUTING")  # type: ignore[union-attr]
     eventually(lambda: subscription.last_contact > first)  # type: ignore[operator]
+
+
+def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect: Any) -> None:
+    """Its views are of one moment."""
+    client = connect(raw(snapshot(row())))
+    for id_ in "abc":
+        client.subscribe_to_run("run_1", id=id_)
+    seen = []
+    for id_, subscription in client.subscriptions.items():
+        client.cancel_all()
+        seen.append((id_, subscription.id))
+    assert seen == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert list(client.subscriptions.values()) == []
+    assert dict(client.subscriptions) == {}
+
+
+def test_tags_in_another_order_are_the_same(raw: Any, connect: Any) -> None:
+    """The second joins the first."""
+    client = connect(raw(snapshot(row())))
+    first = client.subscribe_to_runs_with_tag(["x", "y"], id="a")
+    second = client.subscribe_to_runs_with_tag(["y", "x"], id="a")
+    assert second.state is not State.CANCELLED
+    assert first.state is not State.CANCELLED
+    assert client.subscriptions["a"] is first
+
+
+def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(
+    raw: Any, connect: Any
+) -> None:
+    """A replica may lag: what is told is the newest that is known."""
+    client = connect(raw(by_poll(in_turn(answer(row(version=5)), answer(row(version=3))), hold())))
+    first, second = Recorder(), Recorder()
+    client.subscribe_to_run("run_1", id="a", **first.options)
+    first.wait("update")
+    client.cancel("a")
+    client.subscribe_to_run("run_1", id="a", **second.options)
+    assert second.wait("update")[0].metadata == {"version": 5}
+
+
+def test_the_last_contact_outlives_a_pause(raw: Any, connect: Any) -> None:
+    """A health check sees when the server was last heard, enabled or not."""
+    subscription = connect(raw(answer(row()), hold())).subscribe_to_run("run_1")
+    before = eventually(lambda: subscription.last_contact)
+    subscription.disable()
+    assert subscription.last_contact == before
+    subscription.enable()
+    assert subscription.last_contact == before
+
+
+def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
+    """It says so, by the error that ended it."""
+    client = connect(raw(reply(401, {}, {"error": "no"})))
+    subscription = client.subscribe_to_run("run_1")
+    eventually(lambda: subscription.state is State.FAILED)
+    with pytest.raises(AuthenticationError):
+        subscription.enable()
+
+
+def test_enabling_that_fails_can_be_tried_again(
+    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the system has no thread to give, say: the handle stays where it was."""
+    client = connect(raw(answer(done())))
+    subscription = client.subscribe_to_run("run_1", enabled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start"):
+            subscription.enable()
+    assert client.get(subscription.id) is subscription
+    assert subscription.state is State.IDLE
+    subscription.enable()
+    assert subscription.wait_for_completion(10).is_success
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

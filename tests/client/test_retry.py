@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import shape
+from tests.support.raw import reply
+from tests.support.shape import answer, row
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import ProtocolError, RetryPolicy, State
+from trigger_realtime_sync import ProtocolError, RetryPolicy, State, Timeouts
 from trigger_realtime_sync._feeds import run_feed as feed
 from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
@@ -150,7 +151,7 @@ def test_a_rotated_shape_is_no_news(connect: Any, keep_handle: bool, send_handle
 
 def test_rotating_for_ever_is_backed_off_from(raw: Any, connect: Any, waits: list[float]) -> None:
     """Each attempt carries another cache-buster, and they come slower and slower."""
-    server = raw(lambda exchange: exchange.answer(409, {"electric-handle": "h"}, [1]))
+    server = raw(reply(409, {"electric-handle": "h"}, [1]))
     subscription = connect(server, retry=POLICY).subscribe_to_run("run_1")
     eventually(lambda: len(waits) >= 8)
     subscription.cancel()
@@ -206,11 +207,7 @@ def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
 
 def test_a_hot_server_is_backed_off_from(raw: Any, connect: Any, waits: list[float]) -> None:
     """One that answers its live polls at once, for ever: no failure, and never waited for long."""
-
-    def handle(exchange: Any) -> None:
-        shape.answer(exchange, *([] if exchange.live else [shape.row()]))
-
-    server = raw(handle)
+    server = raw(answer(row()), answer())
     retry = RetryPolicy(max_retries=0)
     subscription = connect(server, retry=retry).subscribe_to_run("run_1")
     eventually(lambda: len(waits) >= 8)
@@ -254,8 +251,6 @@ def test_a_late_row_is_waited_for(server: RealtimeServer, connect: Any) -> None:
 
 def test_silence_is_bounded(server: RealtimeServer, connect: Any) -> None:
     """`Timeouts.read` without a byte: the connection is given up, and another one made."""
-    from trigger_realtime_sync import Timeouts
-
     run_id = finished(server)
     server.fail_next(stall=20)
     client = connect(server, timeouts=Timeouts(read=0.2))

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tests.support.raw import Exchange
-from tests.support.streams import FedServer, Parts, chunked, end_exchange, head
+from tests.support.streams import FedServer, PartRecorder, chunked, head
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -18,7 +18,7 @@ MOST_WAITING = 2_000
 ONE_READ = 3_000
 
 
-class StuckFirst(Parts):
+class StuckFirst(PartRecorder):
     """Takes its first parts and hangs until it is let go; then takes all."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ def test_a_stuck_callback_stops_the_reading(version: str, fed: FedServer, connec
     stuck.gate.go.set()
     stuck.wait(total, 30)
     assert indexes(stuck.all) == list(range(total))
-    end_exchange(stream)
+    stream.end()
 
 
 PADDING = "x" * 500
@@ -100,7 +100,7 @@ def write_lines(server: RealtimeServer, run_id: str, key: str, parts: list[Any])
 def test_only_its_own_subscription_waits(server: RealtimeServer, client: RealtimeClient) -> None:
     """While one subscriber is stuck, others get parts and updates, of the same run too."""
     run_id = server.create_run(tags="t", status="EXECUTING")
-    stuck, free, told = StuckFirst(), Parts(), Recorder()
+    stuck, free, told = StuckFirst(), PartRecorder(), Recorder()
     held = client.subscribe_to_run_with_streams(run_id, on_stream=stuck)
     other = client.subscribe_to_stream(run_id, "a", on_stream=free, **told.options)
     server.append(run_id, "a", 0)
@@ -172,7 +172,7 @@ def test_the_slowest_of_joined_handles_sets_the_pace(
 ) -> None:
     """Of two handles of one id the quick one waits for the stuck one, until that cancels."""
     client = connect(fed)
-    stuck, quick = StuckFirst(), Parts()
+    stuck, quick = StuckFirst(), PartRecorder()
     slow = client.subscribe_to_stream("run_1", "s", on_stream=stuck, id="x")
     client.subscribe_to_stream("run_1", "s", on_stream=quick, id="x")
     stream = fed.next_stream()
@@ -185,7 +185,7 @@ def test_the_slowest_of_joined_handles_sets_the_pace(
     slow.cancel()
     assert indexes(quick.wait(total, 30)) == list(range(total))
     stuck.gate.go.set()
-    end_exchange(stream)
+    stream.end()
 
 
 def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, connect: Any) -> None:
@@ -202,7 +202,7 @@ def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, con
     updates.close()
     eventually(lambda: len(handle.parts) == total)
     assert indexes(handle.parts) == list(range(total))
-    end_exchange(stream)
+    stream.end()
 
 
 def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: Any) -> None:
@@ -216,14 +216,14 @@ def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: An
     assert settled(lambda: len(handle.parts)) < 10_000
     del updates
     eventually(lambda: len(handle.parts) == 10_000)
-    end_exchange(stream)
+    stream.end()
 
 
 def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None:
     """v1: stalls that add up to the idle time hide that the server gave up waiting for the rest of
     a line; that line's first half is not taken for a part."""
     large = "x" * 1_400_000
-    parts = Parts()
+    parts = PartRecorder()
 
     def on_stream(key: str, new: list[Any]) -> None:
         time.sleep(0.9)
@@ -236,7 +236,7 @@ def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None
     first.send(head("v1", transfer_encoding="chunked") + chunked(before))
     first.send(chunked(b"id: 6-0\ndata: 12\n\n"))
     first.send(b"0\r\n\r\n")
-    end_exchange(first)
+    first.end()
     second = fed.next_stream()
     after = int(second.headers.get("last-event-id", "0-0").split("-")[0])
     again = [f'id: {n}-0\ndata: "{n}{large}"\n\n' for n in range(after + 1, 6)]
@@ -244,4 +244,22 @@ def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None
     second.send(head("v1", transfer_encoding="chunked") + chunked(rest))
     assert parts.wait(6)[5] == 123
     assert [part[0] for part in parts.all[:5]] == list("12345")
-    end_exchange(second)
+    second.end()
+
+
+def test_waiting_for_parts_in_their_own_callback(server: RealtimeServer, connect: Any) -> None:
+    """It would hold back the very parts that it waits for."""
+    run_id = server.create_run()
+    server.append(run_id, "default", "one")
+    raised: list[Any] = []
+
+    def on_stream(key: str, parts: list[Any]) -> None:
+        try:
+            next(subscription.updates())
+        except RuntimeError as error:
+            raised.append(error)
+
+    subscription = connect(server).subscribe_to_stream(run_id, on_stream=on_stream, enabled=False)
+    subscription.enable()
+    eventually(lambda: raised)
+    assert "inside its own callback" in str(raised[0])

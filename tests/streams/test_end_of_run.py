@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Hangup
-from tests.support.streams import FedServer, chunked, end_exchange, frame, head
+from tests.support.streams import FedServer, chunked, frame, head
 from tests.support.waiting import eventually
 from trigger_realtime_sync import State
 from trigger_realtime_sync._channel import part_store as _parts
@@ -27,7 +27,7 @@ def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) 
     exchange.send(chunked(ping(2)))
     assert handle.wait_for_completion(5).is_success
     assert handle.parts == [[1]]
-    end_exchange(exchange)
+    exchange.end()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -38,7 +38,7 @@ def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect:
     first.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 1)))
     updates = handle.updates(timeout=5)
     assert next(updates) == [1]
-    # Parts keep coming while the run finishes, and for longer than a silence would take.
+    # PartRecorder keep coming while the run finishes, and for longer than a silence would take.
     for n in range(2, 12):
         first.send(chunked(frame(version, n)))
         if n == 3:
@@ -46,8 +46,8 @@ def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect:
         time.sleep(0.02)
     second = fed.next_stream()
     assert handle.parts == [[n] for n in range(1, 12)]
-    end_exchange(first)
-    end_exchange(second)
+    first.end()
+    second.end()
 
 
 @pytest.mark.parametrize("pings", [False, True])
@@ -70,7 +70,7 @@ def test_a_server_that_never_ends_its_last_answer(
     assert handle.state is State.COMPLETED or not pings
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[1]]
-    end_exchange(exchange)
+    exchange.end()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -102,14 +102,14 @@ def test_a_slow_subscriber_is_no_silence_of_the_server(
         assert entered.wait(10)
     # What came meanwhile may have been cut short by the server: it is asked again.
     again = fed.next_stream()
-    end_exchange(exchange)
+    exchange.end()
     body = b"".join(frame(version, n) for n in (1, 2, 3, 4))
     again.send(head(version, content_length=str(len(body))) + body)
-    end_exchange(again)
+    again.end()
     last = fed.next_stream()
     last.send(head(version, content_length="0"))
     handle.wait_for_completion(10)
-    end_exchange(last)
+    last.end()
     assert told == [[1], [2], [3], [4]]
 
 
@@ -127,7 +127,7 @@ def test_an_event_that_trickles_in_is_waited_for(
     exchange.send(chunked(frame("v2", 8) + ping(9)))
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[7], [8]]
-    end_exchange(exchange)
+    exchange.end()
 
 
 def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
@@ -142,8 +142,8 @@ def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
     second.send(chunked(ping(2)))
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[1]]
-    end_exchange(first)
-    end_exchange(second)
+    first.end()
+    second.end()
 
 
 def test_a_server_that_takes_long_to_answer_is_waited_for(
@@ -158,7 +158,7 @@ def test_a_server_that_takes_long_to_answer_is_waited_for(
     exchange.send(chunked(frame("v2", 1) + ping(2)))
     assert handle.wait_for_completion(10).is_success
     assert handle.parts == [[1]]
-    end_exchange(exchange)
+    exchange.end()
 
 
 def drain(fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch, patience: float) -> Any:

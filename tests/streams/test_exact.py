@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -111,7 +111,7 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
     with RealtimeServer(backend, streams=version, ping_interval=0.4) as server:
         client: RealtimeClient = connect(server)
         writers = [Writer(server, rng.randrange(2**31), until) for _ in range(STREAMS)]
-        told = [Parts() for _ in writers]
+        told = [PartRecorder() for _ in writers]
         handles = [
             client.subscribe_to_stream(
                 writer.run_id, "s", on_stream=parts, timeout_in_seconds=rng.choice([1, 1, 2])
@@ -142,7 +142,7 @@ def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
         server.append_records(run_id, "s", *[{"body": {"data": n, "id": "x"}} for n in range(3)])
         server.append(run_id, "s", "a", "b")
         server.fail_next(cut_at=cut, match="stream", times=2)
-        parts = Parts()
+        parts = PartRecorder()
         connect(server).subscribe_to_stream(run_id, "s", on_stream=parts, last_event_id="3")
         assert parts.wait(1) == ["b"]
 
@@ -150,7 +150,7 @@ def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
 def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient) -> None:
     """A page of a proxy, with status 200, in place of the last body: its parts are still read."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1)
     parts.wait(1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -31,7 +31,7 @@ def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: Realt
     writer.start()
     told = []
     for _ in range(8):
-        parts = Parts()
+        parts = PartRecorder()
         told.append(parts)
         client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
         time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: Realt
 def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
     """`disable()` and `enable()`, alone and beside a handle that goes on."""
     run_id = server.create_run(status="EXECUTING")
-    alone, joined, steady = Parts(), Parts(), Parts()
+    alone, joined, steady = PartRecorder(), PartRecorder(), PartRecorder()
     handles = [
         client.subscribe_to_stream(run_id, "s", on_stream=alone),
         client.subscribe_to_stream(run_id, "s", on_stream=joined, id="x"),
@@ -70,7 +70,7 @@ def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: Realt
 def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
     """`max_cached=0` is about ids that ended: a handle that pauses knows where it was."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     client = connect(server, max_cached=0)
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
@@ -87,7 +87,7 @@ def test_pausing_before_the_run_is_known(server: RealtimeServer, client: Realtim
     """Parts that came before the first answer of the run's own feed are known all the same."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", delay=30)
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
@@ -125,7 +125,7 @@ def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeCl
 def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
     """The cached parts are there at once, are told first, and the reading goes on after them."""
     run_id = server.create_run(status="EXECUTING")
-    first, second = Parts(), Parts()
+    first, second = PartRecorder(), PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
     server.append(run_id, "s", 1, 2)
     first.wait(2)
@@ -148,7 +148,7 @@ def test_the_cache_of_a_stream_whose_run_may_not_be_read(
     """Its parts are cached under the id as any others are."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=403, times=1000)
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
@@ -163,7 +163,7 @@ def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeCli
     server.complete_run(run_id)
     first = client.subscribe_to_run_with_streams(run_id, id="x")
     first.wait_for_completion(5)
-    parts, told = Parts(), Recorder()
+    parts, told = PartRecorder(), Recorder()
     second = client.subscribe_to_run_with_streams(run_id, id="x", on_stream=parts, **told.options)
     second.wait_for_completion(5)
     assert parts.all == list(range(10))
@@ -173,7 +173,7 @@ def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeCli
 def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) -> None:
     """`change_id` drops what was known: all is told again under the new id."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
@@ -185,7 +185,7 @@ def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) 
 def test_nothing_is_told_while_it_pauses(server: RealtimeServer, client: RealtimeClient) -> None:
     """A disabled handle hears nothing, also of parts that were read before."""
     run_id = server.create_run(status="EXECUTING")
-    parts, steady = Parts(), Parts()
+    parts, steady = PartRecorder(), PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
     server.append(run_id, "s", 1)
@@ -204,7 +204,7 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
     """In the child the handles are cancelled and the client works; the parent reads on."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", "before")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     updates = handle.updates()
     parts.wait(1)
@@ -229,3 +229,24 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
     assert len([one for one in server.requests if one.kind == "stream"]) == 2
     server.complete_run(run_id)
     eventually(lambda: handle.state is State.COMPLETED)
+
+
+def test_parts_are_not_cached_under_an_id_that_nobody_knows(
+    server: RealtimeServer, connect: Any
+) -> None:
+    """A thousand streams of a day would fill the memory; the handle has its own, and what is cached
+    under an id of the user's is all there."""
+    run_id = server.create_run()
+    server.append(run_id, "default", "one", "two")
+    server.complete_run(run_id)
+    client = connect(server)
+    anonymous = client.subscribe_to_stream(run_id)
+    named = client.subscribe_to_stream(run_id, id="mine")
+    for subscription in (anonymous, named):
+        subscription.wait_for_completion(20)
+        assert subscription.parts == ["one", "two"]
+    id_ = anonymous.id
+    assert client.subscribe_to_stream(run_id, id="mine", enabled=False).parts == ["one", "two"]
+    again = client.subscribe_to_stream(run_id, id=id_, enabled=False)
+    assert again.parts == []
+    assert again.run is not None

@@ -13,14 +13,14 @@ import pytest
 
 from tests.support.raw import RawServer
 from tests.support.shape import answer, row
-from tests.support.streams import Parts, chunked, head
+from tests.support.streams import PartRecorder, chunked, head
 from tests.support.waiting import Gate
 from trigger_realtime_sync.testing import RealtimeServer
 
 
 def seconds_for(client: Any, server: RealtimeServer, size: int) -> float:
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.wait_until_held(1, match="stream")
     text = "é\n" * (size // 3)
@@ -46,7 +46,7 @@ def test_large_parts_wait_at_the_server(version: Any, connect: Any) -> None:
     """Parts larger than what may wait are taken one at a time by a slow subscriber."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
-        gate, parts = Gate(), Parts()
+        gate, parts = Gate(), PartRecorder()
 
         def on_stream(key: str, new: list[str]) -> None:
             parts(key, new)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import NotFoundError, RealtimeClient, State
+from trigger_realtime_sync import NotFoundError, RealtimeClient, State, Task
 from trigger_realtime_sync.testing import RealtimeServer
 
 # How long after the run the stream is over: on v2 the server says what the end is, on v1 only the
@@ -51,8 +51,8 @@ def test_finished_long_ago(server: RealtimeServer, client: RealtimeClient) -> No
     assert len(server.wait_for_requests(1, match="stream")) == 1
 
 
-def subscribe(client: RealtimeClient, kind: str, run_id: str) -> tuple[Any, Parts, Recorder]:
-    parts, told = Parts(), Recorder()
+def subscribe(client: RealtimeClient, kind: str, run_id: str) -> tuple[Any, PartRecorder, Recorder]:
+    parts, told = PartRecorder(), Recorder()
     options = {**told.options, "on_stream": parts}
     if kind == "run":
         return client.subscribe_to_run_with_streams(run_id, **options), parts, told
@@ -126,7 +126,7 @@ def test_complete_only_after_the_last_part(
 def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: RealtimeClient) -> None:
     """Idle closes, cuts, resets and silences: the stream goes on as long as its run does."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=1)
     server.append(run_id, "s", 0)
     server.wait_for_requests(3, match="stream", timeout=6)
@@ -144,7 +144,7 @@ def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: Realtim
 def test_the_drain_is_cut_off_too(server: RealtimeServer, client: RealtimeClient) -> None:
     """A cut of the last read is not its end."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.wait_until_held(1, match="stream")
     for cut in (0, 150, 250, 300, 400):
@@ -163,7 +163,7 @@ def test_a_run_that_may_not_be_read(
     """Where only the stream may be read, it ends when it was idle for its time-out."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=status, times=1000)
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
     handle = client.subscribe_to_stream(
         run_id, "s", on_stream=parts, timeout_in_seconds=1, **told.options
     )
@@ -184,7 +184,7 @@ def test_an_empty_answer_is_no_idle_time(server: RealtimeServer, client: Realtim
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=404, times=1000)
     server.fail_next(match="stream", status=200, body="", headers=SSE)
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=2)
     server.wait_for_requests(2, match="stream")
     server.append(run_id, "s", "here")
@@ -208,7 +208,7 @@ def test_a_stream_that_is_not_found(
         headers={"x-should-retry": "false"},
         times=1000,
     )
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
     options = {**told.options, "on_stream": parts}
     handle: Any
     if kind == "stream":
@@ -241,7 +241,7 @@ def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None
     current = ["t1"]
     client = connect(server, access_token=lambda: current[0])
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
@@ -261,7 +261,7 @@ def test_an_upgrade_in_the_middle(connect: Any, monkeypatch: pytest.MonkeyPatch)
         new.create_run(id=run_id, status="EXECUTING")
         for server in (old, new):
             server.append(run_id, "s", *range(5))
-        parts = Parts()
+        parts = PartRecorder()
         handle = connect(old).subscribe_to_stream(run_id, "s", on_stream=parts)
         parts.wait(5)
         old.wait_until_held(1, match="stream")
@@ -301,7 +301,7 @@ def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClie
     """While the stream can't be read the handle says so, though the run can; then it is LIVE."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="stream", status=503, times=1_000_000)
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, **told.options)
     told.wait("update")
     eventually(lambda: handle.state is State.RETRYING)
@@ -315,7 +315,7 @@ def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClie
 def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) -> None:
     """An `on_stream` that raises is told of, and gets what comes next."""
     run_id = server.create_run(status="EXECUTING")
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
 
     def on_stream(key: str, new: list[Any]) -> None:
         parts(key, new)
@@ -343,7 +343,7 @@ def test_over_tls(version: Any, connect: Any) -> None:
     ):
         client = connect(server, verify=bundle)
         runs = [server.create_run(status="EXECUTING") for _ in range(2)]
-        told = [Parts(), Parts()]
+        told = [PartRecorder(), PartRecorder()]
         handles = [
             client.subscribe_to_stream(run_id, "s", on_stream=parts)
             for run_id, parts in zip(runs, told, strict=True)
@@ -358,3 +358,17 @@ def test_over_tls(version: Any, connect: Any) -> None:
         started = time.monotonic()
         handles[1].cancel()
         assert time.monotonic() - started < 0.1
+
+
+def test_a_stream_has_the_options_of_single_runs(server: RealtimeServer, connect: Any) -> None:
+    """`task=` types its run, and it can go on after that has finished."""
+    run_id = server.create_run("my-task")
+    server.append(run_id, "default", "one")
+    task = Task("my-task", output=dict[int, str])
+    subscription = connect(server).subscribe_to_stream(run_id, task=task, stop_on_completion=False)
+    server.complete_run(run_id, output={"1": "a"})
+    run = subscription.wait_for_completion(20)
+    assert run is not None
+    assert run.output == {1: "a"}
+    assert subscription.parts == ["one"]
+    assert subscription.state is State.LIVE

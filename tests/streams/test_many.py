@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually, threads_named
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -45,7 +45,7 @@ def test_three_hundred_finished_runs(server: RealtimeServer, connect: Any) -> No
         server.append(run_id, "s", n, "last")
         server.complete_run(run_id)
     client = connect(server)
-    parts, told = Parts(), Recorder()
+    parts, told = PartRecorder(), Recorder()
     with Peak(server) as peak:
         handle = client.subscribe_to_runs_with_streams("t", on_stream=parts, **told.options)
         assert len(handle.wait_for_completion(30, expected=300)) == 300
@@ -65,7 +65,7 @@ def test_more_live_runs_than_readers(busy: bool, server: RealtimeServer, connect
     runs = [
         server.create_run(tags="t", status="EXECUTING", realtime_streams=["s"]) for _ in range(90)
     ]
-    parts = Parts()
+    parts = PartRecorder()
     handle = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
     server.wait_until_held(MOST_READERS, match="stream")
     over = threading.Event()
@@ -103,7 +103,7 @@ def test_a_run_that_starts_late_finds_a_place(server: RealtimeServer, connect: A
         server.create_run(tags="t", status="EXECUTING", realtime_streams=["s"])
         for _ in range(MOST_READERS)
     ]
-    parts = Parts()
+    parts = PartRecorder()
     connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
     server.wait_until_held(MOST_READERS, match="stream")
     late = server.create_run(tags="t", status="EXECUTING")
@@ -121,7 +121,7 @@ def test_fifty_streams_at_a_thousand_parts_a_second(version: Any, connect: Any) 
         for run_id in runs:
             for key in "abcde":
                 server.append(run_id, key, 0)
-        parts = Parts()
+        parts = PartRecorder()
         client = connect(server, throttle_in_ms=throttle * 1000)
         handle = client.subscribe_to_runs_with_streams("t", on_stream=parts)
         parts.wait(50)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
@@ -36,7 +36,7 @@ class Stopper:
         self.handle: Any = None
         self.made = threading.Event()
         self.stored: list[tuple[int, str]] = []
-        self.parts = Parts()
+        self.parts = PartRecorder()
 
     def __call__(self, key: str, parts: list[Any]) -> None:
         self.made.wait(10)
@@ -57,7 +57,7 @@ def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
     stopper.handle.cancel()
     server.append(run_id, "s", {"n": 6})
     for count, place in stopper.stored:
-        parts = Parts()
+        parts = PartRecorder()
         with connect(server) as client:
             client.subscribe_to_stream(run_id, "s", on_stream=parts, last_event_id=place)
             parts.wait(7 - count)
@@ -136,7 +136,7 @@ def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
     """Reading goes on after a part that did not fit as after any other."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
-        parts, errors = Parts(), []
+        parts, errors = PartRecorder(), []
         handle = connect(server).subscribe_to_stream(
             run_id, "s", on_stream=parts, part_type=int, on_error=errors.append
         )
@@ -167,7 +167,7 @@ def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
     """Starts at the end of what is there; a cut after that loses nothing."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
-    parts = Parts()
+    parts = PartRecorder()
     client.subscribe_to_stream(run_id, "s", on_stream=parts, from_latest=True)
     server.wait_until_held(1, match="stream")
     server.append(run_id, "s", "new")
@@ -181,10 +181,28 @@ def test_max_parts_bounds_what_is_kept(server: RealtimeServer, client: RealtimeC
     """`.parts` keeps the last ones; `on_stream` is told all."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(900))
-    told = Parts()
+    told = PartRecorder()
     handle = client.subscribe_to_stream(run_id, "s", on_stream=told, max_parts=10)
     told.wait(900)
     server.complete_run(run_id)
     handle.wait_for_completion(10)
     assert told.all == list(range(900))
     assert handle.parts == list(range(890, 900))
+
+
+def test_of_many_parts_only_the_last_need_be_kept(server: RealtimeServer, connect: Any) -> None:
+    """`max_parts` bounds `.streams` of a worker that goes on for days; callbacks are told all."""
+    run_id = server.create_run(tags=["t"])
+    server.append(run_id, "a", *map(str, range(10)))
+    server.complete_run(run_id)
+    client = connect(server)
+    told, told_of_tag = PartRecorder(), PartRecorder()
+    one = client.subscribe_to_run_with_streams(run_id, on_stream=told, max_parts=3)
+    many = client.subscribe_to_runs_with_streams("t", on_stream=told_of_tag, max_parts=0)
+    one.wait_for_completion(20)
+    many.wait_for_completion(20, expected=1)
+    assert one.streams == {"a": ["7", "8", "9"]}
+    assert many.streams == {run_id: {"a": []}}
+    assert told.all == told_of_tag.all == list(map(str, range(10)))
+    with pytest.raises(ValueError, match="max_parts must be a whole number of at least 0"):
+        client.subscribe_to_run_with_streams(run_id, max_parts=-1)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import PayloadError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -64,7 +64,7 @@ def test_metadata_names_them_else_the_run_does(
 def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) -> None:
     """A stream that is named later is read from its start; each is asked for once."""
     run_id = server.create_run(status="EXECUTING")
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
     handle = client.subscribe_to_run_with_streams(run_id, on_stream=parts, **told.options)
     told.wait("update")
     server.append(run_id, "a", 1)
@@ -119,7 +119,7 @@ class Token:
 def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
     """Parts are of their stream's type. A misfit is told as an error, and harms no other."""
     run_id = server.create_run(status="EXECUTING")
-    told, parts = Recorder(), Parts()
+    told, parts = Recorder(), PartRecorder()
     handle = client.subscribe_to_run_with_streams(
         run_id, streams={"typed": Token, "text": str}, on_stream=parts, **told.options
     )
@@ -155,7 +155,7 @@ def test_a_run_that_comes_back(connect: Any) -> None:
     with RealtimeServer("electric") as server:
         run_id = server.create_run(tags="t", status="EXECUTING")
         server.append(run_id, "s", 1, 2, 3)
-        parts = Parts()
+        parts = PartRecorder()
         handle = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
         parts.wait(3)
         server.wait_until_held(1, match="stream")
