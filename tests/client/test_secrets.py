@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support import shape
-from tests.support.errors import everything_shown
 from tests.support.raw import hangup, reply
 from tests.support.settings import TOKEN
 from tests.support.shape import answer, done, row
+from tests.support.shown import every_repr, everything_shown
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, TriggerRealtimeError
 from trigger_realtime_sync.testing import RealtimeServer
@@ -64,19 +63,10 @@ def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
     client = connect(server, headers={"X-Key": TOKEN})
     subscription = client.subscribe_to_run(server.create_run())
     server.wait_until_held(1)
-    gc.collect()
-    ours = [one for one in gc.get_objects() if is_of_the_client(one)]
-    assert client in ours
-    assert subscription in ours
-    for thing in ours:
-        assert TOKEN not in repr(thing), type(thing)
-
-
-def is_of_the_client(thing: object) -> bool:
-    """Return True for objects of this library, but not of its test server."""
-    module = str(getattr(type(thing), "__module__", ""))
-    package, _, room = module.partition(".")
-    return package == "trigger_realtime_sync" and not room.startswith("testing")
+    shown = every_repr()
+    assert repr(client) in shown
+    assert repr(subscription) in shown
+    assert TOKEN not in shown
 
 
 @pytest.fixture

@@ -113,18 +113,21 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
     """When all are refused at once, one asks, and the others take what it got."""
     count = 50
     with RealtimeServer(tokens=["tr_old"]) as server:
-        fresh = threading.Event()
-        asked_when_refused = 0
+        expired = threading.Event()
         lock = threading.Lock()
+        threads: set[int] = set()
+        asked_when_refused = 0
 
         def provide() -> str:
-            # A cache, as the documentation advises, that is renewed by asking after a refusal.
+            """Give each thread the old token once more; its second call follows a refusal."""
             nonlocal asked_when_refused
-            if not fresh.is_set():
+            if not expired.is_set():
                 return "tr_old"
-            if threading.current_thread().name.startswith("trigger-realtime"):
-                with lock:
-                    asked_when_refused += 1
+            with lock:
+                if threading.get_ident() not in threads:
+                    threads.add(threading.get_ident())
+                    return "tr_old"
+                asked_when_refused += 1
             return "tr_new"
 
         client = connect(server, access_token=provide)
@@ -134,15 +137,11 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
         before = len(server.requests)
         server.revoke("tr_old")
         server.accept("tr_new")
-        # The next poll of each goes out with the old token, since the callable does not know.
-        original = client._token_source(provide).current
-        client._token_source(provide).current = lambda: "tr_old"
-        fresh.set()
+        expired.set()
         for run_id in runs:
             server.update_run(run_id, status="EXECUTING")
         server.wait_for_requests(before + 2 * count, timeout=20)
         assert asked_when_refused == 1
-        client._token_source(provide).current = original
         for run_id in runs:
             server.complete_run(run_id)
         for subscription in subscriptions:

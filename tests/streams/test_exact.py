@@ -26,16 +26,17 @@ STREAMS = 12
 class Writer(threading.Thread):
     """Writes random parts to one stream until the time is up, and finishes the run."""
 
-    def __init__(self, server: RealtimeServer, seed: int, until: float) -> None:
+    def __init__(self, server: RealtimeServer, version: str, seed: int, until: float) -> None:
         super().__init__(daemon=True)
         self.server = server
+        self.version = version
         self.run_id = server.create_run(status="EXECUTING")
         self.rng = random.Random(seed)
         self.until = until
         self.wanted: list[Any] = []
 
     def run(self) -> None:
-        write = self.write_v1 if self.server._stream_logs.version == "v1" else self.write_v2
+        write = self.write_v1 if self.version == "v1" else self.write_v2
         while time.monotonic() < self.until and len(self.wanted) < 1500:
             write()
             pause = self.rng.choice([0, 0, 0, 0.002, 0.02, 0.02, 0.1, 0.3])
@@ -82,7 +83,7 @@ class Writer(threading.Thread):
             self.server.append_raw(self.run_id, "s", self.rest)
 
 
-def disturb(server: RealtimeServer, rng: random.Random) -> None:
+def disturb(server: RealtimeServer, version: str, rng: random.Random) -> None:
     """One random fault."""
     v2_error = b'event: error\ndata: {"message":"unavailable"}\n\n'
     sse = {"content-type": "text/event-stream", "x-stream-version": "v2"}
@@ -95,7 +96,7 @@ def disturb(server: RealtimeServer, rng: random.Random) -> None:
         {"html": True},
         {"delay": 0.1},
     ]
-    if server._stream_logs.version == "v2":
+    if version == "v2":
         faults.append({"body": v2_error, "headers": sse})
     server.fail_next(match="stream", **rng.choice(faults))
     if rng.random() < 0.5:
@@ -110,7 +111,7 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
     until = time.monotonic() + SECONDS / 2
     with RealtimeServer(backend, streams=version, ping_interval=0.4) as server:
         client: RealtimeClient = connect(server)
-        writers = [Writer(server, rng.randrange(2**31), until) for _ in range(STREAMS)]
+        writers = [Writer(server, version, rng.randrange(2**31), until) for _ in range(STREAMS)]
         told = [PartRecorder() for _ in writers]
         handles = [
             client.subscribe_to_stream(
@@ -122,7 +123,7 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
         for writer in writers:
             writer.start()
         while time.monotonic() < until:
-            disturb(server, rng)
+            disturb(server, version, rng)
             time.sleep(rng.choice([0.02, 0.05, 0.2]))
         server.clear_faults()
         for writer, parts, handle in zip(writers, told, handles, strict=True):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import RawServer
-from tests.support.shape import answer, row
+from tests.support.raw import RawServer, by_path, endless
+from tests.support.shape import row, snapshot
 from tests.support.streams import PartRecorder, chunked, head
 from tests.support.waiting import Gate
 from trigger_realtime_sync.testing import RealtimeServer
@@ -95,18 +95,9 @@ ENDLESS = """
 def test_an_endless_line() -> None:
     """A line without an end is refused as a ProtocolError, which ends a single subscription; what
     it costs is a small multiple of the longest event."""
-    block = chunked(b"x" * 65536)
-
-    def handle(exchange: Any) -> None:
-        if "/streams/" in exchange.path:
-            exchange.send(head("v2", transfer_encoding="chunked") + chunked(b"data: "))
-            while True:
-                exchange.send(block)
-        if exchange.live:
-            exchange.hold()
-        answer(exchange, row(realtimeStreams="{s}"))
-
-    with RawServer(handle) as server:
+    line = head("v2", transfer_encoding="chunked") + chunked(b"data: ")
+    streams = endless(line, chunked(b"x" * 65536))
+    with RawServer(by_path({"/streams/": streams}, snapshot(row(realtimeStreams="{s}")))) as server:
         for kind in ("stream", "run", "runs"):
             said = subprocess.run(
                 [sys.executable, "-c", textwrap.dedent(ENDLESS), server.url, kind],

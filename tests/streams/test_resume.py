@@ -17,9 +17,9 @@ from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def write_awkwardly(server: RealtimeServer, run_id: str) -> list[Any]:
+def write_awkwardly(server: RealtimeServer, version: str, run_id: str) -> list[Any]:
     """Several parts in one entry, parts torn over entries, blank lines, retries, commands."""
-    if server._stream_logs.version == "v1":
+    if version == "v1":
         lines = ["0\n1\n", "\n2\n", '{"n"', ":3}\n4\n", "\n5", "\n6\n7\n\n", "8\n", '"ni', 'ne"\n']
         server.append_raw(run_id, "s", *lines)
         return [0, 1, 2, {"n": 3}, 4, 5, 6, 7, 8, "nine"]
@@ -64,10 +64,10 @@ def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
             assert parts.all == [{"n": n} for n in range(count, 7)]
 
 
-def test_at_every_part_of_updates(server: RealtimeServer, connect: Any) -> None:
+def test_at_every_part_of_updates(version: str, server: RealtimeServer, connect: Any) -> None:
     """An iterator stopped after any part, within an entry too, is taken up exactly there."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
     places = []
     handle = connect(server).subscribe_to_stream(run_id, "s")
@@ -81,10 +81,12 @@ def test_at_every_part_of_updates(server: RealtimeServer, connect: Any) -> None:
         assert list(handle.updates()) == wanted[n:]
 
 
-def test_stopped_in_the_middle_and_written_on(server: RealtimeServer, connect: Any) -> None:
+def test_stopped_in_the_middle_and_written_on(
+    version: str, server: RealtimeServer, connect: Any
+) -> None:
     """Stopped at each part while more is still to be written, a torn line included."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     places = []
     with connect(server) as client:
         handle = client.subscribe_to_stream(run_id, "s")
@@ -154,10 +156,12 @@ def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1, 4, 10, 50])
-def test_start_index_counts_parts(index: int, server: RealtimeServer, connect: Any) -> None:
+def test_start_index_counts_parts(
+    index: int, version: str, server: RealtimeServer, connect: Any
+) -> None:
     """`start_index` leaves out that many parts in both formats, and a place within keeps it."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
     handle = connect(server).subscribe_to_stream(run_id, "s", start_index=index)
     assert list(handle.updates()) == wanted[index:]

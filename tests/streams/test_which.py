@@ -160,7 +160,7 @@ def test_a_run_that_comes_back(connect: Any) -> None:
         parts.wait(3)
         server.wait_until_held(1, match="stream")
         server.update_run(run_id, tags=[])
-        server._observer.wait(lambda: server.open_streams == 0, 5, lambda: "it is read on")
+        eventually(lambda: server.open_streams == 0, "it is read on")
         eventually(lambda: (handle.runs, handle.streams) == ([], {}))
         server.update_run(run_id, tags=["t"])
         parts.wait(6)

@@ -112,6 +112,18 @@ def hangup(after: bytes = b"") -> Step:
     return step
 
 
+def endless(head: bytes, piece: bytes) -> Step:
+    """Send the piece again and again, until the client hangs up; a gigabyte is an error."""
+
+    def step(exchange: Exchange) -> None:
+        exchange.send(head)
+        for _ in range((1 << 30) // len(piece)):
+            exchange.send(piece)
+        raise AssertionError("the client read a gigabyte")
+
+    return step
+
+
 def in_turn(*steps: Step) -> Step:
     """Answer each request by its step, in the order of their arrival; by the last one for ever."""
     turns = itertools.chain(steps, itertools.repeat(steps[-1]))
