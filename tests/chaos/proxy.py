@@ -151,6 +151,9 @@ class Proxy:
             time.sleep(fault.seconds)
         made_up = self._made_up(fault, earlier)
         if made_up is not None:
+            if fault.late and not stream:
+                upstream.sendall(head)
+                _receive(client, upstream)
             client.sendall(made_up)
             if not made_up.startswith(b"HTTP/1.1"):
                 raise Gone
@@ -186,6 +189,14 @@ class Proxy:
             body = b"<html>in the way</html>" if kind == "html" else b'[{"headers": {'
             fields = b"electric-handle: x\r\nelectric-offset: 0_0\r\nelectric-cursor: 1\r\n"
             return STATUS_TEXT % (200, fields, len(body), body)
+        if kind == "must-refetch":
+            body = b'[{"headers": {"control": "must-refetch"}}]'
+            return STATUS_TEXT % (409, b"", len(body), body)
+        if kind == "offset out of bounds":
+            body = b'{"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}'
+            return STATUS_TEXT % (400, b"", len(body), body)
+        if kind == "204":
+            return b"HTTP/1.1 204 No Content\r\n\r\n"
         if kind.isdigit():
             fields = b"retry-after: %.2f\r\n" % RETRY_AFTER if kind in ("503", "429") else b""
             body = b'{"error": "chaos"}'
@@ -195,12 +206,7 @@ class Proxy:
     def _relay(self, client: socket.socket, upstream: socket.socket, fault: Fault) -> Answer:
         answer = Answer()
         while True:
-            ready, _, _ = select.select([client, upstream], [], [], 60)
-            if client in ready or not ready:
-                raise Gone
-            data = upstream.recv(65536)
-            if not data:
-                raise Gone
+            data = _next_bytes(client, upstream)
             sent = len(answer.data)
             whole = answer.feed(data)
             if fault.kind in ("cut", "cut head", "half-close"):
@@ -225,6 +231,21 @@ def _read_head(sock: socket.socket) -> bytes:
             raise Gone
         head += data
     return head
+
+
+def _next_bytes(client: socket.socket, upstream: socket.socket) -> bytes:
+    ready, _, _ = select.select([client, upstream], [], [], 60)
+    data = upstream.recv(65536) if ready == [upstream] else b""
+    if not data:
+        raise Gone
+    return data
+
+
+def _receive(client: socket.socket, upstream: socket.socket) -> None:
+    """Take an answer from the server that the client never sees."""
+    answer = Answer()
+    while not answer.feed(_next_bytes(client, upstream)):
+        pass
 
 
 def _refuse(client: socket.socket, fault: Fault) -> None:

@@ -265,9 +265,10 @@ def test_an_upgrade_in_the_middle(connect: Any) -> None:
         parts.wait(5)
         old.wait_until_held(1, match="stream")
         port = urlsplit(old.url).port
-    with RealtimeServer("electric", streams="v2", port=port) as new:
-        new.create_run(id=run_id, status="EXECUTING")
-        new.append(run_id, "s", *range(7))
+    new = RealtimeServer("electric", streams="v2", port=port)
+    new.create_run(id=run_id, status="EXECUTING")
+    new.append(run_id, "s", *range(7))
+    with new:
         parts.wait(7)
         new.complete_run(run_id)
         handle.wait_for_completion(10)
