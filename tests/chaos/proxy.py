@@ -151,11 +151,9 @@ class Proxy:
             time.sleep(fault.seconds)
         made_up = self._made_up(fault, earlier)
         if made_up is not None:
-            if fault.late and not stream:
-                upstream.sendall(head)
-                _receive(client, upstream)
+            is_over = fault.late and not stream and not _lose_answer(client, upstream, head)
             client.sendall(made_up)
-            if not made_up.startswith(b"HTTP/1.1"):
+            if is_over or not made_up.startswith(b"HTTP/1.1"):
                 raise Gone
             return
         _refuse(client, fault)
@@ -241,11 +239,17 @@ def _next_bytes(client: socket.socket, upstream: socket.socket) -> bytes:
     return data
 
 
-def _receive(client: socket.socket, upstream: socket.socket) -> None:
-    """Take an answer from the server that the client never sees."""
+def _lose_answer(client: socket.socket, upstream: socket.socket, head: bytes) -> bool:
+    """Take an answer from the server that the client never sees. Returns False if either side
+    hung up."""
     answer = Answer()
-    while not answer.feed(_next_bytes(client, upstream)):
-        pass
+    try:
+        upstream.sendall(head)
+        while not answer.feed(_next_bytes(client, upstream)):
+            pass
+    except (Gone, OSError):
+        return False
+    return True
 
 
 def _refuse(client: socket.socket, fault: Fault) -> None:

@@ -174,7 +174,7 @@ def test_a_stuck_callback_does_not_hold_cancel(
     gate.go.set()
 
 
-@pytest.mark.parametrize("how", ["handle", "id", "all", "close"])
+@pytest.mark.parametrize("how", ["subscription", "id", "all", "close"])
 def test_no_callback_begins_after_it_returned(
     server: RealtimeServer, connect: Any, how: str
 ) -> None:
@@ -205,7 +205,7 @@ def test_no_callback_begins_after_it_returned(
 
             subscription = client.subscribe_to_run(run_id, id="x", on_update=on_update)
             time.sleep(rng.random() * 0.02)
-            if how == "handle":
+            if how == "subscription":
                 subscription.cancel()
             elif how == "id":
                 assert client.cancel("x")

@@ -41,9 +41,9 @@ def rss():
 
 client = RealtimeClient("tr_x", base_url=sys.argv[1])
 def follow(first, last):
-    handles = [client.subscribe_to_run(f"run_{index}") for index in range(first, last)]
+    subscriptions = [client.subscribe_to_run(f"run_{index}") for index in range(first, last)]
     end = time.monotonic() + 60
-    while not all(handle.run is not None for handle in handles):
+    while not all(subscription.run is not None for subscription in subscriptions):
         assert time.monotonic() < end
         time.sleep(0.01)
     time.sleep(0.3)

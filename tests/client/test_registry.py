@@ -18,27 +18,27 @@ from trigger_realtime_sync.testing import RealtimeServer
 def test_the_same_id_and_target_share_a_connection(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Each handle is told the current state first; the last one to cancel ends it."""
+    """Each subscription is told the current state first; the last one to cancel ends it."""
     run_id = server.create_run()
     recorders = [Recorder() for _ in range(3)]
-    handles = []
+    subscriptions = []
     for recorder in recorders:
-        handles.append(client.subscribe_to_run(run_id, id="x", **recorder.options))
+        subscriptions.append(client.subscribe_to_run(run_id, id="x", **recorder.options))
         server.wait_until_held(1)
         recorder.wait("update")
     assert sum(request.live for request in server.requests) == 1
-    assert len(set(map(id, handles))) == 3
-    assert client.get("x") is client.subscriptions["x"] is handles[0]
+    assert len(set(map(id, subscriptions))) == 3
+    assert client.get("x") is client.subscriptions["x"] is subscriptions[0]
     server.update_run(run_id, status="EXECUTING")
     for recorder in recorders:
         recorder.wait("update", 2)
         assert recorder.statuses == ["QUEUED", "EXECUTING"]
-    handles[0].cancel()
-    assert client.get("x") is handles[1]
-    handles[1].cancel()
+    subscriptions[0].cancel()
+    assert client.get("x") is subscriptions[1]
+    subscriptions[1].cancel()
     server.wait_until_held(1)
-    assert handles[2].state is State.LIVE
-    handles[2].cancel()
+    assert subscriptions[2].state is State.LIVE
+    subscriptions[2].cancel()
     server.wait_for_connections(0, timeout=1)
     assert client.get("x") is None
 
@@ -46,13 +46,15 @@ def test_the_same_id_and_target_share_a_connection(
 def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: RealtimeClient) -> None:
     """`client.cancel(id)`; False where there is none."""
     run_id = server.create_run()
-    handles = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
+    subscriptions = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
     assert client.cancel("x") is True
-    assert {handle.state for handle in handles} == {State.CANCELLED}
+    assert {subscription.state for subscription in subscriptions} == {State.CANCELLED}
     assert client.cancel("x") is False
 
 
-def test_handles_that_join_complete_alike(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_subscriptions_that_join_complete_alike(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
     """All wait, all are told; one that goes on after completion keeps the connection."""
     run_id = server.create_run()
     ends = client.subscribe_to_run(run_id, id="x")
@@ -187,7 +189,7 @@ def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
 
 
 def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Of this handle alone: unsubscribed, its data dropped, subscribed again."""
+    """Of this subscription alone: unsubscribed, its data dropped, subscribed again."""
     run_id = server.create_run()
     recorder = Recorder()
     one = client.subscribe_to_run(run_id, id="x", **recorder.options)
@@ -247,7 +249,7 @@ def test_enabling_after_the_end(server: RealtimeServer, client: RealtimeClient) 
 
 
 def test_subscriptions_is_a_live_mapping(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Read-only, of ids to the first handles."""
+    """Read-only, of ids to the first subscriptions."""
     mapping = client.subscriptions
     assert isinstance(mapping, Mapping)
     assert not hasattr(mapping, "__setitem__")
@@ -271,10 +273,10 @@ def test_ids_are_made_up_without_one(server: RealtimeServer, client: RealtimeCli
     server.wait_until_held(2)
 
 
-def test_a_handle_that_joins_under_a_stuck_callback(
+def test_a_subscription_that_joins_under_a_stuck_callback(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """One slow handle holds up no other of the same id."""
+    """One slow subscription holds up no other of the same id."""
     run_id = server.create_run()
     gate, recorder = Gate(), Recorder()
     client.subscribe_to_run(run_id, id="x", on_update=gate)
@@ -360,7 +362,7 @@ def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
 def test_enabling_that_fails_can_be_tried_again(
     raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the system has no thread to give, say: the handle stays where it was."""
+    """When the system has no thread to give, say: the subscription stays where it was."""
     client = connect(raw(answer(done())))
     subscription = client.subscribe_to_run("run_1", enabled=False)
     with monkeypatch.context() as patch:

@@ -1,6 +1,6 @@
 """The server of the soak test, in a process of its own: its runs live, change and end by chance.
 
-Reads commands as lines of JSON, `{"create": 3, "kind": "run"}`, and answers each with one.
+Reads commands as lines of JSON, `{"create": "run"}`, and answers each with one.
 """
 
 from __future__ import annotations

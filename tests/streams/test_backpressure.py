@@ -43,14 +43,16 @@ def settled(measure: Any) -> int:
 def test_a_stuck_callback_stops_the_reading(version: str, fed: FedServer, connect: Any) -> None:
     """The server's socket fills up: what is taken is bounded. Let go, all comes, in order."""
     stuck = StuckFirst()
-    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=stuck)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=stuck)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked"))
     total = 40_000
     sent = pour(stream, version, 0, total)
     assert stuck.gate.entered.wait(5)
     # What the kernel's buffers hold comes on top.
-    assert settled(lambda: len(handle.parts)) <= MOST_WAITING + ONE_READ + len(stuck.batches[0])
+    assert settled(lambda: len(subscription.parts)) <= MOST_WAITING + ONE_READ + len(
+        stuck.batches[0]
+    )
     assert settled(lambda: sent[0]) < total
     stuck.gate.go.set()
     stuck.wait(total, 30)
@@ -130,14 +132,14 @@ def test_run_updates_coalesce_behind_it(server: RealtimeServer, client: Realtime
     """Updates queue behind a slow `on_stream`: the latest state comes once it returned."""
     run_id = server.create_run(status="EXECUTING")
     stuck, told = StuckFirst(), Recorder()
-    handle = client.subscribe_to_run_with_streams(run_id, on_stream=stuck, **told.options)
+    subscription = client.subscribe_to_run_with_streams(run_id, on_stream=stuck, **told.options)
     told.wait("update")
     server.append(run_id, "s", 0)
     assert stuck.gate.entered.wait(5)
     before = len(told.updates)
     for n in range(30):
         server.update_run(run_id, metadata={"n": n})
-        eventually(lambda n=n: handle.run.metadata == {"n": n})
+        eventually(lambda n=n: subscription.run.metadata == {"n": n})
     assert len(told.updates) == before
     stuck.gate.go.set()
     eventually(lambda: told.updates[-1].metadata == {"n": 29})
@@ -151,13 +153,13 @@ def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, co
     write_lines(server, version, run_id, "s", list(range(10_000)))
     client = connect(server)
     stuck = [StuckFirst() for _ in range(3)]
-    handles = [client.subscribe_to_stream(run_id, "s", on_stream=one) for one in stuck]
+    subscriptions = [client.subscribe_to_stream(run_id, "s", on_stream=one) for one in stuck]
     for one in stuck:
         assert one.gate.entered.wait(5)
     taken = len(stuck[1].batches[0])
-    assert settled(lambda: len(handles[1].parts)) <= MOST_WAITING + ONE_READ + taken
+    assert settled(lambda: len(subscriptions[1].parts)) <= MOST_WAITING + ONE_READ + taken
     started = time.monotonic()
-    handles[0].cancel()
+    subscriptions[0].cancel()
     assert time.monotonic() - started < 0.2
     eventually(lambda: server.open_connections <= 4, "still read")
     started = time.monotonic()
@@ -171,10 +173,10 @@ def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, co
     assert [len(one.batches) for one in stuck] == counts == [1, 1, 1]
 
 
-def test_the_slowest_of_joined_handles_sets_the_pace(
+def test_the_slowest_of_joined_subscriptions_sets_the_pace(
     version: str, fed: FedServer, connect: Any
 ) -> None:
-    """Of two handles of one id the quick one waits for the stuck one, until that cancels."""
+    """Of two subscriptions of one id the quick one waits for the stuck one, until that cancels."""
     client = connect(fed)
     stuck, quick = StuckFirst(), PartRecorder()
     slow = client.subscribe_to_stream("run_1", "s", on_stream=stuck, id="x")
@@ -194,32 +196,32 @@ def test_the_slowest_of_joined_handles_sets_the_pace(
 
 def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, connect: Any) -> None:
     """A slow reader of `updates()` is a slow subscriber; closing the iterator lets go."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
-    updates = handle.updates(timeout=10)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
+    updates = subscription.updates(timeout=10)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(numbered(version, 0)))
     assert next(updates)[0] == 0
     total = 20_000
     pour(stream, version, 1, total)
-    assert settled(lambda: len(handle.parts)) <= MOST_WAITING + ONE_READ
+    assert settled(lambda: len(subscription.parts)) <= MOST_WAITING + ONE_READ
     assert indexes([next(updates) for _ in range(9_999)]) == list(range(1, 10_000))
     updates.close()
-    eventually(lambda: len(handle.parts) == total)
-    assert indexes(handle.parts) == list(range(total))
+    eventually(lambda: len(subscription.parts) == total)
+    assert indexes(subscription.parts) == list(range(total))
     stream.end()
 
 
 def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: Any) -> None:
     """An iterator that was dropped without a word holds nothing back."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
-    updates = handle.updates(timeout=10)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
+    updates = subscription.updates(timeout=10)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(numbered(version, 0)))
     next(updates)
     pour(stream, version, 1, 10_000)
-    assert settled(lambda: len(handle.parts)) < 10_000
+    assert settled(lambda: len(subscription.parts)) < 10_000
     del updates
-    eventually(lambda: len(handle.parts) == 10_000)
+    eventually(lambda: len(subscription.parts) == 10_000)
     stream.end()
 
 

@@ -79,7 +79,7 @@ def test_a_torn_end_is_asked_for_again(
 ) -> None:
     """A body that ends before it is whole, after the run's end too, is not the last one."""
     parts = PartRecorder()
-    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
     first = fed.next_stream()
     fed.finish()
     torn = {
@@ -97,7 +97,7 @@ def test_a_torn_end_is_asked_for_again(
     last = fed.next_stream()
     last.send(head(version, content_length="0"))
     last.end(keep=True)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == numbers(1)
 
 
@@ -145,7 +145,7 @@ def test_quiet_cuts_never_use_the_retries_up(
     monkeypatch.setattr("trigger_realtime_sync._feeds.stream_feed.GOOD_SECONDS", 0.1)
     parts = PartRecorder()
     client = connect(fed, retry=RetryPolicy(max_retries=0))
-    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    subscription = client.subscribe_to_stream("run_1", "s", on_stream=parts)
     for _ in range(3):
         stream = fed.next_stream()
         stream.send(head(version, transfer_encoding="chunked") + chunked(b": ping\n\n"))
@@ -154,7 +154,7 @@ def test_quiet_cuts_never_use_the_retries_up(
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)
-    assert handle.state is State.LIVE
+    assert subscription.state is State.LIVE
 
 
 def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: Any) -> None:
@@ -162,7 +162,7 @@ def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: 
     tokens = iter(range(1000))
     client = connect(fed, access_token=lambda: f"t{next(tokens)}")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    subscription = client.subscribe_to_stream("run_1", "s", on_stream=parts)
     for _ in range(3):
         stream = fed.next_stream()
         stream.answer(401, {}, {"error": "expired"})
@@ -176,7 +176,7 @@ def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: 
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)
-    assert handle.error is None
+    assert subscription.error is None
 
 
 @pytest.mark.parametrize("framing", ["chunked", "gzip"])
@@ -184,12 +184,12 @@ def test_cancelled_while_it_is_read(
     framing: str, version: str, fed: FedServer, connect: Any
 ) -> None:
     """`cancel()` returns at once, and the server sees the connection go."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
     stream = fed.next_stream()
     more = {"content_encoding": "gzip"} if framing == "gzip" else {}
     stream.send(head(version, transfer_encoding="chunked", **more))
     started = time.monotonic()
-    handle.cancel()
+    subscription.cancel()
     assert time.monotonic() - started < 0.1
     stream.sock.settimeout(2)
     assert stream.sock.recv(10) == b""

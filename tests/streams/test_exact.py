@@ -113,7 +113,7 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
         client: RealtimeClient = connect(server)
         writers = [Writer(server, version, rng.randrange(2**31), until) for _ in range(STREAMS)]
         told = [PartRecorder() for _ in writers]
-        handles = [
+        subscriptions = [
             client.subscribe_to_stream(
                 writer.run_id, "s", on_stream=parts, timeout_in_seconds=rng.choice([1, 1, 2])
             )
@@ -126,11 +126,11 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
             disturb(server, version, rng)
             time.sleep(rng.choice([0.02, 0.05, 0.2]))
         server.clear_faults()
-        for writer, parts, handle in zip(writers, told, handles, strict=True):
+        for writer, parts, subscription in zip(writers, told, subscriptions, strict=True):
             writer.join()
-            assert handle.wait_for_completion(20) is not None
+            assert subscription.wait_for_completion(20) is not None
             assert parts.all == writer.wanted
-            assert handle.parts == writer.wanted
+            assert subscription.parts == writer.wanted
         assert list(iterated) == writers[0].wanted
         assert sum(len(writer.wanted) for writer in writers) > STREAMS * 50
 
@@ -152,7 +152,7 @@ def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient)
     """A page of a proxy, with status 200, in place of the last body: its parts are still read."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1)
     parts.wait(1)
     server.fail_next(html=True, match="stream", times=3)
@@ -160,5 +160,5 @@ def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient)
     server.append(run_id, "s", 2, 3)
     server.drop_connections()
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Handles of one id, handles that pause, ids that are taken up again: no gap and no double."""
+"""Shared ids, pauses, and ids that are subscribed to again: no gap and no duplicate."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Handles that join while parts pour in get each part once; there is one connection."""
+def test_a_later_subscription_is_told_all_so_far(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Subscriptions that join while parts pour in get each part once; there is one connection."""
     run_id = server.create_run(status="EXECUTING")
     over = threading.Event()
     count = [0]
@@ -44,42 +46,42 @@ def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: Realt
 
 
 def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`disable()` and `enable()`, alone and beside a handle that goes on."""
+    """`disable()` and `enable()`, alone and beside a subscription that goes on."""
     run_id = server.create_run(status="EXECUTING")
     alone, joined, steady = PartRecorder(), PartRecorder(), PartRecorder()
-    handles = [
+    subscriptions = [
         client.subscribe_to_stream(run_id, "s", on_stream=alone),
         client.subscribe_to_stream(run_id, "s", on_stream=joined, id="x"),
     ]
     client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
-    eventually(lambda: all(handle.run for handle in handles))
+    eventually(lambda: all(subscription.run for subscription in subscriptions))
     for n in range(8):
         server.append(run_id, "s", n)
         steady.wait(n + 1)
-        for handle in handles:
+        for subscription in subscriptions:
             if n % 2 == 0:
-                handle.disable()
-                assert handle.state is State.IDLE
+                subscription.disable()
+                assert subscription.state is State.IDLE
             else:
-                handle.enable()
+                subscription.enable()
     server.append(run_id, "s", "last")
     for parts in (alone, joined, steady):
         assert parts.wait(9) == [*range(8), "last"]
 
 
 def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
-    """`max_cached=0` is about ids that ended: a handle that pauses knows where it was."""
+    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
     client = connect(server, max_cached=0)
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.disable()
-    handle.enable()
+    subscription.disable()
+    subscription.enable()
     server.append(run_id, "s", 3)
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
 
@@ -88,28 +90,28 @@ def test_pausing_before_the_run_is_known(server: RealtimeServer, client: Realtim
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", delay=30)
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
     server.wait_for_requests(1, match="run")
-    handle.disable()
-    assert handle.parts == [1, 2]
-    handle.enable()
+    subscription.disable()
+    assert subscription.parts == [1, 2]
+    subscription.enable()
     server.append(run_id, "s", 3)
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
 
 def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`updates()` waits while its handle is disabled, without spinning, and goes on after."""
+    """`updates()` waits while its subscription is disabled, without spinning, and goes on after."""
     run_id = server.create_run(status="EXECUTING")
-    handle = client.subscribe_to_stream(run_id, "s")
-    updates = handle.updates()
+    subscription = client.subscribe_to_stream(run_id, "s")
+    updates = subscription.updates()
     server.append(run_id, "s", 1, 2)
     assert [next(updates), next(updates)] == [1, 2]
-    eventually(lambda: handle.run)
-    handle.disable()
+    eventually(lambda: subscription.run)
+    subscription.disable()
     server.append(run_id, "s", 3)
     got: list[Any] = []
     reader = threading.Thread(target=lambda: got.append(next(updates)))
@@ -117,7 +119,7 @@ def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeCl
     started = time.process_time()
     time.sleep(0.5)
     assert time.process_time() - started < 0.2
-    handle.enable()
+    subscription.enable()
     reader.join(5)
     assert got == [3]
 
@@ -126,11 +128,11 @@ def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClie
     """The cached parts are there at once, are told first, and the reading goes on after them."""
     run_id = server.create_run(status="EXECUTING")
     first, second = PartRecorder(), PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
     server.append(run_id, "s", 1, 2)
     first.wait(2)
-    eventually(lambda: handle.run)
-    handle.cancel()
+    eventually(lambda: subscription.run)
+    subscription.cancel()
     server.append(run_id, "s", 3)
     server.clear_requests()
     again = client.subscribe_to_stream(run_id, "s", on_stream=second, id="x")
@@ -149,10 +151,10 @@ def test_the_cache_of_a_stream_whose_run_may_not_be_read(
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=403, times=1000)
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.cancel()
+    subscription.cancel()
     assert client.subscribe_to_stream(run_id, "s", id="x").parts == [1, 2]
 
 
@@ -174,39 +176,39 @@ def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) 
     """`change_id` drops what was known: all is told again under the new id."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.change_id("y")
+    subscription.change_id("y")
     assert parts.wait(4) == [1, 2, 1, 2]
-    assert handle.parts == [1, 2]
+    assert subscription.parts == [1, 2]
 
 
 def test_nothing_is_told_while_it_pauses(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A disabled handle hears nothing, also of parts that were read before."""
+    """A disabled subscription hears nothing, also of parts that were read before."""
     run_id = server.create_run(status="EXECUTING")
     parts, steady = PartRecorder(), PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
     server.append(run_id, "s", 1)
     parts.wait(1)
-    handle.disable()
+    subscription.disable()
     server.append(run_id, "s", 2)
     steady.wait(2)
     assert parts.all == [1]
-    handle.enable()
+    subscription.enable()
     assert parts.wait(2) == [1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClient) -> None:
-    """In the child the handles are cancelled and the client works; the parent reads on."""
+    """In the child the subscriptions are cancelled and the client works; the parent reads on."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", "before")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
-    updates = handle.updates()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    updates = subscription.updates()
     parts.wait(1)
     server.wait_until_held(1, match="stream")
     child = os.fork()
@@ -214,7 +216,7 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
         code = 1
         try:
             new = client.subscribe_to_stream(run_id, "s")
-            fine = handle.state is State.CANCELLED and next(new.updates(10)) == "before"
+            fine = subscription.state is State.CANCELLED and next(new.updates(10)) == "before"
             fine = fine and list(updates) == []
             new.cancel()
             client.close()
@@ -228,14 +230,14 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
     assert [next(updates), next(updates)] == ["before", "after"]
     assert len([one for one in server.requests if one.kind == "stream"]) == 2
     server.complete_run(run_id)
-    eventually(lambda: handle.state is State.COMPLETED)
+    eventually(lambda: subscription.state is State.COMPLETED)
 
 
 def test_parts_are_not_cached_under_an_id_that_nobody_knows(
     server: RealtimeServer, connect: Any
 ) -> None:
-    """A thousand streams of a day would fill the memory; the handle has its own, and what is cached
-    under an id of the user's is all there."""
+    """The parts of a thousand streams a day would fill the memory. The subscription keeps its own
+    parts, and those under an id of the user's are cached."""
     run_id = server.create_run()
     server.append(run_id, "default", "one", "two")
     server.complete_run(run_id)

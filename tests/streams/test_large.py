@@ -21,14 +21,14 @@ from trigger_realtime_sync.testing import RealtimeServer
 def seconds_for(client: Any, server: RealtimeServer, size: int) -> float:
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.wait_until_held(1, match="stream")
     text = "é\n" * (size // 3)
     started = time.process_time()
     server.append(run_id, "s", text)
     assert parts.wait(1, 30) == [text]
     taken = time.process_time() - started
-    handle.cancel()
+    subscription.cancel()
     return taken
 
 
@@ -52,13 +52,13 @@ def test_large_parts_wait_at_the_server(version: Any, connect: Any) -> None:
             parts(key, new)
             gate()
 
-        handle = connect(server).subscribe_to_stream(run_id, "s", on_stream=on_stream)
+        subscription = connect(server).subscribe_to_stream(run_id, "s", on_stream=on_stream)
         for n in range(8):
             server.append(run_id, "s", f"{n}" * 2_000_000)
         assert gate.entered.wait(10)
         time.sleep(0.5)
         # One with the subscriber, one that waits, and what arrived with it in one read.
-        assert len(handle.parts) <= 3
+        assert len(subscription.parts) <= 3
         gate.go.set()
         parts.wait(8)
         assert [part[0] for part in parts.all] == [str(n) for n in range(8)]
@@ -79,15 +79,15 @@ ENDLESS = """
             errors.append((type(error).__mro__, error.terminal, str(error)))
             told.set()
         if kind == "runs":
-            handle = client.subscribe_to_runs_with_streams("t", on_error=on_error)
+            subscription = client.subscribe_to_runs_with_streams("t", on_error=on_error)
         elif kind == "run":
-            handle = client.subscribe_to_run_with_streams("run_1", on_error=on_error)
+            subscription = client.subscribe_to_run_with_streams("run_1", on_error=on_error)
         else:
-            handle = client.subscribe_to_stream("run_1", "s", on_error=on_error)
+            subscription = client.subscribe_to_stream("run_1", "s", on_error=on_error)
         assert told.wait(60)
         mro, terminal, text = errors[0]
         grown = peak() - before
-        print(json.dumps([ProtocolError in mro, terminal, grown, text, handle.state.value]))
+        print(json.dumps([ProtocolError in mro, terminal, grown, text, subscription.state.value]))
 """
 
 

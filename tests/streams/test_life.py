@@ -27,7 +27,7 @@ def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect:
     """Completion comes no later than one short drain."""
     with RealtimeServer(backend, streams=version) as server:
         run_id = server.create_run(tags="t", status="EXECUTING")
-        handle, parts, told = subscribe(connect(server), kind, run_id)
+        subscription, parts, told = subscribe(connect(server), kind, run_id)
         server.append(run_id, "s", "first")
         parts.wait(1)
         server.append(run_id, "s", "last")
@@ -36,7 +36,7 @@ def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect:
         told.wait("complete")
         assert time.monotonic() - started < DRAIN[version]
         assert parts.all == ["first", "last"]
-        assert handle.state is not State.FAILED
+        assert subscription.state is not State.FAILED
 
 
 def test_finished_long_ago(version: str, server: RealtimeServer, client: RealtimeClient) -> None:
@@ -45,20 +45,22 @@ def test_finished_long_ago(version: str, server: RealtimeServer, client: Realtim
     server.append(run_id, "s", *range(100))
     server.complete_run(run_id)
     started = time.monotonic()
-    handle = client.subscribe_to_run_with_streams(run_id)
-    handle.wait_for_completion(5)
+    subscription = client.subscribe_to_run_with_streams(run_id)
+    subscription.wait_for_completion(5)
     assert time.monotonic() - started < DRAIN[version]
-    assert handle.streams == {"s": list(range(100))}
+    assert subscription.streams == {"s": list(range(100))}
     assert len(server.wait_for_requests(1, match="stream")) == 1
 
 
-def subscribe(client: RealtimeClient, kind: str, run_id: str) -> tuple[Any, PartRecorder, Recorder]:
-    parts, told = PartRecorder(), Recorder()
+def subscribe(
+    client: RealtimeClient, kind: str, run_id: str, key: str = "s", on_stream: Any = None
+) -> tuple[Any, Any, Recorder]:
+    parts, told = on_stream or PartRecorder(), Recorder()
     options = {**told.options, "on_stream": parts}
     if kind == "run":
         return client.subscribe_to_run_with_streams(run_id, **options), parts, told
     if kind == "stream":
-        return client.subscribe_to_stream(run_id, "s", **options), parts, told
+        return client.subscribe_to_stream(run_id, key, **options), parts, told
     return client.subscribe_to_runs_with_streams("t", **options), parts, told
 
 
@@ -67,13 +69,13 @@ def test_written_just_before_the_end(version: Any, connect: Any) -> None:
     with RealtimeServer(streams=version) as server:
         client = connect(server)
         runs = [server.create_run(status="EXECUTING") for _ in range(40)]
-        handles = []
+        subscriptions = []
         seen: list[list[Any]] = []
         for run_id in runs:
             parts: list[Any] = []
             atcompletion: list[Any] = []
             seen.append(atcompletion)
-            handles.append(
+            subscriptions.append(
                 client.subscribe_to_stream(
                     run_id,
                     "s",
@@ -92,10 +94,10 @@ def test_written_just_before_the_end(version: Any, connect: Any) -> None:
         threads = [threading.Thread(target=end, args=(run_id, n)) for n, run_id in enumerate(runs)]
         for thread in threads:
             thread.start()
-        for n, (handle, at) in enumerate(zip(handles, seen, strict=True)):
-            handle.wait_for_completion(20)
+        for n, (subscription, at) in enumerate(zip(subscriptions, seen, strict=True)):
+            subscription.wait_for_completion(20)
             assert at == [*range(n % 7), "last"]
-            assert handle.parts == at
+            assert subscription.parts == at
 
 
 @pytest.mark.parametrize("kind", ["run", "stream", "runs"])
@@ -104,23 +106,16 @@ def test_complete_only_after_the_last_part(
 ) -> None:
     """While `on_stream` still works on the last parts, the run is not complete."""
     run_id = server.create_run(tags="t", status="EXECUTING")
-    gate, told = Gate(), Recorder()
-    options = {**told.options, "on_stream": gate}
-    handle: Any
-    if kind == "run":
-        handle = client.subscribe_to_run_with_streams(run_id, **options)
-    elif kind == "stream":
-        handle = client.subscribe_to_stream(run_id, "s", **options)
-    else:
-        handle = client.subscribe_to_runs_with_streams("t", **options)
+    subscription, gate, told = subscribe(client, kind, run_id, on_stream=Gate())
+    expected = {"expected": 1} if kind == "runs" else {}
     server.append(run_id, "s", "last")
     assert gate.entered.wait(5)
     server.complete_run(run_id)
     with pytest.raises(TimeoutError):
-        handle.wait_for_completion(1.5, **({"expected": 1} if kind == "runs" else {}))
+        subscription.wait_for_completion(1.5, **expected)
     assert told.completes == []
     gate.go.set()
-    handle.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
+    subscription.wait_for_completion(5, **expected)
     told.wait("complete")
 
 
@@ -128,7 +123,7 @@ def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: Realtim
     """Idle closes, cuts, resets and silences: the stream goes on as long as its run does."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=1)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=1)
     server.append(run_id, "s", 0)
     server.wait_for_requests(3, match="stream", timeout=6)
     for n in range(1, 6):
@@ -136,9 +131,9 @@ def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: Realtim
         server.drop_connections(reset=n % 2 == 0)
         server.append(run_id, "s", n)
         parts.wait(n + 1)
-    assert handle.state is State.LIVE
+    assert subscription.state is State.LIVE
     server.complete_run(run_id)
-    assert handle.wait_for_completion(5) is not None
+    assert subscription.wait_for_completion(5) is not None
     assert parts.all == list(range(6))
 
 
@@ -146,14 +141,14 @@ def test_the_drain_is_cut_off_too(server: RealtimeServer, client: RealtimeClient
     """A cut of the last read is not its end."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.wait_until_held(1, match="stream")
     for cut in (0, 150, 250, 300, 400):
         server.fail_next(match="stream", cut_at=cut)
     server.append(run_id, "s", *range(50))
     server.drop_connections()
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == list(range(50))
 
 
@@ -165,17 +160,17 @@ def test_a_run_that_may_not_be_read(
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=status, times=1000)
     told, parts = Recorder(), PartRecorder()
-    handle = client.subscribe_to_stream(
+    subscription = client.subscribe_to_stream(
         run_id, "s", on_stream=parts, timeout_in_seconds=1, **told.options
     )
     for n in range(4):
         server.append(run_id, "s", n)
         time.sleep(0.4)
     assert parts.wait(4) == [0, 1, 2, 3]
-    assert not handle.state.value.startswith("COMPLETED")
-    assert handle.wait_for_completion(5) is None
+    assert not subscription.state.value.startswith("COMPLETED")
+    assert subscription.wait_for_completion(5) is None
     assert (told.errors, told.completes) == ([], [])
-    assert handle.state is State.COMPLETED
+    assert subscription.state is State.COMPLETED
     client.close()
     server.wait_for_connections(0)
 
@@ -186,11 +181,11 @@ def test_an_empty_answer_is_no_idle_time(server: RealtimeServer, client: Realtim
     server.fail_next(match="run", status=404, times=1000)
     server.fail_next(match="stream", status=200, body="", headers=SSE)
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=2)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, timeout_in_seconds=2)
     server.wait_for_requests(2, match="stream")
     server.append(run_id, "s", "here")
     parts.wait(1)
-    assert handle.wait_for_completion(6) is None
+    assert subscription.wait_for_completion(6) is None
 
 
 SSE = {"content-type": "text/event-stream"}
@@ -209,22 +204,14 @@ def test_a_stream_that_is_not_found(
         headers={"x-should-retry": "false"},
         times=1000,
     )
-    told, parts = Recorder(), PartRecorder()
-    options = {**told.options, "on_stream": parts}
-    handle: Any
-    if kind == "stream":
-        handle = client.subscribe_to_stream(run_id, "gone", **options)
-    elif kind == "run":
-        handle = client.subscribe_to_run_with_streams(run_id, **options)
-    else:
-        handle = client.subscribe_to_runs_with_streams("t", **options)
+    subscription, parts, told = subscribe(client, kind, run_id, key="gone")
     (error,) = told.wait("error")
     assert isinstance(error, NotFoundError)
     if kind != "runs":
         assert error.terminal
-        assert handle.state is State.FAILED
+        assert subscription.state is State.FAILED
         with pytest.raises(NotFoundError):
-            handle.wait_for_completion(5)
+            subscription.wait_for_completion(5)
         client.close()
         server.wait_for_connections(0)
         return
@@ -232,7 +219,7 @@ def test_a_stream_that_is_not_found(
     server.append(run_id, "s", "more")
     parts.wait(1)
     server.complete_run(run_id)
-    assert handle.wait_for_completion(10, expected=1)
+    assert subscription.wait_for_completion(10, expected=1)
     assert parts.all == ["more"]
     assert told.errors == [error]
 
@@ -243,7 +230,7 @@ def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None
     client = connect(server, access_token=lambda: current[0])
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
     server.revoke("t1")
@@ -252,7 +239,7 @@ def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None
     server.append(run_id, "s", 3)
     assert parts.wait(3) == [1, 2, 3]
     server.complete_run(run_id)
-    assert handle.wait_for_completion(5) is not None
+    assert subscription.wait_for_completion(5) is not None
 
 
 def test_an_upgrade_in_the_middle(connect: Any) -> None:
@@ -261,7 +248,7 @@ def test_an_upgrade_in_the_middle(connect: Any) -> None:
     with RealtimeServer("electric", streams="v1") as old:
         run_id = old.create_run(status="EXECUTING")
         old.append(run_id, "s", *range(5))
-        handle = connect(old).subscribe_to_stream(run_id, "s", on_stream=parts)
+        subscription = connect(old).subscribe_to_stream(run_id, "s", on_stream=parts)
         parts.wait(5)
         old.wait_until_held(1, match="stream")
         port = urlsplit(old.url).port
@@ -271,7 +258,7 @@ def test_an_upgrade_in_the_middle(connect: Any) -> None:
     with new:
         parts.wait(7)
         new.complete_run(run_id)
-        handle.wait_for_completion(10)
+        subscription.wait_for_completion(10)
         assert parts.all == list(range(7))
 
 
@@ -299,15 +286,15 @@ def test_nothing_is_left_behind(server: RealtimeServer, connect: Any) -> None:
 
 
 def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClient) -> None:
-    """While the stream can't be read the handle says so, though the run can; then it is LIVE."""
+    """RETRYING while the stream can't be read, though the run can; then LIVE."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="stream", status=503, times=1_000_000)
     told, parts = Recorder(), PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, **told.options)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, **told.options)
     told.wait("update")
-    eventually(lambda: handle.state is State.RETRYING)
+    eventually(lambda: subscription.state is State.RETRYING)
     server.clear_faults()
-    eventually(lambda: handle.state is State.LIVE)
+    eventually(lambda: subscription.state is State.LIVE)
     server.append(run_id, "s", 1)
     parts.wait(1)
     assert told.errors == []
@@ -322,12 +309,12 @@ def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) 
         parts(key, new)
         raise RuntimeError("a bug of the user's")
 
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=on_stream, **told.options)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=on_stream, **told.options)
     for n in range(3):
         server.append(run_id, "s", n)
         parts.wait(n + 1)
     server.complete_run(run_id)
-    handle.wait_for_completion(5)
+    subscription.wait_for_completion(5)
     assert parts.all == [0, 1, 2]
     assert [str(error.__cause__) for error in told.errors] == ["a bug of the user's"] * 3
     assert not any(error.terminal for error in told.errors)
@@ -345,7 +332,7 @@ def test_over_tls(version: Any, connect: Any) -> None:
         client = connect(server, verify=bundle)
         runs = [server.create_run(status="EXECUTING") for _ in range(2)]
         told = [PartRecorder(), PartRecorder()]
-        handles = [
+        subscriptions = [
             client.subscribe_to_stream(run_id, "s", on_stream=parts)
             for run_id, parts in zip(runs, told, strict=True)
         ]
@@ -354,10 +341,10 @@ def test_over_tls(version: Any, connect: Any) -> None:
             parts.wait(2)
         started = time.monotonic()
         server.complete_run(runs[0])
-        handles[0].wait_for_completion(5)
+        subscriptions[0].wait_for_completion(5)
         assert time.monotonic() - started < DRAIN[version]
         started = time.monotonic()
-        handles[1].cancel()
+        subscriptions[1].cancel()
         assert time.monotonic() - started < 0.1
 
 

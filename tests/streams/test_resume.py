@@ -33,7 +33,7 @@ class Stopper:
     """An `on_stream` that stores the place in each call, with how many parts came before it."""
 
     def __init__(self) -> None:
-        self.handle: Any = None
+        self.subscription: Any = None
         self.made = threading.Event()
         self.stored: list[tuple[int, str]] = []
         self.parts = PartRecorder()
@@ -41,20 +41,20 @@ class Stopper:
     def __call__(self, key: str, parts: list[Any]) -> None:
         self.made.wait(10)
         self.parts(key, parts)
-        self.stored.append((len(self.parts.all), self.handle.last_event_id))
+        self.stored.append((len(self.parts.all), self.subscription.last_event_id))
 
 
 def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
     """Each place that a callback saw goes on right after the parts of that call."""
     run_id = server.create_run(status="EXECUTING")
     stopper = Stopper()
-    stopper.handle = connect(server).subscribe_to_stream(run_id, "s", on_stream=stopper)
+    stopper.subscription = connect(server).subscribe_to_stream(run_id, "s", on_stream=stopper)
     stopper.made.set()
     for n in range(6):
         server.append(run_id, "s", {"n": n})
         stopper.parts.wait(n + 1)
     eventually(lambda: len(stopper.stored) == 6)
-    stopper.handle.cancel()
+    stopper.subscription.cancel()
     server.append(run_id, "s", {"n": 6})
     for count, place in stopper.stored:
         parts = PartRecorder()
@@ -70,15 +70,15 @@ def test_at_every_part_of_updates(version: str, server: RealtimeServer, connect:
     wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
     places = []
-    handle = connect(server).subscribe_to_stream(run_id, "s")
-    for _ in handle.updates():
-        places.append(handle.last_event_id)
+    subscription = connect(server).subscribe_to_stream(run_id, "s")
+    for _ in subscription.updates():
+        places.append(subscription.last_event_id)
     assert len(places) == len(wanted)
-    handles = [
+    subscriptions = [
         connect(server).subscribe_to_stream(run_id, "s", last_event_id=place) for place in places
     ]
-    for n, handle in enumerate(handles, 1):
-        assert list(handle.updates()) == wanted[n:]
+    for n, subscription in enumerate(subscriptions, 1):
+        assert list(subscription.updates()) == wanted[n:]
 
 
 def test_stopped_in_the_middle_and_written_on(
@@ -89,18 +89,18 @@ def test_stopped_in_the_middle_and_written_on(
     wanted = write_awkwardly(server, version, run_id)
     places = []
     with connect(server) as client:
-        handle = client.subscribe_to_stream(run_id, "s")
-        updates = handle.updates()
+        subscription = client.subscribe_to_stream(run_id, "s")
+        updates = subscription.updates()
         for _ in wanted:
             next(updates)
-            places.append(handle.last_event_id)
+            places.append(subscription.last_event_id)
     server.append(run_id, "s", "more", ["end"])
     server.complete_run(run_id)
-    handles = [
+    subscriptions = [
         connect(server).subscribe_to_stream(run_id, "s", last_event_id=place) for place in places
     ]
-    for n, handle in enumerate(handles, 1):
-        assert list(handle.updates()) == [*wanted[n:], "more", ["end"]]
+    for n, subscription in enumerate(subscriptions, 1):
+        assert list(subscription.updates()) == [*wanted[n:], "more", ["end"]]
 
 
 def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> None:
@@ -108,11 +108,11 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
     stopper = Stopper()
-    stopper.handle = client.subscribe_to_stream(run_id, "s", on_stream=stopper)
+    stopper.subscription = client.subscribe_to_stream(run_id, "s", on_stream=stopper)
     stopper.made.set()
     stopper.parts.wait(5)
     eventually(lambda: stopper.stored and stopper.stored[-1][0] == 5)
-    stopper.handle.cancel()
+    stopper.subscription.cancel()
     server.append(run_id, "s", "a", {"b": 1})
     server.complete_run(run_id)
     script = """
@@ -120,8 +120,8 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
         from trigger_realtime_sync import RealtimeClient
         url, run_id, place = sys.argv[1:]
         with RealtimeClient("tr_x", base_url=url) as client:
-            handle = client.subscribe_to_stream(run_id, "s", last_event_id=place)
-            print(json.dumps(list(handle.updates())))
+            subscription = client.subscribe_to_stream(run_id, "s", last_event_id=place)
+            print(json.dumps(list(subscription.updates())))
     """
     place = stopper.stored[-1][1]
     said = subprocess.run(
@@ -139,18 +139,18 @@ def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
         parts, errors = PartRecorder(), []
-        handle = connect(server).subscribe_to_stream(
+        subscription = connect(server).subscribe_to_stream(
             run_id, "s", on_stream=parts, part_type=int, on_error=errors.append
         )
         server.append(run_id, "s", 1, "not a number")
         parts.wait(1)
         server.wait_until_held(1, match="stream")
-        handle.disable()
-        handle.enable()
+        subscription.disable()
+        subscription.enable()
         server.append(run_id, "s", 2)
         parts.wait(2)
         server.complete_run(run_id)
-        handle.wait_for_completion(10)
+        subscription.wait_for_completion(10)
         assert parts.all == [1, 2]
         assert len(errors) == 1
 
@@ -163,8 +163,8 @@ def test_start_index_counts_parts(
     run_id = server.create_run(status="EXECUTING")
     wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
-    handle = connect(server).subscribe_to_stream(run_id, "s", start_index=index)
-    assert list(handle.updates()) == wanted[index:]
+    subscription = connect(server).subscribe_to_stream(run_id, "s", start_index=index)
+    assert list(subscription.updates()) == wanted[index:]
 
 
 def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
@@ -182,31 +182,20 @@ def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
 
 
 def test_max_parts_bounds_what_is_kept(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`.parts` keeps the last ones; `on_stream` is told all."""
-    run_id = server.create_run(status="EXECUTING")
-    server.append(run_id, "s", *range(900))
-    told = PartRecorder()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=told, max_parts=10)
-    told.wait(900)
-    server.complete_run(run_id)
-    handle.wait_for_completion(10)
-    assert told.all == list(range(900))
-    assert handle.parts == list(range(890, 900))
-
-
-def test_of_many_parts_only_the_last_need_be_kept(server: RealtimeServer, connect: Any) -> None:
-    """`max_parts` bounds `.streams` of a worker that goes on for days; callbacks are told all."""
+    """`.parts` and `.streams` keep the last ones; `on_stream` gets all."""
     run_id = server.create_run(tags=["t"])
-    server.append(run_id, "a", *map(str, range(10)))
+    server.append(run_id, "a", *range(900))
     server.complete_run(run_id)
-    client = connect(server)
-    told, told_of_tag = PartRecorder(), PartRecorder()
-    one = client.subscribe_to_run_with_streams(run_id, on_stream=told, max_parts=3)
-    many = client.subscribe_to_runs_with_streams("t", on_stream=told_of_tag, max_parts=0)
-    one.wait_for_completion(20)
-    many.wait_for_completion(20, expected=1)
-    assert one.streams == {"a": ["7", "8", "9"]}
+    told = [PartRecorder() for _ in range(3)]
+    stream = client.subscribe_to_stream(run_id, "a", on_stream=told[0], max_parts=10)
+    one = client.subscribe_to_run_with_streams(run_id, on_stream=told[1], max_parts=3)
+    many = client.subscribe_to_runs_with_streams("t", on_stream=told[2], max_parts=0)
+    for subscription, options in ((stream, {}), (one, {}), (many, {"expected": 1})):
+        subscription.wait_for_completion(20, **options)
+    assert stream.parts == list(range(890, 900))
+    assert one.streams == {"a": [897, 898, 899]}
     assert many.streams == {run_id: {"a": []}}
-    assert told.all == told_of_tag.all == list(map(str, range(10)))
+    for parts in told:
+        assert parts.all == list(range(900))
     with pytest.raises(ValueError, match="max_parts must be a whole number of at least 0"):
         client.subscribe_to_run_with_streams(run_id, max_parts=-1)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import attrs
 
@@ -20,6 +21,14 @@ class Ran:
 
     def lines(self) -> list[str]:
         return self.out.splitlines()
+
+
+def start(script: str, *arguments: str) -> Future[Ran]:
+    """Run it beside the test: `.result()` waits for its end."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(run, script, *arguments)
+    pool.shutdown(wait=False)
+    return future
 
 
 def run(script: str, *arguments: str, timeout: float = 60.0) -> Ran:
