@@ -177,7 +177,7 @@ def test_there_and_back_again_carries_no_token(raw: Any, connect: Any) -> None:
 
 
 def test_cookies_are_not_kept(raw: Any, connect: Any) -> None:
-    """What a server wants remembered is forgotten."""
+    """A cookie that the server sets is not sent back."""
     busy = reply(503, {"set-cookie": "session=1; Path=/", "retry-after": "0"})
     server = raw(busy, answer(done()))
     connect(server).wait_for_completion("run_1", timeout=5)
@@ -254,7 +254,7 @@ def test_a_token_of_the_environment_is_as_secret(
 def test_credentials_of_a_proxy_are_in_no_error_and_no_log(
     how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, connect: Any
 ) -> None:
-    """Of one that can't be reached, too."""
+    """Even if the proxy can't be reached."""
     caplog.set_level(logging.DEBUG)
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]

@@ -35,7 +35,7 @@ def connect(connect: Any) -> Any:
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """Bodies are limited to 4 MiB. Says how many bytes were taken at the most."""
+    """Bodies are limited to 4 MiB. Returns the peak of allocated bytes."""
     monkeypatch.setattr(http, "MAX_BODY", LIMIT)
     tracemalloc.start()
     yield lambda: tracemalloc.get_traced_memory()[1]
@@ -68,8 +68,7 @@ def test_a_snapshot_without_end(
 def test_a_compressed_bomb(
     raw: Any, connect: Any, limited: Callable[[], int], encoding: str
 ) -> None:
-    """What unpacks to a thousandfold is not unpacked beyond the limit; what was read last
-    may go over it by what 64 KiB unpack to."""
+    """A bomb is not unpacked beyond the limit, plus what the last 64 KiB read unpack to."""
     packed = (gzip.compress if encoding == "gzip" else zlib.compress)(bytes(128 << 20))
     tracemalloc.reset_peak()
     server = raw(reply(200, {**shape.headers(), "content-encoding": encoding}, packed))
@@ -96,7 +95,7 @@ def test_an_error_page_without_end(raw: Any, connect: Any, limited: Callable[[],
 
 
 def test_a_redirect_without_end(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
-    """What comes with a redirect is not read."""
+    """The body of a redirect is not read."""
     moved = endless(HEAD % (b"302 Found", b"location: /moved\r\n"), b"x" * 100_000)
     connect(raw(moved, shape.answer(shape.done()))).wait_for_completion("run_1", timeout=30)
     assert limited() < LIMIT

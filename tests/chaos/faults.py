@@ -40,7 +40,7 @@ WEIGHTS = {
 }
 # Answers that only the feed of runs gives: no news, and two ways to say that its shape is gone.
 OF_A_FEED = frozenset({"stale", "204", "must-refetch", "offset out of bounds"})
-# So many of these in a row would be taken at their word.
+# A few of these in a row are taken for the server's own words, and end a subscription.
 UNREADABLE = frozenset({"not json", "html"})
 RETRY_AFTER = 0.15
 # The answer is refused before anything of it is read: the next request waits for the back-off.

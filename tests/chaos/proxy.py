@@ -31,7 +31,7 @@ class Seen:
 
 
 class Gone(Exception):
-    """The connection is over, for either side."""
+    """Either side has closed the connection."""
 
 
 class Answer:
@@ -43,7 +43,7 @@ class Answer:
         self._chunked = False
 
     def feed(self, data: bytes) -> bool:
-        """Whether the answer is whole now."""
+        """Return True if the answer is whole now."""
         self.data += data
         if self._length is None and not self._chunked and not self._read_head():
             return False
@@ -92,7 +92,7 @@ class Proxy:
             return len(self._sockets)
 
     def wait_until_unused(self, timeout: float) -> bool:
-        """Whether every client has hung up, in time."""
+        """Return True if every client has hung up within the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._sockets, timeout)
 
@@ -163,8 +163,8 @@ class Proxy:
             earlier.append(answer.data)
 
     def _note_token_and_target(self, head: bytes) -> tuple[str, str, bool]:
-        """What is asked for, and by which subscription; the kind of place in the log that it is
-        asked from; whether it is a stream. A snapshot is never answered by what comes after one,
+        """Return the target and its subscription, the kind of position it is read from, and
+        whether it is a stream. A snapshot is never answered by what comes after one,
         however stale a cache is."""
         first, *lines = head.decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines if line)

@@ -28,7 +28,7 @@ from trigger_realtime_sync.testing import RealtimeServer
 
 STORM_SECONDS = float(os.environ.get("TRIGGER_CHAOS_SECONDS", "2"))
 RETRY = RetryPolicy(initial_delay=0.1, max_delay=0.6)
-# Of megabytes that the whole process may grow by in a round: it has a server in it, too.
+# Megabytes that the process may grow by in a round; the server is part of it.
 MOST_GROWTH = 80
 
 

@@ -254,8 +254,8 @@ class World:
             self.server.drop_connections()
 
     def finish(self) -> None:
-        """Those that are left are cancelled amid their callbacks, and every run completes: the last
-        states and parts are now known."""
+        """Cancel the remaining victims amid their callbacks, and complete every run: from now on
+        the last states and parts are known."""
         for victim in self.victims:
             victim.called.clear()
             for run in self.versions:
@@ -271,7 +271,7 @@ class World:
     # --- what must hold
 
     def check(self) -> list[str]:
-        """What is wrong, once everything was waited for."""
+        """Wait for every subscription, and return what is wrong."""
         wrong: list[str] = []
         for watcher, wait, runs in self.waits:
             try:

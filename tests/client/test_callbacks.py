@@ -59,7 +59,7 @@ def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(
 def test_a_callback_that_never_returns_costs_the_others_nothing(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Ten other subscriptions are told within a moment, time and again."""
+    """Ten other subscriptions get each update within a second."""
     gates = [Gate() for _ in range(3)]
     for gate in gates:
         client.subscribe_to_run(server.create_run(), on_update=gate)
@@ -139,7 +139,7 @@ def test_a_callback_that_raises_is_reported(
 def test_an_on_error_that_raises_is_only_logged(
     server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is not told of itself, and the subscription goes on."""
+    """`on_error` does not get its own error, and the subscription goes on."""
     calls = 0
 
     def fail(value: Any) -> None:
@@ -215,7 +215,7 @@ def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
 def test_throttled_a_finished_run_comes_at_once(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Though the interval is not over; and others of the same subscription still wait."""
+    """Before the interval has passed, while other runs of the subscription still wait."""
     slow, fast = server.create_run(tags=["t"]), server.create_run(tags=["t"])
     recorder = Recorder()
     subscription = client.subscribe_to_runs_with_tag("t", throttle_in_ms=60_000, **recorder.options)
@@ -276,7 +276,7 @@ def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, conne
 
 
 def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> None:
-    """Of a row that does not decode, say: nothing that it needs is locked meanwhile."""
+    """While a row that does not decode is logged, nothing that the handler needs is locked."""
     seen: list[State] = []
 
     class Looks(logging.Handler):
@@ -296,7 +296,7 @@ def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> N
 
 
 def test_the_thread_of_a_callback_says_what_it_is_for(raw: Any, connect: Any) -> None:
-    """A dump of all threads tells who is stuck in whose callback."""
+    """A stack dump shows which subscription's callback is stuck."""
     names: list[str] = []
     client = connect(raw(answer(done())))
     client.subscribe_to_run(

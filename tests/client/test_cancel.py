@@ -178,7 +178,7 @@ def test_a_stuck_callback_does_not_hold_cancel(
 def test_no_callback_begins_after_it_returned(
     server: RealtimeServer, connect: Any, how: str
 ) -> None:
-    """Hammered with updates: once it returned, nothing more is told."""
+    """Hammered with updates: no callback begins after it returned."""
     rng = random.Random(7)
     run_id = server.create_run()
     stop = threading.Event()

@@ -61,7 +61,7 @@ def test_of_the_client_waits_in_one_call(server: RealtimeServer, client: Realtim
 def test_a_run_that_has_finished_takes_one_request(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """One that is over already is known from the snapshot: no live poll is begun."""
+    """The snapshot shows that it has finished: no live poll is sent."""
     run_id = server.create_run()
     server.complete_run(run_id, output=7)
     assert client.subscribe_to_run(run_id).result(5) == 7
@@ -137,7 +137,7 @@ def test_a_wait_may_be_as_long_as_it_likes(
 
 
 def test_who_waits_learns_of_a_cancellation(server: RealtimeServer, client: RealtimeClient) -> None:
-    """All waiters are told, before and after."""
+    """Every waiter raises, whether it began before the cancellation or after."""
     subscription = client.subscribe_to_run(server.create_run())
     raised: list[Exception] = []
 
@@ -202,7 +202,7 @@ def test_everything_is_told_before_the_waiter_goes_on(
 
 
 def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeClient) -> None:
-    """With `stop_on_completion=False` later changes arrive, and completion is told once."""
+    """With `stop_on_completion=False` later changes arrive, and `on_complete` is called once."""
     run_id = server.create_run()
     recorder = Recorder()
     subscription = client.subscribe_to_run(run_id, stop_on_completion=False, **recorder.options)
@@ -243,7 +243,7 @@ def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any)
 
 
 def test_the_finished_run_is_the_latest_that_is_known(raw: Any, connect: Any) -> None:
-    """Its cost may be told after its end."""
+    """Its cost may become known after it has finished."""
     later = {**done(version=120), "costInCents": "2.5"}
     client = connect(raw(answer(done()), answer(later, offset="2_1"), hold()))
     subscription = client.subscribe_to_run("run_1", stop_on_completion=False)

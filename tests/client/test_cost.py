@@ -128,7 +128,7 @@ def seconds_of(raw: Any, connect: Any, count: int) -> float:
 
 @pytest.fixture
 def _clean_heap() -> Iterator[None]:
-    """What the other tests left is not looked through by the garbage collector, over and over."""
+    """Keep the garbage collector from scanning what other tests left, again and again."""
     gc.collect()
     gc.freeze()
     yield

@@ -49,7 +49,7 @@ def small(version: int, status: str = "EXECUTING") -> Any:
 def test_cut_at_every_byte(
     form: Callable[..., bytes], raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Status line, headers, body: no state is lost, made up, or told twice."""
+    """Status line, headers, body: no state is lost, made up, or delivered twice."""
     caplog.set_level("ERROR")
     first = form([small(1)], "1_0", None)
     cuts = {"first": itertools.count(), "live": itertools.count()}

@@ -176,7 +176,7 @@ def test_success_starts_the_count_anew(server: RealtimeServer, connect: Any) -> 
 
 
 def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
-    """`on_error` hears of it, not terminal; other rows and later states arrive."""
+    """`on_error` gets an error that is not terminal; other rows and later states arrive."""
     bad = row("run_bad", 1, createdAt="yesterday")
     recorder = Recorder()
 

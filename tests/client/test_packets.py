@@ -75,7 +75,7 @@ def test_an_old_server_knows_the_packet_by_its_path(
 
 
 def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any) -> None:
-    """Those of `headers=` go to the API, not to the object store."""
+    """`headers=` go to the API, not to the object store."""
     client = connect(server, headers={"X-Secret": "s"})
     assert client.wait_for_completion(stored_run(server, "1", None), timeout=5).output == 1
     for request in server.requests:
@@ -87,7 +87,7 @@ def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any
 def test_fetching_is_retried(
     server: RealtimeServer, client: RealtimeClient, match: str, fault: dict[str, Any]
 ) -> None:
-    """What is transient passes; what isn't becomes a PayloadError, and can be read again."""
+    """Transient failures are retried until the value is there."""
     run = client.wait_for_completion(stored_run(server, "[1]", None), timeout=5)
     server.fail_next(match=match, times=1, **fault)
     assert run.output == [1]

@@ -76,7 +76,7 @@ def test_a_run_is_followed_over_answers_without_a_length(raw: Any, connect: Any)
 
 
 def test_a_page_without_a_length_is_no_run(raw: Any, connect: Any) -> None:
-    """What does not even begin like JSON was not cut: it is asked for again, but not for ever."""
+    """A body that does not begin like JSON was not cut: it is retried, but not for ever."""
     server = raw(unframed(body=b"<html>an error page</html>"))
     with pytest.raises(ProtocolError, match="not JSON"):
         connect(server).wait_for_completion("run_1", timeout=10)
@@ -125,7 +125,7 @@ def test_a_kept_connection_that_was_closed_is_no_failure(raw: Any, connect: Any)
 def test_a_held_poll_that_is_cut_off_is_backed_off_from(
     raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is no idle connection: a server that dies is not asked by everybody at once."""
+    """The connection was not idle: clients of a dead server must not all reconnect at once."""
     monkeypatch.setattr(http, "STALE_SECONDS", 0.05)
 
     def cut_off(exchange: Exchange) -> None:

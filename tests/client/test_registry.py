@@ -18,7 +18,7 @@ from trigger_realtime_sync.testing import RealtimeServer
 def test_the_same_id_and_target_share_a_connection(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Each subscription is told the current state first; the last one to cancel ends it."""
+    """Each subscription gets the current state first; the last one to cancel ends the reading."""
     run_id = server.create_run()
     recorders = [Recorder() for _ in range(3)]
     subscriptions = []
@@ -55,7 +55,7 @@ def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: Realti
 def test_subscriptions_that_join_complete_alike(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """All wait, all are told; one that goes on after completion keeps the connection."""
+    """All of them complete; one that goes on after completion keeps the connection."""
     run_id = server.create_run()
     ends = client.subscribe_to_run(run_id, id="x")
     stays = client.subscribe_to_run(run_id, id="x", stop_on_completion=False)
@@ -189,7 +189,7 @@ def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
 
 
 def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Of this subscription alone: unsubscribed, its data dropped, subscribed again."""
+    """Unsubscribes this subscription alone, drops its data and subscribes it again."""
     run_id = server.create_run()
     recorder = Recorder()
     one = client.subscribe_to_run(run_id, id="x", **recorder.options)
@@ -304,7 +304,7 @@ def test_last_contact_is_the_time_of_the_last_answer(
 
 
 def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect: Any) -> None:
-    """Its views are of one moment."""
+    """Its views are snapshots."""
     client = connect(raw(snapshot(row())))
     for id_ in "abc":
         client.subscribe_to_run("run_1", id=id_)
@@ -330,7 +330,7 @@ def test_tags_in_another_order_are_the_same(raw: Any, connect: Any) -> None:
 def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(
     raw: Any, connect: Any
 ) -> None:
-    """A replica may lag: what is told is the newest that is known."""
+    """A replica may lag: the newest known state is delivered."""
     client = connect(raw(by_poll(in_turn(answer(row(version=5)), answer(row(version=3))), hold())))
     first, second = Recorder(), Recorder()
     client.subscribe_to_run("run_1", id="a", **first.options)
@@ -362,7 +362,7 @@ def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
 def test_enabling_that_fails_can_be_tried_again(
     raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the system has no thread to give, say: the subscription stays where it was."""
+    """If the system has no thread to give, the subscription stays IDLE."""
     client = connect(raw(answer(done())))
     subscription = client.subscribe_to_run("run_1", enabled=False)
     with monkeypatch.context() as patch:

@@ -20,7 +20,7 @@ POLICY = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been waited for, at once."""
+    """Record each wait instead of waiting."""
     seconds: list[float] = []
     original = Requester.pause
 
@@ -59,7 +59,7 @@ def test_backs_off_exponentially(
 def test_retry_after_is_a_floor(
     server: RealtimeServer, connect: Any, waits: list[float], status: int, header: str
 ) -> None:
-    """What the server asks for is waited for, and the jitter on top."""
+    """The wait is what the server asks for, plus jitter."""
     server.fail_next(times=3, status=status, headers={"Retry-After": header})
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
     assert len(waits) == 3
@@ -118,7 +118,7 @@ def test_an_error_page_instead_of_json(
 def test_an_error_page_for_ever(
     server: RealtimeServer, connect: Any, waits: list[float], body: Any
 ) -> None:
-    """What never becomes JSON of the protocol is taken at its word, and says so."""
+    """An answer that is never JSON of the protocol ends the subscription with an error."""
     headers = {"electric-handle": "h", "electric-offset": "1_0"}
     server.fail_next(times=100, status=200, body=body, headers=headers)
     with pytest.raises(ProtocolError):
@@ -194,7 +194,7 @@ def test_an_offset_from_before_a_restore(connect: Any) -> None:
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
 def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
-    """No content is no news: the poll is repeated, and nothing is told."""
+    """No content is no news: the poll is repeated, and no callback is called."""
     with RealtimeServer(backend, use_204=True, hold=0.2) as server:
         run_id = server.create_run()
         recorder = Recorder()
@@ -273,7 +273,7 @@ def test_a_server_that_is_down_is_waited_for(connect: Any) -> None:
 
 
 def test_a_dropped_connection_is_replaced(server: RealtimeServer, connect: Any) -> None:
-    """Proxies cut idle connections: nothing is told of it."""
+    """Proxies cut idle connections: `on_error` is not called."""
     run_id = server.create_run()
     recorder = Recorder()
     subscription = connect(server).subscribe_to_run(run_id, **recorder.options)

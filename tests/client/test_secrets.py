@@ -51,7 +51,7 @@ def test_it_is_in_no_error_and_no_log(
 def test_a_broken_status_line_that_echoes_it(
     raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes before HTTP is not quoted."""
+    """Bytes before the status line are not quoted."""
     caplog.set_level(logging.DEBUG)
     echo = hangup(f"{TOKEN} HTTP/1.1 200 OK\r\n\r\n".encode())
     connect(raw(echo, answer(done()))).wait_for_completion("run_1", timeout=5)
@@ -59,7 +59,7 @@ def test_a_broken_status_line_that_echoes_it(
 
 
 def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
-    """Of anything that a debugger or a log could show."""
+    """No object that a debugger or a log could show has it in its repr."""
     client = connect(server, headers={"X-Key": TOKEN})
     subscription = client.subscribe_to_run(server.create_run())
     server.wait_until_held(1)

@@ -35,7 +35,7 @@ class Provider:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_goes_on_at_the_same_offset(server: RealtimeServer, connect: Any, status: int) -> None:
-    """The refused poll is sent again with the new token; no state is told twice."""
+    """The refused poll is sent again with the new token; no state is delivered twice."""
     run_id = server.create_run()
     recorder = Recorder()
     server.fail_next(status=status, live=True)

@@ -73,7 +73,7 @@ def test_the_iterator_yields_each_change(raw: Any, connect: Any) -> None:
 
 
 def test_an_iterator_that_nobody_asks_is_bounded(raw: Any, connect: Any) -> None:
-    """Of the oldest changes only the latest of each run is kept."""
+    """From the oldest changes only the latest of each run is kept."""
     count = MOST_WAITING + 200
     states = [*(row(version=version) for version in range(1, count)), done(version=count)]
     client = connect(raw(*(answer(state, row("run_2")) for state in states), hold()))

@@ -59,7 +59,7 @@ class Server:
 
 
 class Soak:
-    """Keeps so many subscriptions running."""
+    """Keeps `count` subscriptions running."""
 
     def __init__(self, client: RealtimeClient, server: Server, count: int, cancels: int) -> None:
         self._cancels = cancels
@@ -74,7 +74,7 @@ class Soak:
         self.errors: list[Any] = []
 
     def step(self) -> None:
-        """Takes out what is over, cancels a few, and fills up."""
+        """Drop subscriptions that have ended, cancel a few, and fill up."""
         for number, (subscription, _) in list(self._running.items()):
             if subscription.state.value in ("COMPLETED", "FAILED"):
                 self._drop(number)

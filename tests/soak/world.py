@@ -65,7 +65,7 @@ class World:
             self._server.append(run, "llm", *(f"token {n} " for n in range(5)))
 
     def forget(self) -> None:
-        """What is over long since, so that it is the client whose memory is seen."""
+        """Forget recorded requests, so that the server's own memory stays small."""
         self._server.clear_requests()
 
     def lose(self, what: str) -> None:

@@ -176,7 +176,7 @@ def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, co
 def test_the_slowest_of_joined_subscriptions_sets_the_pace(
     version: str, fed: FedServer, connect: Any
 ) -> None:
-    """Of two subscriptions of one id the quick one waits for the stuck one, until that cancels."""
+    """The quick subscription of an id waits for the stuck one, until that is cancelled."""
     client = connect(fed)
     stuck, quick = StuckFirst(), PartRecorder()
     slow = client.subscribe_to_stream("run_1", "s", on_stream=stuck, id="x")

@@ -1,4 +1,4 @@
-"""When a part is handed over: as soon as its blank line arrived, however the body is framed."""
+"""When a part is delivered: as soon as its blank line arrived, however the body is framed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_at_its_blank_line(
 
 
 def test_never_before_its_blank_line(version: str, fed: FedServer, connect: Any) -> None:
-    """An event cut off before its blank line is not handed out; it comes whole after that."""
+    """An event cut off before its blank line is not delivered; it comes whole later."""
     parts = PartRecorder()
     connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
     first = fed.next_stream()

@@ -15,7 +15,7 @@ from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_a_later_subscription_is_told_all_so_far(
+def test_a_later_subscription_gets_all_parts_so_far(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
     """Subscriptions that join while parts pour in get each part once; there is one connection."""
@@ -125,7 +125,7 @@ def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeCl
 
 
 def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
-    """The cached parts are there at once, are told first, and the reading goes on after them."""
+    """The cached parts are there at once and delivered first; reading goes on after them."""
     run_id = server.create_run(status="EXECUTING")
     first, second = PartRecorder(), PartRecorder()
     subscription = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
@@ -159,7 +159,7 @@ def test_the_cache_of_a_stream_whose_run_may_not_be_read(
 
 
 def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A stream that was read to its end is told again from the cache, and ends again."""
+    """A stream that was read to its end is delivered again from the cache, and ends again."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(10))
     server.complete_run(run_id)
@@ -173,7 +173,7 @@ def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeCli
 
 
 def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`change_id` drops what was known: all is told again under the new id."""
+    """`change_id` drops what was known: all is delivered again under the new id."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
     subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
@@ -184,8 +184,10 @@ def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) 
     assert subscription.parts == [1, 2]
 
 
-def test_nothing_is_told_while_it_pauses(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A disabled subscription hears nothing, also of parts that were read before."""
+def test_nothing_is_delivered_while_it_pauses(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """No callback of a disabled subscription is called, even for parts read before."""
     run_id = server.create_run(status="EXECUTING")
     parts, steady = PartRecorder(), PartRecorder()
     subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")

@@ -1,4 +1,4 @@
-"""A stream lives as long as its run, and is over soon after; nothing written before is lost."""
+"""A stream lives as long as its run and ends soon after; nothing written before is lost."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_run_that_may_not_be_read(
 
 
 def test_an_empty_answer_is_no_idle_time(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A stream that may be read alone is not over because one answer was empty at once."""
+    """A stream that may be read alone does not end because one answer was empty at once."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=404, times=1000)
     server.fail_next(match="stream", status=200, body="", headers=SSE)
@@ -243,7 +243,7 @@ def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None
 
 
 def test_an_upgrade_in_the_middle(connect: Any) -> None:
-    """The server comes back with the other format: reading starts over, and doubles nothing."""
+    """The server comes back with the other format: reading starts over, and repeats nothing."""
     parts = PartRecorder()
     with RealtimeServer("electric", streams="v1") as old:
         run_id = old.create_run(status="EXECUTING")
@@ -301,7 +301,7 @@ def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClie
 
 
 def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) -> None:
-    """An `on_stream` that raises is told of, and gets what comes next."""
+    """An `on_stream` that raises is reported, and gets the next parts."""
     run_id = server.create_run(status="EXECUTING")
     told, parts = Recorder(), PartRecorder()
 

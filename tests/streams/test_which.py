@@ -117,7 +117,7 @@ class Token:
 
 
 def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Parts are of their stream's type. A misfit is told as an error, and harms no other."""
+    """Parts are of their stream's type. One that does not fit is reported, and harms no other."""
     run_id = server.create_run(status="EXECUTING")
     told, parts = Recorder(), PartRecorder()
     subscription = client.subscribe_to_run_with_streams(
@@ -140,7 +140,7 @@ def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
 
 
 def test_many_misfits_are_all_told(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Each of many parts that don't fit is told once."""
+    """Each of many parts that don't fit is reported once."""
     run_id = server.create_run(status="EXECUTING")
     told = Recorder()
     subscription = client.subscribe_to_stream(run_id, "s", part_type=int, **told.options)
@@ -151,7 +151,7 @@ def test_many_misfits_are_all_told(server: RealtimeServer, client: RealtimeClien
 
 
 def test_a_run_that_comes_back(connect: Any) -> None:
-    """A run that loses its tag is forgotten with its streams; when it is back, all is told anew."""
+    """A run that loses its tag is forgotten with its streams; when it is back, all comes anew."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run(tags="t", status="EXECUTING")
         server.append(run_id, "s", 1, 2, 3)
