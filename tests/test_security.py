@@ -9,6 +9,7 @@ import functools
 import logging
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -250,15 +251,25 @@ def test_a_token_of_the_environment_is_as_secret(
     assert TOKEN not in caplog.text
 
 
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that refuses connections: it is taken, so that no other test listens there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
 @pytest.mark.parametrize("how", ["argument", "environment"])
 def test_credentials_of_a_proxy_are_in_no_error_and_no_log(
-    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, connect: Any
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    connect: Any,
+    unused_port: int,
 ) -> None:
     """Even if the proxy can't be reached."""
     caplog.set_level(logging.DEBUG)
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    proxy = f"http://user:{SECRET}@127.0.0.1:{port}"
+    proxy = f"http://user:{SECRET}@127.0.0.1:{unused_port}"
     options: dict[str, Any] = {}
     if how == "argument":
         options = {"proxies": {"http": proxy, "https": proxy}}

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import trustme
 
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Gate, Recorder, eventually
@@ -320,15 +319,9 @@ def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) 
     assert not any(error.terminal for error in told.errors)
 
 
-def test_over_tls(version: Any, connect: Any) -> None:
+def test_over_tls(version: Any, tls: ssl.SSLContext, bundle: str, connect: Any) -> None:
     """Parts come at once, the run's end cuts the open stream off, and cancel() too."""
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with (
-        authority.cert_pem.tempfile() as bundle,
-        RealtimeServer(streams=version, ssl_context=context) as server,
-    ):
+    with RealtimeServer(streams=version, ssl_context=tls) as server:
         client = connect(server, verify=bundle)
         runs = [server.create_run(status="EXECUTING") for _ in range(2)]
         told = [PartRecorder(), PartRecorder()]
