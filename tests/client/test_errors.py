@@ -111,22 +111,6 @@ def test_what_the_error_carries(server: RealtimeServer, connect: Any) -> None:
     assert caught.value.headers["x-request-id"] == "abc"
 
 
-@pytest.mark.parametrize("backend", ["native", "electric"])
-def test_a_real_refusal(backend: Any, connect: Any) -> None:
-    """Unknown token, token without the scope, unknown run."""
-    with RealtimeServer(backend, tokens=["tr_good"]) as server:
-        server.forbidden.add("tr_narrow")
-        run_id = server.create_run()
-        for token, wanted, kind in (
-            ("tr_other", run_id, AuthenticationError),
-            ("tr_narrow", run_id, PermissionDeniedError),
-            ("tr_good", "run_none", NotFoundError),
-        ):
-            client = connect(server, access_token=token)
-            with pytest.raises(kind):
-                client.wait_for_completion(wanted, timeout=5)
-
-
 def test_a_batch_that_may_yet_appear(server: RealtimeServer, connect: Any) -> None:
     """`x-should-retry: true`: a replica may not know it yet."""
     runs = [server.create_run()]

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tests.support.raw import Exchange
-from tests.support.streams import FedServer, PartRecorder, chunked, head
+from tests.support.streams import FedServer, PartRecorder, chunked, frame, head
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -65,12 +65,7 @@ PADDING = "x" * 500
 
 def numbered(version: str, n: int) -> bytes:
     """Part number `n`: this number and padding, so that many of them fill a socket."""
-    part = [n, PADDING]
-    if version == "v1":
-        return f"id: {1795414755000 + n}-0\ndata: {json.dumps(part)}\n\n".encode()
-    body = json.dumps({"data": part, "id": f"i{n}"})
-    batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
-    return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
+    return frame(version, n, [n, PADDING])
 
 
 def pour(stream: Exchange, version: str, first: int, total: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import FedServer, PartRecorder, chunked, frame, head, numbers
+from tests.support.streams import FedServer, PartRecorder, chunked, frame, head, numbers, ping
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
 
@@ -125,13 +125,10 @@ def test_keep_alives_keep_it(version: str, fed: FedServer, connect: Any) -> None
     client.subscribe_to_stream("run_1", "s", on_stream=parts)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked"))
-    ping = {
-        "v1": b": ping\n\n",
-        "v2": b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":0,"timestamp":1}}\n\n',
-    }[version]
+    keep_alive = b": ping\n\n" if version == "v1" else ping(0)
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        stream.send(chunked(ping))
+        stream.send(chunked(keep_alive))
         time.sleep(0.1)
     stream.send(chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)

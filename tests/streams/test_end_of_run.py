@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Hangup
-from tests.support.streams import FedServer, chunked, frame, head
+from tests.support.streams import FedServer, chunked, frame, head, ping
 from tests.support.waiting import eventually
 from trigger_realtime_sync import State
 from trigger_realtime_sync._channel import part_store as _parts
@@ -168,7 +168,3 @@ def drain(fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch, patienc
     monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", patience)
     fed.finish()
     return connect(fed).subscribe_to_stream("run_1", "s")
-
-
-def ping(tail: int) -> bytes:
-    return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail

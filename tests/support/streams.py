@@ -98,13 +98,19 @@ def chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def frame(version: str, n: int) -> bytes:
-    """Return the frame of part number `n`, `[n]`: JSON that is certainly whole once it arrived."""
+def frame(version: str, n: int, part: Any = None) -> bytes:
+    """Return the frame of part number `n`: `[n]`, JSON that is certainly whole once it arrived."""
+    part = [n] if part is None else part
     if version == "v1":
-        return f"id: 1795414755{n:03d}-0\ndata: [{n}]\n\n".encode()
-    body = json.dumps({"data": [n], "id": f"i{n}"})
+        return f"id: {1795414755000 + n}-0\ndata: {json.dumps(part)}\n\n".encode()
+    body = json.dumps({"data": part, "id": f"i{n}"})
     batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
     return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
+
+
+def ping(tail: int) -> bytes:
+    """Return the frame by which a v2 server says which number its next part will have."""
+    return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail
 
 
 def numbers(count: int) -> list[list[int]]:
