@@ -202,14 +202,14 @@ def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
     started = time.monotonic()
     client.subscribe_to_run(run_id, throttle_in_ms=300, **recorder.options)
     recorder.wait("update")
-    assert recorder.times[0] - started < 0.2
+    assert recorder.times[0] - started < 0.3
     for step in range(40):
         server.update_run(run_id, metadata={"step": step})
         time.sleep(0.01)
     eventually(lambda: recorder.updates[-1].metadata == {"step": 39})
     gaps = [b - a for a, b in zip(recorder.times, recorder.times[1:], strict=False)]
-    assert min(gaps) > 0.29
-    assert len(recorder.updates) <= 5
+    assert min(gaps) > 0.25
+    assert len(recorder.updates) <= (recorder.times[-1] - started) / 0.25 + 1
 
 
 def test_throttled_a_finished_run_comes_at_once(

@@ -261,8 +261,6 @@ subscription = client.subscribe_to_run(run, on_update=lambda run: told.append(ru
 until(lambda: subscription.state is State.LIVE)
 held = client.subscribe_to_run(other)
 until(lambda: held.state is State.LIVE)
-time.sleep(0.1)
-print("READY", flush=True)
 assert subscription.wait_for_completion(10).output == 5
 assert told == ["QUEUED", "EXECUTING", "COMPLETED"] or told == ["QUEUED", "COMPLETED"], told
 started = time.monotonic()
