@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import textwrap
 import time
 from typing import Any
 
 import pytest
 
 from tests.support.raw import RawServer, by_path, endless
+from tests.support.scripts import run
 from tests.support.shape import row, snapshot
 from tests.support.streams import PartRecorder, chunked, head
 from tests.support.waiting import Gate
@@ -99,14 +98,8 @@ def test_an_endless_line() -> None:
     streams = endless(line, chunked(b"x" * 65536))
     with RawServer(by_path({"/streams/": streams}, snapshot(row(realtimeStreams="{s}")))) as server:
         for kind in ("stream", "run", "runs"):
-            said = subprocess.run(
-                [sys.executable, "-c", textwrap.dedent(ENDLESS), server.url, kind],
-                capture_output=True,
-                text=True,
-                timeout=90,
-                check=True,
-            )
-            refused, terminal, grown, text, state = json.loads(said.stdout)
+            ran = run(ENDLESS, server.url, kind)
+            refused, terminal, grown, text, state = json.loads(ran.out)
             print(f"{kind}: {grown // 1024} MiB more at the peak")
             assert refused
             assert terminal == (kind != "runs")

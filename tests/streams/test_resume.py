@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
 import threading
 from typing import Any
 
 import pytest
 
+from tests.support.scripts import run
 from tests.support.streams import PartRecorder
 from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient
@@ -124,14 +122,8 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
             print(json.dumps(list(subscription.updates())))
     """
     place = stopper.stored[-1][1]
-    said = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), server.url, run_id, place],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert json.loads(said.stdout) == ["a", {"b": 1}]
+    ran = run(script, server.url, run_id, place)
+    assert json.loads(ran.out) == ["a", {"b": 1}], ran.err
 
 
 def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
