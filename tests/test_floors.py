@@ -313,11 +313,11 @@ def test_a_planted_private_name_is_found(copy: Path) -> None:
 
 def test_a_class_that_grew_is_found(copy: Path) -> None:
     """By its own methods and those of a base in another module."""
-    plant(copy / "_wire" / "shown.py", "class Base:", *_methods("a", 20))
-    lines = ["from .shown import Base", "class Large(Base):", *_methods("b", 20)]
+    plant(copy / "_wire" / "excerpt.py", "class Base:", *_methods("a", 20))
+    lines = ["from .excerpt import Base", "class Large(Base):", *_methods("b", 20)]
     plant(copy / "_wire" / "json.py", *lines)
     methods = House(copy).methods()
-    assert (methods["_wire.shown.Base"], methods["_wire.json.Large"]) == (20, 40)
+    assert (methods["_wire.excerpt.Base"], methods["_wire.json.Large"]) == (20, 40)
 
 
 def _methods(prefix: str, count: int) -> list[str]:

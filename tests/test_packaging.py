@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import trigger_realtime_sync
+from trigger_realtime_sync import Task, WaitTimeout
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "trigger_realtime_sync"
@@ -144,3 +146,10 @@ def test_importing_needs_no_extra_and_starts_nothing(module: str) -> None:
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
+
+
+def test_modules_are_there_without_importing_them() -> None:
+    """`trigger_realtime_sync.errors.WaitTimeout` works after the plain import."""
+    assert trigger_realtime_sync.errors.WaitTimeout is WaitTimeout
+    assert trigger_realtime_sync.models.Task is Task
+    assert copy.copy(trigger_realtime_sync.config.Timeouts()).read == 45.0

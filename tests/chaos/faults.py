@@ -29,16 +29,22 @@ WEIGHTS = {
     "500": 2,
     "502": 1,
     "503": 1,
+    "504": 1,
     "524": 1,
     "408": 0.5,
     "429": 1,
     "401": 1,
+    "204": 1,
+    "must-refetch": 1,
+    "offset out of bounds": 1,
 }
-# So many of these in a row would be taken at their word.
+# Answers that only the feed of runs gives: no news, and two ways to say that its shape is gone.
+OF_A_FEED = frozenset({"stale", "204", "must-refetch", "offset out of bounds"})
+# A few of these in a row are taken for the server's own words, and end a subscription.
 UNREADABLE = frozenset({"not json", "html"})
 RETRY_AFTER = 0.15
 # The answer is refused before anything of it is read: the next request waits for the back-off.
-REFUSED = frozenset({"reset", "no answer", "500", "502", "503", "524", "408"})
+REFUSED = frozenset({"reset", "no answer", "500", "502", "503", "504", "524", "408"})
 
 
 @attrs.frozen
@@ -49,11 +55,13 @@ class Fault:
         kind: a key of `WEIGHTS`, or "" for none.
         at: after how many bytes of the answer, where it is cut; bytes at a time, where it drips.
         seconds: how long it is delayed.
+        late: a made-up answer comes only when the server has answered, which is lost.
     """
 
     kind: str = ""
     at: int = 0
     seconds: float = 0.0
+    late: bool = False
 
 
 NONE = Fault()
@@ -99,14 +107,14 @@ class Plan:
         share, kind = rng.random(), rng.choices(self._kinds, self._weights)[0]
         at, seconds = rng.choice([1, 7, 60, 300, 1500]), rng.uniform(0.0, 0.05)
         at = rng.randint(1, at)
-        return Fault(kind, at, seconds) if share < self._share else NONE
+        late = rng.random() < 0.5
+        return Fault(kind, at, seconds, late) if share < self._share else NONE
 
     def _is_fair(self, target: str, kind: str, stream: bool) -> bool:
         last = self._last.get(target, "")
         if kind in UNREADABLE and (last in UNREADABLE or stream):
             return False
-        if kind == "stale" and stream:
-            # Streams are never cached: no proxy answers them from an earlier place.
+        if kind in OF_A_FEED and (stream or "/realtime/" not in target):
             return False
         # A token that is refused right after it was renewed is no good.
         return not (kind == "401" and last)

@@ -31,7 +31,7 @@ class Seen:
 
 
 class Gone(Exception):
-    """The connection is over, for either side."""
+    """Either side has closed the connection."""
 
 
 class Answer:
@@ -43,7 +43,7 @@ class Answer:
         self._chunked = False
 
     def feed(self, data: bytes) -> bool:
-        """Whether the answer is whole now."""
+        """Return True if the answer is whole now."""
         self.data += data
         if self._length is None and not self._chunked and not self._read_head():
             return False
@@ -92,7 +92,7 @@ class Proxy:
             return len(self._sockets)
 
     def wait_until_unused(self, timeout: float) -> bool:
-        """Whether every client has hung up, in time."""
+        """Return True if every client has hung up within the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._sockets, timeout)
 
@@ -151,8 +151,9 @@ class Proxy:
             time.sleep(fault.seconds)
         made_up = self._made_up(fault, earlier)
         if made_up is not None:
+            is_over = fault.late and not stream and not _lose_answer(client, upstream, head)
             client.sendall(made_up)
-            if not made_up.startswith(b"HTTP/1.1"):
+            if is_over or not made_up.startswith(b"HTTP/1.1"):
                 raise Gone
             return
         _refuse(client, fault)
@@ -162,8 +163,8 @@ class Proxy:
             earlier.append(answer.data)
 
     def _note_token_and_target(self, head: bytes) -> tuple[str, str, bool]:
-        """What is asked for, and by which subscription; the kind of place in the log that it is
-        asked from; whether it is a stream. A snapshot is never answered by what comes after one,
+        """Return the target and its subscription, the kind of position it is read from, and
+        whether it is a stream. A snapshot is never answered by what comes after one,
         however stale a cache is."""
         first, *lines = head.decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines if line)
@@ -186,6 +187,14 @@ class Proxy:
             body = b"<html>in the way</html>" if kind == "html" else b'[{"headers": {'
             fields = b"electric-handle: x\r\nelectric-offset: 0_0\r\nelectric-cursor: 1\r\n"
             return STATUS_TEXT % (200, fields, len(body), body)
+        if kind == "must-refetch":
+            body = b'[{"headers": {"control": "must-refetch"}}]'
+            return STATUS_TEXT % (409, b"", len(body), body)
+        if kind == "offset out of bounds":
+            body = b'{"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}'
+            return STATUS_TEXT % (400, b"", len(body), body)
+        if kind == "204":
+            return b"HTTP/1.1 204 No Content\r\n\r\n"
         if kind.isdigit():
             fields = b"retry-after: %.2f\r\n" % RETRY_AFTER if kind in ("503", "429") else b""
             body = b'{"error": "chaos"}'
@@ -195,12 +204,7 @@ class Proxy:
     def _relay(self, client: socket.socket, upstream: socket.socket, fault: Fault) -> Answer:
         answer = Answer()
         while True:
-            ready, _, _ = select.select([client, upstream], [], [], 60)
-            if client in ready or not ready:
-                raise Gone
-            data = upstream.recv(65536)
-            if not data:
-                raise Gone
+            data = _next_bytes(client, upstream)
             sent = len(answer.data)
             whole = answer.feed(data)
             if fault.kind in ("cut", "cut head", "half-close"):
@@ -225,6 +229,27 @@ def _read_head(sock: socket.socket) -> bytes:
             raise Gone
         head += data
     return head
+
+
+def _next_bytes(client: socket.socket, upstream: socket.socket) -> bytes:
+    ready, _, _ = select.select([client, upstream], [], [], 60)
+    data = upstream.recv(65536) if ready == [upstream] else b""
+    if not data:
+        raise Gone
+    return data
+
+
+def _lose_answer(client: socket.socket, upstream: socket.socket, head: bytes) -> bool:
+    """Take an answer from the server that the client never sees. Returns False if either side
+    hung up."""
+    answer = Answer()
+    try:
+        upstream.sendall(head)
+        while not answer.feed(_next_bytes(client, upstream)):
+            pass
+    except (Gone, OSError):
+        return False
+    return True
 
 
 def _refuse(client: socket.socket, fault: Fault) -> None:

@@ -21,13 +21,14 @@ import pytest
 from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
 from tests.chaos.proxy import Proxy, Seen
 from tests.chaos.world import SECRET, World
+from tests.support.process import open_sockets, resident_mb
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 STORM_SECONDS = float(os.environ.get("TRIGGER_CHAOS_SECONDS", "2"))
 RETRY = RetryPolicy(initial_delay=0.1, max_delay=0.6)
-# Of megabytes that the whole process may grow by in a round: it has a server in it, too.
+# Megabytes that the process may grow by in a round; the server is part of it.
 MOST_GROWTH = 80
 
 
@@ -44,16 +45,6 @@ def log() -> Iterator[io.StringIO]:
     yield text
     root.removeHandler(handler)
     root.setLevel(before)
-
-
-def resident_mb() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def open_sockets() -> int:
-    names = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
-    return sum(os.path.islink(name) and "socket:" in os.readlink(name) for name in names)
 
 
 pytestmark = pytest.mark.skipif(
@@ -84,7 +75,7 @@ def test_what_is_promised_holds(backend: Any, streams: Any, seed: int, log: io.S
             world.finish()
             plan.calm()
             wrong = world.check()
-            shown = repr((client, world.watchers[0].handle, threading.enumerate()))
+            shown = repr((client, world.watchers[0].subscription, threading.enumerate()))
         wrong += too_fast(proxy.seen)
         if not proxy.wait_until_unused(5):
             wrong.append(f"{proxy.open_connections} connections are left")

@@ -44,7 +44,7 @@ class Watcher:
         self.completed: list[str] = []
         self.parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self.cancelled = False
-        self.handle: Any = None
+        self.subscription: Any = None
 
     def _begin(self, what: str) -> None:
         with self._lock:
@@ -103,7 +103,7 @@ class Watcher:
         }
 
     def cancel(self) -> None:
-        self.handle.cancel()
+        self.subscription.cancel()
         with self._lock:
             # A callback that runs may finish; none may begin.
             self.cancelled = True
@@ -181,27 +181,27 @@ class World:
         if slow:
             self.victims.append(watcher)
         more = {"on_stream": watcher.on_stream} if streams else {}
-        handle = watcher.handle = subscribe(
+        subscription = watcher.subscription = subscribe(
             subject, **watcher.callbacks, **more, access_token=self._token()
         )
         self.watchers.append(watcher)
         if runs:
             options = {"expected": len(runs)} if many else {}
             self.waits.append(
-                (watcher, lambda: handle.wait_for_completion(PATIENCE, **options), runs)
+                (watcher, lambda: subscription.wait_for_completion(PATIENCE, **options), runs)
             )
 
     def _follow_stream(self, run: str, key: str) -> None:
         watcher = Watcher(f"stream {key} of {run}")
         self.watchers.append(watcher)
-        handle = watcher.handle = self.client.subscribe_to_stream(
+        subscription = watcher.subscription = self.client.subscribe_to_stream(
             run,
             key,
             on_stream=watcher.on_stream,
             on_error=watcher.on_error,
             access_token=self._token(),
         )
-        self.waits.append((watcher, lambda: handle.wait_for_completion(PATIENCE), []))
+        self.waits.append((watcher, lambda: subscription.wait_for_completion(PATIENCE), []))
 
     # --- what happens
 
@@ -254,8 +254,8 @@ class World:
             self.server.drop_connections()
 
     def finish(self) -> None:
-        """Those that are left are cancelled amid their callbacks, and every run completes: the last
-        states and parts are now known."""
+        """Cancel the remaining victims amid their callbacks, and complete every run: from now on
+        the last states and parts are known."""
         for victim in self.victims:
             victim.called.clear()
             for run in self.versions:
@@ -271,13 +271,13 @@ class World:
     # --- what must hold
 
     def check(self) -> list[str]:
-        """What is wrong, once everything was waited for."""
+        """Wait for every subscription, and return what is wrong."""
         wrong: list[str] = []
         for watcher, wait, runs in self.waits:
             try:
                 wait()
             except Exception as error:  # noqa: BLE001 (told with the rest)
-                wrong.append(f"{watcher.name}: {error!r} ({watcher.handle})")
+                wrong.append(f"{watcher.name}: {error!r} ({watcher.subscription})")
                 continue
             wrong += self._check_last_states(watcher, runs)
             wrong += self._check_parts(watcher)
@@ -293,7 +293,7 @@ class World:
                 wrong.append(f"{watcher.name}: last told version of {run} is {told}, not {last}")
             if watcher.completed.count(run) != 1:
                 wrong.append(f"{watcher.name}: on_complete of {run} was not called once")
-        shown = getattr(watcher.handle, "runs", None) or [watcher.handle.run]
+        shown = getattr(watcher.subscription, "runs", None) or [watcher.subscription.run]
         outputs = {run.id: run.output for run in shown}
         wrong += [
             f"{watcher.name}: shows {outputs.get(run)!r} as the output of {run}, not {shown}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import Any
 
+import certifi
 import pytest
 
+from tests.support.raw import hold
+from tests.support.shape import answer, done
 from tests.support.waiting import eventually
 from trigger_realtime_sync import ConfigurationError, RealtimeClient, RetryPolicy, Task, Timeouts
 
@@ -22,6 +26,10 @@ OF_THE_CLIENT: list[tuple[str, Any]] = [
             "api.trigger.dev",
             "ftp://x",
             "http://",
+            "http://h/?",
+            "http://h/#",
+            "http://h/a/../b",
+            "http://h/./b",
             "http://x:99999",
             "http://x:0",
             "http://[::1",
@@ -152,7 +160,7 @@ def test_of_waiting(bad: Any) -> None:
 
 def test_ids_and_tags_are_encoded(raw: Any, connect: Any) -> None:
     """Any printable text arrives as it was."""
-    server = raw(lambda exchange: exchange.hold())
+    server = raw(hold())
     client = connect(server)
     client.subscribe_to_run("a/b?c#d %é")
     client.subscribe_to_batch("x/../y")
@@ -167,3 +175,54 @@ def test_ids_and_tags_are_encoded(raw: Any, connect: Any) -> None:
     queries = [one.query for one in server.exchanges if "tags" in one.query]
     assert queries[0]["tags"] == "a&b=c,d+e f%"
     assert queries[0]["createdAt"] == "5400s"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"headers": 7}, "headers must be a mapping, not int"),
+        ({"headers": ["a"]}, "headers must be a mapping, not list"),
+        ({"headers": {"X": " leading"}}, "headers: the value of X"),
+        ({"headers": {"X": "漢"}}, "headers: the value of X"),
+        ({"proxies": 7}, "proxies must be a mapping, not int"),
+        ({"proxies": {"http": 5}}, "proxies: what stands for http"),
+        ({"proxies": {5: "http://x"}}, "proxies: 5 is neither"),
+    ],
+)
+def test_headers_and_proxies_that_cannot_work(options: Any, match: str) -> None:
+    """Named at the call, not by a thread later."""
+    with pytest.raises(ConfigurationError, match=match):
+        RealtimeClient("tr_x", **options)
+
+
+def test_no_proxy_whatever_the_environment_says() -> None:
+    """None as the proxy of a scheme is what requests takes for that."""
+    with RealtimeClient("tr_x", proxies={"https": None}) as client:  # type: ignore[dict-item]
+        assert client.subscriptions == {}
+
+
+def test_a_file_without_certificates(tmp_path: Any) -> None:
+    """No retry can heal that: it is said at the call."""
+    path = tmp_path / "no-certificate.pem"
+    path.write_text("nothing")
+    with pytest.raises(ConfigurationError, match="verify: the certificates of"):
+        RealtimeClient("tr_x", verify=str(path))
+
+
+def test_a_file_of_certificates_that_has_gone(tmp_path: Any) -> None:
+    """By the time that it is needed: no retry can heal that either."""
+    path = tmp_path / "authority.pem"
+    shutil.copy(certifi.where(), path)
+    with RealtimeClient("tr_x", base_url="https://127.0.0.1:9", verify=str(path)) as client:
+        path.unlink()
+        with pytest.raises(ConfigurationError, match="verify: the certificates can't be read"):
+            client.wait_for_completion("run_1", timeout=10)
+
+
+@pytest.mark.parametrize("path", ["//a", "//:x/", "//other.example:99999/x"])
+def test_a_base_url_whose_path_looks_like_a_host(path: str, raw: Any, connect: Any) -> None:
+    """It is a path all the same: the server is asked, and no other."""
+    server = raw(answer(done()))
+    client = connect(server.url + path)
+    assert client.wait_for_completion("run_1", timeout=10).is_success
+    assert "/realtime/v1/runs/run_1?" in server.exchanges[-1].target

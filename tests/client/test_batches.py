@@ -115,7 +115,7 @@ def test_a_reused_run_that_is_gone(server: RealtimeServer, client: RealtimeClien
 def test_a_reused_run_whose_row_does_not_decode(
     server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Is told to `on_error` and logged, as of any run; it is followed all the same."""
+    """`on_error` gets it and it is logged, as for any run; the run is followed all the same."""
     reused = server.create_run()
     own = server.create_run()
     recorder = Recorder()
@@ -156,7 +156,7 @@ def test_a_token_that_may_not_ask(server: RealtimeServer, client: RealtimeClient
 
 
 def test_expected_asks_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Who says how many needs no REST API."""
+    """With `expected`, the REST API is not needed."""
     runs = [server.create_run() for _ in range(3)]
     batch_id = server.batch(*runs)
     subscription = client.subscribe_to_batch(batch_id)
@@ -170,7 +170,7 @@ def test_expected_asks_nothing(server: RealtimeServer, client: RealtimeClient) -
 def test_asking_is_retried(
     server: RealtimeServer, client: RealtimeClient, fault: dict[str, Any]
 ) -> None:
-    """What is transient on the feed is transient here."""
+    """Failures that are transient on the feed are transient here."""
     runs = [server.create_run() for _ in range(2)]
     server.fail_next(match="api", times=3, **fault)
     subscription = client.subscribe_to_batch(server.batch(*runs))
@@ -206,3 +206,18 @@ def test_cancelling_while_the_members_are_asked_for(
     started = time.monotonic()
     client.close()
     assert time.monotonic() - started < 0.5
+
+
+def test_a_batch_with_fewer_runs_than_expected(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Once it is complete there is nothing to wait for."""
+    runs = [server.create_run() for _ in range(2)]
+    batch = server.batch(*runs)
+    subscription = client.subscribe_to_batch(batch)
+    for run_id in runs:
+        server.complete_run(run_id)
+    eventually(lambda: subscription.state is State.COMPLETED)
+    with pytest.raises(ValueError, match=r"expected=3: batch .* has only 2 runs"):
+        subscription.wait_for_completion(expected=3)
+    assert len(subscription.wait_for_completion(expected=2)) == 2

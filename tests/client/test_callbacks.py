@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import CallbackError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -58,7 +59,7 @@ def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(
 def test_a_callback_that_never_returns_costs_the_others_nothing(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Ten other subscriptions are told within a moment, time and again."""
+    """Ten other subscriptions get each update within a second."""
     gates = [Gate() for _ in range(3)]
     for gate in gates:
         client.subscribe_to_run(server.create_run(), on_update=gate)
@@ -138,7 +139,7 @@ def test_a_callback_that_raises_is_reported(
 def test_an_on_error_that_raises_is_only_logged(
     server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is not told of itself, and the subscription goes on."""
+    """`on_error` does not get its own error, and the subscription goes on."""
     calls = 0
 
     def fail(value: Any) -> None:
@@ -170,21 +171,26 @@ def test_subscribing_inside_a_callback(server: RealtimeServer, client: RealtimeC
 
 def test_what_disable_drops_is_not_told(server: RealtimeServer, client: RealtimeClient) -> None:
     """Nor the rest of a round that had begun."""
-    for _ in range(10):
-        server.create_run(tags=["t"])
-    gate = Gate()
-    subscription = client.subscribe_to_runs_with_tag("t", on_update=gate)
+    runs = [server.create_run(tags=["t"]) for _ in range(10)]
+    gate, returned = Gate(), threading.Event()
+    told: list[str] = []
+
+    def on_update(run: Any) -> None:
+        gate()
+        told.append(run.id)
+        returned.set()
+
+    subscription = client.subscribe_to_runs_with_tag("t", on_update=on_update)
     assert gate.entered.wait(5)
     subscription.disable()
     gate.go.set()
-    # The round is over when a callback of another subscription on the same pool has run.
-    eventually(lambda: not subscription._seat.receiver._mailbox._owner)
-    assert gate.calls == 1
-    recorder = Recorder()
-    delivery = subscription._seat.receiver.delivery
-    delivery.callbacks = type(delivery.callbacks)(on_update=recorder.on_update)
+    assert returned.wait(5)
+    # Long enough for the rest of the round to be told, if it were.
+    time.sleep(0.05)
+    assert len(told) == 1
     subscription.enable()
-    assert len(recorder.wait("update", 9)) == 9
+    eventually(lambda: len(told) == 10)
+    assert sorted(told) == sorted(runs)
 
 
 def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
@@ -196,20 +202,20 @@ def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
     started = time.monotonic()
     client.subscribe_to_run(run_id, throttle_in_ms=300, **recorder.options)
     recorder.wait("update")
-    assert recorder.times[0] - started < 0.2
+    assert recorder.times[0] - started < 0.3
     for step in range(40):
         server.update_run(run_id, metadata={"step": step})
         time.sleep(0.01)
     eventually(lambda: recorder.updates[-1].metadata == {"step": 39})
     gaps = [b - a for a, b in zip(recorder.times, recorder.times[1:], strict=False)]
-    assert min(gaps) > 0.29
-    assert len(recorder.updates) <= 5
+    assert min(gaps) > 0.25
+    assert len(recorder.updates) <= (recorder.times[-1] - started) / 0.25 + 1
 
 
 def test_throttled_a_finished_run_comes_at_once(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Though the interval is not over; and others of the same subscription still wait."""
+    """Before the interval has passed, while other runs of the subscription still wait."""
     slow, fast = server.create_run(tags=["t"]), server.create_run(tags=["t"])
     recorder = Recorder()
     subscription = client.subscribe_to_runs_with_tag("t", throttle_in_ms=60_000, **recorder.options)
@@ -267,3 +273,33 @@ def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, conne
     server.update_run(run_id, status="EXECUTING")
     quick.wait("update", 2)
     assert len(throttled.updates) == 1
+
+
+def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> None:
+    """While a row that does not decode is logged, nothing that the handler needs is locked."""
+    seen: list[State] = []
+
+    class Looks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(subscription.state)
+
+    client = connect(raw(snapshot(row(number="seven"))))
+    logger, handler = logging.getLogger("trigger_realtime_sync"), Looks()
+    subscription = client.subscribe_to_run("run_1", enabled=False)
+    logger.addHandler(handler)
+    try:
+        subscription.enable()
+        eventually(lambda: seen)
+    finally:
+        logger.removeHandler(handler)
+    assert seen == [State.LIVE]
+
+
+def test_the_thread_of_a_callback_says_what_it_is_for(raw: Any, connect: Any) -> None:
+    """A stack dump shows which subscription's callback is stuck."""
+    names: list[str] = []
+    client = connect(raw(answer(done())))
+    client.subscribe_to_run(
+        "run_1", on_update=lambda run: names.append(threading.current_thread().name)
+    ).wait_for_completion(10)
+    assert names == ["trigger-realtime callbacks run run_1"]

@@ -9,36 +9,17 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
-import trustme
 
+from tests.support.raw import reply
 from tests.support.waiting import Gate, eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, State, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 AT_ONCE = 0.05
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def bundle(authority: trustme.CA) -> Iterator[str]:
-    with authority.cert_pem.tempfile() as path:
-        yield path
-
-
-@pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
 
 
 def timed_cancel(subscription: Any) -> float:
@@ -59,7 +40,7 @@ def test_a_held_poll_is_cut_off(
         server.wait_until_held(1)
         assert timed_cancel(subscription) < AT_ONCE
         server.wait_for_connections(0, timeout=0.5)
-        eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
         assert timed_cancel(subscription) < AT_ONCE
         assert subscription.state is State.CANCELLED
 
@@ -107,7 +88,7 @@ def test_a_silent_server_is_cut_off(scheme: str, connect: Any) -> None:
             peer.settimeout(0.5)
             while peer.recv(65536):
                 pass
-        eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
 
 
 def connecting(port: int) -> int:
@@ -130,21 +111,21 @@ def test_connecting_is_no_reason_to_wait(scheme: str, connect: Any) -> None:
             filler.connect_ex(("127.0.0.1", port))
         client = connect(f"{scheme}://127.0.0.1:{port}", timeouts=Timeouts(connect=30.0))
         subscription = client.subscribe_to_run("run_1")
-        eventually(lambda: threads_named("trigger-realtime run"))
+        eventually(lambda: threads_named("trigger-realtime run-feed"))
         eventually(lambda: connecting(port) > len(fillers))
         assert timed_cancel(subscription) < AT_ONCE
-        eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
         for filler in fillers:
             filler.close()
 
 
 def test_while_it_waits_for_another_attempt(raw: Any, connect: Any) -> None:
     """A long Retry-After is no reason to wait."""
-    server = raw(lambda exchange: exchange.answer(503, {"retry-after": "300"}))
+    server = raw(reply(503, {"retry-after": "300"}))
     subscription = connect(server).subscribe_to_run("run_1")
     eventually(lambda: subscription.state is State.RETRYING)
     assert timed_cancel(subscription) < AT_ONCE
-    eventually(lambda: not threads_named("trigger-realtime run"), seconds=0.5)
+    eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
 
 
 def test_two_hundred_at_once(server: RealtimeServer, client: RealtimeClient) -> None:
@@ -193,11 +174,11 @@ def test_a_stuck_callback_does_not_hold_cancel(
     gate.go.set()
 
 
-@pytest.mark.parametrize("how", ["handle", "id", "all", "close"])
+@pytest.mark.parametrize("how", ["subscription", "id", "all", "close"])
 def test_no_callback_begins_after_it_returned(
     server: RealtimeServer, connect: Any, how: str
 ) -> None:
-    """Hammered with updates: once it returned, nothing more is told."""
+    """Hammered with updates: no callback begins after it returned."""
     rng = random.Random(7)
     run_id = server.create_run()
     stop = threading.Event()
@@ -224,7 +205,7 @@ def test_no_callback_begins_after_it_returned(
 
             subscription = client.subscribe_to_run(run_id, id="x", on_update=on_update)
             time.sleep(rng.random() * 0.02)
-            if how == "handle":
+            if how == "subscription":
                 subscription.cancel()
             elif how == "id":
                 assert client.cancel("x")

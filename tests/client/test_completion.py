@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.raw import hold, reply
+from tests.support.shape import answer, done
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import (
     AuthenticationError,
@@ -59,7 +61,7 @@ def test_of_the_client_waits_in_one_call(server: RealtimeServer, client: Realtim
 def test_a_run_that_has_finished_takes_one_request(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """One that is over already is known from the snapshot: no live poll is begun."""
+    """The snapshot shows that it has finished: no live poll is sent."""
     run_id = server.create_run()
     server.complete_run(run_id, output=7)
     assert client.subscribe_to_run(run_id).result(5) == 7
@@ -135,7 +137,7 @@ def test_a_wait_may_be_as_long_as_it_likes(
 
 
 def test_who_waits_learns_of_a_cancellation(server: RealtimeServer, client: RealtimeClient) -> None:
-    """All waiters are told, before and after."""
+    """Every waiter raises, whether it began before the cancellation or after."""
     subscription = client.subscribe_to_run(server.create_run())
     raised: list[Exception] = []
 
@@ -200,7 +202,7 @@ def test_everything_is_told_before_the_waiter_goes_on(
 
 
 def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeClient) -> None:
-    """With `stop_on_completion=False` later changes arrive, and completion is told once."""
+    """With `stop_on_completion=False` later changes arrive, and `on_complete` is called once."""
     run_id = server.create_run()
     recorder = Recorder()
     subscription = client.subscribe_to_run(run_id, stop_on_completion=False, **recorder.options)
@@ -214,56 +216,9 @@ def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeC
     assert len(recorder.completes) == 1
 
 
-def test_updates_begin_with_the_present_and_end_with_the_run(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
-    """An iterator yields what is, then each change, and stops; closing it cancels nothing."""
-    run_id = server.create_run()
-    subscription = client.subscribe_to_run(run_id)
-    server.wait_until_held(1)
-    updates, other = subscription.updates(timeout=5), subscription.updates()
-    assert next(updates).status is RunStatus.QUEUED
-    other.close()
-    assert list(other) == []
-    server.update_run(run_id, status="EXECUTING")
-    assert next(updates).status is RunStatus.EXECUTING
-    server.complete_run(run_id)
-    assert [run.status for run in updates] == [RunStatus.COMPLETED]
-    assert [run.status for run in subscription.updates()] == [RunStatus.COMPLETED]
-
-
-def test_updates_time_out_and_can_be_asked_again(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
-    """`timeout` bounds the silence."""
-    run_id = server.create_run()
-    updates = client.subscribe_to_run(run_id).updates(timeout=0.3)
-    assert next(updates).is_queued
-    with pytest.raises(WaitTimeout):
-        next(updates)
-    server.update_run(run_id, status="EXECUTING")
-    assert next(updates).is_executing
-
-
-def test_updates_end_when_the_subscription_is_cancelled(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
-    """A loop over the updates ends; so does one that blocks already."""
-    subscription = client.subscribe_to_run(server.create_run())
-    server.wait_until_held(1)
-    seen: list[Any] = []
-    thread = threading.Thread(target=lambda: seen.extend(subscription.updates()))
-    thread.start()
-    eventually(lambda: seen or thread.is_alive())
-    subscription.cancel()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert list(subscription.updates()) in ([], [subscription.run])
-
-
 def test_a_callback_that_cancels_at_the_error_keeps_it(raw: Any, connect: Any) -> None:
     """Cancelling inside `on_error` does not turn a failure into a cancellation."""
-    server = raw(lambda exchange: exchange.answer(401, {}, {"error": "no"}))
+    server = raw(reply(401, {}, {"error": "no"}))
     client = connect(server)
     for _ in range(50):
         subscription = client.subscribe_to_run(
@@ -276,7 +231,7 @@ def test_a_callback_that_cancels_at_the_error_keeps_it(raw: Any, connect: Any) -
 
 def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any) -> None:
     """The waiter lets `on_error` go first, but only so long."""
-    server = raw(lambda exchange: exchange.answer(401, {}, {"error": "no"}))
+    server = raw(reply(401, {}, {"error": "no"}))
     gate = Gate()
     subscription = connect(server).subscribe_to_run("run_1", on_error=gate)
     assert gate.entered.wait(5)
@@ -285,3 +240,12 @@ def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any)
         subscription.wait_for_completion(10)
     assert time.monotonic() - started < 3
     gate.go.set()
+
+
+def test_the_finished_run_is_the_latest_that_is_known(raw: Any, connect: Any) -> None:
+    """Its cost may become known after it has finished."""
+    later = {**done(version=120), "costInCents": "2.5"}
+    client = connect(raw(answer(done()), answer(later, offset="2_1"), hold()))
+    subscription = client.subscribe_to_run("run_1", stop_on_completion=False)
+    eventually(lambda: subscription.run is not None and subscription.run.cost_in_cents == 2.5)
+    assert subscription.wait_for_completion(10).cost_in_cents == 2.5

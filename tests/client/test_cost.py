@@ -41,9 +41,9 @@ def rss():
 
 client = RealtimeClient("tr_x", base_url=sys.argv[1])
 def follow(first, last):
-    handles = [client.subscribe_to_run(f"run_{index}") for index in range(first, last)]
+    subscriptions = [client.subscribe_to_run(f"run_{index}") for index in range(first, last)]
     end = time.monotonic() + 60
-    while not all(handle.run is not None for handle in handles):
+    while not all(subscription.run is not None for subscription in subscriptions):
         assert time.monotonic() < end
         time.sleep(0.01)
     time.sleep(0.3)
@@ -100,7 +100,7 @@ class OneChange:
         self.go.acquire(timeout=30)
         self.version += 1
         row = shape.row("run_7", self.version)
-        shape.answer(exchange, row, offset=f"{self.version}_0", operation="update")
+        shape.answer(row, offset=f"{self.version}_0", operation="update")(exchange)
 
 
 def seconds_of(raw: Any, connect: Any, count: int) -> float:
@@ -128,7 +128,7 @@ def seconds_of(raw: Any, connect: Any, count: int) -> float:
 
 @pytest.fixture
 def _clean_heap() -> Iterator[None]:
-    """What the other tests left is not looked through by the garbage collector, over and over."""
+    """Keep the garbage collector from scanning what other tests left, again and again."""
     gc.collect()
     gc.freeze()
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import shape
-from tests.support.raw import Exchange, Hangup, answer_bytes
+from tests.support.raw import Exchange, Hangup, answer_bytes, hangup, send
+from tests.support.shape import answer, done, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, RetryPolicy
 from trigger_realtime_sync._feeds import run_feed as runs
@@ -47,14 +49,14 @@ def small(version: int, status: str = "EXECUTING") -> Any:
 def test_cut_at_every_byte(
     form: Callable[..., bytes], raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Status line, headers, body: no state is lost, made up, or told twice."""
+    """Status line, headers, body: no state is lost, made up, or delivered twice."""
     caplog.set_level("ERROR")
     first = form([small(1)], "1_0", None)
-    cuts = {"first": iter(range(len(first))), "live": iter(range(10**6))}
+    cuts = {"first": itertools.count(), "live": itertools.count()}
     second = form([small(2)], "2_0", "7")
     last = form([small(3, "COMPLETED_SUCCESSFULLY")], "3_0", "8")
 
-    def handle(exchange: Exchange) -> None:
+    def cut_everywhere(exchange: Exchange) -> None:
         # Every request that is answered whole must name a place that was really given.
         assert exchange.query["offset"] in ("-1", "1_0", "2_0")
         if exchange.live:
@@ -66,15 +68,13 @@ def test_cut_at_every_byte(
             eventually(lambda: len(recorder.updates) == 2)
             exchange.send(last)
             raise Hangup
-        cut = next(cuts[kind], None)
-        if cut is None or cut >= len(data):
-            exchange.send(data)
-            return
+        cut = next(cuts[kind])
         exchange.send(data[:cut])
-        raise Hangup
+        if cut < len(data):
+            raise Hangup
 
     recorder = Recorder()
-    server = raw(handle)
+    server = raw(cut_everywhere)
     client = connect(server, retry=IMMEDIATELY)
     subscription = client.subscribe_to_run("run_1", **recorder.options)
     assert subscription.wait_for_completion(60).is_success
@@ -89,18 +89,9 @@ def test_an_error_that_is_cut_is_asked_for_again(status: int, raw: Any, connect:
     """A refusal whose headers were cut may be another than it looks: it is not believed."""
     whole = answer_bytes(status, {"x-should-retry": "true"}, {"error": "x" * 20})
     # The last byte alone is left out when nothing of the head is missing.
-    cuts = iter([9, 12, 20, len(whole) - 21, len(whole) - 1])
-
-    def handle(exchange: Exchange) -> None:
-        cut = next(cuts, None)
-        if cut is None:
-            shape.answer(exchange, shape.done())
-        else:
-            exchange.send(whole[:cut])
-            raise Hangup
-
+    cuts = [hangup(whole[:at]) for at in (9, 12, 20, len(whole) - 21, len(whole) - 1)]
     recorder = Recorder()
-    client = connect(raw(handle), retry=IMMEDIATELY)
+    client = connect(raw(*cuts, answer(done())), retry=IMMEDIATELY)
     subscription = client.subscribe_to_run("run_1", **recorder.options)
     assert subscription.wait_for_completion(10).is_success
     assert recorder.errors == []
@@ -109,12 +100,7 @@ def test_an_error_that_is_cut_is_asked_for_again(status: int, raw: Any, connect:
 def test_an_error_that_is_always_cut_is_believed_in_the_end(raw: Any, connect: Any) -> None:
     """A server that can't frame its refusals refuses all the same."""
     whole = answer_bytes(401, {}, {"error": "no"})
-
-    def handle(exchange: Exchange) -> None:
-        exchange.send(whole[:-1])
-        raise Hangup
-
-    server = raw(handle)
+    server = raw(hangup(whole[:-1]))
     with pytest.raises(AuthenticationError):
         connect(server, retry=IMMEDIATELY).wait_for_completion("run_1", timeout=10)
     assert len(server.exchanges) < 10
@@ -122,21 +108,11 @@ def test_an_error_that_is_always_cut_is_believed_in_the_end(raw: Any, connect: A
 
 def test_cut_refusals_count_in_a_row(raw: Any, connect: Any) -> None:
     """A whole one between them proves that the server can frame them."""
-    # Status and whether it is cut; a 400 without its body would not be known for a rotation.
+    # A 400 without its body would not be known for a rotation.
     body = {"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}
-    answers = iter([(503, True)] * 3 + [(503, False)] + [(400, True)] * 3 + [(400, False)])
-
-    def handle(exchange: Exchange) -> None:
-        status, is_cut = next(answers, (200, False))
-        if status == 200:
-            shape.answer(exchange, shape.done())
-            return
-        whole = answer_bytes(status, {}, body)
-        exchange.send(whole[:-1] if is_cut else whole)
-        if is_cut:
-            raise Hangup
-
-    client = connect(raw(handle), retry=IMMEDIATELY)
+    busy, rotated = answer_bytes(503, {}, body), answer_bytes(400, {}, body)
+    script = [[hangup(whole[:-1])] * 3 + [send(whole)] for whole in (busy, rotated)]
+    client = connect(raw(*script[0], *script[1], answer(done())), retry=IMMEDIATELY)
     assert client.wait_for_completion("run_1", timeout=10).is_success
 
 
@@ -146,22 +122,10 @@ def test_a_204_that_is_cut_moves_nothing(
     """Half an offset is another offset: what a 204 says of it is not needed, nor taken."""
     monkeypatch.setattr(runs, "LONGEST_PAUSE", 0.0)
     whole = answer_bytes(204, shape.headers("1795414742345_16010", cursor="77"))
-    step = 0
-
-    def handle(exchange: Exchange) -> None:
-        nonlocal step
-        if not exchange.live:
-            shape.answer(exchange, shape.row(), offset="1795414742345_16010")
-            return
-        assert exchange.query["offset"] == "1795414742345_16010"
-        assert exchange.query["handle"] == "h1"
-        step += 1
-        if step < len(whole):
-            exchange.send(whole[:step])
-            raise Hangup
-        shape.answer(exchange, shape.done())
-
-    server = raw(handle)
+    cuts = [hangup(whole[:at]) for at in range(1, len(whole))]
+    server = raw(answer(row(), offset="1795414742345_16010"), *cuts, answer(done()))
     client = connect(server, retry=IMMEDIATELY)
     assert client.wait_for_completion("run_1", timeout=30).is_success
-    assert step == len(whole)
+    live = [one.query for one in server.exchanges if one.live]
+    assert {(query["offset"], query["handle"]) for query in live} == {("1795414742345_16010", "h1")}
+    assert len(live) == len(whole)

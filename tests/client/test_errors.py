@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import shape
+from tests.support.raw import Exchange, hold
+from tests.support.shape import answer, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import (
     ApiError,
@@ -110,22 +111,6 @@ def test_what_the_error_carries(server: RealtimeServer, connect: Any) -> None:
     assert caught.value.headers["x-request-id"] == "abc"
 
 
-@pytest.mark.parametrize("backend", ["native", "electric"])
-def test_a_real_refusal(backend: Any, connect: Any) -> None:
-    """Unknown token, token without the scope, unknown run."""
-    with RealtimeServer(backend, tokens=["tr_good"]) as server:
-        server.forbidden.add("tr_narrow")
-        run_id = server.create_run()
-        for token, wanted, kind in (
-            ("tr_other", run_id, AuthenticationError),
-            ("tr_narrow", run_id, PermissionDeniedError),
-            ("tr_good", "run_none", NotFoundError),
-        ):
-            client = connect(server, access_token=token)
-            with pytest.raises(kind):
-                client.wait_for_completion(wanted, timeout=5)
-
-
 def test_a_batch_that_may_yet_appear(server: RealtimeServer, connect: Any) -> None:
     """`x-should-retry: true`: a replica may not know it yet."""
     runs = [server.create_run()]
@@ -175,19 +160,16 @@ def test_success_starts_the_count_anew(server: RealtimeServer, connect: Any) -> 
 
 
 def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
-    """`on_error` hears of it, not terminal; other rows and later states arrive."""
-    bad = shape.row("run_bad", 1, createdAt="yesterday")
-    answers = [[bad, shape.row("run_good", 1)], [shape.row("run_bad", 2)]]
-
-    def handle(exchange: Any) -> None:
-        if not answers:
-            exchange.hold()
-        if exchange.live:
-            eventually(lambda: recorder.errors)
-        shape.answer(exchange, *answers.pop(0), offset=f"{len(answers)}_0")
-
+    """`on_error` gets an error that is not terminal; other rows and later states arrive."""
+    bad = row("run_bad", 1, createdAt="yesterday")
     recorder = Recorder()
-    subscription = connect(raw(handle)).subscribe_to_runs_with_tag("t", **recorder.options)
+
+    def answer_later(exchange: Exchange) -> None:
+        eventually(lambda: recorder.errors)
+        answer(row("run_bad", 2), offset="2_0")(exchange)
+
+    server = raw(answer(bad, row("run_good", 1)), answer_later, hold())
+    subscription = connect(server).subscribe_to_runs_with_tag("t", **recorder.options)
     recorder.wait("update", 2)
     assert [run.id for run in recorder.updates] == ["run_good", "run_bad"]
     assert len(recorder.errors) == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import attrs
 import pytest
 
+from tests.support import shape
+from tests.support.raw import reply
 from tests.support.waiting import Recorder
-from trigger_realtime_sync import PayloadError, RealtimeClient, Task
+from trigger_realtime_sync import ApiError, AuthenticationError, PayloadError, RealtimeClient, Task
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -72,7 +75,7 @@ def test_an_old_server_knows_the_packet_by_its_path(
 
 
 def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any) -> None:
-    """Those of `headers=` go to the API, not to the object store."""
+    """`headers=` go to the API, not to the object store."""
     client = connect(server, headers={"X-Secret": "s"})
     assert client.wait_for_completion(stored_run(server, "1", None), timeout=5).output == 1
     for request in server.requests:
@@ -84,7 +87,7 @@ def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any
 def test_fetching_is_retried(
     server: RealtimeServer, client: RealtimeClient, match: str, fault: dict[str, Any]
 ) -> None:
-    """What is transient passes; what isn't becomes a PayloadError, and can be read again."""
+    """Transient failures are retried until the value is there."""
     run = client.wait_for_completion(stored_run(server, "[1]", None), timeout=5)
     server.fail_next(match=match, times=1, **fault)
     assert run.output == [1]
@@ -173,3 +176,40 @@ def test_nonsense_is_an_error_of_the_value_alone(
         _ = run.payload
     except PayloadError as error:
         assert error.field == "payload"  # noqa: PT017
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_storages_refusal_is_no_matter_of_the_token(
+    status: int, raw: Any, connect: Any
+) -> None:
+    """A large output that the storage refuses is an error where it is read, at once; no new token
+    is fetched, and the storage's answer, which may hold the presigned URL, is not shown."""
+    body = {"error": f"no access with {shape.SIGNATURE}"}
+    calls = itertools.count(1)
+    client = connect(
+        raw(shape.stored_output(reply(status, {}, body))),
+        access_token=lambda: f"tr_{next(calls)}",
+    )
+    run = client.wait_for_completion("run_1", timeout=10)
+    before = next(calls)
+    with pytest.raises(PayloadError) as caught:
+        _ = run.output
+    assert str(status) in str(caught.value)
+    assert shape.SIGNATURE not in str(caught.value)
+    assert isinstance(caught.value.__cause__, ApiError)
+    assert not isinstance(caught.value.__cause__, AuthenticationError)
+    assert next(calls) - before <= 3
+
+
+def test_keys_of_objects_can_be_numbers(server: RealtimeServer, connect: Any) -> None:
+    """They are text in JSON, whatever the task had."""
+    run_id = server.create_run("my-task")
+    server.complete_run(run_id, output={"1": "a", "-2": "b"})
+    client = connect(server)
+    task = Task("my-task", output=dict[int, str])
+    assert client.subscribe_to_run(run_id, task=task).result(10) == {1: "a", -2: "b"}
+    other = Task("my-task", output=dict[float, str])
+    assert client.subscribe_to_run(run_id, task=other).result(10) == {1.0: "a", -2.0: "b"}
+    server.complete_run(run_id := server.create_run("my-task"), output={"one": "a"})
+    with pytest.raises(PayloadError, match="a key that is no integer"):
+        client.subscribe_to_run(run_id, task=task).result(10)

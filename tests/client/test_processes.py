@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 import pytest
 
-from tests.support.scripts import run
+from tests.support.scripts import run, start
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -52,35 +51,35 @@ def in_child(work, patience=20):
 
 
 def test_a_child_has_an_empty_client_that_works(server: RealtimeServer) -> None:
-    """Inherited handles are cancelled, new ones work, and the parent's poll is not disturbed."""
+    """Inherited subscriptions are cancelled, new ones work, and the parent polls undisturbed."""
     script = (
         START
         + """
 runs = sys.argv[2:]
 told = []
-handles = [client.subscribe_to_run(run, id=run, on_update=told.append) for run in runs[1:]]
-until(lambda: all(handle.run is not None for handle in handles))
+subscriptions = [client.subscribe_to_run(run, id=run, on_update=told.append) for run in runs[1:]]
+until(lambda: all(subscription.run is not None for subscription in subscriptions))
 
 def work():
     assert dict(client.subscriptions) == {}
-    assert {handle.state for handle in handles} == {State.CANCELLED}
-    for handle in handles:
-        handle.cancel()
+    assert {subscription.state for subscription in subscriptions} == {State.CANCELLED}
+    for subscription in subscriptions:
+        subscription.cancel()
         try:
-            handle.wait_for_completion(5)
+            subscription.wait_for_completion(5)
         except SubscriptionCancelled:
             pass
         else:
             raise AssertionError("not cancelled")
-        assert handle.run is not None
-        repr(handle)
+        assert subscription.run is not None
+        repr(subscription)
     assert client.wait_for_completion(runs[0], timeout=10).is_success
     client.close()
 
 for _ in range(25):
     in_child(work)
-for handle in handles:
-    handle.wait_for_completion(10)
+for subscription in subscriptions:
+    subscription.wait_for_completion(10)
 print("OK")
 """
     )
@@ -90,18 +89,16 @@ print("OK")
     def live(run_id: str) -> int:
         return sum(run_id in one.path and one.live for one in server.requests)
 
-    ran = []
-    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, *runs)))
-    thread.start()
+    started = start(script, server.url, *runs)
     server.wait_for_requests(
         25, match=lambda r: runs[0] in r.path and r.query["offset"] == "-1", timeout=50
     )
     assert [live(run_id) for run_id in runs[1:]] == [1] * 5
     for run_id in runs[1:]:
         server.complete_run(run_id)
-    thread.join(60)
-    assert (ran[0].code, ran[0].err) == (0, ""), ran[0].out
-    assert ran[0].lines()[-1] == "OK"
+    ran = started.result(60)
+    assert (ran.code, ran.err) == (0, ""), ran.out
+    assert ran.lines()[-1] == "OK"
 
 
 def test_a_child_holds_no_connection_of_its_parent_s(server: RealtimeServer) -> None:
@@ -127,20 +124,18 @@ print("OK")
     )
     done, signal = server.create_run(), server.create_run()
     server.complete_run(done)
-    ran = []
-    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, done, signal)))
-    thread.start()
+    started = start(script, server.url, done, signal)
     server.wait_until_held(1, timeout=20)
     try:
         server.wait_for_connections(1, timeout=3)
     finally:
         server.complete_run(signal)
-        thread.join(30)
-    assert ran[0].lines() == ["OK"], ran[0].err
+        ran = started.result(30)
+    assert ran.lines() == ["OK"], ran.err
 
 
 def test_forking_while_other_threads_subscribe_and_cancel(server: RealtimeServer) -> None:
-    """Whatever locks they held, the child's client works and its handles are cancelled."""
+    """Whatever locks they held, the child's client works and its subscriptions are cancelled."""
     script = (
         START
         + """
@@ -150,11 +145,11 @@ recent = [None] * 4
 
 def hammer(index):
     while not stop.is_set():
-        handle = recent[index] = client.subscribe_to_run(other, on_update=lambda run: None)
+        subscription = recent[index] = client.subscribe_to_run(other, on_update=lambda run: None)
         time.sleep(0.001 * index)
-        handle.cancel()
-        handle = recent[index] = client.subscribe_to_run(run)
-        handle.wait_for_completion(10)
+        subscription.cancel()
+        subscription = recent[index] = client.subscribe_to_run(run)
+        subscription.wait_for_completion(10)
 
 threads = [threading.Thread(target=hammer, args=(index,)) for index in range(4)]
 for thread in threads:
@@ -185,8 +180,8 @@ def test_an_inherited_iterator_ends(server: RealtimeServer) -> None:
     script = (
         START
         + """
-handle = client.subscribe_to_run(sys.argv[2])
-updates = handle.updates()
+subscription = client.subscribe_to_run(sys.argv[2])
+updates = subscription.updates()
 next(updates)
 
 def work():
@@ -224,11 +219,11 @@ entered.wait(5)
     ],
 )
 def test_a_script_that_ends_ends(server: RealtimeServer, work: str) -> None:
-    """At once, and without a word, whatever is open."""
+    """At once and silently, whatever is open."""
     script = f"""{START}
 runs = sys.argv[2:]
-handle = client.subscribe_to_run(runs[0])
-until(lambda: handle.state is State.LIVE)
+subscription = client.subscribe_to_run(runs[0])
+until(lambda: subscription.state is State.LIVE)
 {work}
 print("END", flush=True)
 """
@@ -262,34 +257,30 @@ monkey.patch_all()
         + """
 run, other = sys.argv[2:]
 told = []
-handle = client.subscribe_to_run(run, on_update=lambda run: told.append(run.status.value))
-until(lambda: handle.state is State.LIVE)
+subscription = client.subscribe_to_run(run, on_update=lambda run: told.append(run.status.value))
+until(lambda: subscription.state is State.LIVE)
 held = client.subscribe_to_run(other)
 until(lambda: held.state is State.LIVE)
-time.sleep(0.1)
-print("READY", flush=True)
-assert handle.wait_for_completion(10).output == 5
+assert subscription.wait_for_completion(10).output == 5
 assert told == ["QUEUED", "EXECUTING", "COMPLETED"] or told == ["QUEUED", "COMPLETED"], told
 started = time.monotonic()
 held.cancel()
 assert time.monotonic() - started < 0.1
-until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run" in t.name])
+until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run-feed" in t.name])
 client.close()
 print("END", flush=True)
 """
     )
     first, second = server.create_run(), server.create_run()
-    ran = []
     # gevent and its hub warn of themselves in newer Pythons: what counts is what it does.
     script = "import warnings\nwarnings.simplefilter('ignore')\n" + script
-    thread = threading.Thread(target=lambda: ran.append(run(script, server.url, first, second)))
-    thread.start()
+    started = start(script, server.url, first, second)
     server.wait_until_held(2, timeout=20)
     server.update_run(first, status="EXECUTING")
     server.complete_run(first, output=5)
-    thread.join(30)
-    assert ran[0].code == 0, ran[0].err
-    assert ran[0].lines()[-1] == "END"
+    ran = started.result(30)
+    assert ran.code == 0, ran.err
+    assert ran.lines()[-1] == "END"
     server.wait_for_connections(0, timeout=2)
 
 

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from tests.support.raw import by_poll, hold, in_turn, reply
+from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import RealtimeClient, State, SubscriptionCancelled
+from trigger_realtime_sync import AuthenticationError, RealtimeClient, State, SubscriptionCancelled
 from trigger_realtime_sync.testing import RealtimeServer
 
 
 def test_the_same_id_and_target_share_a_connection(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """Each handle is told the current state first; the last one to cancel ends it."""
+    """Each subscription gets the current state first; the last one to cancel ends the reading."""
     run_id = server.create_run()
     recorders = [Recorder() for _ in range(3)]
-    handles = []
+    subscriptions = []
     for recorder in recorders:
-        handles.append(client.subscribe_to_run(run_id, id="x", **recorder.options))
+        subscriptions.append(client.subscribe_to_run(run_id, id="x", **recorder.options))
         server.wait_until_held(1)
         recorder.wait("update")
     assert sum(request.live for request in server.requests) == 1
-    assert len(set(map(id, handles))) == 3
-    assert client.get("x") is client.subscriptions["x"] is handles[0]
+    assert len(set(map(id, subscriptions))) == 3
+    assert client.get("x") is client.subscriptions["x"] is subscriptions[0]
     server.update_run(run_id, status="EXECUTING")
     for recorder in recorders:
         recorder.wait("update", 2)
         assert recorder.statuses == ["QUEUED", "EXECUTING"]
-    handles[0].cancel()
-    assert client.get("x") is handles[1]
-    handles[1].cancel()
+    subscriptions[0].cancel()
+    assert client.get("x") is subscriptions[1]
+    subscriptions[1].cancel()
     server.wait_until_held(1)
-    assert handles[2].state is State.LIVE
-    handles[2].cancel()
+    assert subscriptions[2].state is State.LIVE
+    subscriptions[2].cancel()
     server.wait_for_connections(0, timeout=1)
     assert client.get("x") is None
 
@@ -43,14 +46,16 @@ def test_the_same_id_and_target_share_a_connection(
 def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: RealtimeClient) -> None:
     """`client.cancel(id)`; False where there is none."""
     run_id = server.create_run()
-    handles = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
+    subscriptions = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
     assert client.cancel("x") is True
-    assert {handle.state for handle in handles} == {State.CANCELLED}
+    assert {subscription.state for subscription in subscriptions} == {State.CANCELLED}
     assert client.cancel("x") is False
 
 
-def test_handles_that_join_complete_alike(server: RealtimeServer, client: RealtimeClient) -> None:
-    """All wait, all are told; one that goes on after completion keeps the connection."""
+def test_subscriptions_that_join_complete_alike(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """All of them complete; one that goes on after completion keeps the connection."""
     run_id = server.create_run()
     ends = client.subscribe_to_run(run_id, id="x")
     stays = client.subscribe_to_run(run_id, id="x", stop_on_completion=False)
@@ -118,7 +123,7 @@ def test_what_was_known_is_shown_before_the_network_answers(
     recorder = Recorder()
     again = client.subscribe_to_run(run_id, id="x", **recorder.options)
     assert recorder.wait("update")[0].metadata == {"a": 1}
-    assert client.subscribe_to_run(run_id, id="y").run is None
+    assert client.subscribe_to_run(run_id, id="y", enabled=False).run is None
 
 
 def test_a_cached_run_outlives_a_late_replica(
@@ -184,7 +189,7 @@ def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
 
 
 def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Of this handle alone: unsubscribed, its data dropped, subscribed again."""
+    """Unsubscribes this subscription alone, drops its data and subscribes it again."""
     run_id = server.create_run()
     recorder = Recorder()
     one = client.subscribe_to_run(run_id, id="x", **recorder.options)
@@ -244,7 +249,7 @@ def test_enabling_after_the_end(server: RealtimeServer, client: RealtimeClient) 
 
 
 def test_subscriptions_is_a_live_mapping(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Read-only, of ids to the first handles."""
+    """Read-only, of ids to the first subscriptions."""
     mapping = client.subscriptions
     assert isinstance(mapping, Mapping)
     assert not hasattr(mapping, "__setitem__")
@@ -268,10 +273,10 @@ def test_ids_are_made_up_without_one(server: RealtimeServer, client: RealtimeCli
     server.wait_until_held(2)
 
 
-def test_a_handle_that_joins_under_a_stuck_callback(
+def test_a_subscription_that_joins_under_a_stuck_callback(
     server: RealtimeServer, client: RealtimeClient
 ) -> None:
-    """One slow handle holds up no other of the same id."""
+    """One slow subscription holds up no other of the same id."""
     run_id = server.create_run()
     gate, recorder = Gate(), Recorder()
     client.subscribe_to_run(run_id, id="x", on_update=gate)
@@ -296,3 +301,79 @@ def test_last_contact_is_the_time_of_the_last_answer(
     assert first.utcoffset() is not None
     server.update_run(subscription.run.id, status="EXECUTING")  # type: ignore[union-attr]
     eventually(lambda: subscription.last_contact > first)  # type: ignore[operator]
+
+
+def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect: Any) -> None:
+    """Its views are snapshots."""
+    client = connect(raw(snapshot(row())))
+    for id_ in "abc":
+        client.subscribe_to_run("run_1", id=id_)
+    seen = []
+    for id_, subscription in client.subscriptions.items():
+        client.cancel_all()
+        seen.append((id_, subscription.id))
+    assert seen == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert list(client.subscriptions.values()) == []
+    assert dict(client.subscriptions) == {}
+
+
+def test_tags_in_another_order_are_the_same(raw: Any, connect: Any) -> None:
+    """The second joins the first."""
+    client = connect(raw(snapshot(row())))
+    first = client.subscribe_to_runs_with_tag(["x", "y"], id="a")
+    second = client.subscribe_to_runs_with_tag(["y", "x"], id="a")
+    assert second.state is not State.CANCELLED
+    assert first.state is not State.CANCELLED
+    assert client.subscriptions["a"] is first
+
+
+def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(
+    raw: Any, connect: Any
+) -> None:
+    """A replica may lag: the newest known state is delivered."""
+    client = connect(raw(by_poll(in_turn(answer(row(version=5)), answer(row(version=3))), hold())))
+    first, second = Recorder(), Recorder()
+    client.subscribe_to_run("run_1", id="a", **first.options)
+    first.wait("update")
+    client.cancel("a")
+    client.subscribe_to_run("run_1", id="a", **second.options)
+    assert second.wait("update")[0].metadata == {"version": 5}
+
+
+def test_the_last_contact_outlives_a_pause(raw: Any, connect: Any) -> None:
+    """A health check sees when the server was last heard, enabled or not."""
+    subscription = connect(raw(answer(row()), hold())).subscribe_to_run("run_1")
+    before = eventually(lambda: subscription.last_contact)
+    subscription.disable()
+    assert subscription.last_contact == before
+    subscription.enable()
+    assert subscription.last_contact == before
+
+
+def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
+    """It says so, by the error that ended it."""
+    client = connect(raw(reply(401, {}, {"error": "no"})))
+    subscription = client.subscribe_to_run("run_1")
+    eventually(lambda: subscription.state is State.FAILED)
+    with pytest.raises(AuthenticationError):
+        subscription.enable()
+
+
+def test_enabling_that_fails_can_be_tried_again(
+    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the system has no thread to give, the subscription stays IDLE."""
+    client = connect(raw(answer(done())))
+    subscription = client.subscribe_to_run("run_1", enabled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start"):
+            subscription.enable()
+    assert client.get(subscription.id) is subscription
+    assert subscription.state is State.IDLE
+    subscription.enable()
+    assert subscription.wait_for_completion(10).is_success
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import shape
+from tests.support.raw import reply
+from tests.support.shape import answer, row
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import ProtocolError, RetryPolicy, State
+from trigger_realtime_sync import ProtocolError, RetryPolicy, State, Timeouts
 from trigger_realtime_sync._feeds import run_feed as feed
 from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
@@ -19,7 +20,7 @@ POLICY = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been waited for, at once."""
+    """Record each wait instead of waiting."""
     seconds: list[float] = []
     original = Requester.pause
 
@@ -58,7 +59,7 @@ def test_backs_off_exponentially(
 def test_retry_after_is_a_floor(
     server: RealtimeServer, connect: Any, waits: list[float], status: int, header: str
 ) -> None:
-    """What the server asks for is waited for, and the jitter on top."""
+    """The wait is what the server asks for, plus jitter."""
     server.fail_next(times=3, status=status, headers={"Retry-After": header})
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
     assert len(waits) == 3
@@ -117,7 +118,7 @@ def test_an_error_page_instead_of_json(
 def test_an_error_page_for_ever(
     server: RealtimeServer, connect: Any, waits: list[float], body: Any
 ) -> None:
-    """What never becomes JSON of the protocol is taken at its word, and says so."""
+    """An answer that is never JSON of the protocol ends the subscription with an error."""
     headers = {"electric-handle": "h", "electric-offset": "1_0"}
     server.fail_next(times=100, status=200, body=body, headers=headers)
     with pytest.raises(ProtocolError):
@@ -150,7 +151,7 @@ def test_a_rotated_shape_is_no_news(connect: Any, keep_handle: bool, send_handle
 
 def test_rotating_for_ever_is_backed_off_from(raw: Any, connect: Any, waits: list[float]) -> None:
     """Each attempt carries another cache-buster, and they come slower and slower."""
-    server = raw(lambda exchange: exchange.answer(409, {"electric-handle": "h"}, [1]))
+    server = raw(reply(409, {"electric-handle": "h"}, [1]))
     subscription = connect(server, retry=POLICY).subscribe_to_run("run_1")
     eventually(lambda: len(waits) >= 8)
     subscription.cancel()
@@ -193,7 +194,7 @@ def test_an_offset_from_before_a_restore(connect: Any) -> None:
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
 def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
-    """No content is no news: the poll is repeated, and nothing is told."""
+    """No content is no news: the poll is repeated, and no callback is called."""
     with RealtimeServer(backend, use_204=True, hold=0.2) as server:
         run_id = server.create_run()
         recorder = Recorder()
@@ -204,13 +205,14 @@ def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
         assert recorder.statuses == ["QUEUED", "COMPLETED"]
 
 
-def test_a_hot_server_is_backed_off_from(raw: Any, connect: Any, waits: list[float]) -> None:
-    """One that answers its live polls at once, for ever: no failure, and never waited for long."""
-
-    def handle(exchange: Any) -> None:
-        shape.answer(exchange, *([] if exchange.live else [shape.row()]))
-
-    server = raw(handle)
+def test_a_hot_server_is_backed_off_from(
+    raw: Any, connect: Any, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers its live polls at once, for ever, is no failure: the polls come slower,
+    down to one every `LONGEST_PAUSE`."""
+    # However busy the machine is, no answer looks as if it had been held.
+    monkeypatch.setattr(feed, "HELD_SECONDS", 60.0)
+    server = raw(answer(row()), answer())
     retry = RetryPolicy(max_retries=0)
     subscription = connect(server, retry=retry).subscribe_to_run("run_1")
     eventually(lambda: len(waits) >= 8)
@@ -254,8 +256,6 @@ def test_a_late_row_is_waited_for(server: RealtimeServer, connect: Any) -> None:
 
 def test_silence_is_bounded(server: RealtimeServer, connect: Any) -> None:
     """`Timeouts.read` without a byte: the connection is given up, and another one made."""
-    from trigger_realtime_sync import Timeouts
-
     run_id = finished(server)
     server.fail_next(stall=20)
     client = connect(server, timeouts=Timeouts(read=0.2))
@@ -269,8 +269,10 @@ def test_a_server_that_is_down_is_waited_for(connect: Any) -> None:
     recorder = Recorder()
     subscription = connect(f"http://127.0.0.1:{port}").subscribe_to_run("run_1", **recorder.options)
     eventually(lambda: subscription.state is State.RETRYING)
-    with RealtimeServer(port=port) as server:
-        server.create_run(id="run_1")
+    server = RealtimeServer(port=port)
+    # Before it listens: a run that is not found would end the subscription.
+    server.create_run(id="run_1")
+    with server:
         eventually(lambda: subscription.state is State.LIVE)
         server.complete_run("run_1")
         assert subscription.wait_for_completion(5).is_success
@@ -278,7 +280,7 @@ def test_a_server_that_is_down_is_waited_for(connect: Any) -> None:
 
 
 def test_a_dropped_connection_is_replaced(server: RealtimeServer, connect: Any) -> None:
-    """Proxies cut idle connections: nothing is told of it."""
+    """Proxies cut idle connections: `on_error` is not called."""
     run_id = server.create_run()
     recorder = Recorder()
     subscription = connect(server).subscribe_to_run(run_id, **recorder.options)

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import shape
-from tests.support.raw import Exchange, Hangup
+from tests.support.raw import hangup, reply
+from tests.support.settings import TOKEN
+from tests.support.shape import answer, done, row
+from tests.support.shown import every_repr, everything_shown
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, TriggerRealtimeError
 from trigger_realtime_sync.testing import RealtimeServer
-
-TOKEN = "tr_very_secret_token_0123456789"
-
-
-def everything_said(error: BaseException) -> str:
-    """All that could be printed of an error."""
-    shown = [str(error), repr(error), repr(vars(error))]
-    shown += traceback.format_exception(error)
-    return "\n".join(shown)
-
 
 ECHOES = [
     lambda token: (401, {}, {"error": f"bad token {token}", "code": token}),
@@ -45,12 +37,12 @@ def test_it_is_in_no_error_and_no_log(
     caplog.set_level(logging.DEBUG)
     recorder = Recorder()
     server = raw(lambda exchange: exchange.answer(*echo(exchange.token)))
-    client = connect(server, access_token=TOKEN)
+    client = connect(server)
     subscription = client.subscribe_to_run("run_1", **recorder.options)
     with pytest.raises(TriggerRealtimeError) as caught:
         subscription.wait_for_completion(10)
     part = TOKEN[:12]
-    assert part not in everything_said(caught.value)
+    assert part not in everything_shown(caught.value)
     assert part not in caplog.text
     assert part not in repr(client) + repr(subscription) + repr(client.subscriptions)
     assert all(part not in repr(vars(record)) for record in caplog.records)
@@ -59,37 +51,22 @@ def test_it_is_in_no_error_and_no_log(
 def test_a_broken_status_line_that_echoes_it(
     raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes before HTTP is not quoted."""
+    """Bytes before the status line are not quoted."""
     caplog.set_level(logging.DEBUG)
-
-    def handle(exchange: Exchange) -> None:
-        if exchange.index == 0:
-            exchange.send(exchange.token.encode() + b" HTTP/1.1 200 OK\r\n\r\n")
-            raise Hangup
-        shape.answer(exchange, shape.done())
-
-    connect(raw(handle), access_token=TOKEN).wait_for_completion("run_1", timeout=5)
+    echo = hangup(f"{TOKEN} HTTP/1.1 200 OK\r\n\r\n".encode())
+    connect(raw(echo, answer(done()))).wait_for_completion("run_1", timeout=5)
     assert TOKEN[:12] not in caplog.text
 
 
 def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
-    """Of anything that a debugger or a log could show."""
-    client = connect(server, access_token=TOKEN, headers={"X-Key": TOKEN})
+    """No object that a debugger or a log could show has it in its repr."""
+    client = connect(server, headers={"X-Key": TOKEN})
     subscription = client.subscribe_to_run(server.create_run())
     server.wait_until_held(1)
-    seat = subscription._seat
-    channel = seat.channel
-    for thing in (
-        client,
-        subscription,
-        seat.target,
-        channel._origin,
-        channel._origin.token,
-        client._engine,
-        channel._requester,
-        seat,
-    ):
-        assert TOKEN not in repr(thing)
+    shown = every_repr()
+    assert repr(client) in shown
+    assert repr(subscription) in shown
+    assert TOKEN not in shown
 
 
 @pytest.fixture
@@ -108,41 +85,25 @@ def test_netrc_never_replaces_it(server: RealtimeServer, client: RealtimeClient)
     assert client.wait_for_completion(run_id, timeout=5).output == [1]
     for request in server.requests:
         told = request.headers.get("authorization")
-        assert told == (None if request.kind == "presigned" else "Bearer tr_secret_of_the_test")
+        assert told == (None if request.kind == "presigned" else f"Bearer {TOKEN}")
 
 
 @pytest.mark.usefixtures("netrc")
 def test_netrc_never_replaces_it_after_a_redirect(raw: Any, connect: Any) -> None:
     """On the same host the token goes along, as it is."""
-    seen: list[str | None] = []
-
-    def handle(exchange: Exchange) -> None:
-        seen.append(exchange.headers.get("authorization"))
-        if exchange.path.startswith("/moved"):
-            shape.answer(exchange, shape.done())
-        else:
-            exchange.answer(307, {"location": "/moved" + exchange.target})
-
-    connect(raw(handle)).wait_for_completion("run_1", timeout=5)
-    assert seen == ["Bearer tr_secret_of_the_test"] * 2
+    server = raw(reply(307, {"location": "/moved"}), answer(done()))
+    connect(server).wait_for_completion("run_1", timeout=5)
+    assert [exchange.token for exchange in server.exchanges] == [TOKEN, TOKEN]
 
 
 @pytest.mark.usefixtures("netrc")
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_another_host_is_not_shown_it(raw: Any, connect: Any, status: int) -> None:
     """A redirect elsewhere carries neither the token nor anything from .netrc."""
-    seen: list[str | None] = []
-
-    def elsewhere(exchange: Exchange) -> None:
-        seen.append(exchange.headers.get("authorization"))
-        shape.answer(exchange, shape.done())
-
-    other = raw(elsewhere)
-    server = raw(
-        lambda exchange: exchange.answer(status, {"location": f"{other.url}{exchange.target}"})
-    )
+    other = raw(answer(done()))
+    server = raw(reply(status, {"location": other.url}))
     assert connect(server).wait_for_completion("run_1", timeout=5).is_success
-    assert seen == [None]
+    assert [exchange.headers.get("authorization") for exchange in other.exchanges] == [None]
 
 
 def test_redirects_in_a_circle_end(raw: Any, connect: Any) -> None:
@@ -157,13 +118,7 @@ def test_redirects_in_a_circle_end(raw: Any, connect: Any) -> None:
 )
 def test_redirects_to_nowhere_end(raw: Any, connect: Any, location: str) -> None:
     """A location that is none is an error of this library, or passes, but never a crash."""
-    server = raw(
-        lambda exchange: (
-            exchange.answer(302, {"location": location})
-            if exchange.index == 0
-            else shape.answer(exchange, shape.done())
-        )
-    )
+    server = raw(reply(302, {"location": location}), answer(done()))
     recorder = Recorder()
     subscription = connect(server).subscribe_to_run("run_1", **recorder.options)
     eventually(lambda: recorder.errors or recorder.completes)
@@ -183,3 +138,27 @@ def test_a_callable_s_error_is_not_quoted(
     eventually(lambda: "trying again" in caplog.text)
     subscription.cancel()
     assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("token", ["tr_x", "pk_12345678", "s"])
+def test_a_token_of_any_length_is_hidden(
+    token: str, raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though the server repeats it in an error, a header, or a row that does not decode."""
+    caplog.set_level("DEBUG", "trigger_realtime_sync")
+    rows = answer(row(number=f"<{token}>"), row("run_2"))
+    body = {"error": f"who is <{token}>?", "code": f"<{token}>"}
+    recorder = Recorder()
+    client = connect(raw(rows, reply(401, {"x-echo": f"<{token}>"}, body)), access_token=token)
+    client.subscribe_to_runs_with_tag("t", **recorder.options)
+    broken, refused = recorder.wait("error", 2)
+    shown = [
+        str(broken),
+        repr(broken),
+        str(refused),
+        refused.body,
+        str(refused.headers),
+        caplog.text,
+    ]
+    assert not [text for text in shown if f"<{token}>" in text]
+    assert all("<***>" in text for text in shown[:4])

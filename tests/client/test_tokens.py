@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
+import weakref
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tests.support.raw import reply
+from tests.support.settings import TOKEN
+from tests.support.shape import answer, done
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, ConfigurationError, PermissionDeniedError
 from trigger_realtime_sync.testing import RealtimeServer
@@ -29,7 +35,7 @@ class Provider:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_goes_on_at_the_same_offset(server: RealtimeServer, connect: Any, status: int) -> None:
-    """The refused poll is sent again with the new token; no state is told twice."""
+    """The refused poll is sent again with the new token; no state is delivered twice."""
     run_id = server.create_run()
     recorder = Recorder()
     server.fail_next(status=status, live=True)
@@ -107,18 +113,21 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
     """When all are refused at once, one asks, and the others take what it got."""
     count = 50
     with RealtimeServer(tokens=["tr_old"]) as server:
-        fresh = threading.Event()
-        asked_when_refused = 0
+        expired = threading.Event()
         lock = threading.Lock()
+        threads: set[int] = set()
+        asked_when_refused = 0
 
         def provide() -> str:
-            # A cache, as the documentation advises, that is renewed by asking after a refusal.
+            """Give each thread the old token once more; its second call follows a refusal."""
             nonlocal asked_when_refused
-            if not fresh.is_set():
+            if not expired.is_set():
                 return "tr_old"
-            if threading.current_thread().name.startswith("trigger-realtime"):
-                with lock:
-                    asked_when_refused += 1
+            with lock:
+                if threading.get_ident() not in threads:
+                    threads.add(threading.get_ident())
+                    return "tr_old"
+                asked_when_refused += 1
             return "tr_new"
 
         client = connect(server, access_token=provide)
@@ -128,15 +137,11 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
         before = len(server.requests)
         server.revoke("tr_old")
         server.accept("tr_new")
-        # The next poll of each goes out with the old token, since the callable does not know.
-        original = client._engine._token_source(provide).current
-        client._engine._token_source(provide).current = lambda: "tr_old"
-        fresh.set()
+        expired.set()
         for run_id in runs:
             server.update_run(run_id, status="EXECUTING")
         server.wait_for_requests(before + 2 * count, timeout=20)
         assert asked_when_refused == 1
-        client._engine._token_source(provide).current = original
         for run_id in runs:
             server.complete_run(run_id)
         for subscription in subscriptions:
@@ -192,7 +197,7 @@ def test_the_subscription_s_own_token_goes_first(server: RealtimeServer, connect
     client.subscribe_to_run(server.create_run())
     server.wait_until_held(2)
     told = {request.headers["authorization"] for request in server.requests}
-    assert told == {"Bearer tr_own", "Bearer tr_secret_of_the_test"}
+    assert told == {"Bearer tr_own", f"Bearer {TOKEN}"}
 
 
 def test_the_environment(
@@ -211,3 +216,41 @@ def test_the_environment(
     told = [request.headers["authorization"] for request in server.requests if not request.live]
     assert told[0] == "Bearer tr_second"
     assert told[-1] == "Bearer tr_first"
+
+
+def test_a_function_that_had_no_better_token_is_asked_again(raw: Any, connect: Any) -> None:
+    """By the next request that is refused: it may have one by then."""
+    server = raw(reply(401), reply(401), answer(done()))
+    tokens = iter(["tr_old", "tr_old", "tr_old", "tr_new"])
+    client = connect(server, access_token=lambda: next(tokens))
+    with pytest.raises(AuthenticationError):
+        client.wait_for_completion("run_1", timeout=10)
+    assert client.wait_for_completion("run_1", timeout=10).is_success
+    assert [exchange.token for exchange in server.exchanges] == ["tr_old", "tr_old", "tr_new"]
+
+
+@pytest.mark.parametrize("options", [{}, {"frozen": True}])
+def test_a_token_function_need_not_be_hashable(
+    options: Any, server: RealtimeServer, connect: Any
+) -> None:
+    """A dataclass is not, and is forgotten with its last subscription, like any function."""
+
+    @dataclass(**options)
+    class Provider:
+        token: str = "tr_x"
+        log: list[str] = field(default_factory=list)
+
+        def __call__(self) -> str:
+            return self.token
+
+    run_id = server.create_run()
+    server.complete_run(run_id, output=1)
+    client = connect(server, access_token=Provider())
+    assert client.subscribe_to_run(run_id).result(10) == 1
+    provider = Provider()
+    forgotten = weakref.ref(provider)
+    client.subscribe_to_run(run_id, access_token=provider).result(10)
+    del provider
+    # What is cached may have large payloads, which are fetched with the token.
+    client.clear_cache()
+    eventually(lambda: gc.collect() and forgotten() is None)

@@ -1,4 +1,4 @@
-"""What the official client was told for recorded exchanges, ours says too, or better."""
+"""For recorded exchanges, our client delivers what the official one did, or better."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Replay:
 def test_tells_what_the_official_client_told(
     name: str, subscribe: Any, raw: Any, connect: Any
 ) -> None:
-    """The same requests go out, and the same runs are handed out, in the same order."""
+    """The same requests are sent, and the same runs delivered in the same order."""
     exchanges, emitted = recorded(name)
     replay = Replay(exchanges)
     server = raw(replay)

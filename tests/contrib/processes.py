@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.contrib.conftest import TOKEN
 from tests.contrib.events import Event, events_of
+from tests.support.settings import TOKEN
 from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.contrib.conftest import QUICK, TOKEN
 from tests.contrib.events import events_of
+from tests.support.settings import QUICK, TOKEN
 from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.contrib._client import CLIENT_OPTIONS, ContextClient

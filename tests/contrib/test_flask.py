@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contrib.conftest import QUICK, TOKEN
 from tests.contrib.events import events_of, next_event
+from tests.support.settings import QUICK, TOKEN
 from trigger_realtime_sync import ConfigurationError, RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 

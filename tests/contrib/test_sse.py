@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contrib.conftest import TOKEN
 from tests.contrib.events import events_of, next_event, text_of
+from tests.support.settings import TOKEN
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, Run, State
 from trigger_realtime_sync.contrib import _browser_feeds, sse

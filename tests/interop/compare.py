@@ -1,4 +1,4 @@
-"""Whether a value of ours is the one that the official client gave its user.
+"""Compares our values with those that the official client gave its user.
 
 `driver.mjs` says by type what JSON can't: `{"$date": ms}`, `{"$set": […]}` and the like.
 """
@@ -79,7 +79,7 @@ Children = list[tuple[str, Any, Any]]
 
 
 def _children(theirs: Any, ours: Any, above: tuple[Any, ...]) -> Children | None:
-    """What is inside of both, to be compared; None where they differ already."""
+    """Return the pairs of inner values to compare, or None if the outer ones differ already."""
     if isinstance(theirs, list):
         if not isinstance(ours, list) or len(theirs) != len(ours):
             return None

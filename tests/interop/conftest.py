@@ -30,7 +30,7 @@ def official() -> Iterator[Official]:
 
 
 class Ours:
-    """What our client hands its user."""
+    """What our client delivers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -89,12 +89,12 @@ class Both:
         why: str = "",
         ours_only: Collection[str] = (),
     ) -> None:
-        """Does something, waits until both told so many states, and compares them.
+        """Do something, wait until both clients have delivered this many states, and compare them.
 
         Args:
-            theirs, ours: instead of `count`, where they differ on purpose; then `why` says why.
-                The last ones are compared.
-            ours_only: places where theirs has nothing.
+            theirs, ours: instead of `count`, where the clients differ on purpose, for the reason
+                `why`. The last states are compared.
+            ours_only: fields that the official client does not have.
         """
         wanted = [count if one is None else one for one in (theirs, ours)]
         assert bool(why) == (wanted[0] != wanted[1]), "a difference on purpose needs its reason"
@@ -112,7 +112,7 @@ class Both:
             assert left == [], f"state of {other.id}"
 
     def new_parts(self, action: Callable[[], Any], count: int) -> None:
-        """Does something, waits until both told so many parts, and compares them."""
+        """Do something, wait until both have delivered this many parts, and compare them."""
         action()
         before, self._parts = self._parts, [told + count for told in self._parts]
         self.theirs.wait_for(parts=self._parts[0])
@@ -123,7 +123,7 @@ class Both:
             assert list(differences(one["value"], value)) == []
 
     def nothing_more(self) -> None:
-        """Neither told anything that was not compared."""
+        """Check that neither client delivered anything that was not compared."""
         assert [len(self.theirs.runs), len(self.ours.runs)] == self._runs
         assert [len(self.theirs.parts), len(self.ours.parts)] == self._parts
         assert self.ours.errors == []

@@ -1,4 +1,4 @@
-"""The official client in a Node process of its own, told what to do by `driver.mjs`."""
+"""The official client in a Node process of its own, driven by `driver.mjs`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = "npm ci --prefix tests/interop"
 
 
 def why_not() -> str | None:
-    """Why the official client can't be run here, or None."""
+    """Return the reason why the official client can't be run here, or None."""
     if shutil.which("node") is None:
         return "node is not installed: the official client needs Node 18 or newer"
     if not (HERE / "node_modules" / "@trigger.dev" / "core").is_dir():
@@ -31,7 +31,7 @@ def is_required() -> bool:
 
 
 class Told:
-    """What one subscription of the official client handed its user."""
+    """What one subscription of the official client delivered."""
 
     def __init__(self, official: Official, number: int) -> None:
         self._official = official
@@ -44,7 +44,8 @@ class Told:
     def wait_for(
         self, *, runs: int = 0, parts: int = 0, ended: bool = False, over: bool = False
     ) -> None:
-        """Blocks until so many were told; fails if they never are. `over`: ended, or failed."""
+        """Block until at least this many were delivered; fail if they never are. `over`: the
+        subscription has ended or failed."""
 
         def reached() -> bool:
             if len(self.runs) < runs or len(self.parts) < parts or self.ended < ended:
@@ -85,7 +86,7 @@ class Official:
         return self._ask(op=op, url=url, token="tr_official", subject=subject, **options)
 
     def refuses(self, texts: Iterable[str], kind: str) -> list[bool]:
-        """Of each packet, whether the official client can't decode it."""
+        """Return, for each packet, True if the official client can't decode it."""
         asked = [self._ask(op="packet", data=text, type=kind) for text in texts]
         for told in asked:
             told.wait_for(over=True)

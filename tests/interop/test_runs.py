@@ -80,7 +80,7 @@ def test_a_run_from_its_trigger_to_its_output(pair: Any) -> None:
 
 
 def test_a_run_that_failed(pair: Any) -> None:
-    """The error of a failed run is told alike, and ends both."""
+    """The error of a failed run is delivered alike, and ends both."""
     run = pair.server.create_run(status="EXECUTING")
     both = pair.run(run)
     both.states()
@@ -104,7 +104,7 @@ def test_every_status(pair: Any) -> None:
 
 
 def test_an_unknown_status(pair: Any) -> None:
-    """On purpose: theirs calls it QUEUED, ours keeps its name, so that a new one can be told."""
+    """On purpose: theirs calls it QUEUED, ours keeps its name, so that a new one can be shown."""
     pair.server.create_run(status="HIBERNATING", tags=["t"])
     both = pair.tag("t")
     both.theirs.wait_for(runs=1)
@@ -114,7 +114,7 @@ def test_an_unknown_status(pair: Any) -> None:
 
 
 def test_every_column_set_and_null(pair: Any) -> None:
-    """Every column that may be null, told as set, as null, and as set again."""
+    """Every column that may be null, delivered as set, as null, and as set again."""
     server: RealtimeServer = pair.server
     run = server.create_run()
     both = pair.run(run)
@@ -153,7 +153,7 @@ def test_errors_of_runs(pair: Any, error: dict[str, Any]) -> None:
 
 
 def test_odd_tags(pair: Any) -> None:
-    """Tags with whatever a tag may hold, asked for one by one, and told as they are."""
+    """Tags with whatever a tag may hold, subscribed to one by one, and delivered as they are."""
     tags = ["user:7", "a b", "ü/ö?x=1&y#z", "100%", "%2F", "it's", "(x)", "+", "日本", "😀", "{}"]
     tags += ["NULL", "null", "[a]", ";", "'", "`", "a=b", "~", "a\u00a0b", "a\u2028b", "*"]
     server: RealtimeServer = pair.server
@@ -210,7 +210,7 @@ def test_many_runs_of_a_tag(pair: Any) -> None:
 
 
 def test_a_snapshot_in_pieces(make_pair: Any) -> None:
-    """Electric may cut a snapshot into several answers: nothing is told before it is whole."""
+    """Electric may cut a snapshot into several answers: nothing is delivered before it is whole."""
     pair = make_pair("electric", snapshot_chunk_rows=7)
     for n in range(20):
         pair.server.create_run(payload={"n": n}, tags=["many"])
@@ -273,7 +273,7 @@ def test_a_run_that_is_late_at_the_replica(pair: Any) -> None:
 
 
 def test_a_run_cancelled_while_queued(pair: Any) -> None:
-    """On purpose: theirs waits for a finishedAt that never comes; ours knows that it is over."""
+    """On purpose: theirs waits for a finishedAt that never comes; ours knows that it is final."""
     run = pair.server.create_run()
     both = pair.run(run)
     both.states()

@@ -94,7 +94,7 @@ def test_a_run_with_streams_by_its_metadata(streams: Any) -> None:
 
 
 def test_v2_records_that_are_no_parts(make_pair: Callable[..., Any]) -> None:
-    """Commands and retried writes are told by neither.
+    """Neither delivers commands and retried writes.
 
     On purpose: a control record is a part without a value in theirs, and none in ours.
     """

@@ -1,4 +1,4 @@
-"""Rotations, restarts, errors and cut answers: what is told through them."""
+"""Rotations, restarts, errors and cut answers, and the states that both clients deliver."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_409_that_names_no_handle(electric: Any) -> None:
 
 
 def test_a_rotated_shape_of_many_runs(electric: Any) -> None:
-    """The same for a tag, where only one run changed meanwhile."""
+    """After a rotation of a tag, only the run that changed meanwhile is delivered."""
     server = electric.server
     runs = [server.create_run(tags=["t"]) for _ in range(5)]
     both = electric.tag("t")
@@ -73,7 +73,7 @@ def test_a_rotated_shape_of_many_runs(electric: Any) -> None:
 
 
 def test_a_deleted_run(electric: Any) -> None:
-    """A run that is gone is told by neither; ours takes it out of `.runs`."""
+    """Neither delivers a run that is gone; ours removes it from `.runs`."""
     server = electric.server
     runs = [server.create_run(tags=["t"]) for _ in range(2)]
     both = electric.tag("t")
@@ -97,7 +97,7 @@ def test_a_deleted_run(electric: Any) -> None:
     ids=["503", "500", "524", "reset", "nothing", "429"],
 )
 def test_a_request_that_fails(pair: Any, fault: dict[str, Any]) -> None:
-    """Both ask again, and no state is lost or told twice."""
+    """Both ask again, and no state is lost or delivered twice."""
     server = pair.server
     run = server.create_run(status="EXECUTING")
     server.fail_next(times=2, match="run", **fault)

@@ -8,7 +8,7 @@ WIDTH, HEIGHT, LEFT, GAP, TOP = 640, 110, 56, 34, 44
 
 
 def svg(title: str, seconds: Sequence[float], curves: dict[str, Sequence[float]]) -> str:
-    """One panel for each curve, all over the same time."""
+    """Return one panel for each curve, over a shared time axis."""
     height = TOP + len(curves) * (HEIGHT + GAP)
     panels = [
         _panel(name, seconds, values, TOP + place * (HEIGHT + GAP))

@@ -1,6 +1,6 @@
 """Hundreds of subscriptions that come and go, for as long as you like: does anything grow?
 
-    python tests/soak/soak.py --minutes 60 --svg soak.svg
+    python -m tests.soak.soak --minutes 60 --svg soak.svg
 
 Subscriptions to runs, runs with streams, tags and batches are made, complete, are cancelled, and
 are replaced, while the server rotates its shapes and cuts its connections. Memory, threads and
@@ -13,7 +13,6 @@ import argparse
 import gc
 import json
 import logging
-import os
 import random
 import statistics
 import subprocess
@@ -24,8 +23,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from plot import svg
-
+from tests.soak.plot import svg
+from tests.support.process import open_sockets, resident_mb
 from trigger_realtime_sync import RealtimeClient, RetryPolicy
 
 KINDS = ["run"] * 6 + ["streams"] * 2 + ["tag", "batch"]
@@ -60,7 +59,7 @@ class Server:
 
 
 class Soak:
-    """Keeps so many subscriptions running."""
+    """Keeps `count` subscriptions running."""
 
     def __init__(self, client: RealtimeClient, server: Server, count: int, cancels: int) -> None:
         self._cancels = cancels
@@ -75,9 +74,9 @@ class Soak:
         self.errors: list[Any] = []
 
     def step(self) -> None:
-        """Takes out what is over, cancels a few, and fills up."""
-        for number, (handle, _) in list(self._running.items()):
-            if handle.state.value in ("COMPLETED", "FAILED"):
+        """Drop subscriptions that have ended, cancel a few, and fill up."""
+        for number, (subscription, _) in list(self._running.items()):
+            if subscription.state.value in ("COMPLETED", "FAILED"):
                 self._drop(number)
         for number in self._rng.sample(list(self._running), min(self._cancels, self.size)):
             self._drop(number)
@@ -90,8 +89,8 @@ class Soak:
         return len(self._running)
 
     def _drop(self, number: int) -> None:
-        handle, _ = self._running.pop(number)
-        handle.cancel()
+        subscription, _ = self._running.pop(number)
+        subscription.cancel()
 
     def _subscribe(self) -> None:
         made = self._server.create(self._rng.choice(KINDS))
@@ -101,34 +100,19 @@ class Soak:
             "on_error": self.errors.append,
         }
         if "batch" in made:
-            handle: Any = self._client.subscribe_to_batch(made["batch"], **options)
+            subscription: Any = self._client.subscribe_to_batch(made["batch"], **options)
         elif "tag" in made:
-            handle = self._client.subscribe_to_runs_with_tag(made["tag"], **options)
+            subscription = self._client.subscribe_to_runs_with_tag(made["tag"], **options)
         else:
-            handle = self._client.subscribe_to_run_with_streams(
+            subscription = self._client.subscribe_to_run_with_streams(
                 made["run"], on_stream=lambda key, parts: self._note("parts", len(parts)), **options
             )
         self._note("subscriptions")
-        self._running[self.counts["subscriptions"]] = (handle, made["runs"])
+        self._running[self.counts["subscriptions"]] = (subscription, made["runs"])
 
     def _note(self, what: str, count: int = 1) -> None:
         with self._lock:
             self.counts[what] += count
-
-
-def resident_mb() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def open_sockets() -> int:
-    count = 0
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            count += "socket:" in os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            continue
-    return count
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The server of the soak test, in a process of its own: its runs live, change and end by chance.
 
-Reads commands as lines of JSON, `{"create": 3, "kind": "run"}`, and answers each with one.
+Reads commands as lines of JSON, `{"create": "run"}`, and answers each with one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class World:
             self._server.append(run, "llm", *(f"token {n} " for n in range(5)))
 
     def forget(self) -> None:
-        """What is over long since, so that it is the client whose memory is seen."""
+        """Forget recorded requests, so that the server's own memory stays small."""
         self._server.clear_requests()
 
     def lose(self, what: str) -> None:

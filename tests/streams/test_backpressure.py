@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tests.support.raw import Exchange
-from tests.support.streams import FedServer, Parts, chunked, end_exchange, head
+from tests.support.streams import FedServer, PartRecorder, chunked, frame, head
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -18,7 +18,7 @@ MOST_WAITING = 2_000
 ONE_READ = 3_000
 
 
-class StuckFirst(Parts):
+class StuckFirst(PartRecorder):
     """Takes its first parts and hangs until it is let go; then takes all."""
 
     def __init__(self) -> None:
@@ -43,19 +43,21 @@ def settled(measure: Any) -> int:
 def test_a_stuck_callback_stops_the_reading(version: str, fed: FedServer, connect: Any) -> None:
     """The server's socket fills up: what is taken is bounded. Let go, all comes, in order."""
     stuck = StuckFirst()
-    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=stuck)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=stuck)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked"))
     total = 40_000
     sent = pour(stream, version, 0, total)
     assert stuck.gate.entered.wait(5)
     # What the kernel's buffers hold comes on top.
-    assert settled(lambda: len(handle.parts)) <= MOST_WAITING + ONE_READ + len(stuck.batches[0])
+    assert settled(lambda: len(subscription.parts)) <= MOST_WAITING + ONE_READ + len(
+        stuck.batches[0]
+    )
     assert settled(lambda: sent[0]) < total
     stuck.gate.go.set()
     stuck.wait(total, 30)
     assert indexes(stuck.all) == list(range(total))
-    end_exchange(stream)
+    stream.end()
 
 
 PADDING = "x" * 500
@@ -63,12 +65,7 @@ PADDING = "x" * 500
 
 def numbered(version: str, n: int) -> bytes:
     """Part number `n`: this number and padding, so that many of them fill a socket."""
-    part = [n, PADDING]
-    if version == "v1":
-        return f"id: {1795414755000 + n}-0\ndata: {json.dumps(part)}\n\n".encode()
-    body = json.dumps({"data": part, "id": f"i{n}"})
-    batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
-    return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
+    return frame(version, n, [n, PADDING])
 
 
 def pour(stream: Exchange, version: str, first: int, total: int) -> list[int]:
@@ -89,25 +86,29 @@ def indexes(parts: list[Any]) -> list[int]:
     return [n for n, _ in parts]
 
 
-def write_lines(server: RealtimeServer, run_id: str, key: str, parts: list[Any]) -> None:
+def write_lines(
+    server: RealtimeServer, version: str, run_id: str, key: str, parts: list[Any]
+) -> None:
     """As one entry, for a v1 server keeps no more than a thousand."""
-    if server._stream_logs.version == "v1":
+    if version == "v1":
         server.append_raw(run_id, key, "".join(f"{json.dumps(part)}\n" for part in parts))
     else:
         server.append(run_id, key, *parts)
 
 
-def test_only_its_own_subscription_waits(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_only_its_own_subscription_waits(
+    version: str, server: RealtimeServer, client: RealtimeClient
+) -> None:
     """While one subscriber is stuck, others get parts and updates, of the same run too."""
     run_id = server.create_run(tags="t", status="EXECUTING")
-    stuck, free, told = StuckFirst(), Parts(), Recorder()
+    stuck, free, told = StuckFirst(), PartRecorder(), Recorder()
     held = client.subscribe_to_run_with_streams(run_id, on_stream=stuck)
     other = client.subscribe_to_stream(run_id, "a", on_stream=free, **told.options)
     server.append(run_id, "a", 0)
     server.append(run_id, "b", 0)
     assert stuck.gate.entered.wait(5)
     for n in range(1, 10):
-        write_lines(server, run_id, "a", [n] * 500)
+        write_lines(server, version, run_id, "a", [n] * 500)
     free.wait(1 + 9 * 500)
     server.update_run(run_id, metadata={"n": 1})
     eventually(lambda: told.updates and told.updates[-1].metadata == {"n": 1})
@@ -126,14 +127,14 @@ def test_run_updates_coalesce_behind_it(server: RealtimeServer, client: Realtime
     """Updates queue behind a slow `on_stream`: the latest state comes once it returned."""
     run_id = server.create_run(status="EXECUTING")
     stuck, told = StuckFirst(), Recorder()
-    handle = client.subscribe_to_run_with_streams(run_id, on_stream=stuck, **told.options)
+    subscription = client.subscribe_to_run_with_streams(run_id, on_stream=stuck, **told.options)
     told.wait("update")
     server.append(run_id, "s", 0)
     assert stuck.gate.entered.wait(5)
     before = len(told.updates)
     for n in range(30):
         server.update_run(run_id, metadata={"n": n})
-        eventually(lambda n=n: handle.run.metadata == {"n": n})
+        eventually(lambda n=n: subscription.run.metadata == {"n": n})
     assert len(told.updates) == before
     stuck.gate.go.set()
     eventually(lambda: told.updates[-1].metadata == {"n": 29})
@@ -141,21 +142,21 @@ def test_run_updates_coalesce_behind_it(server: RealtimeServer, client: Realtime
     assert told.overlaps == 0
 
 
-def test_cancel_and_close_need_not_wait(server: RealtimeServer, connect: Any) -> None:
+def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, connect: Any) -> None:
     """However stuck a callback is, `cancel()` returns at once, and `close()` within bounds."""
     run_id = server.create_run(status="EXECUTING")
-    write_lines(server, run_id, "s", list(range(10_000)))
+    write_lines(server, version, run_id, "s", list(range(10_000)))
     client = connect(server)
     stuck = [StuckFirst() for _ in range(3)]
-    handles = [client.subscribe_to_stream(run_id, "s", on_stream=one) for one in stuck]
+    subscriptions = [client.subscribe_to_stream(run_id, "s", on_stream=one) for one in stuck]
     for one in stuck:
         assert one.gate.entered.wait(5)
     taken = len(stuck[1].batches[0])
-    assert settled(lambda: len(handles[1].parts)) <= MOST_WAITING + ONE_READ + taken
+    assert settled(lambda: len(subscriptions[1].parts)) <= MOST_WAITING + ONE_READ + taken
     started = time.monotonic()
-    handles[0].cancel()
+    subscriptions[0].cancel()
     assert time.monotonic() - started < 0.2
-    server._observer.wait(lambda: server.open_connections <= 4, 5, lambda: "still read")
+    eventually(lambda: server.open_connections <= 4, "still read")
     started = time.monotonic()
     client.close()
     assert time.monotonic() - started < 3
@@ -167,12 +168,12 @@ def test_cancel_and_close_need_not_wait(server: RealtimeServer, connect: Any) ->
     assert [len(one.batches) for one in stuck] == counts == [1, 1, 1]
 
 
-def test_the_slowest_of_joined_handles_sets_the_pace(
+def test_the_slowest_of_joined_subscriptions_sets_the_pace(
     version: str, fed: FedServer, connect: Any
 ) -> None:
-    """Of two handles of one id the quick one waits for the stuck one, until that cancels."""
+    """The quick subscription of an id waits for the stuck one, until that is cancelled."""
     client = connect(fed)
-    stuck, quick = StuckFirst(), Parts()
+    stuck, quick = StuckFirst(), PartRecorder()
     slow = client.subscribe_to_stream("run_1", "s", on_stream=stuck, id="x")
     client.subscribe_to_stream("run_1", "s", on_stream=quick, id="x")
     stream = fed.next_stream()
@@ -185,45 +186,45 @@ def test_the_slowest_of_joined_handles_sets_the_pace(
     slow.cancel()
     assert indexes(quick.wait(total, 30)) == list(range(total))
     stuck.gate.go.set()
-    end_exchange(stream)
+    stream.end()
 
 
 def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, connect: Any) -> None:
     """A slow reader of `updates()` is a slow subscriber; closing the iterator lets go."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
-    updates = handle.updates(timeout=10)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
+    updates = subscription.updates(timeout=10)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(numbered(version, 0)))
     assert next(updates)[0] == 0
     total = 20_000
     pour(stream, version, 1, total)
-    assert settled(lambda: len(handle.parts)) <= MOST_WAITING + ONE_READ
+    assert settled(lambda: len(subscription.parts)) <= MOST_WAITING + ONE_READ
     assert indexes([next(updates) for _ in range(9_999)]) == list(range(1, 10_000))
     updates.close()
-    eventually(lambda: len(handle.parts) == total)
-    assert indexes(handle.parts) == list(range(total))
-    end_exchange(stream)
+    eventually(lambda: len(subscription.parts) == total)
+    assert indexes(subscription.parts) == list(range(total))
+    stream.end()
 
 
 def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: Any) -> None:
     """An iterator that was dropped without a word holds nothing back."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
-    updates = handle.updates(timeout=10)
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
+    updates = subscription.updates(timeout=10)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(numbered(version, 0)))
     next(updates)
     pour(stream, version, 1, 10_000)
-    assert settled(lambda: len(handle.parts)) < 10_000
+    assert settled(lambda: len(subscription.parts)) < 10_000
     del updates
-    eventually(lambda: len(handle.parts) == 10_000)
-    end_exchange(stream)
+    eventually(lambda: len(subscription.parts) == 10_000)
+    stream.end()
 
 
 def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None:
     """v1: stalls that add up to the idle time hide that the server gave up waiting for the rest of
     a line; that line's first half is not taken for a part."""
     large = "x" * 1_400_000
-    parts = Parts()
+    parts = PartRecorder()
 
     def on_stream(key: str, new: list[Any]) -> None:
         time.sleep(0.9)
@@ -236,7 +237,7 @@ def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None
     first.send(head("v1", transfer_encoding="chunked") + chunked(before))
     first.send(chunked(b"id: 6-0\ndata: 12\n\n"))
     first.send(b"0\r\n\r\n")
-    end_exchange(first)
+    first.end()
     second = fed.next_stream()
     after = int(second.headers.get("last-event-id", "0-0").split("-")[0])
     again = [f'id: {n}-0\ndata: "{n}{large}"\n\n' for n in range(after + 1, 6)]
@@ -244,4 +245,22 @@ def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None
     second.send(head("v1", transfer_encoding="chunked") + chunked(rest))
     assert parts.wait(6)[5] == 123
     assert [part[0] for part in parts.all[:5]] == list("12345")
-    end_exchange(second)
+    second.end()
+
+
+def test_waiting_for_parts_in_their_own_callback(server: RealtimeServer, connect: Any) -> None:
+    """It would hold back the very parts that it waits for."""
+    run_id = server.create_run()
+    server.append(run_id, "default", "one")
+    raised: list[Any] = []
+
+    def on_stream(key: str, parts: list[Any]) -> None:
+        try:
+            next(subscription.updates())
+        except RuntimeError as error:
+            raised.append(error)
+
+    subscription = connect(server).subscribe_to_stream(run_id, on_stream=on_stream, enabled=False)
+    subscription.enable()
+    eventually(lambda: raised)
+    assert "inside its own callback" in str(raised[0])

@@ -1,4 +1,4 @@
-"""When a part is handed over: as soon as its blank line arrived, however the body is framed."""
+"""When a part is delivered: as soon as its blank line arrived, however the body is framed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import FedServer, Parts, chunked, end_exchange, frame, head, numbers
+from tests.support.streams import FedServer, PartRecorder, chunked, frame, head, numbers, ping
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
 
@@ -37,7 +37,7 @@ def test_at_its_blank_line(
     coding: str, framing: str, size: str, version: str, fed: FedServer, connect: Any
 ) -> None:
     """Chunked or not, compressed or not, byte by byte or in one: no part waits for the next."""
-    parts = Parts()
+    parts = PartRecorder()
     connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
     stream = fed.next_stream()
     assert stream.headers["accept-encoding"] == "identity"
@@ -55,15 +55,15 @@ def test_at_its_blank_line(
 
 
 def test_never_before_its_blank_line(version: str, fed: FedServer, connect: Any) -> None:
-    """An event cut off before its blank line is not handed out; it comes whole after that."""
-    parts = Parts()
+    """An event cut off before its blank line is not delivered; it comes whole later."""
+    parts = PartRecorder()
     connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
     first = fed.next_stream()
     first.send(head(version, transfer_encoding="chunked"))
     first.send(chunked(frame(version, 0)))
     parts.wait(1)
     first.send(chunked(frame(version, 1)[:-1]))
-    end_exchange(first)
+    first.end()
     second = fed.next_stream()
     assert parts.all == numbers(1)
     second.send(head(version, transfer_encoding="chunked"))
@@ -78,8 +78,8 @@ def test_a_torn_end_is_asked_for_again(
     framing: str, version: str, fed: FedServer, connect: Any
 ) -> None:
     """A body that ends before it is whole, after the run's end too, is not the last one."""
-    parts = Parts()
-    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
+    parts = PartRecorder()
+    subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
     first = fed.next_stream()
     fed.finish()
     torn = {
@@ -88,22 +88,22 @@ def test_a_torn_end_is_asked_for_again(
         "until-close": head(version, connection="close"),
     }
     drain = fed.next_stream()
-    end_exchange(first)
+    first.end()
     drain.send(torn[framing])
-    end_exchange(drain)
+    drain.end()
     again = fed.next_stream()
     again.send(head(version, content_length=str(len(frame(version, 0)))) + frame(version, 0))
-    end_exchange(again, keep=True)
+    again.end(keep=True)
     last = fed.next_stream()
     last.send(head(version, content_length="0"))
-    end_exchange(last, keep=True)
-    handle.wait_for_completion(10)
+    last.end(keep=True)
+    subscription.wait_for_completion(10)
     assert parts.all == numbers(1)
 
 
 def test_a_silent_connection_is_given_up(version: str, fed: FedServer, connect: Any) -> None:
     """Silent for longer than `Timeouts.read`: asked for again, after the last part."""
-    parts = Parts()
+    parts = PartRecorder()
     client = connect(fed, timeouts=Timeouts(read=0.3))
     client.subscribe_to_stream("run_1", "s", on_stream=parts)
     first = fed.next_stream()
@@ -115,27 +115,24 @@ def test_a_silent_connection_is_given_up(version: str, fed: FedServer, connect: 
     # v1: after the second part before the last one that another followed.
     wanted = {"v1": "1795414755001-0", "v2": "4"}[version]
     assert second.headers["last-event-id"] == wanted
-    end_exchange(first)
+    first.end()
 
 
 def test_keep_alives_keep_it(version: str, fed: FedServer, connect: Any) -> None:
     """Comments and pings are no parts, and yet no silence."""
-    parts = Parts()
+    parts = PartRecorder()
     client = connect(fed, timeouts=Timeouts(read=0.5))
     client.subscribe_to_stream("run_1", "s", on_stream=parts)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked"))
-    ping = {
-        "v1": b": ping\n\n",
-        "v2": b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":0,"timestamp":1}}\n\n',
-    }[version]
+    keep_alive = b": ping\n\n" if version == "v1" else ping(0)
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        stream.send(chunked(ping))
+        stream.send(chunked(keep_alive))
         time.sleep(0.1)
     stream.send(chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)
-    assert len([one for one in fed.raw.exchanges if "/streams/" in one.path]) == 1
+    assert len([one for one in fed.exchanges if "/streams/" in one.path]) == 1
 
 
 def test_quiet_cuts_never_use_the_retries_up(
@@ -143,40 +140,40 @@ def test_quiet_cuts_never_use_the_retries_up(
 ) -> None:
     """A proxy that cuts what is idle is no failure, even where one failure would be too many."""
     monkeypatch.setattr("trigger_realtime_sync._feeds.stream_feed.GOOD_SECONDS", 0.1)
-    parts = Parts()
+    parts = PartRecorder()
     client = connect(fed, retry=RetryPolicy(max_retries=0))
-    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    subscription = client.subscribe_to_stream("run_1", "s", on_stream=parts)
     for _ in range(3):
         stream = fed.next_stream()
         stream.send(head(version, transfer_encoding="chunked") + chunked(b": ping\n\n"))
         time.sleep(0.15)
-        end_exchange(stream)
+        stream.end()
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)
-    assert handle.state is State.LIVE
+    assert subscription.state is State.LIVE
 
 
 def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: Any) -> None:
     """Each 401 after an answer that was good gets a new token, parts or none in between."""
     tokens = iter(range(1000))
     client = connect(fed, access_token=lambda: f"t{next(tokens)}")
-    parts = Parts()
-    handle = client.subscribe_to_stream("run_1", "s", on_stream=parts)
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream("run_1", "s", on_stream=parts)
     for _ in range(3):
         stream = fed.next_stream()
         stream.answer(401, {}, {"error": "expired"})
-        end_exchange(stream, keep=True)
+        stream.end(keep=True)
         stream = fed.next_stream()
         # Held for longer than an answer that says nothing.
         stream.send(head(version, transfer_encoding="chunked") + chunked(b": ping\n\n"))
         time.sleep(1.05)
         stream.send(b"0\r\n\r\n")
-        end_exchange(stream, keep=True)
+        stream.end(keep=True)
     stream = fed.next_stream()
     stream.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 0)))
     assert parts.wait(1) == numbers(1)
-    assert handle.error is None
+    assert subscription.error is None
 
 
 @pytest.mark.parametrize("framing", ["chunked", "gzip"])
@@ -184,16 +181,16 @@ def test_cancelled_while_it_is_read(
     framing: str, version: str, fed: FedServer, connect: Any
 ) -> None:
     """`cancel()` returns at once, and the server sees the connection go."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
     stream = fed.next_stream()
     more = {"content_encoding": "gzip"} if framing == "gzip" else {}
     stream.send(head(version, transfer_encoding="chunked", **more))
     started = time.monotonic()
-    handle.cancel()
+    subscription.cancel()
     assert time.monotonic() - started < 0.1
     stream.sock.settimeout(2)
     assert stream.sock.recv(10) == b""
-    eventually(lambda: not threads_named("trigger-realtime stream"), seconds=1)
+    eventually(lambda: not threads_named("trigger-realtime stream-feed"), seconds=1)
 
 
 def test_a_server_that_ends_at_once_is_not_hammered(
@@ -210,5 +207,5 @@ def test_a_server_that_ends_at_once_is_not_hammered(
             continue
         count += 1
         stream.send(head(version, content_length="0"))
-        end_exchange(stream, keep=True)
+        stream.end(keep=True)
     assert 2 <= count <= 5

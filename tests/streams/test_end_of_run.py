@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Hangup
-from tests.support.streams import FedServer, chunked, end_exchange, frame, head
+from tests.support.streams import FedServer, chunked, frame, head, ping
 from tests.support.waiting import eventually
 from trigger_realtime_sync import State
 from trigger_realtime_sync._channel import part_store as _parts
@@ -20,34 +20,34 @@ from trigger_realtime_sync._feeds import stream_feed as streams
 def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) -> None:
     """The first read knows that the run has finished: it is not cut off by that news."""
     fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
     exchange = fed.next_stream()
     assert exchange.headers["timeout-seconds"] == "1"
     exchange.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)))
     exchange.send(chunked(ping(2)))
-    assert handle.wait_for_completion(5).is_success
-    assert handle.parts == [[1]]
-    end_exchange(exchange)
+    assert subscription.wait_for_completion(5).is_success
+    assert subscription.parts == [[1]]
+    exchange.end()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect: Any) -> None:
     """A body that is not silent when its run finishes is left to go on until it is."""
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
     first = fed.next_stream()
     first.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 1)))
-    updates = handle.updates(timeout=5)
+    updates = subscription.updates(timeout=5)
     assert next(updates) == [1]
-    # Parts keep coming while the run finishes, and for longer than a silence would take.
+    # PartRecorder keep coming while the run finishes, and for longer than a silence would take.
     for n in range(2, 12):
         first.send(chunked(frame(version, n)))
         if n == 3:
             fed.finish()
         time.sleep(0.02)
     second = fed.next_stream()
-    assert handle.parts == [[n] for n in range(1, 12)]
-    end_exchange(first)
-    end_exchange(second)
+    assert subscription.parts == [[n] for n in range(1, 12)]
+    first.end()
+    second.end()
 
 
 @pytest.mark.parametrize("pings", [False, True])
@@ -59,18 +59,18 @@ def test_a_server_that_never_ends_its_last_answer(
     connection is silent or only says that it is alive."""
     monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 0.2)
     fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s")
+    subscription = connect(fed).subscribe_to_stream("run_1", "s")
     exchange = fed.next_stream()
     exchange.send(head(version, transfer_encoding="chunked") + chunked(frame(version, 1)))
     deadline = time.monotonic() + 10
-    while pings and handle.state is not State.COMPLETED and time.monotonic() < deadline:
+    while pings and subscription.state is not State.COMPLETED and time.monotonic() < deadline:
         with contextlib.suppress(Hangup):
             exchange.send(chunked(b": ping\n\n"))
         time.sleep(0.01)
-    assert handle.state is State.COMPLETED or not pings
-    assert handle.wait_for_completion(10).is_success
-    assert handle.parts == [[1]]
-    end_exchange(exchange)
+    assert subscription.state is State.COMPLETED or not pings
+    assert subscription.wait_for_completion(10).is_success
+    assert subscription.parts == [[1]]
+    exchange.end()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -87,13 +87,15 @@ def test_a_slow_subscriber_is_no_silence_of_the_server(
         if not told:
             entered.set()
             # The reading waits for this one by then, and for longer than its patience.
-            eventually(lambda: len(handle.parts) >= 3)
+            eventually(lambda: len(subscription.parts) >= 3)
             time.sleep(2.2)
         told.extend(parts)
 
     fed.finish()
-    handle = connect(fed).subscribe_to_stream("run_1", "s", on_stream=on_stream, enabled=False)
-    handle.enable()
+    subscription = connect(fed).subscribe_to_stream(
+        "run_1", "s", on_stream=on_stream, enabled=False
+    )
+    subscription.enable()
     exchange = fed.next_stream()
     exchange.send(head(version, transfer_encoding="chunked"))
     for n in (1, 2, 3):
@@ -102,14 +104,14 @@ def test_a_slow_subscriber_is_no_silence_of_the_server(
         assert entered.wait(10)
     # What came meanwhile may have been cut short by the server: it is asked again.
     again = fed.next_stream()
-    end_exchange(exchange)
+    exchange.end()
     body = b"".join(frame(version, n) for n in (1, 2, 3, 4))
     again.send(head(version, content_length=str(len(body))) + body)
-    end_exchange(again)
+    again.end()
     last = fed.next_stream()
     last.send(head(version, content_length="0"))
-    handle.wait_for_completion(10)
-    end_exchange(last)
+    subscription.wait_for_completion(10)
+    last.end()
     assert told == [[1], [2], [3], [4]]
 
 
@@ -117,7 +119,7 @@ def test_an_event_that_trickles_in_is_waited_for(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may take longer than any silence would: bytes come, if no part yet."""
-    handle = drain(fed, connect, monkeypatch, patience=2.0)
+    subscription = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()
     exchange.send(head("v2", transfer_encoding="chunked"))
     whole = frame("v2", 7)
@@ -125,40 +127,40 @@ def test_an_event_that_trickles_in_is_waited_for(
         exchange.send(chunked(whole[at : at + 10]))
         time.sleep(2.5 / len(whole) * 10)
     exchange.send(chunked(frame("v2", 8) + ping(9)))
-    assert handle.wait_for_completion(10).is_success
-    assert handle.parts == [[7], [8]]
-    end_exchange(exchange)
+    assert subscription.wait_for_completion(10).is_success
+    assert subscription.parts == [[7], [8]]
+    exchange.end()
 
 
 def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that breaks within an event has not said all."""
-    handle = drain(fed, connect, monkeypatch, patience=0.1)
+    subscription = drain(fed, connect, monkeypatch, patience=0.1)
     first = fed.next_stream()
     first.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)[:-5]))
     second = fed.next_stream()
     second.send(head("v2", transfer_encoding="chunked") + chunked(frame("v2", 1)))
     second.send(chunked(ping(2)))
-    assert handle.wait_for_completion(10).is_success
-    assert handle.parts == [[1]]
-    end_exchange(first)
-    end_exchange(second)
+    assert subscription.wait_for_completion(10).is_success
+    assert subscription.parts == [[1]]
+    first.end()
+    second.end()
 
 
 def test_a_server_that_takes_long_to_answer_is_waited_for(
     fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its head only `Timeouts.read` bounds the silence."""
-    handle = drain(fed, connect, monkeypatch, patience=2.0)
+    subscription = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()
     time.sleep(2.2)
     exchange.send(head("v2", transfer_encoding="chunked") + chunked(b": here\n\n"))
     time.sleep(0.02)
     exchange.send(chunked(frame("v2", 1) + ping(2)))
-    assert handle.wait_for_completion(10).is_success
-    assert handle.parts == [[1]]
-    end_exchange(exchange)
+    assert subscription.wait_for_completion(10).is_success
+    assert subscription.parts == [[1]]
+    exchange.end()
 
 
 def drain(fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch, patience: float) -> Any:
@@ -166,7 +168,3 @@ def drain(fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch, patienc
     monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", patience)
     fed.finish()
     return connect(fed).subscribe_to_stream("run_1", "s")
-
-
-def ping(tail: int) -> bytes:
-    return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail

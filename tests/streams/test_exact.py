@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -26,16 +26,17 @@ STREAMS = 12
 class Writer(threading.Thread):
     """Writes random parts to one stream until the time is up, and finishes the run."""
 
-    def __init__(self, server: RealtimeServer, seed: int, until: float) -> None:
+    def __init__(self, server: RealtimeServer, version: str, seed: int, until: float) -> None:
         super().__init__(daemon=True)
         self.server = server
+        self.version = version
         self.run_id = server.create_run(status="EXECUTING")
         self.rng = random.Random(seed)
         self.until = until
         self.wanted: list[Any] = []
 
     def run(self) -> None:
-        write = self.write_v1 if self.server._stream_logs.version == "v1" else self.write_v2
+        write = self.write_v1 if self.version == "v1" else self.write_v2
         while time.monotonic() < self.until and len(self.wanted) < 1500:
             write()
             pause = self.rng.choice([0, 0, 0, 0.002, 0.02, 0.02, 0.1, 0.3])
@@ -82,7 +83,7 @@ class Writer(threading.Thread):
             self.server.append_raw(self.run_id, "s", self.rest)
 
 
-def disturb(server: RealtimeServer, rng: random.Random) -> None:
+def disturb(server: RealtimeServer, version: str, rng: random.Random) -> None:
     """One random fault."""
     v2_error = b'event: error\ndata: {"message":"unavailable"}\n\n'
     sse = {"content-type": "text/event-stream", "x-stream-version": "v2"}
@@ -95,7 +96,7 @@ def disturb(server: RealtimeServer, rng: random.Random) -> None:
         {"html": True},
         {"delay": 0.1},
     ]
-    if server._stream_logs.version == "v2":
+    if version == "v2":
         faults.append({"body": v2_error, "headers": sse})
     server.fail_next(match="stream", **rng.choice(faults))
     if rng.random() < 0.5:
@@ -110,9 +111,9 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
     until = time.monotonic() + SECONDS / 2
     with RealtimeServer(backend, streams=version, ping_interval=0.4) as server:
         client: RealtimeClient = connect(server)
-        writers = [Writer(server, rng.randrange(2**31), until) for _ in range(STREAMS)]
-        told = [Parts() for _ in writers]
-        handles = [
+        writers = [Writer(server, version, rng.randrange(2**31), until) for _ in range(STREAMS)]
+        told = [PartRecorder() for _ in writers]
+        subscriptions = [
             client.subscribe_to_stream(
                 writer.run_id, "s", on_stream=parts, timeout_in_seconds=rng.choice([1, 1, 2])
             )
@@ -122,14 +123,14 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
         for writer in writers:
             writer.start()
         while time.monotonic() < until:
-            disturb(server, rng)
+            disturb(server, version, rng)
             time.sleep(rng.choice([0.02, 0.05, 0.2]))
         server.clear_faults()
-        for writer, parts, handle in zip(writers, told, handles, strict=True):
+        for writer, parts, subscription in zip(writers, told, subscriptions, strict=True):
             writer.join()
-            assert handle.wait_for_completion(20) is not None
+            assert subscription.wait_for_completion(20) is not None
             assert parts.all == writer.wanted
-            assert handle.parts == writer.wanted
+            assert subscription.parts == writer.wanted
         assert list(iterated) == writers[0].wanted
         assert sum(len(writer.wanted) for writer in writers) > STREAMS * 50
 
@@ -142,7 +143,7 @@ def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
         server.append_records(run_id, "s", *[{"body": {"data": n, "id": "x"}} for n in range(3)])
         server.append(run_id, "s", "a", "b")
         server.fail_next(cut_at=cut, match="stream", times=2)
-        parts = Parts()
+        parts = PartRecorder()
         connect(server).subscribe_to_stream(run_id, "s", on_stream=parts, last_event_id="3")
         assert parts.wait(1) == ["b"]
 
@@ -150,8 +151,8 @@ def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
 def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient) -> None:
     """A page of a proxy, with status 200, in place of the last body: its parts are still read."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1)
     parts.wait(1)
     server.fail_next(html=True, match="stream", times=3)
@@ -159,5 +160,5 @@ def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient)
     server.append(run_id, "s", 2, 3)
     server.drop_connections()
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Handles of one id, handles that pause, ids that are taken up again: no gap and no double."""
+"""Shared ids, pauses, and ids that are subscribed to again: no gap and no duplicate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Handles that join while parts pour in get each part once; there is one connection."""
+def test_a_later_subscription_gets_all_parts_so_far(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """Subscriptions that join while parts pour in get each part once; there is one connection."""
     run_id = server.create_run(status="EXECUTING")
     over = threading.Event()
     count = [0]
@@ -31,7 +33,7 @@ def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: Realt
     writer.start()
     told = []
     for _ in range(8):
-        parts = Parts()
+        parts = PartRecorder()
         told.append(parts)
         client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
         time.sleep(0.02)
@@ -44,42 +46,42 @@ def test_a_later_handle_is_told_all_so_far(server: RealtimeServer, client: Realt
 
 
 def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`disable()` and `enable()`, alone and beside a handle that goes on."""
+    """`disable()` and `enable()`, alone and beside a subscription that goes on."""
     run_id = server.create_run(status="EXECUTING")
-    alone, joined, steady = Parts(), Parts(), Parts()
-    handles = [
+    alone, joined, steady = PartRecorder(), PartRecorder(), PartRecorder()
+    subscriptions = [
         client.subscribe_to_stream(run_id, "s", on_stream=alone),
         client.subscribe_to_stream(run_id, "s", on_stream=joined, id="x"),
     ]
     client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
-    eventually(lambda: all(handle.run for handle in handles))
+    eventually(lambda: all(subscription.run for subscription in subscriptions))
     for n in range(8):
         server.append(run_id, "s", n)
         steady.wait(n + 1)
-        for handle in handles:
+        for subscription in subscriptions:
             if n % 2 == 0:
-                handle.disable()
-                assert handle.state is State.IDLE
+                subscription.disable()
+                assert subscription.state is State.IDLE
             else:
-                handle.enable()
+                subscription.enable()
     server.append(run_id, "s", "last")
     for parts in (alone, joined, steady):
         assert parts.wait(9) == [*range(8), "last"]
 
 
 def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
-    """`max_cached=0` is about ids that ended: a handle that pauses knows where it was."""
+    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
+    parts = PartRecorder()
     client = connect(server, max_cached=0)
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.disable()
-    handle.enable()
+    subscription.disable()
+    subscription.enable()
     server.append(run_id, "s", 3)
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
 
@@ -87,29 +89,29 @@ def test_pausing_before_the_run_is_known(server: RealtimeServer, client: Realtim
     """Parts that came before the first answer of the run's own feed are known all the same."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", delay=30)
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
     server.wait_for_requests(1, match="run")
-    handle.disable()
-    assert handle.parts == [1, 2]
-    handle.enable()
+    subscription.disable()
+    assert subscription.parts == [1, 2]
+    subscription.enable()
     server.append(run_id, "s", 3)
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
+    subscription.wait_for_completion(10)
     assert parts.all == [1, 2, 3]
 
 
 def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`updates()` waits while its handle is disabled, without spinning, and goes on after."""
+    """`updates()` waits while its subscription is disabled, without spinning, and goes on after."""
     run_id = server.create_run(status="EXECUTING")
-    handle = client.subscribe_to_stream(run_id, "s")
-    updates = handle.updates()
+    subscription = client.subscribe_to_stream(run_id, "s")
+    updates = subscription.updates()
     server.append(run_id, "s", 1, 2)
     assert [next(updates), next(updates)] == [1, 2]
-    eventually(lambda: handle.run)
-    handle.disable()
+    eventually(lambda: subscription.run)
+    subscription.disable()
     server.append(run_id, "s", 3)
     got: list[Any] = []
     reader = threading.Thread(target=lambda: got.append(next(updates)))
@@ -117,20 +119,20 @@ def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeCl
     started = time.process_time()
     time.sleep(0.5)
     assert time.process_time() - started < 0.2
-    handle.enable()
+    subscription.enable()
     reader.join(5)
     assert got == [3]
 
 
 def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
-    """The cached parts are there at once, are told first, and the reading goes on after them."""
+    """The cached parts are there at once and delivered first; reading goes on after them."""
     run_id = server.create_run(status="EXECUTING")
-    first, second = Parts(), Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
+    first, second = PartRecorder(), PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=first, id="x")
     server.append(run_id, "s", 1, 2)
     first.wait(2)
-    eventually(lambda: handle.run)
-    handle.cancel()
+    eventually(lambda: subscription.run)
+    subscription.cancel()
     server.append(run_id, "s", 3)
     server.clear_requests()
     again = client.subscribe_to_stream(run_id, "s", on_stream=second, id="x")
@@ -148,22 +150,22 @@ def test_the_cache_of_a_stream_whose_run_may_not_be_read(
     """Its parts are cached under the id as any others are."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=403, times=1000)
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.cancel()
+    subscription.cancel()
     assert client.subscribe_to_stream(run_id, "s", id="x").parts == [1, 2]
 
 
 def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A stream that was read to its end is told again from the cache, and ends again."""
+    """A stream that was read to its end is delivered again from the cache, and ends again."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(10))
     server.complete_run(run_id)
     first = client.subscribe_to_run_with_streams(run_id, id="x")
     first.wait_for_completion(5)
-    parts, told = Parts(), Recorder()
+    parts, told = PartRecorder(), Recorder()
     second = client.subscribe_to_run_with_streams(run_id, id="x", on_stream=parts, **told.options)
     second.wait_for_completion(5)
     assert parts.all == list(range(10))
@@ -171,42 +173,44 @@ def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeCli
 
 
 def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`change_id` drops what was known: all is told again under the new id."""
+    """`change_id` drops what was known: all is delivered again under the new id."""
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
-    handle.change_id("y")
+    subscription.change_id("y")
     assert parts.wait(4) == [1, 2, 1, 2]
-    assert handle.parts == [1, 2]
+    assert subscription.parts == [1, 2]
 
 
-def test_nothing_is_told_while_it_pauses(server: RealtimeServer, client: RealtimeClient) -> None:
-    """A disabled handle hears nothing, also of parts that were read before."""
+def test_nothing_is_delivered_while_it_pauses(
+    server: RealtimeServer, client: RealtimeClient
+) -> None:
+    """No callback of a disabled subscription is called, even for parts read before."""
     run_id = server.create_run(status="EXECUTING")
-    parts, steady = Parts(), Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
+    parts, steady = PartRecorder(), PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts, id="x")
     client.subscribe_to_stream(run_id, "s", on_stream=steady, id="x")
     server.append(run_id, "s", 1)
     parts.wait(1)
-    handle.disable()
+    subscription.disable()
     server.append(run_id, "s", 2)
     steady.wait(2)
     assert parts.all == [1]
-    handle.enable()
+    subscription.enable()
     assert parts.wait(2) == [1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClient) -> None:
-    """In the child the handles are cancelled and the client works; the parent reads on."""
+    """In the child the subscriptions are cancelled and the client works; the parent reads on."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", "before")
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
-    updates = handle.updates()
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    updates = subscription.updates()
     parts.wait(1)
     server.wait_until_held(1, match="stream")
     child = os.fork()
@@ -214,7 +218,7 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
         code = 1
         try:
             new = client.subscribe_to_stream(run_id, "s")
-            fine = handle.state is State.CANCELLED and next(new.updates(10)) == "before"
+            fine = subscription.state is State.CANCELLED and next(new.updates(10)) == "before"
             fine = fine and list(updates) == []
             new.cancel()
             client.close()
@@ -228,4 +232,25 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
     assert [next(updates), next(updates)] == ["before", "after"]
     assert len([one for one in server.requests if one.kind == "stream"]) == 2
     server.complete_run(run_id)
-    eventually(lambda: handle.state is State.COMPLETED)
+    eventually(lambda: subscription.state is State.COMPLETED)
+
+
+def test_parts_are_not_cached_under_an_id_that_nobody_knows(
+    server: RealtimeServer, connect: Any
+) -> None:
+    """The parts of a thousand streams a day would fill the memory. The subscription keeps its own
+    parts, and those under an id of the user's are cached."""
+    run_id = server.create_run()
+    server.append(run_id, "default", "one", "two")
+    server.complete_run(run_id)
+    client = connect(server)
+    anonymous = client.subscribe_to_stream(run_id)
+    named = client.subscribe_to_stream(run_id, id="mine")
+    for subscription in (anonymous, named):
+        subscription.wait_for_completion(20)
+        assert subscription.parts == ["one", "two"]
+    id_ = anonymous.id
+    assert client.subscribe_to_stream(run_id, id="mine", enabled=False).parts == ["one", "two"]
+    again = client.subscribe_to_stream(run_id, id=id_, enabled=False)
+    assert again.parts == []
+    assert again.run is not None

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import textwrap
 import time
 from typing import Any
 
 import pytest
 
-from tests.support.raw import RawServer
-from tests.support.shape import answer, row
-from tests.support.streams import Parts, chunked, head
+from tests.support.raw import RawServer, by_path, endless
+from tests.support.scripts import run
+from tests.support.shape import row, snapshot
+from tests.support.streams import PartRecorder, chunked, head
 from tests.support.waiting import Gate
 from trigger_realtime_sync.testing import RealtimeServer
 
 
 def seconds_for(client: Any, server: RealtimeServer, size: int) -> float:
     run_id = server.create_run(status="EXECUTING")
-    parts = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    parts = PartRecorder()
+    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
     server.wait_until_held(1, match="stream")
     text = "é\n" * (size // 3)
     started = time.process_time()
     server.append(run_id, "s", text)
     assert parts.wait(1, 30) == [text]
     taken = time.process_time() - started
-    handle.cancel()
+    subscription.cancel()
     return taken
 
 
@@ -46,19 +45,19 @@ def test_large_parts_wait_at_the_server(version: Any, connect: Any) -> None:
     """Parts larger than what may wait are taken one at a time by a slow subscriber."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
-        gate, parts = Gate(), Parts()
+        gate, parts = Gate(), PartRecorder()
 
         def on_stream(key: str, new: list[str]) -> None:
             parts(key, new)
             gate()
 
-        handle = connect(server).subscribe_to_stream(run_id, "s", on_stream=on_stream)
+        subscription = connect(server).subscribe_to_stream(run_id, "s", on_stream=on_stream)
         for n in range(8):
             server.append(run_id, "s", f"{n}" * 2_000_000)
         assert gate.entered.wait(10)
         time.sleep(0.5)
         # One with the subscriber, one that waits, and what arrived with it in one read.
-        assert len(handle.parts) <= 3
+        assert len(subscription.parts) <= 3
         gate.go.set()
         parts.wait(8)
         assert [part[0] for part in parts.all] == [str(n) for n in range(8)]
@@ -79,15 +78,15 @@ ENDLESS = """
             errors.append((type(error).__mro__, error.terminal, str(error)))
             told.set()
         if kind == "runs":
-            handle = client.subscribe_to_runs_with_streams("t", on_error=on_error)
+            subscription = client.subscribe_to_runs_with_streams("t", on_error=on_error)
         elif kind == "run":
-            handle = client.subscribe_to_run_with_streams("run_1", on_error=on_error)
+            subscription = client.subscribe_to_run_with_streams("run_1", on_error=on_error)
         else:
-            handle = client.subscribe_to_stream("run_1", "s", on_error=on_error)
+            subscription = client.subscribe_to_stream("run_1", "s", on_error=on_error)
         assert told.wait(60)
         mro, terminal, text = errors[0]
         grown = peak() - before
-        print(json.dumps([ProtocolError in mro, terminal, grown, text, handle.state.value]))
+        print(json.dumps([ProtocolError in mro, terminal, grown, text, subscription.state.value]))
 """
 
 
@@ -95,27 +94,12 @@ ENDLESS = """
 def test_an_endless_line() -> None:
     """A line without an end is refused as a ProtocolError, which ends a single subscription; what
     it costs is a small multiple of the longest event."""
-    block = chunked(b"x" * 65536)
-
-    def handle(exchange: Any) -> None:
-        if "/streams/" in exchange.path:
-            exchange.send(head("v2", transfer_encoding="chunked") + chunked(b"data: "))
-            while True:
-                exchange.send(block)
-        if exchange.live:
-            exchange.hold()
-        answer(exchange, row(realtimeStreams="{s}"))
-
-    with RawServer(handle) as server:
+    line = head("v2", transfer_encoding="chunked") + chunked(b"data: ")
+    streams = endless(line, chunked(b"x" * 65536))
+    with RawServer(by_path({"/streams/": streams}, snapshot(row(realtimeStreams="{s}")))) as server:
         for kind in ("stream", "run", "runs"):
-            said = subprocess.run(
-                [sys.executable, "-c", textwrap.dedent(ENDLESS), server.url, kind],
-                capture_output=True,
-                text=True,
-                timeout=90,
-                check=True,
-            )
-            refused, terminal, grown, text, state = json.loads(said.stdout)
+            ran = run(ENDLESS, server.url, kind)
+            refused, terminal, grown, text, state = json.loads(ran.out)
             print(f"{kind}: {grown // 1024} MiB more at the peak")
             assert refused
             assert terminal == (kind != "runs")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually, threads_named
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -35,7 +35,7 @@ class Peak:
     def _look(self) -> None:
         while not self._over.wait(0.005):
             self.connections = max(self.connections, self._server.open_connections)
-            self.readers = max(self.readers, len(threads_named("trigger-realtime stream")))
+            self.readers = max(self.readers, len(threads_named("trigger-realtime stream-feed")))
 
 
 def test_three_hundred_finished_runs(server: RealtimeServer, connect: Any) -> None:
@@ -45,15 +45,15 @@ def test_three_hundred_finished_runs(server: RealtimeServer, connect: Any) -> No
         server.append(run_id, "s", n, "last")
         server.complete_run(run_id)
     client = connect(server)
-    parts, told = Parts(), Recorder()
+    parts, told = PartRecorder(), Recorder()
     with Peak(server) as peak:
-        handle = client.subscribe_to_runs_with_streams("t", on_stream=parts, **told.options)
-        assert len(handle.wait_for_completion(30, expected=300)) == 300
+        subscription = client.subscribe_to_runs_with_streams("t", on_stream=parts, **told.options)
+        assert len(subscription.wait_for_completion(30, expected=300)) == 300
     assert parts.by_stream == {(run_id, "s"): [n, "last"] for n, run_id in enumerate(runs)}
     assert len(told.completes) == 300
     assert peak.readers <= MOST_READERS
     assert peak.connections <= 2 * MOST_READERS
-    eventually(lambda: not threads_named("trigger-realtime stream"))
+    eventually(lambda: not threads_named("trigger-realtime stream-feed"))
     client.close()
     server.wait_for_connections(0)
 
@@ -65,8 +65,8 @@ def test_more_live_runs_than_readers(busy: bool, server: RealtimeServer, connect
     runs = [
         server.create_run(tags="t", status="EXECUTING", realtime_streams=["s"]) for _ in range(90)
     ]
-    parts = Parts()
-    handle = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
+    parts = PartRecorder()
+    subscription = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
     server.wait_until_held(MOST_READERS, match="stream")
     over = threading.Event()
 
@@ -91,7 +91,7 @@ def test_more_live_runs_than_readers(busy: bool, server: RealtimeServer, connect
         thread.join()
     for run_id in runs:
         server.complete_run(run_id)
-    handle.wait_for_completion(30, expected=90)
+    subscription.wait_for_completion(30, expected=90)
     for got in parts.by_stream.values():
         assert [part for part in got if part != "token"] == [0, 1]
 
@@ -103,7 +103,7 @@ def test_a_run_that_starts_late_finds_a_place(server: RealtimeServer, connect: A
         server.create_run(tags="t", status="EXECUTING", realtime_streams=["s"])
         for _ in range(MOST_READERS)
     ]
-    parts = Parts()
+    parts = PartRecorder()
     connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
     server.wait_until_held(MOST_READERS, match="stream")
     late = server.create_run(tags="t", status="EXECUTING")
@@ -121,9 +121,9 @@ def test_fifty_streams_at_a_thousand_parts_a_second(version: Any, connect: Any) 
         for run_id in runs:
             for key in "abcde":
                 server.append(run_id, key, 0)
-        parts = Parts()
+        parts = PartRecorder()
         client = connect(server, throttle_in_ms=throttle * 1000)
-        handle = client.subscribe_to_runs_with_streams("t", on_stream=parts)
+        subscription = client.subscribe_to_runs_with_streams("t", on_stream=parts)
         parts.wait(50)
         started = time.monotonic()
         count = 1
@@ -138,7 +138,7 @@ def test_fifty_streams_at_a_thousand_parts_a_second(version: Any, connect: Any) 
             count += 1
         for run_id in runs:
             server.complete_run(run_id)
-        handle.wait_for_completion(20, expected=10)
+        subscription.wait_for_completion(20, expected=10)
         wanted = list(range(count))
         assert parts.by_stream == {(run, key): wanted for run in runs for key in "abcde"}
         assert count > 40

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
 import threading
 from typing import Any
 
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.scripts import run
+from tests.support.streams import PartRecorder
 from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def write_awkwardly(server: RealtimeServer, run_id: str) -> list[Any]:
+def write_awkwardly(server: RealtimeServer, version: str, run_id: str) -> list[Any]:
     """Several parts in one entry, parts torn over entries, blank lines, retries, commands."""
-    if server._stream_logs.version == "v1":
+    if version == "v1":
         lines = ["0\n1\n", "\n2\n", '{"n"', ":3}\n4\n", "\n5", "\n6\n7\n\n", "8\n", '"ni', 'ne"\n']
         server.append_raw(run_id, "s", *lines)
         return [0, 1, 2, {"n": 3}, 4, 5, 6, 7, 8, "nine"]
@@ -33,72 +31,74 @@ class Stopper:
     """An `on_stream` that stores the place in each call, with how many parts came before it."""
 
     def __init__(self) -> None:
-        self.handle: Any = None
+        self.subscription: Any = None
         self.made = threading.Event()
         self.stored: list[tuple[int, str]] = []
-        self.parts = Parts()
+        self.parts = PartRecorder()
 
     def __call__(self, key: str, parts: list[Any]) -> None:
         self.made.wait(10)
         self.parts(key, parts)
-        self.stored.append((len(self.parts.all), self.handle.last_event_id))
+        self.stored.append((len(self.parts.all), self.subscription.last_event_id))
 
 
 def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
     """Each place that a callback saw goes on right after the parts of that call."""
     run_id = server.create_run(status="EXECUTING")
     stopper = Stopper()
-    stopper.handle = connect(server).subscribe_to_stream(run_id, "s", on_stream=stopper)
+    stopper.subscription = connect(server).subscribe_to_stream(run_id, "s", on_stream=stopper)
     stopper.made.set()
     for n in range(6):
         server.append(run_id, "s", {"n": n})
         stopper.parts.wait(n + 1)
     eventually(lambda: len(stopper.stored) == 6)
-    stopper.handle.cancel()
+    stopper.subscription.cancel()
     server.append(run_id, "s", {"n": 6})
     for count, place in stopper.stored:
-        parts = Parts()
+        parts = PartRecorder()
         with connect(server) as client:
             client.subscribe_to_stream(run_id, "s", on_stream=parts, last_event_id=place)
             parts.wait(7 - count)
             assert parts.all == [{"n": n} for n in range(count, 7)]
 
 
-def test_at_every_part_of_updates(server: RealtimeServer, connect: Any) -> None:
+def test_at_every_part_of_updates(version: str, server: RealtimeServer, connect: Any) -> None:
     """An iterator stopped after any part, within an entry too, is taken up exactly there."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
     places = []
-    handle = connect(server).subscribe_to_stream(run_id, "s")
-    for _ in handle.updates():
-        places.append(handle.last_event_id)
+    subscription = connect(server).subscribe_to_stream(run_id, "s")
+    for _ in subscription.updates():
+        places.append(subscription.last_event_id)
     assert len(places) == len(wanted)
-    handles = [
+    subscriptions = [
         connect(server).subscribe_to_stream(run_id, "s", last_event_id=place) for place in places
     ]
-    for n, handle in enumerate(handles, 1):
-        assert list(handle.updates()) == wanted[n:]
+    for n, subscription in enumerate(subscriptions, 1):
+        assert list(subscription.updates()) == wanted[n:]
 
 
-def test_stopped_in_the_middle_and_written_on(server: RealtimeServer, connect: Any) -> None:
+def test_stopped_in_the_middle_and_written_on(
+    version: str, server: RealtimeServer, connect: Any
+) -> None:
     """Stopped at each part while more is still to be written, a torn line included."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     places = []
     with connect(server) as client:
-        handle = client.subscribe_to_stream(run_id, "s")
-        updates = handle.updates()
+        subscription = client.subscribe_to_stream(run_id, "s")
+        updates = subscription.updates()
         for _ in wanted:
             next(updates)
-            places.append(handle.last_event_id)
+            places.append(subscription.last_event_id)
     server.append(run_id, "s", "more", ["end"])
     server.complete_run(run_id)
-    handles = [
+    subscriptions = [
         connect(server).subscribe_to_stream(run_id, "s", last_event_id=place) for place in places
     ]
-    for n, handle in enumerate(handles, 1):
-        assert list(handle.updates()) == [*wanted[n:], "more", ["end"]]
+    for n, subscription in enumerate(subscriptions, 1):
+        assert list(subscription.updates()) == [*wanted[n:], "more", ["end"]]
 
 
 def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> None:
@@ -106,11 +106,11 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
     stopper = Stopper()
-    stopper.handle = client.subscribe_to_stream(run_id, "s", on_stream=stopper)
+    stopper.subscription = client.subscribe_to_stream(run_id, "s", on_stream=stopper)
     stopper.made.set()
     stopper.parts.wait(5)
     eventually(lambda: stopper.stored and stopper.stored[-1][0] == 5)
-    stopper.handle.cancel()
+    stopper.subscription.cancel()
     server.append(run_id, "s", "a", {"b": 1})
     server.complete_run(run_id)
     script = """
@@ -118,56 +118,52 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
         from trigger_realtime_sync import RealtimeClient
         url, run_id, place = sys.argv[1:]
         with RealtimeClient("tr_x", base_url=url) as client:
-            handle = client.subscribe_to_stream(run_id, "s", last_event_id=place)
-            print(json.dumps(list(handle.updates())))
+            subscription = client.subscribe_to_stream(run_id, "s", last_event_id=place)
+            print(json.dumps(list(subscription.updates())))
     """
     place = stopper.stored[-1][1]
-    said = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), server.url, run_id, place],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert json.loads(said.stdout) == ["a", {"b": 1}]
+    ran = run(script, server.url, run_id, place)
+    assert json.loads(ran.out) == ["a", {"b": 1}], ran.err
 
 
 def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
     """Reading goes on after a part that did not fit as after any other."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
-        parts, errors = Parts(), []
-        handle = connect(server).subscribe_to_stream(
+        parts, errors = PartRecorder(), []
+        subscription = connect(server).subscribe_to_stream(
             run_id, "s", on_stream=parts, part_type=int, on_error=errors.append
         )
         server.append(run_id, "s", 1, "not a number")
         parts.wait(1)
         server.wait_until_held(1, match="stream")
-        handle.disable()
-        handle.enable()
+        subscription.disable()
+        subscription.enable()
         server.append(run_id, "s", 2)
         parts.wait(2)
         server.complete_run(run_id)
-        handle.wait_for_completion(10)
+        subscription.wait_for_completion(10)
         assert parts.all == [1, 2]
         assert len(errors) == 1
 
 
 @pytest.mark.parametrize("index", [0, 1, 4, 10, 50])
-def test_start_index_counts_parts(index: int, server: RealtimeServer, connect: Any) -> None:
+def test_start_index_counts_parts(
+    index: int, version: str, server: RealtimeServer, connect: Any
+) -> None:
     """`start_index` leaves out that many parts in both formats, and a place within keeps it."""
     run_id = server.create_run(status="EXECUTING")
-    wanted = write_awkwardly(server, run_id)
+    wanted = write_awkwardly(server, version, run_id)
     server.complete_run(run_id)
-    handle = connect(server).subscribe_to_stream(run_id, "s", start_index=index)
-    assert list(handle.updates()) == wanted[index:]
+    subscription = connect(server).subscribe_to_stream(run_id, "s", start_index=index)
+    assert list(subscription.updates()) == wanted[index:]
 
 
 def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
     """Starts at the end of what is there; a cut after that loses nothing."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
-    parts = Parts()
+    parts = PartRecorder()
     client.subscribe_to_stream(run_id, "s", on_stream=parts, from_latest=True)
     server.wait_until_held(1, match="stream")
     server.append(run_id, "s", "new")
@@ -178,13 +174,20 @@ def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
 
 
 def test_max_parts_bounds_what_is_kept(server: RealtimeServer, client: RealtimeClient) -> None:
-    """`.parts` keeps the last ones; `on_stream` is told all."""
-    run_id = server.create_run(status="EXECUTING")
-    server.append(run_id, "s", *range(900))
-    told = Parts()
-    handle = client.subscribe_to_stream(run_id, "s", on_stream=told, max_parts=10)
-    told.wait(900)
+    """`.parts` and `.streams` keep the last ones; `on_stream` gets all."""
+    run_id = server.create_run(tags=["t"])
+    server.append(run_id, "a", *range(900))
     server.complete_run(run_id)
-    handle.wait_for_completion(10)
-    assert told.all == list(range(900))
-    assert handle.parts == list(range(890, 900))
+    told = [PartRecorder() for _ in range(3)]
+    stream = client.subscribe_to_stream(run_id, "a", on_stream=told[0], max_parts=10)
+    one = client.subscribe_to_run_with_streams(run_id, on_stream=told[1], max_parts=3)
+    many = client.subscribe_to_runs_with_streams("t", on_stream=told[2], max_parts=0)
+    for subscription, options in ((stream, {}), (one, {}), (many, {"expected": 1})):
+        subscription.wait_for_completion(20, **options)
+    assert stream.parts == list(range(890, 900))
+    assert one.streams == {"a": [897, 898, 899]}
+    assert many.streams == {run_id: {"a": []}}
+    for parts in told:
+        assert parts.all == list(range(900))
+    with pytest.raises(ValueError, match="max_parts must be a whole number of at least 0"):
+        client.subscribe_to_run_with_streams(run_id, max_parts=-1)

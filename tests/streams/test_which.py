@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.streams import Parts
+from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import PayloadError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
@@ -49,14 +49,14 @@ def test_metadata_names_them_else_the_run_does(
             tags="t", status="EXECUTING", metadata=metadata, realtime_streams=streams
         )
         client: RealtimeClient = connect(server)
-        handle: Any
+        subscription: Any
         if kind == "run":
-            handle = client.subscribe_to_run_with_streams(run_id)
+            subscription = client.subscribe_to_run_with_streams(run_id)
         else:
-            handle = client.subscribe_to_runs_with_streams("t")
+            subscription = client.subscribe_to_runs_with_streams("t")
         server.wait_until_held(len(wanted), match="stream")
         server.complete_run(run_id)
-        handle.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
+        subscription.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
         assert {key for _, key in asked(server)} == wanted
         assert not [one for one in server.requests if one.kind == "packets"]
 
@@ -64,8 +64,8 @@ def test_metadata_names_them_else_the_run_does(
 def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) -> None:
     """A stream that is named later is read from its start; each is asked for once."""
     run_id = server.create_run(status="EXECUTING")
-    told, parts = Recorder(), Parts()
-    handle = client.subscribe_to_run_with_streams(run_id, on_stream=parts, **told.options)
+    told, parts = Recorder(), PartRecorder()
+    subscription = client.subscribe_to_run_with_streams(run_id, on_stream=parts, **told.options)
     told.wait("update")
     server.append(run_id, "a", 1)
     parts.wait(1)
@@ -79,9 +79,9 @@ def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) 
     parts.wait(3)
     assert asked(server) == {(run_id, "a"): 1, (run_id, "b"): 1}
     server.complete_run(run_id)
-    handle.wait_for_completion(5)
+    subscription.wait_for_completion(5)
     assert parts.by_stream == {"a": [1, 3], "b": [2]}
-    assert handle.streams == {"a": [1, 3], "b": [2]}
+    assert subscription.streams == {"a": [1, 3], "b": [2]}
     assert max(asked(server).values()) == 2
 
 
@@ -89,23 +89,23 @@ def test_named_by_its_last_update(server: RealtimeServer, client: RealtimeClient
     """A stream that is first named by the update that ends the run is read to its end."""
     run_id = server.create_run(status="EXECUTING", metadata={"$$streams": ["a"]})
     told = Recorder()
-    handle = client.subscribe_to_run_with_streams(run_id, **told.options)
+    subscription = client.subscribe_to_run_with_streams(run_id, **told.options)
     server.wait_until_held(1, match="stream")
     server.append(run_id, "b", "late")
     server.complete_run(run_id, metadata={"$$streams": ["a", "b"]})
-    handle.wait_for_completion(5)
-    assert handle.streams["b"] == ["late"]
+    subscription.wait_for_completion(5)
+    assert subscription.streams["b"] == ["late"]
 
 
 def test_no_streams_no_requests(server: RealtimeServer, client: RealtimeClient) -> None:
     """Runs that name none cost none."""
     runs = [server.create_run(tags="t") for _ in range(3)]
-    handle = client.subscribe_to_runs_with_streams("t")
+    subscription = client.subscribe_to_runs_with_streams("t")
     single = client.subscribe_to_run_with_streams(runs[0])
     for run_id in runs:
         server.update_run(run_id, status="EXECUTING")
         server.complete_run(run_id)
-    handle.wait_for_completion(5, expected=3)
+    subscription.wait_for_completion(5, expected=3)
     assert single.wait_for_completion(5).is_success
     assert asked(server) == {}
 
@@ -117,17 +117,17 @@ class Token:
 
 
 def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Parts are of their stream's type. A misfit is told as an error, and harms no other."""
+    """Parts are of their stream's type. One that does not fit is reported, and harms no other."""
     run_id = server.create_run(status="EXECUTING")
-    told, parts = Recorder(), Parts()
-    handle = client.subscribe_to_run_with_streams(
+    told, parts = Recorder(), PartRecorder()
+    subscription = client.subscribe_to_run_with_streams(
         run_id, streams={"typed": Token, "text": str}, on_stream=parts, **told.options
     )
     server.append(run_id, "typed", {"text": "a", "n": 1}, {"n": "x"}, {"text": "b"})
     server.append(run_id, "text", "c", 5)
     server.append(run_id, "free", {"any": 1})
     server.complete_run(run_id)
-    handle.wait_for_completion(5)
+    subscription.wait_for_completion(5)
     assert parts.by_stream == {
         "typed": [Token("a", 1), Token("b")],
         "text": ["c"],
@@ -136,36 +136,36 @@ def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
     errors = sorted(told.errors, key=lambda error: error.field)
     assert all(isinstance(error, PayloadError) and not error.terminal for error in errors)
     assert [(error.field, error.raw) for error in errors] == [("text", 5), ("typed", {"n": "x"})]
-    assert handle.state is State.COMPLETED
+    assert subscription.state is State.COMPLETED
 
 
 def test_many_misfits_are_all_told(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Each of many parts that don't fit is told once."""
+    """Each of many parts that don't fit is reported once."""
     run_id = server.create_run(status="EXECUTING")
     told = Recorder()
-    handle = client.subscribe_to_stream(run_id, "s", part_type=int, **told.options)
+    subscription = client.subscribe_to_stream(run_id, "s", part_type=int, **told.options)
     server.append(run_id, "s", *[f"no number {n}" for n in range(800)])
     server.complete_run(run_id)
-    handle.wait_for_completion(5)
+    subscription.wait_for_completion(5)
     assert [error.raw for error in told.errors] == [f"no number {n}" for n in range(800)]
 
 
 def test_a_run_that_comes_back(connect: Any) -> None:
-    """A run that loses its tag is forgotten with its streams; when it is back, all is told anew."""
+    """A run that loses its tag is forgotten with its streams; when it is back, all comes anew."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run(tags="t", status="EXECUTING")
         server.append(run_id, "s", 1, 2, 3)
-        parts = Parts()
-        handle = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
+        parts = PartRecorder()
+        subscription = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
         parts.wait(3)
         server.wait_until_held(1, match="stream")
         server.update_run(run_id, tags=[])
-        server._observer.wait(lambda: server.open_streams == 0, 5, lambda: "it is read on")
-        eventually(lambda: (handle.runs, handle.streams) == ([], {}))
+        eventually(lambda: server.open_streams == 0, "it is read on")
+        eventually(lambda: (subscription.runs, subscription.streams) == ([], {}))
         server.update_run(run_id, tags=["t"])
         parts.wait(6)
         server.append(run_id, "s", 4)
         assert parts.wait(7) == [1, 2, 3, 1, 2, 3, 4]
         server.complete_run(run_id)
-        handle.wait_for_completion(5, expected=1)
-        assert handle.streams == {run_id: {"s": [1, 2, 3, 4]}}
+        subscription.wait_for_completion(5, expected=1)
+        assert subscription.streams == {run_id: {"s": [1, 2, 3, 4]}}

@@ -1,1 +1,1 @@
-"""What the tests of the client share: a scripted server, recorders of callbacks, and waiting."""
+"""What the tests share: scripted servers, recorders of callbacks, and waiting."""

@@ -1,15 +1,16 @@
-"""A server that answers exactly the bytes it is told to, however wrong."""
+"""A server that answers exactly the bytes its script says, however wrong."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import select
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 
@@ -23,6 +24,8 @@ class Exchange:
     def __init__(self, sock: socket.socket, head: bytes, index: int) -> None:
         self.sock = sock
         self.index = index
+        self._ended = threading.Event()
+        self._keep = False
         lines = head.decode("latin-1").split("\r\n")
         self.method, self.target, _ = lines[0].split(" ", 2)
         parts = urlsplit(self.target)
@@ -51,15 +54,27 @@ class Exchange:
         self.send(answer_bytes(status, headers, body))
 
     def hold(self, seconds: float = 30.0) -> None:
-        """Blocks until the client hangs up."""
+        """Block until the client hangs up."""
         select.select([self.sock], [], [], seconds)
         raise Hangup
+
+    def end(self, *, keep: bool = False) -> None:
+        """Let the server's thread go on: with the next request if `keep`, else by hanging up."""
+        self._keep = keep
+        self._ended.set()
+
+    def wait_for_end(self) -> None:
+        """Block while another thread answers, until it calls `end()`."""
+        self._ended.wait()
+        if not self._keep:
+            raise Hangup
 
 
 def answer_bytes(
     status: int = 200, headers: Mapping[str, str] | None = None, body: Any = b""
 ) -> bytes:
-    """A whole answer with its Content-Length. What is no text or bytes becomes JSON."""
+    """Return a whole answer with its Content-Length. A body that is no text or bytes is sent as
+    JSON."""
     if not isinstance(body, (bytes, str)):
         body = json.dumps(body)
     data = body.encode() if isinstance(body, str) else body
@@ -70,16 +85,83 @@ def answer_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
 
 
+# A step of a script: it answers one exchange, and raises `Hangup` to close the connection.
+Step = Callable[[Exchange], object]
+
+
+def reply(status: int = 200, headers: Mapping[str, str] | None = None, body: Any = b"") -> Step:
+    return lambda exchange: exchange.answer(status, headers, body)
+
+
+def send(data: bytes) -> Step:
+    return lambda exchange: exchange.send(data)
+
+
+def hold() -> Step:
+    """Answer nothing until the client hangs up."""
+    return lambda exchange: exchange.hold()
+
+
+def hangup(after: bytes = b"") -> Step:
+    """Close the connection, after these bytes."""
+
+    def step(exchange: Exchange) -> None:
+        exchange.send(after)
+        raise Hangup
+
+    return step
+
+
+def endless(head: bytes, piece: bytes) -> Step:
+    """Send the piece again and again, until the client hangs up; a gigabyte is an error."""
+
+    def step(exchange: Exchange) -> None:
+        exchange.send(head)
+        for _ in range((1 << 30) // len(piece)):
+            exchange.send(piece)
+        raise AssertionError("the client read a gigabyte")
+
+    return step
+
+
+def in_turn(*steps: Step) -> Step:
+    """Answer each request by its step, in the order of their arrival; by the last one for ever."""
+    turns = itertools.chain(steps, itertools.repeat(steps[-1]))
+    # Two threads must not advance the iterator at once.
+    lock = threading.Lock()
+
+    def step(exchange: Exchange) -> None:
+        with lock:
+            turn = next(turns)
+        turn(exchange)
+
+    return step
+
+
+def by_path(steps: Mapping[str, Step], otherwise: Step) -> Step:
+    """Answer by the first step whose key is part of the request's path."""
+
+    def step(exchange: Exchange) -> None:
+        found = (one for part, one in steps.items() if part in exchange.path)
+        next(found, otherwise)(exchange)
+
+    return step
+
+
+def by_poll(first: Step, live: Step) -> Step:
+    """Answer live polls by one step, and all other requests by the other."""
+    return lambda exchange: (live if exchange.live else first)(exchange)
+
+
+Server = TypeVar("Server", bound="RawServer")
+
+
 class RawServer:
-    """Calls `handle` with each exchange, on a thread per connection.
+    """Answers the n-th request by the n-th step of its script, on a thread per connection; the
+    last step answers all that follow."""
 
-    `handle` answers by itself, and raises `Hangup` to close the connection.
-    """
-
-    def __init__(
-        self, handle: Callable[[Exchange], None], tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._handle = handle
+    def __init__(self, *script: Step, tls: ssl.SSLContext | None = None) -> None:
+        self._answer = in_turn(*script)
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._lock = threading.Lock()
@@ -88,18 +170,11 @@ class RawServer:
         self.errors: list[BaseException] = []
 
     @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.host}"
+        port = self._listener.getsockname()[1]
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
 
-    @property
-    def open_connections(self) -> int:
-        return len(self._sockets)
-
-    def __enter__(self) -> RawServer:
+    def __enter__(self: Server) -> Server:
         threading.Thread(target=self._accept, name="raw-server", daemon=True).start()
         return self
 
@@ -108,10 +183,12 @@ class RawServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
-            sockets = list(self._sockets)
+            sockets, exchanges = list(self._sockets), list(self.exchanges)
         for sock in sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for exchange in exchanges:
+            exchange.end()
         if self.errors:
             raise self.errors[0]
 
@@ -139,7 +216,7 @@ class RawServer:
                 with self._lock:
                     exchange = Exchange(sock, head, len(self.exchanges))
                     self.exchanges.append(exchange)
-                self._handle(exchange)
+                self._answer(exchange)
         except (Hangup, OSError):
             pass
         except BaseException as error:  # noqa: BLE001 (raised when the test ends)

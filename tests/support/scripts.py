@@ -1,4 +1,4 @@
-"""Scripts run in a process of their own: what only shows at a fork, or at the very end."""
+"""Scripts in a process of their own: what shows only at a fork or at the interpreter's exit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import attrs
 
@@ -22,8 +23,16 @@ class Ran:
         return self.out.splitlines()
 
 
+def start(script: str, *arguments: str) -> Future[Ran]:
+    """Run it beside the test: `.result()` waits for its end."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(run, script, *arguments)
+    pool.shutdown(wait=False)
+    return future
+
+
 def run(script: str, *arguments: str, timeout: float = 60.0) -> Ran:
-    """Runs Python source with these arguments. `seconds` begin when it printed `END`, if it did."""
+    """Run Python source with these arguments. `seconds` count from the line `END`, if printed."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
         stdout=subprocess.PIPE,

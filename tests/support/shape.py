@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .raw import Exchange, Step, by_path, by_poll, hold
+
+SIGNATURE = "signature_of_the_test"
 UP_TO_DATE = {"headers": {"control": "up-to-date"}}
 
 
@@ -41,26 +44,37 @@ def done(id_: str = "run_1", version: int = 99, output: Any = None) -> Any:
     )
 
 
-def headers(offset: str = "1_1", handle: str = "h1", cursor: str | None = None) -> dict[str, str]:
+def headers(offset: str = "1_1", cursor: str | None = None) -> dict[str, str]:
     names = {
         "content-type": "application/json",
-        "electric-handle": handle,
+        "electric-handle": "h1",
         "electric-offset": offset,
     }
     return {**names, "electric-cursor": cursor} if cursor is not None else names
 
 
-def answer(
-    exchange: Any,
-    *rows: Any,
-    offset: str = "1_1",
-    handle: str = "h1",
-    operation: str = "insert",
-    up_to_date: bool = True,
-) -> None:
-    """Answers with these rows, up to date."""
-    messages = [message(value, operation) for value in rows]
-    cursor = "1" if exchange.live else None
-    exchange.answer(
-        200, headers(offset, handle, cursor), [*messages, *([UP_TO_DATE] if up_to_date else [])]
-    )
+def answer(*rows: Any, offset: str = "1_1", operation: str = "insert") -> Step:
+    """Answer with these rows, up to date."""
+    body = [*(message(value, operation) for value in rows), UP_TO_DATE]
+
+    def step(exchange: Exchange) -> None:
+        exchange.answer(200, headers(offset, "1" if exchange.live else None), body)
+
+    return step
+
+
+def snapshot(*rows: Any) -> Step:
+    """Answer each first request with these rows, and hold every live poll."""
+    return by_poll(answer(*rows), hold())
+
+
+def locate(exchange: Exchange) -> None:
+    """Answer with a presigned URL of this server."""
+    url = f"http://{exchange.headers['host']}/store?signature={SIGNATURE}"
+    exchange.answer(200, {}, {"presignedUrl": url})
+
+
+def stored_output(fetch: Step, locate: Step = locate) -> Step:
+    """Answer with a finished run whose output is in an object store, whose answer is `fetch`."""
+    run = answer({**done(), "output": "packets/x.json", "outputType": "application/store"})
+    return by_path({"/realtime/": run, "/api/": locate}, fetch)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from .raw import Exchange, Hangup, RawServer
+from .raw import Exchange, RawServer, by_path
 from .shape import answer, done, row
 from .waiting import PATIENCE
 
 
-class Parts:
-    """An `on_stream`, for one run or many, that keeps all it is given."""
+class PartRecorder:
+    """An `on_stream`, for one run or many, that keeps all parts."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -36,7 +34,7 @@ class Parts:
 
     @property
     def all(self) -> list[Any]:
-        """Those of all streams, in the order of the streams' first parts."""
+        """The parts of all streams, in the order of the streams' first parts."""
         with self._changed:
             return [part for parts in self._streams.values() for part in parts]
 
@@ -46,7 +44,7 @@ class Parts:
             return {key: list(parts) for key, parts in self._streams.items()}
 
     def wait(self, count: int, seconds: float = PATIENCE) -> list[Any]:
-        """Blocks until so many parts came."""
+        """Block until at least this many parts came; return all of them."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._count() >= count, seconds):
                 raise AssertionError(f"{self._count()} of {count} parts within {seconds} s")
@@ -56,62 +54,39 @@ class Parts:
         return sum(map(len, self._streams.values()))
 
 
-class FedServer:
+class FedServer(RawServer):
     """A run whose streams are answered by the test: `next_stream()` gives each request."""
 
     def __init__(self) -> None:
-        self.finished = threading.Event()
-        self._changed = threading.Condition()
-        self._asked: queue.Queue[Exchange] = queue.Queue()
-        self._closed = threading.Event()
-        self.raw = RawServer(self._handle)
-
-    @property
-    def url(self) -> str:
-        return self.raw.url
+        super().__init__(by_path({"/streams/": self._hand_over}, self._answer_run))
+        self._finished = threading.Event()
+        self._waiting: queue.Queue[Exchange] = queue.Queue()
 
     def next_stream(self, seconds: float = PATIENCE) -> Exchange:
-        """The next request for a stream, to be answered by hand. `close_stream` ends it."""
-        return self._asked.get(timeout=seconds)
+        """Return the next request for a stream, for the test to answer and to `end()`."""
+        return self._waiting.get(timeout=seconds)
 
     def finish(self) -> None:
-        """The run has finished."""
-        with self._changed:
-            self.finished.set()
-            self._changed.notify_all()
+        """Let the run finish."""
+        self._finished.set()
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[FedServer]:
-        with self.raw:
-            try:
-                yield self
-            finally:
-                self._closed.set()
-                self.finish()
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.finish()
 
-    def _handle(self, exchange: Exchange) -> None:
-        if "/streams/" in exchange.path:
-            over = exchange.over = threading.Event()  # type: ignore[attr-defined]
-            self._asked.put(exchange)
-            while not over.wait(0.02) and not self._closed.is_set():
-                pass
-            if getattr(exchange, "keep", False):
-                return
-            raise Hangup
-        self._answer_run(exchange)
+    def _hand_over(self, exchange: Exchange) -> None:
+        self._waiting.put(exchange)
+        exchange.wait_for_end()
 
     def _answer_run(self, exchange: Exchange) -> None:
         if exchange.live:
-            with self._changed:
-                self._changed.wait_for(self.finished.is_set, 20)
-            if self._closed.is_set():
-                raise Hangup
-        value = done() if self.finished.is_set() else row()
-        answer(exchange, value, offset=f"{exchange.index + 1}_1")
+            self._finished.wait(20)
+        value = done() if self._finished.is_set() else row()
+        answer(value, offset=f"{exchange.index + 1}_1")(exchange)
 
 
 def head(version: str | None = "v2", **more: str) -> bytes:
-    """The head of an answer that is a stream; underscores in names become hyphens."""
+    """Return the head of a stream's answer; underscores in names become hyphens."""
     lines = ["HTTP/1.1 200 OK", "content-type: text/event-stream"]
     if version is not None:
         lines.append(f"x-stream-version: {version}")
@@ -123,21 +98,21 @@ def chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def frame(version: str, n: int) -> bytes:
-    """Part number `n` of a stream: `[n]`, which is certain to be whole as soon as it is there."""
+def frame(version: str, n: int, part: Any = None) -> bytes:
+    """Return the frame of part number `n`: `[n]`, JSON that is certainly whole once it arrived."""
+    part = [n] if part is None else part
     if version == "v1":
-        return f"id: 1795414755{n:03d}-0\ndata: [{n}]\n\n".encode()
-    body = json.dumps({"data": [n], "id": f"i{n}"})
+        return f"id: {1795414755000 + n}-0\ndata: {json.dumps(part)}\n\n".encode()
+    body = json.dumps({"data": part, "id": f"i{n}"})
     batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
     return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
 
 
+def ping(tail: int) -> bytes:
+    """Return the frame by which a v2 server says which number its next part will have."""
+    return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail
+
+
 def numbers(count: int) -> list[list[int]]:
-    """The parts of so many frames."""
+    """Return the parts of `frame(version, 0)` to `frame(version, count - 1)`."""
     return [[n] for n in range(count)]
-
-
-def end_exchange(exchange: Exchange, *, keep: bool = False) -> None:
-    """Closes the connection of an answer, or goes on with its next request."""
-    exchange.keep = keep  # type: ignore[attr-defined]
-    exchange.over.set()  # type: ignore[attr-defined]

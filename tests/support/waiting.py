@@ -1,4 +1,4 @@
-"""Waiting for conditions, and recording what callbacks are told."""
+"""Waiting for conditions, and recording the calls of callbacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 10.0
 
 
 def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
-    """Returns what the condition says, once that is true; fails if it never is."""
+    """Return the condition's value as soon as it is true; fail if it never is."""
     deadline = time.monotonic() + seconds
     while not (said := condition()):
         if time.monotonic() > deadline:
@@ -21,12 +21,12 @@ def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PA
 
 
 def threads_named(part: str) -> list[threading.Thread]:
-    """The living threads with this in their names."""
+    """Return the living threads with this in their names."""
     return [thread for thread in threading.enumerate() if part in thread.name]
 
 
 class Recorder:
-    """Callbacks that remember what they were told, by which thread, and when."""
+    """Callbacks that remember what they were called with, on which thread, and when."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -88,14 +88,11 @@ class Recorder:
         return [run.status.value for run in self.updates]
 
     def wait(self, kind: str, count: int = 1, seconds: float = PATIENCE) -> list[Any]:
-        """Blocks until so many of a kind were told, and returns them."""
+        """Block until at least this many calls of a kind came; return their arguments."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.of_locked(kind)) >= count, seconds):
+            if not self._changed.wait_for(lambda: len(self.of(kind)) >= count, seconds):
                 raise AssertionError(f"not {count} {kind}s within {seconds} s: {self.events}")
-            return self.of_locked(kind)
-
-    def of_locked(self, kind: str) -> list[Any]:
-        return [value for name, value in self.events if name == kind]
+            return self.of(kind)
 
 
 class Gate:
