@@ -219,7 +219,8 @@ class Run(Generic[PayloadT, OutputT]):
     def is_finished(self) -> bool:
         """Nothing more will happen: `finished_at` is set, or the status is a final one.
 
-        A run cancelled while it was queued never gets a `finished_at` (PROTOCOL, section 2).
+        A run cancelled while it was queued never gets a `finished_at` (docs/protocol.md, section
+        2).
         """
         return self.finished_at is not None or self.status in TERMINAL_STATUSES
 

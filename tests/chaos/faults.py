@@ -11,7 +11,7 @@ import threading
 
 import attrs
 
-# Never the end of a subscription, by PROTOCOL section 5: all of these are to be survived.
+# Never the end of a subscription, by docs/protocol.md, section 5: all of these are to be survived.
 WEIGHTS = {
     "delay": 3,
     "drip": 2,

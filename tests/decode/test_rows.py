@@ -1,4 +1,4 @@
-"""A row → a run (PROTOCOL, section 2)."""
+"""A row → a run (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each error decides on the next attempt (PROTOCOL, section 5)."""
+"""How each error decides on the next attempt (docs/protocol.md, section 5)."""
 
 from __future__ import annotations
 

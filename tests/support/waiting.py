@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +12,18 @@ PATIENCE = 10.0
 
 
 def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
-    """Return the condition's value as soon as it is true; fail if it never is."""
+    """Return the condition's value as soon as it is true; fail if it never is.
+
+    A condition that looks at the last of something which is still empty is not true yet.
+    """
     deadline = time.monotonic() + seconds
-    while not (said := condition()):
+    while True:
+        with contextlib.suppress(IndexError):
+            if said := condition():
+                return said
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or condition}")
         time.sleep(0.002)
-    return said
 
 
 def threads_named(part: str) -> list[threading.Thread]:

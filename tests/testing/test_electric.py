@@ -1,4 +1,4 @@
-"""The Electric backend: snapshots, partial updates and handles (PROTOCOL, section 2)."""
+"""The Electric backend: snapshots, partial updates and handles (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

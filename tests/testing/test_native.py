@@ -1,4 +1,4 @@
-"""The native backend: whole rows, everything at once (PROTOCOL, section 2)."""
+"""The native backend: whole rows, everything at once (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two stream formats (PROTOCOL, section 4)."""
+"""The two stream formats (docs/protocol.md, section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape log, without a socket (PROTOCOL, section 2)."""
+"""The shape log, without a socket (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

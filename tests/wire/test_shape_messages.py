@@ -1,4 +1,4 @@
-"""The messages of the shape log, parsed as they arrive (PROTOCOL, section 2)."""
+"""The messages of the shape log, parsed as they arrive (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

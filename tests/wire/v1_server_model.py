@@ -1,4 +1,4 @@
-"""A pure model of the server of v1 streams, traps included (protocol section 4). No I/O.
+"""A pure model of the server of v1 streams, traps included (docs/protocol.md, section 4). No I/O.
 
 A writer's text lands in entries cut anywhere. A body joins the entries after an id, cuts them at
 line ends, drops blank lines, and gives each line the id of the entry that ended it; closing for

@@ -1,4 +1,4 @@
-"""A channel that knows when its batch is complete (PROTOCOL, section 1)."""
+"""A channel that knows when its batch is complete (docs/protocol.md, section 1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The text of a run's column → the value of its field. Pure.
 
-Public names and statuses: PROTOCOL, section 2. The types are fixed here rather than taken from
+Public names and statuses: docs/protocol.md, section 2. The types are fixed here rather than taken
+from
 `electric-schema`: a field of `Run` has one type whatever a server calls its column's, and a
 stripped or foreign header can't change it.
 """

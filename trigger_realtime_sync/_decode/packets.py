@@ -1,4 +1,4 @@
-"""Packets: a payload, output or metadata as text and a content type (PROTOCOL, section 3).
+"""Packets: a payload, output or metadata as text and a content type (docs/protocol.md, section 3).
 
 superjson and types, which few runs need, are imported when one does.
 """

@@ -1,4 +1,6 @@
-"""superjson documents, of 2.2.1 or the newest version, to Python values (PROTOCOL, section 3).
+"""superjson documents, of 2.2.1 or the newest version, to Python values.
+
+Source: docs/protocol.md, section 3.
 
 A document is `{"json": …, "meta"?: {"values"?: …, "referentialEqualities"?: …, "v"?: 1}}`. The
 annotations of `values` are applied in place, children first. Python's sets and dicts lose the

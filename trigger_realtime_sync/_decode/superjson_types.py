@@ -1,4 +1,4 @@
-"""JSON values with a superjson annotation → Python values (PROTOCOL, section 3).
+"""JSON values with a superjson annotation → Python values (docs/protocol.md, section 3).
 
 A value that does not fit its annotation is kept as it is.
 """

@@ -1,4 +1,7 @@
-"""The runs of a batch, and those of them that its feed never shows (PROTOCOL, section 1)."""
+"""The runs of a batch, and those of them that its feed never shows.
+
+Source: docs/protocol.md, section 1.
+"""
 
 from __future__ import annotations
 

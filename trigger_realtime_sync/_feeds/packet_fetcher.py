@@ -1,4 +1,4 @@
-"""Payloads and outputs that are too large for their rows (PROTOCOL, section 3)."""
+"""Payloads and outputs that are too large for their rows (docs/protocol.md, section 3)."""
 
 from __future__ import annotations
 

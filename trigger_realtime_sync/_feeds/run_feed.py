@@ -1,4 +1,4 @@
-"""The feed of runs: long polls of one shape (PROTOCOL, section 2)."""
+"""The feed of runs: long polls of one shape (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed of one stream of a run (PROTOCOL, section 4).
+"""The feed of one stream of a run (docs/protocol.md, section 4).
 
 The feed requests one body after the other; `StreamCursor` decides where each begins, so that no
 part is lost or comes twice. The server ends a body after a silence. Once the run has finished, the

@@ -1,6 +1,6 @@
 """Error statuses become errors, and each error decides on the next attempt. Pure.
 
-Source: PROTOCOL, section 5.
+Source: docs/protocol.md, section 5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every name of the wire: paths, query parameters, headers, and the columns of a run.
 
-Source: PROTOCOL, sections 1, 2 and 4.
+Source: docs/protocol.md, sections 1, 2 and 4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Postgres text to Python values (PROTOCOL, section 2).
+"""Postgres text to Python values (docs/protocol.md, section 2).
 
 Pure functions. Each raises `ValueError`, and nothing else, for text it can't read.
 """

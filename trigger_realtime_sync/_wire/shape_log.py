@@ -1,6 +1,6 @@
 """The shape log: what to ask next, and which rows an answer changed. Pure.
 
-Source: PROTOCOL, section 2.
+Source: docs/protocol.md, section 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The messages of the shape log, and whether they are sound. Pure.
 
-Source: PROTOCOL, section 2.
+Source: docs/protocol.md, section 2.
 """
 
 from __future__ import annotations

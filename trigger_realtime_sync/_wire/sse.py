@@ -1,4 +1,4 @@
-"""Server-Sent Events: bytes in, whole events out (PROTOCOL, section 4).
+"""Server-Sent Events: bytes in, whole events out (docs/protocol.md, section 4).
 
 This file finds where an event ends in bytes that arrive in any pieces, and never returns one that
 was cut off; sseclient-py does neither. It reads the fields of all events but the usual ones: pings,

@@ -1,4 +1,6 @@
-"""Streams v1, the Redis-backed format, and the resume that is exact on it (PROTOCOL, section 4).
+"""Streams v1, the Redis-backed format, and the resume that is exact on it.
+
+Source: docs/protocol.md, section 4.
 
 A Redis entry holds any piece of the writer's text. The server joins the pieces, cuts them at line
 ends, drops blank lines, and gives each line the id of the entry that ended it. So an id gives the

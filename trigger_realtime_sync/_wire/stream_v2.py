@@ -1,4 +1,4 @@
-"""Streams v2: batches of S2 records (PROTOCOL, section 4).
+"""Streams v2: batches of S2 records (docs/protocol.md, section 4).
 
 The position is a sequence number. Each record's body is an envelope of its own, `{"data", "id"}`;
 two records with one id are one write that was retried. The ids of the last thousands of records are

@@ -1,4 +1,4 @@
-"""The Electric backend (PROTOCOL, section 2).
+"""The Electric backend (docs/protocol.md, section 2).
 
 It sends a snapshot first, in parts; then every change, as the columns that differ. Its handles
 rotate.

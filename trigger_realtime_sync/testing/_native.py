@@ -1,4 +1,4 @@
-"""The native backend of Trigger.dev (PROTOCOL, section 2).
+"""The native backend of Trigger.dev (docs/protocol.md, section 2).
 
 It sends whole rows, each run once per answer, and everything with `up-to-date` in the first one.
 """

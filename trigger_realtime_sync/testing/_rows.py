@@ -146,7 +146,7 @@ def _electric_timestamp(text: str) -> str:
 
 
 def electric(row: Row, *, snapshot: bool) -> Row:
-    """Rewrite the row as Electric does (PROTOCOL, section 2)."""
+    """Rewrite the row as Electric does (docs/protocol.md, section 2)."""
     row = dict(row)
     for name in _TIMESTAMPS:
         text = row.get(name)

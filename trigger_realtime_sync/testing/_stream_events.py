@@ -1,4 +1,4 @@
-"""Streams as Server-Sent Events, in the two formats of v1 and v2 (PROTOCOL, section 4)."""
+"""Streams as Server-Sent Events, in the two formats of v1 and v2 (docs/protocol.md, section 4)."""
 
 from __future__ import annotations
 

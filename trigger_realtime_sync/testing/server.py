@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from ._control import RunControl
@@ -136,12 +135,7 @@ class RealtimeServer(RunControl):
     def __enter__(self: _ServerT) -> _ServerT:
         return self.start() if self._server is None else self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     # --- access
