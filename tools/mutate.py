@@ -6,7 +6,7 @@
     python tools/mutate.py --sample 0    every mutant, over an hour
 
 The sample depends on the seed and the code alone, and is spread over the files by their size. A
-mutant that runs into mutmut's time limit counts as killed. `[tool.mutmut]` in pyproject.toml says
+mutant that runs into the time limit counts as killed. `[tool.mutmut]` in pyproject.toml says
 what is mutated and which tests run; mutmut leaves out properties, other decorated functions and
 code outside functions. Its copy of the project is `mutants/`: remove it to start afresh, and see
 one mutant with `mutmut show NAME`.
@@ -89,8 +89,10 @@ def _mutants() -> Iterator[tuple[str, Path]]:
 
 def _run(names: list[str], jobs: int) -> None:
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs), *names]
+    # Hypothesis then draws the same examples each time, and a busy machine makes none too slow.
+    environment = {**os.environ, "CI": "1"}
     # A path to this checkout would hide the mutated copy.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment.pop("PYTHONPATH", None)
     ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if ended.returncode:
         sys.exit(re.sub(r"[^\n]*\r", "", ended.stdout))
@@ -127,16 +129,18 @@ def _first_line(name: str, path: Path) -> int:
 
 
 def _print_scores(names: dict[str, Path], statuses: dict[str, str]) -> None:
-    mutants, killed = Counter[str](), Counter[str]()
-    for name, path in names.items():
-        for row in (path.parent.name, "all"):
-            mutants[row] += 1
-            killed[row] += statuses[name] in KILLED
-    print(f"\n{'':10}{'mutants':>9}{'killed':>9}{'survived':>9}{'score':>9}")
-    for row in (*ROOMS, "all"):
-        if total := mutants[row]:
-            score = 100 * killed[row] / total
-            print(f"{row:10}{total:9}{killed[row]:9}{total - killed[row]:9}{score:8.1f}%")
+    columns = ("mutants", "killed", "timeout", "survived", "score")
+    print(f"\n{'':10}" + "".join(f"{column:>10}" for column in columns))
+    for room in (*ROOMS, "all"):
+        found = Counter(
+            statuses[name] for name, path in names.items() if room in ("all", path.parent.name)
+        )
+        if total := found.total():
+            killed = sum(found[status] for status in KILLED)
+            print(
+                f"{room:10}{total:10}{killed:10}{found['timeout']:10}{total - killed:10}"
+                f"{100 * killed / total:9.1f}%"
+            )
 
 
 if __name__ == "__main__":
