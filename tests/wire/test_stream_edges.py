@@ -148,3 +148,10 @@ def test_within_an_event_is_after_its_first_byte_and_before_its_end() -> None:
     framer.feed(b"data: 2\n\ndata")
     assert framer.is_within_event
     assert not framer.ends_with_event
+
+
+@pytest.mark.parametrize("lead", [b"", b"id: 1-0\n", b": comment\n"])
+def test_bytes_that_are_not_utf_8_are_replaced(lead: bytes) -> None:
+    """They spoil their own characters, and neither the event nor the body."""
+    [(_, data, _)] = EventFramer().feed(lead + b"data: a\xffb\n\n")
+    assert data == "a\ufffdb"
