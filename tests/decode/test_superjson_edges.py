@@ -17,7 +17,7 @@ def regexp(literal: str) -> Any:
 
 def test_an_empty_class_matches_nothing_and_its_negation_everything() -> None:
     """`[]` and `[^]` are whole in JavaScript, and begin a class in Python."""
-    assert regexp("/a[]/").search("a") is None
+    assert regexp("/a[]/").search("ab") is None
     assert regexp("/a[^]/").fullmatch("a\n")
 
 

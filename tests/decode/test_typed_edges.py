@@ -80,7 +80,8 @@ def test_a_member_of_a_union_that_does_not_fit_makes_way_for_the_next() -> None:
 
 def test_a_union_of_a_class_and_a_mapping() -> None:
     """The class when the value has a field of it, the mapping when it has none, in any order."""
-    for union in (Union[Point, Mapping[str, int]], Union[Mapping[str, int], Point]):  # noqa: UP007
+    # Not one union in two orders: those are equal, and cattrs keeps what it made of the first.
+    for union in (Union[Point, Mapping[str, int]], Union[Mapping[str, float], Point]):  # noqa: UP007
         assert structure({"x": 1}, union) == Point(1)
         assert structure({"y": 1}, union) == {"y": 1}
 
