@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 from tests.support.raw import RawServer
 from tests.support.settings import ENVIRONMENT, QUICK, TOKEN
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
+
+# How long one example takes depends on what else the machine does.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
