@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -54,7 +53,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("streams", ["v1", "v2"])
 @pytest.mark.parametrize("backend", ["native", "electric"])
-def test_what_is_promised_holds(backend: Any, streams: Any, seed: int, log: io.StringIO) -> None:
+def test_what_is_promised_holds(backend, streams, seed, log):
     """States in order and none twice, the last one always; parts exact; nothing after cancel; no
     thread, socket or memory left; no more requests than the back-off allows; no token logged."""
     gc.collect()

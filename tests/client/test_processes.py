@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from tests.support.scripts import run, start
-from trigger_realtime_sync.testing import RealtimeServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -50,7 +49,7 @@ def in_child(work, patience=20):
 """
 
 
-def test_a_child_has_an_empty_client_that_works(server: RealtimeServer) -> None:
+def test_a_child_has_an_empty_client_that_works(server):
     """Inherited subscriptions are cancelled, new ones work, and the parent polls undisturbed."""
     script = (
         START
@@ -101,7 +100,7 @@ print("OK")
     assert ran.lines()[-1] == "OK"
 
 
-def test_a_child_holds_no_connection_of_its_parent_s(server: RealtimeServer) -> None:
+def test_a_child_holds_no_connection_of_its_parent_s(server):
     """One that lives on does not keep open what the parent closes."""
     script = (
         START
@@ -134,7 +133,7 @@ print("OK")
     assert ran.lines() == ["OK"], ran.err
 
 
-def test_forking_while_other_threads_subscribe_and_cancel(server: RealtimeServer) -> None:
+def test_forking_while_other_threads_subscribe_and_cancel(server):
     """Whatever locks they held, the child's client works and its subscriptions are cancelled."""
     script = (
         START
@@ -175,7 +174,7 @@ print("OK")
     assert ran.lines() == ["OK"]
 
 
-def test_an_inherited_iterator_ends(server: RealtimeServer) -> None:
+def test_an_inherited_iterator_ends(server):
     """As that of any cancelled subscription."""
     script = (
         START
@@ -218,7 +217,7 @@ entered.wait(5)
         pytest.param(STUCK, id="stuck"),
     ],
 )
-def test_a_script_that_ends_ends(server: RealtimeServer, work: str) -> None:
+def test_a_script_that_ends_ends(server, work):
     """At once and silently, whatever is open."""
     script = f"""{START}
 runs = sys.argv[2:]
@@ -233,7 +232,7 @@ print("END", flush=True)
     assert ran.seconds < 1
 
 
-def test_nothing_starts_at_import() -> None:
+def test_nothing_starts_at_import():
     """No thread, no socket, no server of the tests."""
     script = """
 import sys, threading
@@ -245,7 +244,7 @@ print("OK")
     assert run(script).lines() == ["OK"]
 
 
-def test_under_gevent(server: RealtimeServer) -> None:
+def test_under_gevent(server):
     """Monkey-patched: subscribe, update, wait, and cancel while the poll is held."""
     pytest.importorskip("gevent")
     script = (
@@ -285,7 +284,7 @@ print("END", flush=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-def test_an_interrupted_wait_leaves_nothing(server: RealtimeServer) -> None:
+def test_an_interrupted_wait_leaves_nothing(server):
     """Ctrl-C in `wait_for_completion` raises at once, and the script ends at once."""
     script = (
         START
@@ -304,7 +303,7 @@ except KeyboardInterrupt:
     assert ran.seconds < 1
 
 
-def test_a_callback_may_fork(server: RealtimeServer) -> None:
+def test_a_callback_may_fork(server):
     """The child's client works inside the callback, and the callback's return ends the child."""
     script = (
         START

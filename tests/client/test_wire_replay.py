@@ -140,9 +140,7 @@ class Replay:
         ("batch", lambda c, **o: c.subscribe_to_batch("batch_1", **o)),
     ],
 )
-def test_tells_what_the_official_client_told(
-    name: str, subscribe: Any, raw: Any, connect: Any
-) -> None:
+def test_tells_what_the_official_client_told(name, subscribe, raw, connect):
     """The same requests are sent, and the same runs delivered in the same order."""
     exchanges, emitted = recorded(name)
     replay = Replay(exchanges)
@@ -160,7 +158,7 @@ def test_tells_what_the_official_client_told(
     ("index", "error"),
     [(0, AuthenticationError), (1, PermissionDeniedError), (2, NotFoundError)],
 )
-def test_errors_raise_at_once(index: int, error: type[Exception], raw: Any, connect: Any) -> None:
+def test_errors_raise_at_once(index, error, raw, connect):
     """Where the official client's iterator waits for ever, ours raises, and so does the waiter."""
     exchanges, emitted = recorded("errors")
     server = raw(Replay([exchanges[index]]))

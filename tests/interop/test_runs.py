@@ -65,7 +65,7 @@ ERRORS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_run_from_its_trigger_to_its_output(pair: Any) -> None:
+def test_a_run_from_its_trigger_to_its_output(pair):
     """Each state of a run's life, and the end of the subscription with the last."""
     server = pair.server
     run = server.create_run("my-task", payload={"to": "a"}, tags=["x"])
@@ -79,7 +79,7 @@ def test_a_run_from_its_trigger_to_its_output(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_that_failed(pair: Any) -> None:
+def test_a_run_that_failed(pair):
     """The error of a failed run is delivered alike, and ends both."""
     run = pair.server.create_run(status="EXECUTING")
     both = pair.run(run)
@@ -90,7 +90,7 @@ def test_a_run_that_failed(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_every_status(pair: Any) -> None:
+def test_every_status(pair):
     """Every status of the server has the same public name and the same groups, first and later."""
     server: RealtimeServer = pair.server
     for status in STATUSES:
@@ -103,7 +103,7 @@ def test_every_status(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_an_unknown_status(pair: Any) -> None:
+def test_an_unknown_status(pair):
     """On purpose: theirs calls it QUEUED, ours keeps its name, so that a new one can be shown."""
     pair.server.create_run(status="HIBERNATING", tags=["t"])
     both = pair.tag("t")
@@ -113,7 +113,7 @@ def test_an_unknown_status(pair: Any) -> None:
     assert both.ours.runs[0].status == "HIBERNATING"
 
 
-def test_every_column_set_and_null(pair: Any) -> None:
+def test_every_column_set_and_null(pair):
     """Every column that may be null, delivered as set, as null, and as set again."""
     server: RealtimeServer = pair.server
     run = server.create_run()
@@ -127,7 +127,7 @@ def test_every_column_set_and_null(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_everything_at_once_in_a_snapshot(pair: Any) -> None:
+def test_everything_at_once_in_a_snapshot(pair):
     """A snapshot with every column set, and one with every column null."""
     pair.server.create_run(**{**NULLABLE, **REQUIRED, "tags": ["snapshot"]})
     pair.server.create_run(**{**dict.fromkeys(NULLABLE), "tags": ["snapshot"]})
@@ -137,7 +137,7 @@ def test_everything_at_once_in_a_snapshot(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.get("code") or error["type"])
-def test_errors_of_runs(pair: Any, error: dict[str, Any]) -> None:
+def test_errors_of_runs(pair, error):
     """Each form of the error column becomes the same name, message and stack trace.
 
     On purpose: ours keeps the stack trace of an internal error, which theirs leaves out.
@@ -152,7 +152,7 @@ def test_errors_of_runs(pair: Any, error: dict[str, Any]) -> None:
     both.nothing_more()
 
 
-def test_odd_tags(pair: Any) -> None:
+def test_odd_tags(pair):
     """Tags with whatever a tag may hold, subscribed to one by one, and delivered as they are."""
     tags = ["user:7", "a b", "ü/ö?x=1&y#z", "100%", "%2F", "it's", "(x)", "+", "日本", "😀", "{}"]
     tags += ["NULL", "null", "[a]", ";", "'", "`", "a=b", "~", "a\u00a0b", "a\u2028b", "*"]
@@ -167,7 +167,7 @@ def test_odd_tags(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("tag", [".", ".."])
-def test_a_tag_of_dots(pair: Any, tag: str) -> None:
+def test_a_tag_of_dots(pair, tag):
     """Dots mean nothing in a query: such a tag can be asked for."""
     pair.server.create_run(tags=[tag])
     both = pair.tag(tag)
@@ -175,7 +175,7 @@ def test_a_tag_of_dots(pair: Any, tag: str) -> None:
     both.nothing_more()
 
 
-def test_tags_that_can_be_told_but_not_asked_for(pair: Any) -> None:
+def test_tags_that_can_be_told_but_not_asked_for(pair):
     """A run's tags may hold commas, quotes, backslashes and blanks, and be empty."""
     odd = ["t", "a,b", '"', 'say "hi"', "\\", 'a\\"b', "", " ", "{a}", "}", "a\nb", "NULL"]
     pair.server.create_run(tags=odd)
@@ -185,7 +185,7 @@ def test_tags_that_can_be_told_but_not_asked_for(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_several_tags_must_all_be_there(pair: Any) -> None:
+def test_several_tags_must_all_be_there(pair):
     """Two tags ask for the runs that carry both, for both clients."""
     server: RealtimeServer = pair.server
     server.create_run(tags=["a"])
@@ -198,7 +198,7 @@ def test_several_tags_must_all_be_there(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_many_runs_of_a_tag(pair: Any) -> None:
+def test_many_runs_of_a_tag(pair):
     """Three hundred runs in a snapshot, in the same order, then changes among them."""
     server: RealtimeServer = pair.server
     runs = [server.create_run(payload={"n": n}, tags=["many"]) for n in range(300)]
@@ -209,7 +209,7 @@ def test_many_runs_of_a_tag(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_snapshot_in_pieces(make_pair: Any) -> None:
+def test_a_snapshot_in_pieces(make_pair):
     """Electric may cut a snapshot into several answers: nothing is delivered before it is whole."""
     pair = make_pair("electric", snapshot_chunk_rows=7)
     for n in range(20):
@@ -219,7 +219,7 @@ def test_a_snapshot_in_pieces(make_pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_batch(pair: Any) -> None:
+def test_a_batch(pair):
     """The runs of a batch, each as it changes."""
     server: RealtimeServer = pair.server
     batch = server.batch(count=3)
@@ -237,7 +237,7 @@ def test_a_batch(pair: Any) -> None:
 SKIPPABLE = sorted({*NULLABLE, *REQUIRED, "completedAt", "updatedAt", "payloadType"} - {"tags"})
 
 
-def test_skipped_columns_one_by_one(pair: Any) -> None:
+def test_skipped_columns_one_by_one(pair):
     """Each column that may be skipped is missing alike, in the snapshot and in changes."""
     server: RealtimeServer = pair.server
     subscriptions = []
@@ -253,7 +253,7 @@ def test_skipped_columns_one_by_one(pair: Any) -> None:
         both.nothing_more()
 
 
-def test_many_skipped_columns(pair: Any) -> None:
+def test_many_skipped_columns(pair):
     """Several columns at once, of the runs of a tag."""
     server: RealtimeServer = pair.server
     run = server.create_run(**{**NULLABLE, **REQUIRED, "tags": ["t"]})
@@ -263,7 +263,7 @@ def test_many_skipped_columns(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_that_is_late_at_the_replica(pair: Any) -> None:
+def test_a_run_that_is_late_at_the_replica(pair):
     """A first answer without the row: both wait, and tell it when it is there."""
     run = pair.server.create_run(lag=True)
     both = pair.run(run)
@@ -272,7 +272,7 @@ def test_a_run_that_is_late_at_the_replica(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_cancelled_while_queued(pair: Any) -> None:
+def test_a_run_cancelled_while_queued(pair):
     """On purpose: theirs waits for a finishedAt that never comes; ours knows that it is final."""
     run = pair.server.create_run()
     both = pair.run(run)
@@ -284,7 +284,7 @@ def test_a_run_cancelled_while_queued(pair: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_that_ends_without_completed_at(pair: Any) -> None:
+def test_a_run_that_ends_without_completed_at(pair):
     """On purpose: with completedAt skipped theirs never ends, ours does by the status."""
     run = pair.server.create_run()
     both = pair.run(run, skip_columns=["completedAt"])

@@ -42,7 +42,7 @@ def streams(request: pytest.FixtureRequest, version: str, make_pair: Callable[..
     return make_pair(request.param, streams=version)
 
 
-def test_parts_of_every_kind(streams: Any) -> None:
+def test_parts_of_every_kind(streams):
     """Every kind of part, one by one, as the same value."""
     run = streams.server.create_run(status="EXECUTING")
     both = streams.stream(run, "llm")
@@ -51,7 +51,7 @@ def test_parts_of_every_kind(streams: Any) -> None:
     both.nothing_more()
 
 
-def test_many_parts_at_once(streams: Any) -> None:
+def test_many_parts_at_once(streams):
     """Nine hundred parts that were there before, then as many in one write."""
     server = streams.server
     run = server.create_run(status="EXECUTING")
@@ -62,7 +62,7 @@ def test_many_parts_at_once(streams: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_with_streams_by_its_column(streams: Any) -> None:
+def test_a_run_with_streams_by_its_column(streams):
     """The streams that `realtimeStreams` names are read beside the run, new ones too."""
     server = streams.server
     run = server.create_run(status="EXECUTING", realtime_streams=["first"])
@@ -77,7 +77,7 @@ def test_a_run_with_streams_by_its_column(streams: Any) -> None:
     both.nothing_more()
 
 
-def test_a_run_with_streams_by_its_metadata(streams: Any) -> None:
+def test_a_run_with_streams_by_its_metadata(streams):
     """`$$streams` in the metadata goes before the column; an empty one does not."""
     server = streams.server
     run = server.create_run(
@@ -93,7 +93,7 @@ def test_a_run_with_streams_by_its_metadata(streams: Any) -> None:
     both.nothing_more()
 
 
-def test_v2_records_that_are_no_parts(make_pair: Callable[..., Any]) -> None:
+def test_v2_records_that_are_no_parts(make_pair):
     """Neither delivers commands and retried writes.
 
     On purpose: a control record is a part without a value in theirs, and none in ours.
@@ -118,7 +118,7 @@ def test_v2_records_that_are_no_parts(make_pair: Callable[..., Any]) -> None:
     assert [value for _, value in both.ours.parts] == ["once", "twice", "after"]
 
 
-def test_v1_entries_that_are_no_lines(make_pair: Callable[..., Any]) -> None:
+def test_v1_entries_that_are_no_lines(make_pair):
     """Parts torn over several entries, several in one, and text that is no JSON."""
     pair = make_pair(streams="v1")
     server = pair.server
@@ -130,7 +130,7 @@ def test_v1_entries_that_are_no_lines(make_pair: Callable[..., Any]) -> None:
     both.nothing_more()
 
 
-def test_v2_resumes_exactly(make_pair: Callable[..., Any]) -> None:
+def test_v2_resumes_exactly(make_pair):
     """A body cut at many places: the parts of both are exact."""
     pair = make_pair(streams="v2", ping_interval=0.2)
     server = pair.server
@@ -146,7 +146,7 @@ def test_v2_resumes_exactly(make_pair: Callable[..., Any]) -> None:
     both.nothing_more()
 
 
-def test_v1_loses_parts_on_resume(make_pair: Callable[..., Any]) -> None:
+def test_v1_loses_parts_on_resume(make_pair):
     """On purpose: an entry of several parts, cut between them, loses the rest in theirs."""
     pair = make_pair(streams="v1", ping_interval=0.2)
     server = pair.server
@@ -161,7 +161,7 @@ def test_v1_loses_parts_on_resume(make_pair: Callable[..., Any]) -> None:
     assert [part["value"] for part in both.theirs.parts] == ["a", "d"]
 
 
-def test_a_stream_that_falls_silent(make_pair: Callable[..., Any], version: str) -> None:
+def test_a_stream_that_falls_silent(make_pair, version):
     """On purpose: the end of a body ends theirs, though the run goes on; ours reads on."""
     pair = make_pair(streams=version, stream_idle=0.3)
     server = pair.server
