@@ -76,7 +76,6 @@ def test_callbacks_tell_each_change(realtime_server, start):
     """Each change prints a line, and the last one ends the script."""
     run_id = realtime_server.create_run()
     process = start("callbacks.py", run_id)
-    assert process.stdout is not None
     assert process.stdout.readline().split() == ["QUEUED", "None"]
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(run_id, status="EXECUTING", metadata={"step": 1})
@@ -99,7 +98,6 @@ def test_the_dashboard_draws_all_runs_of_the_tag(realtime_server, start):
     run_id = realtime_server.create_run("shown", tags=["t"], status="EXECUTING")
     realtime_server.create_run("hidden", tags=["other"])
     process = start("tag_dashboard.py", "t")
-    assert process.stdout is not None
     read_until(process, run_id)
     realtime_server.wait_until_held(timeout=30)
     realtime_server.complete_run(run_id)
@@ -112,7 +110,6 @@ def test_the_dashboard_draws_all_runs_of_the_tag(realtime_server, start):
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
     """Everything up to the line that holds the text."""
-    assert process.stdout is not None
     seen = ""
     while text not in seen:
         line = process.stdout.readline()
@@ -142,7 +139,6 @@ def test_tokens_are_printed_as_they_come(realtime_server, start):
     """Tokens join up to the text, before the run has finished."""
     run_id = realtime_server.create_run(status="EXECUTING")
     process = start("llm_tokens.py", run_id, "openai")
-    assert process.stdout is not None
     realtime_server.append(run_id, "openai", "Hel", "lo")
     assert process.stdout.read(5) == "Hello"
     realtime_server.append(run_id, "openai", "!")

@@ -17,7 +17,6 @@ def test_text_comes_raw_and_at_once(realtime_server, command):
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "openai", "Hel", "lo,\n")
     process = command("stream", run_id, "openai")
-    assert process.stdout is not None
     assert process.stdout.read(7) == "Hello,\n"
     realtime_server.append(run_id, "openai", " wörld\x1b[0m")
     realtime_server.complete_run(run_id)
@@ -88,7 +87,6 @@ def test_the_demo_plays_to_its_end(command, environment):
 def test_serve_plays_the_runs_of_the_demo(command, backend):
     """Its first line has a URL that serves runs with the tag."""
     process = command("serve", "--port", "0", "--backend", backend, "--speed", "50")
-    assert process.stdout is not None
     url = re.search(r"http://[^\s,]+", process.stdout.readline())
     assert url is not None
     while "new runs" not in process.stdout.readline():

@@ -30,7 +30,6 @@ def on_terminal(command: Command, environment: dict[str, str]) -> Iterator[OnTer
         with suppress(OSError):
             while some := os.read(master, 65536):
                 shown += some
-        assert process.stderr is not None
         err = process.stderr.read()
         return process.wait(30), shown.decode(), err
 

@@ -15,7 +15,6 @@ def test_a_run_is_watched_until_it_has_finished(realtime_server, command):
     """Each change is a line at once, with task, status, progress and note."""
     run_id = realtime_server.create_run("make-pdf", tags=["user:7"])
     process = command("watch", "run", run_id)
-    assert process.stdout is not None
     assert process.stdout.readline().split()[1:4] == [run_id, "make-pdf", "QUEUED"]
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(
@@ -91,7 +90,6 @@ def test_a_tag_is_watched_until_interrupted(realtime_server, command):
     first = realtime_server.create_run(tags=["t"])
     realtime_server.complete_run(first)
     process = command("watch", "tag", "t", "--created-at", "1h")
-    assert process.stdout is not None
     assert first in process.stdout.readline()
     realtime_server.wait_until_held(timeout=30)
     second = realtime_server.create_run(tags=["t"])
@@ -108,7 +106,6 @@ def test_several_tags_are_asked_for_together(realtime_server, command):
     wanted = realtime_server.create_run(tags=["a", "b"])
     realtime_server.create_run(tags=["a"])
     process = command("watch", "tag", "a", "b", "--json")
-    assert process.stdout is not None
     assert json.loads(process.stdout.readline())["id"] == wanted
     realtime_server.wait_until_held(timeout=30)
     process.send_signal(signal.SIGINT)
@@ -133,8 +130,6 @@ def test_a_lost_connection_is_told_once_and_survived(realtime_server, command):
     run_id = realtime_server.create_run()
     realtime_server.fail_next(status=503, times=3, match="run")
     process = command("watch", "run", run_id, "--json")
-    assert process.stdout is not None
-    assert process.stderr is not None
     assert "trying again" in process.stderr.readline()
     assert json.loads(process.stdout.readline())["id"] == run_id
     realtime_server.complete_run(run_id)
@@ -145,8 +140,6 @@ def test_a_closed_pipe_ends_it_quietly(realtime_server, command):
     """`trigger-realtime … | head -1` leaves no traceback."""
     run_id = realtime_server.create_run()
     process = command("watch", "run", run_id)
-    assert process.stdout is not None
-    assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
     realtime_server.wait_until_held(timeout=30)
@@ -159,7 +152,6 @@ def test_updates_can_be_throttled(realtime_server, command):
     """Changes within the time coalesce, and the end is shown at once."""
     run_id = realtime_server.create_run()
     process = command("watch", "run", run_id, "--throttle-ms", "600000")
-    assert process.stdout is not None
     assert "QUEUED" in process.stdout.readline()
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(run_id, status="EXECUTING")

@@ -66,7 +66,6 @@ def apart(request: pytest.FixtureRequest) -> Iterator[str]:
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     with process:
-        assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.kill()
 

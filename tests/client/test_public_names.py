@@ -16,32 +16,14 @@ from trigger_realtime_sync import (
 from trigger_realtime_sync.testing import RealtimeServer
 
 EVERY_SUBSCRIPTION = {
-    "cancel",
-    "change_id",
-    "disable",
-    "enable",
-    "error",
-    "id",
-    "last_contact",
-    "state",
-    "updates",
+    "cancel", "change_id", "disable", "enable", "error", "id", "last_contact", "state", "updates",
     "wait_for_completion",
-}
+}  # fmt: skip
 CLIENT = {
-    "cancel",
-    "cancel_all",
-    "clear_cache",
-    "close",
-    "get",
-    "subscribe_to_batch",
-    "subscribe_to_run",
-    "subscribe_to_run_with_streams",
-    "subscribe_to_runs_with_streams",
-    "subscribe_to_runs_with_tag",
-    "subscribe_to_stream",
-    "subscriptions",
-    "wait_for_completion",
-}
+    "cancel", "cancel_all", "clear_cache", "close", "get", "subscribe_to_batch",
+    "subscribe_to_run", "subscribe_to_run_with_streams", "subscribe_to_runs_with_streams",
+    "subscribe_to_runs_with_tag", "subscribe_to_stream", "subscriptions", "wait_for_completion",
+}  # fmt: skip
 
 
 def public(thing: object) -> set[str]:

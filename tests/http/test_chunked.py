@@ -132,17 +132,10 @@ def test_only_the_blank_line_after_the_last_chunk_may_be_missing():
 @pytest.mark.parametrize(
     "framing",
     [
-        b"x\r\n",
-        b"-1\r\n",
-        b"1_0\r\n",
-        b"\r\n",
-        b"f" * 17 + b"\r\n",
-        b"1" * 5000,
-        b"1;" + b"e" * 5000,
-        b"2\r\nhi!\r\n",
-        b"0\r\n" + b"T: t\r\n" * 20000,
+        b"x\r\n", b"-1\r\n", b"1_0\r\n", b"\r\n", b"f" * 17 + b"\r\n", b"1" * 5000,
+        b"1;" + b"e" * 5000, b"2\r\nhi!\r\n", b"0\r\n" + b"T: t\r\n" * 20000,
     ],
-)
+)  # fmt: skip
 def test_nonsense_is_a_cut_and_not_a_body(framing):
     """Invalid sizes, endless lines, chunks longer than announced, endless trailers."""
     response = answer(HEAD, framing, b"4\r\nmore\r\n0\r\n\r\n")
