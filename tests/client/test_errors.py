@@ -69,6 +69,7 @@ def test_everyone_learns_of_it_once(server, connect, fault, kind, live):
     assert time.monotonic() - started < 1
     assert type(caught.value) is kind or kind is ProtocolError
     assert caught.value.terminal
+    assert all(header in str(caught.value) for header in fault.get("drop_headers", ()))
     with pytest.raises(kind):
         next(updates)
     assert list(updates) == []
@@ -81,14 +82,6 @@ def test_everyone_learns_of_it_once(server, connect, fault, kind, live):
     subscription.cancel()
     assert subscription.state is State.FAILED
     assert len(server.requests) == before
-
-
-def test_a_missing_header_is_named(server, connect):
-    """The error says which header a proxy stripped."""
-    server.fail_next(drop_headers=["electric-handle"])
-    subscription = connect(server).subscribe_to_run(server.create_run())
-    with pytest.raises(ProtocolError, match="electric-handle"):
-        subscription.wait_for_completion(5)
 
 
 def test_what_the_error_carries(server, connect):

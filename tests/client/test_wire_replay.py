@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from tests.interop.compare import FIELDS
 from tests.support.raw import Exchange, Hangup
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, NotFoundError, PermissionDeniedError
@@ -24,34 +25,8 @@ def recorded(name: str) -> tuple[list[Any], list[Any]]:
 
 def public(run: Any) -> dict[str, Any]:
     """A run as the official client shows it, without what is not there."""
-    shown: dict[str, Any] = {
-        "id": run.id,
-        "taskIdentifier": run.task_identifier,
-        "status": run.status.value,
-        "createdAt": run.created_at,
-        "updatedAt": run.updated_at,
-        "startedAt": run.started_at,
-        "finishedAt": run.finished_at,
-        "queuedAt": run.queued_at,
-        "delayedUntil": run.delayed_until,
-        "expiredAt": run.expired_at,
-        "durationMs": run.duration_ms,
-        "costInCents": run.cost_in_cents,
-        "baseCostInCents": run.base_cost_in_cents,
-        "tags": run.tags,
-        "isTest": run.is_test,
-        "payload": run.payload,
-        "output": jsonable(run.output),
-        "metadata": run.metadata,
-        "realtimeStreams": run.realtime_streams,
-        "isQueued": run.is_queued,
-        "isWaiting": run.is_waiting,
-        "isExecuting": run.is_executing,
-        "isCompleted": run.is_success or run.is_failed,
-        "isFailed": run.is_failed,
-        "isSuccess": run.is_success,
-        "isCancelled": run.is_cancelled,
-    }
+    shown = {theirs: getattr(run, ours) for theirs, ours in FIELDS.items()}
+    shown |= {"isCompleted": run.is_success or run.is_failed, "output": jsonable(run.output)}
     if run.error is not None:
         shown["error"] = {
             "name": run.error.name,

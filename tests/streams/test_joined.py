@@ -66,28 +66,16 @@ def test_pausing_loses_and_doubles_nothing(server, client):
         assert parts.wait(9) == [*range(8), "last"]
 
 
-def test_pausing_without_a_cache(server, connect):
-    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was."""
+@pytest.mark.parametrize(
+    ("options", "delay"), [({"max_cached": 0}, 0), ({}, 30)], ids=["no cache", "no run yet"]
+)
+def test_pausing_with_little_known(server, connect, options, delay):
+    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was. So it
+    does before the first answer of the run's own feed."""
     run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", delay=delay)
     parts = PartRecorder()
-    client = connect(server, max_cached=0)
-    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
-    server.append(run_id, "s", 1, 2)
-    parts.wait(2)
-    subscription.disable()
-    subscription.enable()
-    server.append(run_id, "s", 3)
-    server.complete_run(run_id)
-    subscription.wait_for_completion(10)
-    assert parts.all == [1, 2, 3]
-
-
-def test_pausing_before_the_run_is_known(server, client):
-    """Parts that came before the first answer of the run's own feed are known all the same."""
-    run_id = server.create_run(status="EXECUTING")
-    server.fail_next(match="run", delay=30)
-    parts = PartRecorder()
-    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = connect(server, **options).subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
     server.wait_for_requests(1, match="run")
