@@ -76,10 +76,9 @@ def test_what_is_promised_holds(backend, streams, seed, log):
             wrong = world.check()
             shown = repr((client, world.watchers[0].subscription, threading.enumerate()))
         wrong += too_fast(proxy.seen)
-        if not proxy.wait_until_unused(5):
-            wrong.append(f"{proxy.open_connections} connections are left")
+        eventually(lambda: not proxy.open_connections, "connections are left", seconds=5)
     eventually(lambda: not threads_named("trigger-realtime"), "threads are left", seconds=5)
-    eventually(lambda: not threads_named("chaos"), seconds=5)
+    eventually(lambda: not threads_named("raw-server"), seconds=5)
     gc.collect()
     eventually(lambda: open_sockets() <= sockets, "sockets are left", seconds=5)
     if resident_mb() > memory + MOST_GROWTH:
