@@ -48,7 +48,6 @@ def test_parts_of_every_kind(streams):
     both = streams.stream(run, "llm")
     for part in PARTS:
         both.new_parts(lambda part=part: streams.server.append(run, "llm", part), 1)
-    both.nothing_more()
 
 
 def test_many_parts_at_once(streams):
@@ -59,7 +58,6 @@ def test_many_parts_at_once(streams):
     both = streams.stream(run, "llm")
     both.new_parts(lambda: None, 900)
     both.new_parts(lambda: server.append(run, "llm", *(f"token {n} " for n in range(900))), 900)
-    both.nothing_more()
 
 
 def test_a_run_with_streams_by_its_column(streams):
@@ -74,7 +72,6 @@ def test_a_run_with_streams_by_its_column(streams):
     both.new_parts(lambda: server.append(run, "first", "c"), 1)
     both.states(lambda: server.complete_run(run, output="done"))
     both.subscription.wait_for_completion(10)
-    both.nothing_more()
 
 
 def test_a_run_with_streams_by_its_metadata(streams):
@@ -90,7 +87,6 @@ def test_a_run_with_streams_by_its_metadata(streams):
     both.states(count=1)  # the server notes that the stream exists
     both.states(lambda: server.update_run(run, metadata={"$$streams": []}))
     both.new_parts(lambda: None, 1)
-    both.nothing_more()
 
 
 def test_v2_records_that_are_no_parts(make_pair):
@@ -102,6 +98,7 @@ def test_v2_records_that_are_no_parts(make_pair):
     server = pair.server
     run = server.create_run(status="EXECUTING")
     both = pair.stream(run, "s")
+    both.is_compared = False
 
     def write() -> None:
         envelope = {"data": "once", "id": "e1"}
@@ -127,7 +124,6 @@ def test_v1_entries_that_are_no_lines(make_pair):
     both.new_parts(lambda: server.append_raw(run, "s", '{"a"', ":1}\n"), 1)
     both.new_parts(lambda: server.append_raw(run, "s", "1\n2\n3\n"), 3)
     both.new_parts(lambda: server.append_raw(run, "s", "plain text\n", '"x', 'y"\nz\n'), 3)
-    both.nothing_more()
 
 
 def test_v2_resumes_exactly(make_pair):
@@ -143,7 +139,6 @@ def test_v2_resumes_exactly(make_pair):
     for n in range(3):
         server.drop_connections(reset=True)
         both.new_parts(lambda n=n: server.append(run, "s", f"after {n}"), 1)
-    both.nothing_more()
 
 
 def test_v1_loses_parts_on_resume(make_pair):
@@ -155,6 +150,7 @@ def test_v1_loses_parts_on_resume(make_pair):
     first_part = len('id: 1795414755739-0\ndata: "a"\n\n')
     server.fail_next(match="stream", cut_body_at=first_part, times=2)
     both = pair.stream(run, "s")
+    both.is_compared = False
     both.ours.wait_for(parts=4)
     both.theirs.wait_for(parts=2)
     assert [value for _, value in both.ours.parts] == ["a", "b", "c", "d"]
@@ -167,6 +163,7 @@ def test_a_stream_that_falls_silent(make_pair, version):
     server = pair.server
     run = server.create_run(status="EXECUTING")
     both = pair.stream(run, "s")
+    both.is_compared = False
     both.new_parts(lambda: server.append(run, "s", "before"), 1)
     both.theirs.wait_for(ended=True)
     server.append(run, "s", "after")

@@ -35,7 +35,6 @@ def test_a_rotated_shape(electric, keep_handle, send_handle):
         why=REEMITS,
     )
     both.states(lambda: server.update_run(run, metadata={"a": 1}))
-    both.nothing_more()
 
 
 def test_a_409_that_names_no_handle(electric):
@@ -43,6 +42,7 @@ def test_a_409_that_names_no_handle(electric):
     server = electric.server
     run = server.create_run(status="EXECUTING")
     both = electric.run(run)
+    both.is_compared = False
     both.states()
     server.wait_until_held(2)
     server.rotate(send_handle=False)
@@ -69,7 +69,6 @@ def test_a_rotated_shape_of_many_runs(electric):
         server.update_run(runs[4], metadata={"changed": True})
 
     both.states(rotate, theirs=5, ours=1, why=REEMITS)
-    both.nothing_more()
 
 
 def test_a_deleted_run(electric):
@@ -81,7 +80,6 @@ def test_a_deleted_run(electric):
     server.delete_run(runs[0])
     both.states(lambda: server.update_run(runs[1], metadata={"a": 1}))
     assert [run.id for run in both.subscription.runs] == [runs[1]]
-    both.nothing_more()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +103,6 @@ def test_a_request_that_fails(pair, fault):
     both.states()
     both.states(lambda: server.complete_run(run, output=1))
     both.theirs.wait_for(ended=True)
-    both.nothing_more()
 
 
 def test_connections_that_break(pair):
@@ -118,13 +115,13 @@ def test_connections_that_break(pair):
         server.wait_until_held(2)
         server.drop_connections(reset=bool(n))
         both.states(lambda n=n: server.update_run(run, metadata={"n": n}))
-    both.nothing_more()
 
 
 def test_a_body_that_is_cut(pair):
     """On purpose: a cut body ends theirs without a word; ours asks again."""
     run = pair.server.create_run(status="EXECUTING")
     both = pair.run(run)
+    both.is_compared = False
     both.states()
     pair.server.wait_until_held(2)
     pair.server.fail_next(times=2, match="run", live=True, cut_body_at=20, after_hold=True)
@@ -141,6 +138,7 @@ def test_an_error_that_is_final(pair, status, error):
     run = pair.server.create_run()
     pair.server.fail_next(status=status, match="run", times=2)
     both = pair.run(run)
+    both.is_compared = False
     with pytest.raises(error):
         both.subscription.wait_for_completion(5)
     pair.server.wait_for_requests(2, match="run")
@@ -160,4 +158,3 @@ def test_answers_without_anything_new(make_pair):
     both.states()
     pair.server.wait_for_requests(10, match="run", live=True)
     both.states(lambda: pair.server.complete_run(run))
-    both.nothing_more()
