@@ -1,4 +1,7 @@
-"""What every folder shares: a server, clients that are closed, and a check for leaked threads."""
+"""What every folder shares: a server, clients that are closed, and a check for leaked threads.
+
+The arguments of tests are fixtures: their types stand here, and in the conftest of each folder.
+"""
 
 from __future__ import annotations
 

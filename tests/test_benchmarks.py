@@ -42,9 +42,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("rows-read", "rows-50", 50),
     ],
 )
-def test_the_peers_read_what_the_canned_server_sends(
-    harness: Any, kind: str, name: str, count: int
-) -> None:
+def test_the_peers_read_what_the_canned_server_sends(harness, kind, name, count):
     """Ours and the plain loop take every part and row that there is, and say how long they took."""
     with harness.canned(name) as url:
         for peer in (harness.OURS, harness.REQUESTS):
@@ -52,14 +50,14 @@ def test_the_peers_read_what_the_canned_server_sends(
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2", "rows"])
-def test_the_steps_are_measured_one_by_one(harness: Any, kind: str) -> None:
+def test_the_steps_are_measured_one_by_one(harness, kind):
     """What the time goes to, in microseconds."""
     steps = harness.once(harness.STAGES, kind, 1200)
     assert any(name.startswith("JSON") for name in steps)
     assert all(cost > 0 for cost in steps.values())
 
 
-def test_idle_subscriptions_are_measured(harness: Any) -> None:
+def test_idle_subscriptions_are_measured(harness):
     """First callbacks, a burst, memory and the delay of changes."""
     from benchmarks._measure import Idle, _idle_once
 
@@ -75,7 +73,7 @@ def test_idle_subscriptions_are_measured(harness: Any) -> None:
         assert median > 0
 
 
-def test_ratios_are_of_paired_runs(harness: Any) -> None:
+def test_ratios_are_of_paired_runs(harness):
     """Each round is compared with itself, so that a slow round of both changes nothing."""
     from benchmarks._measure import Figures
 
@@ -90,7 +88,7 @@ def test_ratios_are_of_paired_runs(harness: Any) -> None:
     assert rates.ratio("nobody") is None
 
 
-def test_the_table_and_the_picture_show_every_row(harness: Any) -> None:
+def test_the_table_and_the_picture_show_every_row(harness):
     """What misses its goal is marked, and the picture is well-formed."""
     from benchmarks._measure import Figures
     from benchmarks._picture import svg

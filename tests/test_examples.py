@@ -53,9 +53,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_waiting_blocks_until_the_output_is_there(
-    realtime_server: RealtimeServer, start: Start
-) -> None:
+def test_waiting_blocks_until_the_output_is_there(realtime_server, start):
     """The script is still waiting while the run executes, and prints what it returned."""
     run_id = realtime_server.create_run(status="EXECUTING")
     process = start("wait_for_completion.py", run_id)
@@ -64,7 +62,7 @@ def test_waiting_blocks_until_the_output_is_there(
     assert ended(process) == (0, "{'pages': 3}\n", "")
 
 
-def test_waiting_tells_of_a_failure(realtime_server: RealtimeServer, start: Start) -> None:
+def test_waiting_tells_of_a_failure(realtime_server, start):
     """A failed run makes the script fail, with the run's own message."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.fail_run(run_id, "out of paper")
@@ -74,11 +72,10 @@ def test_waiting_tells_of_a_failure(realtime_server: RealtimeServer, start: Star
     assert "out of paper" in err
 
 
-def test_callbacks_tell_each_change(realtime_server: RealtimeServer, start: Start) -> None:
+def test_callbacks_tell_each_change(realtime_server, start):
     """Each change prints a line, and the last one ends the script."""
     run_id = realtime_server.create_run()
     process = start("callbacks.py", run_id)
-    assert process.stdout is not None
     assert process.stdout.readline().split() == ["QUEUED", "None"]
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(run_id, status="EXECUTING", metadata={"step": 1})
@@ -89,21 +86,18 @@ def test_callbacks_tell_each_change(realtime_server: RealtimeServer, start: Star
     assert out.splitlines()[-1] == "finished: fine"
 
 
-def test_callbacks_end_with_a_terminal_error(start: Start) -> None:
+def test_callbacks_end_with_a_terminal_error(start):
     """A run that does not exist ends the script instead of leaving it waiting."""
     code, _, err = ended(start("callbacks.py", "run_unknown"))
     assert code == 0
     assert err.startswith("error: ")
 
 
-def test_the_dashboard_draws_all_runs_of_the_tag(
-    realtime_server: RealtimeServer, start: Start
-) -> None:
+def test_the_dashboard_draws_all_runs_of_the_tag(realtime_server, start):
     """It draws runs with the tag alone, again at each change, and ends quietly by Ctrl-C."""
     run_id = realtime_server.create_run("shown", tags=["t"], status="EXECUTING")
     realtime_server.create_run("hidden", tags=["other"])
     process = start("tag_dashboard.py", "t")
-    assert process.stdout is not None
     read_until(process, run_id)
     realtime_server.wait_until_held(timeout=30)
     realtime_server.complete_run(run_id)
@@ -116,7 +110,6 @@ def test_the_dashboard_draws_all_runs_of_the_tag(
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
     """Everything up to the line that holds the text."""
-    assert process.stdout is not None
     seen = ""
     while text not in seen:
         line = process.stdout.readline()
@@ -125,7 +118,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     return seen
 
 
-def test_the_typed_task_reads_its_output(realtime_server: RealtimeServer, start: Start) -> None:
+def test_the_typed_task_reads_its_output(realtime_server, start):
     """A field of the output's type is printed."""
     run_id = realtime_server.create_run("make-thumbnails", status="EXECUTING")
     output = {"urls": ["https://example.com/1.png"], "seconds": 1.5}
@@ -133,9 +126,7 @@ def test_the_typed_task_reads_its_output(realtime_server: RealtimeServer, start:
     assert ended(start("typed_task.py", run_id)) == (0, "https://example.com/1.png\n", "")
 
 
-def test_the_typed_task_refuses_another_output(
-    realtime_server: RealtimeServer, start: Start
-) -> None:
+def test_the_typed_task_refuses_another_output(realtime_server, start):
     """An output of another shape is told as such."""
     run_id = realtime_server.create_run("make-thumbnails", status="EXECUTING")
     realtime_server.complete_run(run_id, output={"urls": "none"})
@@ -144,11 +135,10 @@ def test_the_typed_task_refuses_another_output(
     assert err.startswith("not what the task promised: ")
 
 
-def test_tokens_are_printed_as_they_come(realtime_server: RealtimeServer, start: Start) -> None:
+def test_tokens_are_printed_as_they_come(realtime_server, start):
     """Tokens join up to the text, before the run has finished."""
     run_id = realtime_server.create_run(status="EXECUTING")
     process = start("llm_tokens.py", run_id, "openai")
-    assert process.stdout is not None
     realtime_server.append(run_id, "openai", "Hel", "lo")
     assert process.stdout.read(5) == "Hello"
     realtime_server.append(run_id, "openai", "!")
@@ -156,9 +146,7 @@ def test_tokens_are_printed_as_they_come(realtime_server: RealtimeServer, start:
     assert ended(process) == (0, "!\n[COMPLETED]\n", "")
 
 
-def test_a_piped_stream_goes_on_where_it_was(
-    realtime_server: RealtimeServer, start: Start, tmp_path: Path
-) -> None:
+def test_a_piped_stream_goes_on_where_it_was(realtime_server, start, tmp_path):
     """Killed in the middle, with half a line written, it ends up with each part once."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "out", {"n": 0}, {"n": 1})
@@ -183,7 +171,7 @@ def wait_for_state(process: subprocess.Popen[str], state: Path, size: int) -> No
         assert process.poll() is None, process.communicate()
 
 
-def test_every_example_is_tested() -> None:
+def test_every_example_is_tested():
     """No example is left out here."""
     told = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in told] == []

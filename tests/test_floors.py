@@ -210,12 +210,12 @@ def _reachable(start: str, arrows: dict[str, set[str]]) -> set[str]:
 HOUSE = House(PACKAGE)
 
 
-def test_every_room_is_in_the_table() -> None:
+def test_every_room_is_in_the_table():
     """A new folder or root file gets a floor when it is made; one that went away leaves."""
     assert HOUSE.rooms == set(MAY_IMPORT)
 
 
-def test_the_table_runs_one_way() -> None:
+def test_the_table_runs_one_way():
     """Each room stands above all that it may import."""
     floors = list(MAY_IMPORT)
     for room, allowed in MAY_IMPORT.items():
@@ -223,28 +223,28 @@ def test_the_table_runs_one_way() -> None:
         assert above == [], room
 
 
-def test_imports_run_down() -> None:
+def test_imports_run_down():
     """No module imports from a room that is not below its own."""
     assert HOUSE.forbidden() == []
 
 
-def test_users_import_public_names() -> None:
+def test_users_import_public_names():
     """The command line and the helpers show that the public API is enough."""
     assert HOUSE.private_names() == []
 
 
-def test_no_modules_import_each_other() -> None:
+def test_no_modules_import_each_other():
     """Not even for types, and not even within a room."""
     assert HOUSE.circles() == []
 
 
-def test_few_private_files_are_at_the_root() -> None:
+def test_few_private_files_are_at_the_root():
     """What is private belongs into a room with a name."""
     private = [path.name for path in PACKAGE.glob("_*.py") if path.stem != "__init__"]
     assert len(private) <= MOST_PRIVATE_FILES, private
 
 
-def test_no_class_has_too_many_methods() -> None:
+def test_no_class_has_too_many_methods():
     """Inherited ones and properties count; overloads and dunders don't; nor does the test server,
     whose one class is all that a test can ask of it."""
     methods = HOUSE.methods().items()
@@ -290,20 +290,20 @@ def new(before: Iterable[str], after: Iterable[str]) -> list[str]:
         ("testing/_rows.py", ["from ..models import Run"], "testing._rows imports models"),
     ],
 )
-def test_a_planted_import_is_found(copy: Path, importer: str, lines: list[str], found: str) -> None:
+def test_a_planted_import_is_found(copy, importer, lines, found):
     """In every form that an import may have."""
     plant(copy / importer, *lines)
     (one,) = new(HOUSE.forbidden(), House(copy).forbidden())
     assert one.startswith(found)
 
 
-def test_a_planted_circle_is_found(copy: Path) -> None:
+def test_a_planted_circle_is_found(copy):
     """Of two modules of one room, which the table says nothing about."""
     plant(copy / "_wire" / "json.py", "from .postgres import parse_int")
     assert new(HOUSE.circles(), House(copy).circles()) == ["_wire.json, _wire.postgres"]
 
 
-def test_a_planted_private_name_is_found(copy: Path) -> None:
+def test_a_planted_private_name_is_found(copy):
     """From a module that is public itself."""
     plant(copy / "cli" / "_text.py", "from ..config import _secret")
     assert new(HOUSE.private_names(), House(copy).private_names()) == [
@@ -311,7 +311,7 @@ def test_a_planted_private_name_is_found(copy: Path) -> None:
     ]
 
 
-def test_a_class_that_grew_is_found(copy: Path) -> None:
+def test_a_class_that_grew_is_found(copy):
     """By its own methods and those of a base in another module."""
     plant(copy / "_wire" / "excerpt.py", "class Base:", *_methods("a", 20))
     lines = ["from .excerpt import Base", "class Large(Base):", *_methods("b", 20)]

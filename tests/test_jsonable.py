@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -37,13 +36,13 @@ class Unknown:
         (Unknown(), "something"),
     ],
 )
-def test_anything_becomes_json(value: Any, jsonable: Any) -> None:
+def test_anything_becomes_json(value, jsonable):
     """A value that JSON has no notation for becomes the closest thing that it has."""
     assert json.loads(to_json(value)) == jsonable
 
 
 @pytest.mark.parametrize("pair", [lambda a: [a, a], lambda a: {"a": a, "b": a}])
-def test_json_of_a_value_that_unfolds_endlessly_is_cut(pair: Callable[[Any], Any]) -> None:
+def test_json_of_a_value_that_unfolds_endlessly_is_cut(pair):
     """A small value may contain itself, or one object in very many places."""
     doubled: Any = pair(None)
     for _ in range(60):
@@ -54,7 +53,7 @@ def test_json_of_a_value_that_unfolds_endlessly_is_cut(pair: Callable[[Any], Any
     assert "…" in to_json(cycle)
 
 
-def test_a_run_becomes_a_dictionary_of_its_fields() -> None:
+def test_a_run_becomes_a_dictionary_of_its_fields():
     """Every field by its own name, or the fields and properties that are asked for."""
     run = Run(id="run_1", output={1}, created_at=NOW, error=RunError("no"))
     fields = run_as_dict(run)

@@ -48,20 +48,20 @@ def padded(version: str) -> str:
     return ".".join([*version.split("."), "0", "0"][:3])
 
 
-def test_the_oldest_versions_are_those_that_are_tested() -> None:
+def test_the_oldest_versions_are_those_that_are_tested():
     """The environment `oldest` has each lower bound of setup.cfg, and nothing else."""
     pinned = dict(line.split("==") for line in requirements(TOX["testenv:oldest"]["deps"]))
     assert pinned == {name: padded(version) for name, version in lowest().items()}
 
 
-def test_every_requirement_has_a_lower_bound_alone() -> None:
+def test_every_requirement_has_a_lower_bound_alone():
     """An upper bound would break users of libraries for a guess."""
     extras = SETUP["options.extras_require"]
     every = requirements(SETUP["options"]["install_requires"], *dict(extras).values())
     assert [line for line in every if not re.fullmatch(r"[a-z-]+[0-9]?>=[0-9.]+", line)] == []
 
 
-def test_every_python_that_is_named_is_tested() -> None:
+def test_every_python_that_is_named_is_tested():
     """The classifiers, the environments of tox and the lower bound say the same."""
     versions = re.findall(r"Python :: (3\.\d+)", SETUP["metadata"]["classifiers"])
     environments = re.findall(r"\bpy(3)(\d+)\b", TOX["tox"]["envlist"])
@@ -70,13 +70,13 @@ def test_every_python_that_is_named_is_tested() -> None:
     assert TOX["testenv:oldest"]["base_python"] == f"python{versions[0]}"
 
 
-def test_the_version_is_in_the_changelog() -> None:
+def test_the_version_is_in_the_changelog():
     """With a heading of its own."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## [{trigger_realtime_sync.__version__}]" in changelog
 
 
-def test_ci_ends_with_the_tests_as_the_readme_runs_them() -> None:
+def test_ci_ends_with_the_tests_as_the_readme_runs_them():
     """The last command is that of the README, with the tests side by side, so that the last line of
     its output is pytest's summary."""
     script = ROOT / ".ci" / "run"
@@ -90,13 +90,13 @@ def test_ci_ends_with_the_tests_as_the_readme_runs_them() -> None:
         assert os.access(script, os.X_OK)
 
 
-def test_the_extra_testing_still_installs() -> None:
+def test_the_extra_testing_still_installs():
     """Old requirement files ask for it, though the test server needs nothing beyond the library."""
     assert "testing" in metadata("trigger-realtime-sync").get_all("Provides-Extra", [])
     assert requirements(SETUP["options.extras_require"]["testing"]) == []
 
 
-def test_the_runner_has_what_contributing_names() -> None:
+def test_the_runner_has_what_contributing_names():
     """Each `nox -s …` of the guide is a session, and each session is in the guide."""
     sessions = re.findall(
         r"^@nox\.session\ndef (\w+)",
@@ -107,14 +107,14 @@ def test_the_runner_has_what_contributing_names() -> None:
     assert set(re.findall(r"`nox -s (\w+)", guide)) == set(sessions)
 
 
-def test_every_fragment_of_the_changelog_has_a_kind() -> None:
+def test_every_fragment_of_the_changelog_has_a_kind():
     """towncrier leaves out what it does not know, without a word."""
     fragments = [path.name for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"]
     kinds = "added|changed|deprecated|removed|fixed|security"
     assert [name for name in fragments if not re.fullmatch(rf"[\w-]+\.({kinds})\.md", name)] == []
 
 
-def test_every_folder_of_the_package_is_installed() -> None:
+def test_every_folder_of_the_package_is_installed():
     """A folder without `__init__.py` would be missing from a wheel; so would the type marker."""
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
@@ -126,7 +126,7 @@ def test_every_folder_of_the_package_is_installed() -> None:
     ("group", "name"),
     [("console_scripts", "trigger-realtime"), ("pytest11", "trigger_realtime_sync")],
 )
-def test_the_entry_points_lead_somewhere(group: str, name: str) -> None:
+def test_the_entry_points_lead_somewhere(group, name):
     """The command and the pytest plugin can be loaded."""
     found = [point for point in entry_points(group=group) if point.name == name]
     assert found
@@ -136,7 +136,7 @@ def test_the_entry_points_lead_somewhere(group: str, name: str) -> None:
 @pytest.mark.parametrize(
     "module", ["trigger_realtime_sync", "trigger_realtime_sync.testing.pytest_plugin"]
 )
-def test_importing_needs_no_extra_and_starts_nothing(module: str) -> None:
+def test_importing_needs_no_extra_and_starts_nothing(module):
     """Neither rich nor an HTTP server is imported by the library, and no thread runs."""
     code = (
         f"import sys, threading, {module}\n"
@@ -148,7 +148,7 @@ def test_importing_needs_no_extra_and_starts_nothing(module: str) -> None:
     assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
 
 
-def test_modules_are_there_without_importing_them() -> None:
+def test_modules_are_there_without_importing_them():
     """`trigger_realtime_sync.errors.WaitTimeout` works after the plain import."""
     assert trigger_realtime_sync.errors.WaitTimeout is WaitTimeout
     assert trigger_realtime_sync.models.Task is Task

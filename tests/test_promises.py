@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize("document", ["SECURITY.md", "docs/reliability.md"])
-def test_the_tests_that_are_named_exist(document: str) -> None:
+def test_the_tests_that_are_named_exist(document):
     """A promise whose test was renamed or removed is found out."""
     root = Path(__file__).parents[1]
     sources = [path for path in root.glob("tests/**/*.py") if "node_modules" not in path.parts]

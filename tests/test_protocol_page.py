@@ -65,19 +65,19 @@ def is_there(citation: re.Match[str]) -> bool:
     return not items or (len(named) == 1 and items <= there[named[0]])
 
 
-def test_the_page_has_its_sections() -> None:
+def test_the_page_has_its_sections():
     """Five, in order; the second one has numbered items."""
     assert list(sections()) == [1, 2, 3, 4, 5]
     assert sections()[2] == set(range(1, 8))
 
 
-def test_every_citation_leads_somewhere() -> None:
+def test_every_citation_leads_somewhere():
     """A section that was renumbered or removed is found out, and so is any other way to cite."""
     wrong = {name: found for name, text in sources() if (found := wrong_citations(text))}
     assert wrong == {}
 
 
-def test_the_page_is_cited() -> None:
+def test_the_page_is_cited():
     """Not in vain: the check above finds what the code cites."""
     cited = sum(len(CITATION.findall(text)) for name, text in sources() if name.endswith(".py"))
     assert cited > 20
@@ -95,7 +95,7 @@ def test_the_page_is_cited() -> None:
         "(protocol section 4)",
     ],
 )
-def test_a_wrong_citation_is_found(text: str) -> None:
+def test_a_wrong_citation_is_found(text):
     """One to nowhere, and each of the forms that were once in use."""
     assert len(wrong_citations(text)) == 1
 
@@ -109,12 +109,12 @@ def test_a_wrong_citation_is_found(text: str) -> None:
         "# see docs/protocol.md,\n    # section 2, items 5 and 6",
     ],
 )
-def test_a_right_citation_is_not(text: str) -> None:
+def test_a_right_citation_is_not(text):
     """In one line or in two, with an item or without."""
     assert wrong_citations(text) == []
 
 
-def test_links_to_the_page_lead_to_headings() -> None:
+def test_links_to_the_page_lead_to_headings():
     """As GitHub makes anchors of headings."""
     headings = re.findall(r"^#+ (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -122,7 +122,7 @@ def test_links_to_the_page_lead_to_headings() -> None:
     assert linked - anchors == set()
 
 
-def test_the_files_that_the_page_names_exist() -> None:
+def test_the_files_that_the_page_names_exist():
     """It says of each rule which file answers for it."""
     page = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`(_\w+/(?:\w+\.py)?|_\w+\.py)`", page))

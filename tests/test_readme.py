@@ -70,7 +70,7 @@ def finish_when_watched(server: RealtimeServer, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: str(SNIPPETS.index(text)))
-def test_a_snippet_runs(snippet: str, server: RealtimeServer, tmp_path: Path) -> None:
+def test_a_snippet_runs(snippet, server, tmp_path):
     """Every Python snippet runs as it stands, without a warning, and prints what it should."""
     is_test = "def test_" in snippet
     file = tmp_path / ("test_snippet.py" if is_test else "snippet.py")
@@ -102,7 +102,7 @@ def expected(snippet: str) -> str:
     return found[0]
 
 
-def test_the_commands_exist() -> None:
+def test_the_commands_exist():
     """Every command that the README lists is one that the command line takes."""
     listed = re.findall(
         r"^trigger-realtime ((?:\S+ )*\S+)  ", "".join(blocks("text")), re.MULTILINE
@@ -113,7 +113,7 @@ def test_the_commands_exist() -> None:
         assert parse(words).command == words[0]
 
 
-def test_the_extras_exist() -> None:
+def test_the_extras_exist():
     """Every extra that the README tells to install is one that the package has."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -122,7 +122,7 @@ def test_the_extras_exist() -> None:
     assert named <= set(setup["options.extras_require"])
 
 
-def test_the_links_lead_to_files() -> None:
+def test_the_links_lead_to_files():
     """Every link that is not to the web is to something in the repository."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,9 +50,7 @@ def connect(connect: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("how", ["argument", "environment", "subscription"])
-def test_a_base_url_with_credentials_is_refused_unseen(
-    url: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_base_url_with_credentials_is_refused_unseen(url, how, monkeypatch):
     """However it comes in, and without being shown."""
     with pytest.raises(ConfigurationError) as caught:  # noqa: PT012
         if how == "environment":
@@ -73,7 +70,7 @@ BREAKS = ["\r\n", "\n", "\r", "\0", "\r\nX-Injected: 1\r\n\r\n"]
 
 
 @pytest.mark.parametrize("line_break", BREAKS)
-def test_ids_and_tags_with_line_breaks_are_refused(line_break: str, connect: Any) -> None:
+def test_ids_and_tags_with_line_breaks_are_refused(line_break, connect):
     """Before anything is sent."""
     client = connect("http://127.0.0.1:9")
     text = f"run_1{line_break}x"
@@ -95,9 +92,7 @@ def test_ids_and_tags_with_line_breaks_are_refused(line_break: str, connect: Any
 
 @pytest.mark.parametrize("line_break", BREAKS)
 @pytest.mark.parametrize("how", ["argument", "environment", "callable", "branch", "header"])
-def test_tokens_and_headers_with_line_breaks_are_refused(
-    line_break: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tokens_and_headers_with_line_breaks_are_refused(line_break, how, monkeypatch):
     """And what was refused is not shown."""
     if how == "environment" and "\0" in line_break:
         pytest.skip("the environment can't hold it")
@@ -118,7 +113,7 @@ def test_tokens_and_headers_with_line_breaks_are_refused(
         assert SECRET not in everything_shown(caught.value)
 
 
-def test_what_stays_of_an_id_can_not_leave_its_segment(raw: Any, connect: Any) -> None:
+def test_what_stays_of_an_id_can_not_leave_its_segment(raw, connect):
     """Slashes, question marks, percents and dots of an id are encoded, so that they stay in it."""
     server = raw(answer(done()))
     client = connect(server)
@@ -138,9 +133,7 @@ def redirect_to(other: RawServer) -> Step:
     return reply(307, {"location": f"{other.url}/moved", "set-cookie": "session=stolen"})
 
 
-def test_a_redirect_to_plain_http_carries_no_token(
-    raw: Any, connect: Any, tls: ssl.SSLContext, bundle: str
-) -> None:
+def test_a_redirect_to_plain_http_carries_no_token(raw, connect, tls, bundle):
     """Though the host is the same one."""
     plain = raw(answer(done()))
     secure = raw(redirect_to(plain), tls=tls)
@@ -149,7 +142,7 @@ def test_a_redirect_to_plain_http_carries_no_token(
     assert [one.headers.get("authorization") for one in plain.exchanges] == [None]
 
 
-def test_a_redirect_elsewhere_carries_no_header_of_the_user_s(raw: Any, connect: Any) -> None:
+def test_a_redirect_elsewhere_carries_no_header_of_the_user_s(raw, connect):
     """They may be keys of a gateway: those go to the API's own host alone."""
     other = raw(answer(done()))
     server = raw(redirect_to(other))
@@ -159,7 +152,7 @@ def test_a_redirect_elsewhere_carries_no_header_of_the_user_s(raw: Any, connect:
     assert [one.headers.get("x-gateway-key") for one in other.exchanges] == [None]
 
 
-def test_a_redirect_on_the_same_host_carries_both(raw: Any, connect: Any) -> None:
+def test_a_redirect_on_the_same_host_carries_both(raw, connect):
     """A gateway may move a path."""
     server = raw(reply(308, {"location": "/moved"}), answer(done()))
     client = connect(server, headers={"X-Gateway-Key": SECRET})
@@ -168,7 +161,7 @@ def test_a_redirect_on_the_same_host_carries_both(raw: Any, connect: Any) -> Non
     assert [one.token for one in server.exchanges] == [TOKEN, TOKEN]
 
 
-def test_there_and_back_again_carries_no_token(raw: Any, connect: Any) -> None:
+def test_there_and_back_again_carries_no_token(raw, connect):
     """Where another host redirects back to, the token is gone."""
     other = raw(lambda exchange: reply(302, {"location": f"{server.url}/back"})(exchange))
     server = raw(redirect_to(other), answer(done()))
@@ -177,7 +170,7 @@ def test_there_and_back_again_carries_no_token(raw: Any, connect: Any) -> None:
     assert told == [f"Bearer {TOKEN}", None, None]
 
 
-def test_cookies_are_not_kept(raw: Any, connect: Any) -> None:
+def test_cookies_are_not_kept(raw, connect):
     """A cookie that the server sets is not sent back."""
     busy = reply(503, {"set-cookie": "session=1; Path=/", "retry-after": "0"})
     server = raw(busy, answer(done()))
@@ -188,7 +181,7 @@ def test_cookies_are_not_kept(raw: Any, connect: Any) -> None:
 # Presigned URLs.
 
 
-def test_a_presigned_url_gets_no_token_and_no_header_of_the_user_s(raw: Any, connect: Any) -> None:
+def test_a_presigned_url_gets_no_token_and_no_header_of_the_user_s(raw, connect):
     """It is of a third party."""
     server = raw(stored_output(reply(200, {}, [1])))
     client = connect(server, headers={"X-Gateway-Key": SECRET})
@@ -210,9 +203,7 @@ def test_a_presigned_url_gets_no_token_and_no_header_of_the_user_s(raw: Any, con
     ],
     ids=["403", "500", "redirect to nowhere", "redirect in a circle", "cut"],
 )
-def test_a_presigned_url_is_in_no_error_and_no_log(
-    raw: Any, connect: Any, caplog: pytest.LogCaptureFixture, fetch: Any
-) -> None:
+def test_a_presigned_url_is_in_no_error_and_no_log(raw, connect, caplog, fetch):
     """Its signature is as good as a token, for minutes. (urllib3 at DEBUG logs paths by itself.)"""
     caplog.set_level(logging.DEBUG, "trigger_realtime_sync")
     run = connect(raw(stored_output(fetch))).wait_for_completion("run_1", timeout=5)
@@ -225,7 +216,7 @@ def test_a_presigned_url_is_in_no_error_and_no_log(
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x", "", None, 7, "//host/x"])
-def test_a_presigned_url_must_be_http(raw: Any, connect: Any, url: Any) -> None:
+def test_a_presigned_url_must_be_http(raw, connect, url):
     """A server can't make this client read files."""
     server = raw(stored_output(hold(), locate=reply(200, {}, {"presignedUrl": url})))
     run = connect(server).wait_for_completion("run_1", timeout=5)
@@ -236,9 +227,7 @@ def test_a_presigned_url_must_be_http(raw: Any, connect: Any, url: Any) -> None:
 # Tokens in the environment, and proxies.
 
 
-def test_a_token_of_the_environment_is_as_secret(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, connect: Any
-) -> None:
+def test_a_token_of_the_environment_is_as_secret(monkeypatch, caplog, connect):
     """It is sent, and not shown."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("TRIGGER_SECRET_KEY", f"  {TOKEN}\n")
@@ -261,12 +250,8 @@ def unused_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
 def test_credentials_of_a_proxy_are_in_no_error_and_no_log(
-    how: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    connect: Any,
-    unused_port: int,
-) -> None:
+    how, monkeypatch, caplog, connect, unused_port
+):
     """Even if the proxy can't be reached."""
     caplog.set_level(logging.DEBUG)
     proxy = f"http://user:{SECRET}@127.0.0.1:{unused_port}"
@@ -285,7 +270,7 @@ def test_credentials_of_a_proxy_are_in_no_error_and_no_log(
     assert SECRET not in every_repr()
 
 
-def test_a_proxy_sees_the_token_of_https_never(raw: Any, connect: Any) -> None:
+def test_a_proxy_sees_the_token_of_https_never(raw, connect):
     """It is asked for a tunnel, and the token goes through that."""
     proxy = raw(hangup(answer_bytes(502)))
     client = connect("https://api.example", proxies={"https": proxy.url})

@@ -45,15 +45,13 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
 HEAD = b"HTTP/1.1 %s\r\nelectric-handle: h\r\nelectric-offset: 0_0\r\n%s\r\n"
 
 
-def test_the_limit_of_a_body() -> None:
+def test_the_limit_of_a_body():
     """A quarter of a gigabyte: a thousand runs of 256 KB, which takes three times that to read."""
     assert http.MAX_BODY == 256 << 20
 
 
 @pytest.mark.parametrize("framing", [b"transfer-encoding: chunked\r\n", b"", b"content-length: "])
-def test_a_snapshot_without_end(
-    raw: Any, connect: Any, limited: Callable[[], int], framing: bytes
-) -> None:
+def test_a_snapshot_without_end(raw, connect, limited, framing):
     """Ends the subscription, with an error that names the limit."""
     piece = ROW * 50 + b","
     sent = chunked(piece) if b"chunked" in framing else piece
@@ -65,9 +63,7 @@ def test_a_snapshot_without_end(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_compressed_bomb(
-    raw: Any, connect: Any, limited: Callable[[], int], encoding: str
-) -> None:
+def test_a_compressed_bomb(raw, connect, limited, encoding):
     """A bomb is not unpacked beyond the limit, plus what the last 64 KiB read unpack to."""
     packed = (gzip.compress if encoding == "gzip" else zlib.compress)(bytes(128 << 20))
     tracemalloc.reset_peak()
@@ -77,7 +73,7 @@ def test_a_compressed_bomb(
     assert limited() < LIMIT + (72 << 20)
 
 
-def test_a_bomb_in_a_bomb(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
+def test_a_bomb_in_a_bomb(raw, connect, limited):
     """Nobody asked for two encodings on top of each other: it is not unpacked at all."""
     packed = gzip.compress(gzip.compress(bytes(64 << 20)))
     server = raw(reply(200, {**shape.headers(), "content-encoding": "gzip, gzip"}, packed))
@@ -85,7 +81,7 @@ def test_a_bomb_in_a_bomb(raw: Any, connect: Any, limited: Callable[[], int]) ->
         connect(server).wait_for_completion("run_1", timeout=30)
 
 
-def test_an_error_page_without_end(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
+def test_an_error_page_without_end(raw, connect, limited):
     """Only its beginning is read."""
     server = raw(endless(HEAD % (b"400 Bad", b""), b"<p>no</p>" * 10_000))
     with pytest.raises(TriggerRealtimeError) as caught:
@@ -94,14 +90,14 @@ def test_an_error_page_without_end(raw: Any, connect: Any, limited: Callable[[],
     assert limited() < LIMIT
 
 
-def test_a_redirect_without_end(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
+def test_a_redirect_without_end(raw, connect, limited):
     """The body of a redirect is not read."""
     moved = endless(HEAD % (b"302 Found", b"location: /moved\r\n"), b"x" * 100_000)
     connect(raw(moved, shape.answer(shape.done()))).wait_for_completion("run_1", timeout=30)
     assert limited() < LIMIT
 
 
-def test_a_stored_output_without_end(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
+def test_a_stored_output_without_end(raw, connect, limited):
     """The same limit holds for the object store."""
     server = raw(shape.stored_output(endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100_000)))
     run = connect(server).wait_for_completion("run_1", timeout=30)
@@ -110,7 +106,7 @@ def test_a_stored_output_without_end(raw: Any, connect: Any, limited: Callable[[
     assert limited() < 4 * LIMIT
 
 
-def test_headers_without_end(raw: Any, connect: Any, limited: Callable[[], int]) -> None:
+def test_headers_without_end(raw, connect, limited):
     """A head that never ends is given up."""
     server = raw(endless(b"HTTP/1.1 200 OK\r\n", b"x: " + b"y" * 10_000 + b"\r\n"))
     with pytest.raises(TriggerRealtimeError):

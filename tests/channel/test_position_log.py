@@ -10,7 +10,7 @@ from trigger_realtime_sync._channel.position_log import LONGEST_LIST, PositionLo
 
 
 @given(st.lists(st.integers(0, 3) | st.integers(0, 400), max_size=12), st.integers(0, 2000))
-def test_each_part_has_the_position_it_came_with(runs: list[int], drop: int) -> None:
+def test_each_part_has_the_position_it_came_with(runs, drop):
     """One by one or many at once, copied on the way, and after the first ones were dropped."""
     log, count = PositionLog(), 0
 
@@ -33,7 +33,7 @@ def test_each_part_has_the_position_it_came_with(runs: list[int], drop: int) -> 
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_what_was_dropped_is_not_kept(size: int) -> None:
+def test_what_was_dropped_is_not_kept(size):
     """A stream that goes on for days keeps the positions of the parts it keeps, and few more."""
     log = PositionLog()
     for n in range(0, 5 * LONGEST_LIST, size):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import struct
-import threading
 import time
 from collections import deque
+from contextlib import closing
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
 from tests.chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
+from tests.support.raw import Exchange, Hangup, RawServer
 
 STATUS_TEXT = (
     b"HTTP/1.1 %d Something\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"
@@ -28,10 +28,6 @@ class Seen:
     at: float
     target: str
     fault: Fault
-
-
-class Gone(Exception):
-    """Either side has closed the connection."""
 
 
 class Answer:
@@ -66,85 +62,26 @@ class Answer:
         return self.data.startswith(b"HTTP/1.1 200") and not self._chunked
 
 
-class Proxy:
-    """Listens on a port of its own, on daemon threads."""
+class Proxy(RawServer):
+    """Answers each request with what the upstream says, or with what the plan makes of it."""
 
     def __init__(self, upstream: str, plan: Plan) -> None:
+        super().__init__(self._meet)
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port)
         self._plan = plan
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        # Protects what is below; notified when a connection ends.
-        self._changed = threading.Condition()
-        self._sockets: set[socket.socket] = set()
         self._earlier: dict[tuple[str, str], deque[bytes]] = {}
         self.seen: list[Seen] = []
         self.tokens: set[str] = set()
-        self._thread = threading.Thread(target=self._accept, name="chaos proxy", daemon=True)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    @property
-    def open_connections(self) -> int:
-        with self._changed:
-            return len(self._sockets)
-
-    def wait_until_unused(self, timeout: float) -> bool:
-        """Return True if every client has hung up within the timeout."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._sockets, timeout)
-
-    def __enter__(self) -> Proxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-        self.drop_all()
-
-    def drop_all(self) -> None:
-        """Cuts every connection."""
-        with self._changed:
-            sockets = list(self._sockets)
-        for sock in sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._changed:
-                self._sockets.add(sock)
-            threading.Thread(
-                target=self._serve, args=(sock,), name="chaos connection", daemon=True
-            ).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        upstream = socket.create_connection(self._upstream)
-        try:
-            while True:
-                self._exchange(client, upstream, _read_head(client))
-        except (Gone, OSError):
-            pass
-        finally:
-            upstream.close()
-            client.close()
-            with self._changed:
-                self._sockets.discard(client)
-                self._changed.notify_all()
+    def _meet(self, exchange: Exchange) -> None:
+        with closing(socket.create_connection(self._upstream)) as upstream:
+            self._exchange(exchange.sock, upstream, exchange.head)
 
     def _exchange(self, client: socket.socket, upstream: socket.socket, head: bytes) -> None:
         target, place, stream = self._note_token_and_target(head)
         fault = self._plan.next(target, stream=stream)
-        with self._changed:
+        with self._lock:
             self.seen.append(Seen(time.monotonic(), target, fault))
             earlier = self._earlier.setdefault((target, place), deque(maxlen=4))
         if fault.kind == "delay":
@@ -154,7 +91,7 @@ class Proxy:
             is_over = fault.late and not stream and not _lose_answer(client, upstream, head)
             client.sendall(made_up)
             if is_over or not made_up.startswith(b"HTTP/1.1"):
-                raise Gone
+                raise Hangup
             return
         _refuse(client, fault)
         upstream.sendall(head)
@@ -221,21 +158,11 @@ class Proxy:
                 return answer
 
 
-def _read_head(sock: socket.socket) -> bytes:
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        data = sock.recv(65536)
-        if not data:
-            raise Gone
-        head += data
-    return head
-
-
 def _next_bytes(client: socket.socket, upstream: socket.socket) -> bytes:
     ready, _, _ = select.select([client, upstream], [], [], 60)
     data = upstream.recv(65536) if ready == [upstream] else b""
     if not data:
-        raise Gone
+        raise Hangup
     return data
 
 
@@ -247,7 +174,7 @@ def _lose_answer(client: socket.socket, upstream: socket.socket, head: bytes) ->
         upstream.sendall(head)
         while not answer.feed(_next_bytes(client, upstream)):
             pass
-    except (Gone, OSError):
+    except (Hangup, OSError):
         return False
     return True
 
@@ -255,12 +182,12 @@ def _lose_answer(client: socket.socket, upstream: socket.socket, head: bytes) ->
 def _refuse(client: socket.socket, fault: Fault) -> None:
     if fault.kind == "reset":
         _reset(client)
-        raise Gone
+        raise Hangup
     if fault.kind == "no answer":
-        raise Gone
+        raise Hangup
     if fault.kind == "stall":
         select.select([client], [], [], LONGEST_STALL)
-        raise Gone
+        raise Hangup
 
 
 def _where(answer: Answer, fault: Fault) -> int:
@@ -280,7 +207,7 @@ def _cut(client: socket.socket, data: bytes, left: int, fault: Fault) -> None:
         select.select([client], [], [], LONGEST_STALL)
     elif fault.at % 2:
         _reset(client)
-    raise Gone
+    raise Hangup
 
 
 def _drip(client: socket.socket, data: bytes, size: int) -> None:
@@ -292,3 +219,5 @@ def _drip(client: socket.socket, data: bytes, size: int) -> None:
 
 def _reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # Before the server says an orderly goodbye.
+    sock.close()

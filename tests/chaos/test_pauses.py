@@ -25,7 +25,7 @@ def requester() -> Requester:
     )
 
 
-def test_a_nudge_does_not_shorten_what_the_server_asked_for(requester: Requester) -> None:
+def test_a_nudge_does_not_shorten_what_the_server_asked_for(requester):
     """A run that finishes ends the wait for its stream, but not before Retry-After is over."""
     error = ServerError("busy", status=503, headers={"retry-after": str(ASKED)})
     requester.nudge()
@@ -34,7 +34,7 @@ def test_a_nudge_does_not_shorten_what_the_server_asked_for(requester: Requester
     assert ASKED <= time.monotonic() - started < 5
 
 
-def test_stopping_ends_any_wait(requester: Requester) -> None:
+def test_stopping_ends_any_wait(requester):
     """A subscription that is cancelled does not wait for Retry-After."""
     error = ServerError("busy", status=503, headers={"retry-after": "60"})
     threading.Timer(0.05, requester.stop).start()

@@ -6,9 +6,7 @@ import socket
 
 import pytest
 
-from trigger_realtime_sync.testing import RealtimeServer
-
-from .conftest import TOKEN, Command, ended
+from .conftest import TOKEN, ended
 
 
 @pytest.mark.parametrize(
@@ -23,13 +21,7 @@ from .conftest import TOKEN, Command, ended
     ids=" ".join,
 )
 @pytest.mark.parametrize(("status", "code"), [(401, 77), (403, 77), (400, 69)])
-def test_a_refusal_has_a_code_and_a_line(
-    realtime_server: RealtimeServer,
-    command: Command,
-    arguments: tuple[str, ...],
-    status: int,
-    code: int,
-) -> None:
+def test_a_refusal_has_a_code_and_a_line(realtime_server, command, arguments, status, code):
     """77 for a refused token, 69 for any other refusal."""
     realtime_server.fail_next(status=status, times=100, body={"error": "Not this time"})
     end = ended(command(*arguments))
@@ -40,16 +32,14 @@ def test_a_refusal_has_a_code_and_a_line(
 
 
 @pytest.mark.parametrize("arguments", [("watch", "run"), ("wait",), ("stream",)], ids=" ".join)
-def test_an_unknown_run_is_not_found(command: Command, arguments: tuple[str, ...]) -> None:
+def test_an_unknown_run_is_not_found(command, arguments):
     """66, and a hint at what to check."""
     end = ended(command(*arguments, "run_unknown"))
     assert end.code == 66
     assert "check the id" in end.err
 
 
-def test_no_token_is_told_with_the_variables_to_set(
-    command: Command, environment: dict[str, str]
-) -> None:
+def test_no_token_is_told_with_the_variables_to_set(command, environment):
     """64, before anything is sent."""
     del environment["TRIGGER_ACCESS_TOKEN"]
     end = ended(command("watch", "run", "run_1"))
@@ -78,9 +68,7 @@ def test_no_token_is_told_with_the_variables_to_set(
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_not_taken_for_the_end_of_a_run(
-    command: Command, arguments: tuple[str, ...]
-) -> None:
+def test_a_mistake_is_not_taken_for_the_end_of_a_run(command, arguments):
     """64, since 2, which is what argparse would say, means that a run was cancelled."""
     end = ended(command(*arguments))
     assert (end.code, end.out) == (64, "")
@@ -89,9 +77,7 @@ def test_a_mistake_is_not_taken_for_the_end_of_a_run(
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 500])
-def test_the_token_is_never_shown(
-    realtime_server: RealtimeServer, command: Command, status: int
-) -> None:
+def test_the_token_is_never_shown(realtime_server, command, status):
     """Not even if it was given as an option, or the server sends it back."""
     run_id = realtime_server.create_run()
     realtime_server.complete_run(run_id)
@@ -103,7 +89,7 @@ def test_the_token_is_never_shown(
     assert sent.headers["authorization"] == "Bearer tr_from_the_command_line"
 
 
-def test_a_wait_times_out(realtime_server: RealtimeServer, command: Command) -> None:
+def test_a_wait_times_out(realtime_server, command):
     """124, as with `timeout`."""
     run_id = realtime_server.create_run()
     end = ended(command("wait", run_id, "--timeout", "0.2"))
@@ -112,7 +98,7 @@ def test_a_wait_times_out(realtime_server: RealtimeServer, command: Command) -> 
     assert "0.2" in end.err
 
 
-def test_a_taken_port_is_told(command: Command) -> None:
+def test_a_taken_port_is_told(command):
     """69, and a message with the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

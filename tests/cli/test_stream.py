@@ -9,17 +9,14 @@ import signal
 import pytest
 import requests
 
-from trigger_realtime_sync.testing import RealtimeServer
-
-from .conftest import Command, ended
+from .conftest import ended
 
 
-def test_text_comes_raw_and_at_once(realtime_server: RealtimeServer, command: Command) -> None:
+def test_text_comes_raw_and_at_once(realtime_server, command):
     """Tokens join up as they were written, with nothing added, not even at the end."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "openai", "Hel", "lo,\n")
     process = command("stream", run_id, "openai")
-    assert process.stdout is not None
     assert process.stdout.read(7) == "Hello,\n"
     realtime_server.append(run_id, "openai", " wörld\x1b[0m")
     realtime_server.complete_run(run_id)
@@ -27,7 +24,7 @@ def test_text_comes_raw_and_at_once(realtime_server: RealtimeServer, command: Co
     assert (end.code, end.out, end.err) == (0, " wörld\x1b[0m", "")
 
 
-def test_objects_are_json_lines(realtime_server: RealtimeServer, command: Command) -> None:
+def test_objects_are_json_lines(realtime_server, command):
     """A part that is no text is a line of JSON; the stream's name is optional."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "default", {"a": "é"}, 1, None, [True])
@@ -36,7 +33,7 @@ def test_objects_are_json_lines(realtime_server: RealtimeServer, command: Comman
     assert (end.code, end.lines) == (0, ['{"a": "é"}', "1", "null", "[true]"])
 
 
-def test_json_makes_lines_of_texts_too(realtime_server: RealtimeServer, command: Command) -> None:
+def test_json_makes_lines_of_texts_too(realtime_server, command):
     """With --json each line is one part."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "default", "a\nb", {"c": 1})
@@ -45,9 +42,7 @@ def test_json_makes_lines_of_texts_too(realtime_server: RealtimeServer, command:
     assert [json.loads(line) for line in end.lines] == ["a\nb", {"c": 1}]
 
 
-def test_an_output_without_utf8_is_still_json(
-    realtime_server: RealtimeServer, command: Command, environment: dict[str, str]
-) -> None:
+def test_an_output_without_utf8_is_still_json(realtime_server, command, environment):
     """Characters that the terminal can't encode are escaped as in JSON."""
     environment["PYTHONIOENCODING"] = "ascii"
     run_id = realtime_server.create_run(status="EXECUTING")
@@ -56,7 +51,7 @@ def test_an_output_without_utf8_is_still_json(
     assert json.loads(ended(command("stream", run_id)).out) == {"a": "é\ud800"}
 
 
-def test_wait_prints_the_run_as_json(realtime_server: RealtimeServer, command: Command) -> None:
+def test_wait_prints_the_run_as_json(realtime_server, command):
     """One object, when the run has finished."""
     run_id = realtime_server.create_run()
     process = command("wait", run_id, "--timeout", "30", "--json")
@@ -67,7 +62,7 @@ def test_wait_prints_the_run_as_json(realtime_server: RealtimeServer, command: C
     assert json.loads(end.out)["output"] == {"pages": 3}
 
 
-def test_wait_is_interrupted_quietly(realtime_server: RealtimeServer, command: Command) -> None:
+def test_wait_is_interrupted_quietly(realtime_server, command):
     """Ctrl-C: 130, without a traceback."""
     process = command("wait", realtime_server.create_run())
     realtime_server.wait_until_held(timeout=30)
@@ -76,7 +71,7 @@ def test_wait_is_interrupted_quietly(realtime_server: RealtimeServer, command: C
     assert (end.code, end.out, end.err) == (130, "", "")
 
 
-def test_the_demo_plays_to_its_end(command: Command, environment: dict[str, str]) -> None:
+def test_the_demo_plays_to_its_end(command, environment):
     """It needs no token or server, shows all ways that runs end, and prints a next step."""
     del environment["TRIGGER_ACCESS_TOKEN"], environment["TRIGGER_API_URL"]
     end = ended(command("demo", "--speed", "30"))
@@ -89,10 +84,9 @@ def test_the_demo_plays_to_its_end(command: Command, environment: dict[str, str]
 
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
-def test_serve_plays_the_runs_of_the_demo(command: Command, backend: str) -> None:
+def test_serve_plays_the_runs_of_the_demo(command, backend):
     """Its first line has a URL that serves runs with the tag."""
     process = command("serve", "--port", "0", "--backend", backend, "--speed", "50")
-    assert process.stdout is not None
     url = re.search(r"http://[^\s,]+", process.stdout.readline())
     assert url is not None
     while "new runs" not in process.stdout.readline():

@@ -11,8 +11,6 @@ from contextlib import suppress
 
 import pytest
 
-from trigger_realtime_sync.testing import RealtimeServer
-
 from .conftest import CLI, WITHOUT_RICH, Command
 
 OnTerminal = Callable[..., tuple[int, str, str]]
@@ -32,7 +30,6 @@ def on_terminal(command: Command, environment: dict[str, str]) -> Iterator[OnTer
         with suppress(OSError):
             while some := os.read(master, 65536):
                 shown += some
-        assert process.stderr is not None
         err = process.stderr.read()
         return process.wait(30), shown.decode(), err
 
@@ -40,9 +37,7 @@ def on_terminal(command: Command, environment: dict[str, str]) -> Iterator[OnTer
     os.close(master)
 
 
-def test_a_terminal_gets_a_live_table(
-    realtime_server: RealtimeServer, on_terminal: OnTerminal
-) -> None:
+def test_a_terminal_gets_a_live_table(realtime_server, on_terminal):
     """With a headline, a bar from the progress, and the whole message of a failure."""
     run_id = realtime_server.create_run("make-pdf", metadata={"progress": {"percentage": 50}})
     realtime_server.fail_run(run_id, "out of paper in tray 2 [bold] and the toner is low as well")
@@ -55,9 +50,7 @@ def test_a_terminal_gets_a_live_table(
     assert "out of paper in tray 2 [bold] and the toner is low as well" in shown
 
 
-def test_the_table_is_not_steered_by_what_it_shows(
-    realtime_server: RealtimeServer, on_terminal: OnTerminal
-) -> None:
+def test_the_table_is_not_steered_by_what_it_shows(realtime_server, on_terminal):
     """Control characters from the network are replaced."""
     run_id = realtime_server.create_run("evil\x1b]0;title\x07", tags=["a\x1b[31mb"])
     realtime_server.complete_run(run_id)
@@ -67,9 +60,7 @@ def test_the_table_is_not_steered_by_what_it_shows(
     assert "\x07" not in shown
 
 
-def test_streamed_text_on_a_terminal_is_made_safe(
-    realtime_server: RealtimeServer, on_terminal: OnTerminal
-) -> None:
+def test_streamed_text_on_a_terminal_is_made_safe(realtime_server, on_terminal):
     """Line ends stay, control characters do not."""
     run_id = realtime_server.create_run(status="EXECUTING")
     realtime_server.append(run_id, "default", "one\n\x1b[2Jtwo")
@@ -78,9 +69,7 @@ def test_streamed_text_on_a_terminal_is_made_safe(
     assert (code, shown) == (0, "one\r\n\N{REPLACEMENT CHARACTER}[2Jtwo")
 
 
-def test_without_rich_there_are_lines_and_a_hint(
-    realtime_server: RealtimeServer, on_terminal: OnTerminal
-) -> None:
+def test_without_rich_there_are_lines_and_a_hint(realtime_server, on_terminal):
     """The hint names the extra, once, on stderr."""
     run_id = realtime_server.create_run()
     realtime_server.complete_run(run_id)
@@ -92,7 +81,7 @@ def test_without_rich_there_are_lines_and_a_hint(
     assert run_id in shown
 
 
-def test_a_pipe_needs_no_hint(realtime_server: RealtimeServer, command: Command) -> None:
+def test_a_pipe_needs_no_hint(realtime_server, command):
     """Plain lines are what a pipe gets anyway."""
     run_id = realtime_server.create_run()
     realtime_server.complete_run(run_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
@@ -38,18 +37,18 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
         ([1], None),
     ],
 )
-def test_progress_is_read_where_it_makes_sense(progress: Any, share: float | None) -> None:
+def test_progress_is_read_where_it_makes_sense(progress, share):
     """Both common shapes and numbers are understood, anything else is ignored."""
     assert progress_of(Run(id="r", metadata={"progress": progress})) == share
 
 
 @pytest.mark.parametrize("metadata", [None, [], "text", 7, {}])
-def test_metadata_need_not_be_an_object(metadata: Any) -> None:
+def test_metadata_need_not_be_an_object(metadata):
     """Other metadata has no progress."""
     assert progress_of(Run(id="r", metadata=metadata)) is None
 
 
-def test_the_note_is_the_most_telling_thing() -> None:
+def test_the_note_is_the_most_telling_thing():
     """The error comes before the task's status, and that before the tags."""
     metadata = {"status": "page 3"}
     error = RunError("out of\tpaper")
@@ -63,12 +62,12 @@ def test_the_note_is_the_most_telling_thing() -> None:
     ("seconds", "text"),
     [(None, "-"), (0, "0.0s"), (59.94, "59.9s"), (61, "1m01s"), (3600 * 30 + 120, "30h02m")],
 )
-def test_durations_are_short(seconds: float | None, text: str) -> None:
+def test_durations_are_short(seconds, text):
     """Tenths of a second at first, then coarser units."""
     assert duration(seconds) == text
 
 
-def test_time_runs_until_the_end() -> None:
+def test_time_runs_until_the_end():
     """It stops when the run has finished, even without `finished_at`."""
     start = NOW - timedelta(seconds=10)
     middle = NOW - timedelta(seconds=4)
@@ -81,7 +80,7 @@ def test_time_runs_until_the_end() -> None:
     assert seconds_of(Run(id="r", status="EXECUTING", started_at=NOW), start) == 0
 
 
-def test_one_line_has_no_control_characters() -> None:
+def test_one_line_has_no_control_characters():
     """Neither ASCII's, nor Unicode's line ends and changes of direction."""
     text = one_line("a\r\nb\x00\x1b\x7f\x85\u2028\u202e\u2066c")
     assert re.fullmatch(r"a b\ufffd{3} \ufffd{2}c", text)

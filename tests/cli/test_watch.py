@@ -8,18 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from trigger_realtime_sync.testing import RealtimeServer
-
-from .conftest import Command, ended
+from .conftest import ended
 
 
-def test_a_run_is_watched_until_it_has_finished(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_run_is_watched_until_it_has_finished(realtime_server, command):
     """Each change is a line at once, with task, status, progress and note."""
     run_id = realtime_server.create_run("make-pdf", tags=["user:7"])
     process = command("watch", "run", run_id)
-    assert process.stdout is not None
     assert process.stdout.readline().split()[1:4] == [run_id, "make-pdf", "QUEUED"]
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(
@@ -35,9 +30,7 @@ def test_a_run_is_watched_until_it_has_finished(
 
 
 @pytest.mark.parametrize(("how", "code"), [("complete", 0), ("fail", 1), ("cancel", 2)])
-def test_the_exit_code_tells_how_the_run_went(
-    realtime_server: RealtimeServer, command: Command, how: str, code: int
-) -> None:
+def test_the_exit_code_tells_how_the_run_went(realtime_server, command, how, code):
     """0 completed, 1 failed, 2 cancelled, for `watch run` and for `wait`."""
     run_id = realtime_server.create_run()
     getattr(realtime_server, f"{how}_run")(run_id)
@@ -45,9 +38,7 @@ def test_the_exit_code_tells_how_the_run_went(
     assert ended(command("wait", run_id)).code == code
 
 
-def test_a_failed_run_shows_its_message_on_one_line(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_failed_run_shows_its_message_on_one_line(realtime_server, command):
     """Text from the network neither breaks the line nor controls the terminal."""
     run_id = realtime_server.create_run()
     realtime_server.fail_run(run_id, "out of\npaper \x1b[2J\x9b")
@@ -58,7 +49,7 @@ def test_a_failed_run_shows_its_message_on_one_line(
     assert "\x9b" not in end.out
 
 
-def test_json_lines_hold_the_whole_run(realtime_server: RealtimeServer, command: Command) -> None:
+def test_json_lines_hold_the_whole_run(realtime_server, command):
     """Payload, output, metadata and times, with substitutes for values that JSON can't hold."""
     payload = (
         '{"json": {"n": "12345678901234567890", "x": "NaN"},'
@@ -80,9 +71,7 @@ def test_json_lines_hold_the_whole_run(realtime_server: RealtimeServer, command:
     assert datetime.fromisoformat(run["finished_at"]).utcoffset() is not None
 
 
-def test_a_payload_that_can_not_be_read_does_not_end_it(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_payload_that_can_not_be_read_does_not_end_it(realtime_server, command):
     """The run is still shown, with the error beside it."""
     run_id = realtime_server.create_run(
         payload=("{broken", "application/json"), metadata=("{", "application/json")
@@ -96,14 +85,11 @@ def test_a_payload_that_can_not_be_read_does_not_end_it(
     assert ended(command("watch", "run", run_id)).code == 0
 
 
-def test_a_tag_is_watched_until_interrupted(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_tag_is_watched_until_interrupted(realtime_server, command):
     """New runs show up, finished ones do not end it, and Ctrl-C ends it quietly with 130."""
     first = realtime_server.create_run(tags=["t"])
     realtime_server.complete_run(first)
     process = command("watch", "tag", "t", "--created-at", "1h")
-    assert process.stdout is not None
     assert first in process.stdout.readline()
     realtime_server.wait_until_held(timeout=30)
     second = realtime_server.create_run(tags=["t"])
@@ -115,23 +101,18 @@ def test_a_tag_is_watched_until_interrupted(
     assert asked.query["createdAt"] == "1h"
 
 
-def test_several_tags_are_asked_for_together(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_several_tags_are_asked_for_together(realtime_server, command):
     """A run must have all of them."""
     wanted = realtime_server.create_run(tags=["a", "b"])
     realtime_server.create_run(tags=["a"])
     process = command("watch", "tag", "a", "b", "--json")
-    assert process.stdout is not None
     assert json.loads(process.stdout.readline())["id"] == wanted
     realtime_server.wait_until_held(timeout=30)
     process.send_signal(signal.SIGINT)
     assert ended(process).out == ""
 
 
-def test_a_batch_is_watched_until_all_of_it_has_finished(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_batch_is_watched_until_all_of_it_has_finished(realtime_server, command):
     """It ends by itself; one failed run makes the exit code 1."""
     good, bad = realtime_server.create_run(), realtime_server.create_run()
     batch = realtime_server.batch(good, bad)
@@ -144,27 +125,21 @@ def test_a_batch_is_watched_until_all_of_it_has_finished(
     assert {line.split()[3] for line in end.lines[-2:]} == {"COMPLETED", "FAILED"}
 
 
-def test_a_lost_connection_is_told_once_and_survived(
-    realtime_server: RealtimeServer, command: Command
-) -> None:
+def test_a_lost_connection_is_told_once_and_survived(realtime_server, command):
     """A message on stderr says that it tries again; it continues when the server is back."""
     run_id = realtime_server.create_run()
     realtime_server.fail_next(status=503, times=3, match="run")
     process = command("watch", "run", run_id, "--json")
-    assert process.stdout is not None
-    assert process.stderr is not None
     assert "trying again" in process.stderr.readline()
     assert json.loads(process.stdout.readline())["id"] == run_id
     realtime_server.complete_run(run_id)
     assert ended(process).code == 0
 
 
-def test_a_closed_pipe_ends_it_quietly(realtime_server: RealtimeServer, command: Command) -> None:
+def test_a_closed_pipe_ends_it_quietly(realtime_server, command):
     """`trigger-realtime … | head -1` leaves no traceback."""
     run_id = realtime_server.create_run()
     process = command("watch", "run", run_id)
-    assert process.stdout is not None
-    assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
     realtime_server.wait_until_held(timeout=30)
@@ -173,11 +148,10 @@ def test_a_closed_pipe_ends_it_quietly(realtime_server: RealtimeServer, command:
     assert process.stderr.read() == ""
 
 
-def test_updates_can_be_throttled(realtime_server: RealtimeServer, command: Command) -> None:
+def test_updates_can_be_throttled(realtime_server, command):
     """Changes within the time coalesce, and the end is shown at once."""
     run_id = realtime_server.create_run()
     process = command("watch", "run", run_id, "--throttle-ms", "600000")
-    assert process.stdout is not None
     assert "QUEUED" in process.stdout.readline()
     realtime_server.wait_until_held(timeout=30)
     realtime_server.update_run(run_id, status="EXECUTING")

@@ -19,28 +19,10 @@ HUGE = 10**400
 
 OF_THE_CLIENT: list[tuple[str, Any]] = [
     *(("access_token", bad) for bad in ("", "  ", 7, b"tr", "tr a", "tr\u00e9", "tr\r\nX: y")),
-    *(
-        ("base_url", bad)
-        for bad in (
-            "",
-            "api.trigger.dev",
-            "ftp://x",
-            "http://",
-            "http://h/?",
-            "http://h/#",
-            "http://h/a/../b",
-            "http://h/./b",
-            "http://x:99999",
-            "http://x:0",
-            "http://[::1",
-            "https://user:pw@x",
-            "https://x?a=b",
-            "https://x#a",
-            "https://x/ y",
-            7,
-            b"http://x",
-        )
-    ),
+    *(("base_url", bad) for bad in ("", "api.trigger.dev", "ftp://x", 7, b"http://x", "http://")),
+    *(("base_url", f"http://{bad}") for bad in ("h/?", "h/#", "h/a/../b", "h/./b", "[::1")),
+    *(("base_url", f"http://{bad}") for bad in ("x:99999", "x:0", "user:pw@x")),
+    *(("base_url", f"https://{bad}") for bad in ("x?a=b", "x#a", "x/ y")),
     *(("throttle_in_ms", bad) for bad in (-1, NAN, INFINITE, "5", True, HUGE, 1e300)),
     *(("preview_branch", bad) for bad in ("", 7, "a\nb", "\u00e9")),
     *(("retry", bad) for bad in (3, None, "for ever")),
@@ -54,7 +36,7 @@ OF_THE_CLIENT: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "bad"), OF_THE_CLIENT)
-def test_of_the_client(name: str, bad: Any) -> None:
+def test_of_the_client(name, bad):
     """A `ConfigurationError`, which is a ValueError, that names it."""
     with pytest.raises(ConfigurationError, match=name) as caught:
         RealtimeClient(**{"access_token": "tr_x", name: bad})
@@ -75,14 +57,14 @@ def test_of_the_client(name: str, bad: Any) -> None:
         *((Timeouts, "read", bad) for bad in (0, -1, NAN, INFINITE, "1", None, 1e300, HUGE)),
     ],
 )
-def test_of_the_policies(kind: Any, name: str, bad: Any) -> None:
+def test_of_the_policies(kind, name, bad):
     """Seconds are finite, and not more than a year."""
     with pytest.raises(ConfigurationError, match=name):
         kind(**{name: bad})
 
 
 @pytest.mark.parametrize("name", ["TRIGGER_API_URL", "TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY"])
-def test_of_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_the_environment(name, monkeypatch):
     """The variable is named."""
     monkeypatch.setenv(name, "not a good one")
     with (
@@ -120,7 +102,7 @@ OF_A_SUBSCRIPTION: list[tuple[str, Any, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "subject", "options", "name"), OF_A_SUBSCRIPTION)
-def test_of_a_subscription(kind: str, subject: Any, options: Any, name: str) -> None:
+def test_of_a_subscription(kind, subject, options, name):
     """A ValueError that names it, at the call, and nothing is left behind."""
     with RealtimeClient("tr_x", base_url="http://127.0.0.1:9") as client:
         subscribe: Any = {
@@ -133,7 +115,7 @@ def test_of_a_subscription(kind: str, subject: Any, options: Any, name: str) -> 
         assert dict(client.subscriptions) == {}
 
 
-def test_policies_take_their_fields_in_the_documented_order() -> None:
+def test_policies_take_their_fields_in_the_documented_order():
     """By position or by name: they are the same."""
     by_name = RetryPolicy(initial_delay=0.1, max_delay=2.0, multiplier=3.0, max_retries=4)
     assert RetryPolicy(0.1, 2.0, 3.0, 4) == by_name
@@ -141,7 +123,7 @@ def test_policies_take_their_fields_in_the_documented_order() -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, NAN, "5", True, [1]])
-def test_of_waiting(bad: Any) -> None:
+def test_of_waiting(bad):
     """Seconds, or None."""
     with RealtimeClient("tr_x", base_url="http://127.0.0.1:9") as client:
         subscription = client.subscribe_to_run("r", enabled=False)
@@ -158,7 +140,7 @@ def test_of_waiting(bad: Any) -> None:
             subscription.change_id("")
 
 
-def test_ids_and_tags_are_encoded(raw: Any, connect: Any) -> None:
+def test_ids_and_tags_are_encoded(raw, connect):
     """Any printable text arrives as it was."""
     server = raw(hold())
     client = connect(server)
@@ -189,19 +171,19 @@ def test_ids_and_tags_are_encoded(raw: Any, connect: Any) -> None:
         ({"proxies": {5: "http://x"}}, "proxies: 5 is neither"),
     ],
 )
-def test_headers_and_proxies_that_cannot_work(options: Any, match: str) -> None:
+def test_headers_and_proxies_that_cannot_work(options, match):
     """Named at the call, not by a thread later."""
     with pytest.raises(ConfigurationError, match=match):
         RealtimeClient("tr_x", **options)
 
 
-def test_no_proxy_whatever_the_environment_says() -> None:
+def test_no_proxy_whatever_the_environment_says():
     """None as the proxy of a scheme is what requests takes for that."""
     with RealtimeClient("tr_x", proxies={"https": None}) as client:  # type: ignore[dict-item]
         assert client.subscriptions == {}
 
 
-def test_a_file_without_certificates(tmp_path: Any) -> None:
+def test_a_file_without_certificates(tmp_path):
     """No retry can heal that: it is said at the call."""
     path = tmp_path / "no-certificate.pem"
     path.write_text("nothing")
@@ -209,7 +191,7 @@ def test_a_file_without_certificates(tmp_path: Any) -> None:
         RealtimeClient("tr_x", verify=str(path))
 
 
-def test_a_file_of_certificates_that_has_gone(tmp_path: Any) -> None:
+def test_a_file_of_certificates_that_has_gone(tmp_path):
     """By the time that it is needed: no retry can heal that either."""
     path = tmp_path / "authority.pem"
     shutil.copy(certifi.where(), path)
@@ -220,7 +202,7 @@ def test_a_file_of_certificates_that_has_gone(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["//a", "//:x/", "//other.example:99999/x"])
-def test_a_base_url_whose_path_looks_like_a_host(path: str, raw: Any, connect: Any) -> None:
+def test_a_base_url_whose_path_looks_like_a_host(path, raw, connect):
     """It is a path all the same: the server is asked, and no other."""
     server = raw(answer(done()))
     client = connect(server.url + path)

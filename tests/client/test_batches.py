@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
@@ -11,16 +10,12 @@ from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import (
     NotFoundError,
     PermissionDeniedError,
-    RealtimeClient,
     State,
     WaitTimeout,
 )
-from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_waits_for_all_runs_whatever_their_status(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_waits_for_all_runs_whatever_their_status(server, client):
     """In the order in which they were created; then the subscription is complete."""
     runs = [server.create_run() for _ in range(3)]
     recorder = Recorder()
@@ -39,7 +34,7 @@ def test_waits_for_all_runs_whatever_their_status(
     assert sorted(run.id for run in recorder.completes) == sorted(runs)
 
 
-def test_completes_without_anyone_waiting(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_completes_without_anyone_waiting(server, client):
     """The subscription ends by itself, and `updates()` with it."""
     runs = [server.create_run() for _ in range(2)]
     subscription = client.subscribe_to_batch(server.batch(*runs))
@@ -50,7 +45,7 @@ def test_completes_without_anyone_waiting(server: RealtimeServer, client: Realti
     eventually(lambda: subscription.state is State.COMPLETED)
 
 
-def test_a_list_that_fills_later(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_list_that_fills_later(server, client):
     """While the batch is still being created, finished runs are not all runs."""
     batch_id = server.batch(count=1, run_count=3, processing_completed=False)
     subscription = client.subscribe_to_batch(batch_id)
@@ -65,7 +60,7 @@ def test_a_list_that_fills_later(server: RealtimeServer, client: RealtimeClient)
     assert len(subscription.wait_for_completion(10)) == 3
 
 
-def test_fewer_runs_than_run_count(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_fewer_runs_than_run_count(server, client):
     """Items that failed to be created make no run: `runCount` exceeds the runs for good."""
     batch_id = server.batch(count=2, run_count=5, errors=[{"index": 2, "error": "no"}])
     subscription = client.subscribe_to_batch(batch_id)
@@ -75,9 +70,7 @@ def test_fewer_runs_than_run_count(server: RealtimeServer, client: RealtimeClien
     assert len(subscription.wait_for_completion(5)) == 2
 
 
-def test_a_run_reused_by_its_idempotency_key(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_run_reused_by_its_idempotency_key(server, client):
     """It is in the list but never in the feed: it is followed singly."""
     reused, own = server.create_run(), server.create_run()
     recorder = Recorder()
@@ -93,7 +86,7 @@ def test_a_run_reused_by_its_idempotency_key(
     assert {run.id for run in recorder.completes} == {own, reused}
 
 
-def test_a_batch_of_reused_runs_alone(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_batch_of_reused_runs_alone(server, client):
     """Whose feed never shows anything."""
     reused = server.create_run()
     server.complete_run(reused)
@@ -101,7 +94,7 @@ def test_a_batch_of_reused_runs_alone(server: RealtimeServer, client: RealtimeCl
     assert [run.id for run in subscription.wait_for_completion(5)] == [reused]
 
 
-def test_a_reused_run_that_is_gone(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_reused_run_that_is_gone(server, client):
     """The waiter learns that it can't be followed, rather than waiting for ever."""
     gone, own = server.create_run(), server.create_run()
     batch_id = server.batch(own, reused=[gone])
@@ -112,9 +105,7 @@ def test_a_reused_run_that_is_gone(server: RealtimeServer, client: RealtimeClien
         subscription.wait_for_completion(1)
 
 
-def test_a_reused_run_whose_row_does_not_decode(
-    server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_reused_run_whose_row_does_not_decode(server, client, caplog):
     """`on_error` gets it and it is logged, as for any run; the run is followed all the same."""
     reused = server.create_run()
     own = server.create_run()
@@ -136,7 +127,7 @@ def test_a_reused_run_whose_row_does_not_decode(
     assert {run.id for run in subscription.wait_for_completion(5)} == {own, reused}
 
 
-def test_a_token_that_may_not_ask(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_token_that_may_not_ask(server, client):
     """The waiter gets the refusal; the subscription goes on, and `expected` works."""
     runs = [server.create_run() for _ in range(2)]
     server.fail_next(status=403, match="api", times=100)
@@ -155,7 +146,7 @@ def test_a_token_that_may_not_ask(server: RealtimeServer, client: RealtimeClient
     assert len(subscription.wait_for_completion(5)) == 2
 
 
-def test_expected_asks_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_expected_asks_nothing(server, client):
     """With `expected`, the REST API is not needed."""
     runs = [server.create_run() for _ in range(3)]
     batch_id = server.batch(*runs)
@@ -167,9 +158,7 @@ def test_expected_asks_nothing(server: RealtimeServer, client: RealtimeClient) -
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"html": True}, {"reset": True}])
-def test_asking_is_retried(
-    server: RealtimeServer, client: RealtimeClient, fault: dict[str, Any]
-) -> None:
+def test_asking_is_retried(server, client, fault):
     """Failures that are transient on the feed are transient here."""
     runs = [server.create_run() for _ in range(2)]
     server.fail_next(match="api", times=3, **fault)
@@ -179,7 +168,7 @@ def test_asking_is_retried(
     assert len(subscription.wait_for_completion(5)) == 2
 
 
-def test_tags_have_no_end(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_tags_have_no_end(server, client):
     """`expected` is required; so many finished runs are waited for, and it goes on."""
     runs = [server.create_run(tags=["t", "u"]) for _ in range(3)]
     subscription = client.subscribe_to_runs_with_tag(["t", "u"])
@@ -195,9 +184,7 @@ def test_tags_have_no_end(server: RealtimeServer, client: RealtimeClient) -> Non
             subscription.wait_for_completion(5, expected=bad)  # type: ignore[arg-type]
 
 
-def test_cancelling_while_the_members_are_asked_for(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_cancelling_while_the_members_are_asked_for(server, client):
     """The second thread ends at once, too."""
     server.fail_next(stall=20, match="api")
     subscription = client.subscribe_to_batch(server.batch(count=1))
@@ -208,9 +195,7 @@ def test_cancelling_while_the_members_are_asked_for(
     assert time.monotonic() - started < 0.5
 
 
-def test_a_batch_with_fewer_runs_than_expected(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_batch_with_fewer_runs_than_expected(server, client):
     """Once it is complete there is nothing to wait for."""
     runs = [server.create_run() for _ in range(2)]
     batch = server.batch(*runs)

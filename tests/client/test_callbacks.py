@@ -11,13 +11,10 @@ import pytest
 
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import CallbackError, RealtimeClient, State
-from trigger_realtime_sync.testing import RealtimeServer
+from trigger_realtime_sync import CallbackError, State
 
 
-def test_update_goes_before_complete_and_complete_comes_once(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_update_goes_before_complete_and_complete_comes_once(server, client):
     """For each run, whatever comes after it has finished."""
     runs = [server.create_run(tags=["t"]) for _ in range(5)]
     recorder = Recorder()
@@ -38,9 +35,7 @@ def test_update_goes_before_complete_and_complete_comes_once(
         assert events[before - 1] == "update"
 
 
-def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(server, client):
     """Under a storm of updates of twenty runs."""
     runs = [server.create_run(tags=["t"]) for _ in range(20)]
     recorder = Recorder()
@@ -56,9 +51,7 @@ def test_never_two_at_a_time_nor_on_the_subscriber_s_thread(
     assert len(recorder.completes) == 20
 
 
-def test_a_callback_that_never_returns_costs_the_others_nothing(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_callback_that_never_returns_costs_the_others_nothing(server, client):
     """Ten other subscriptions get each update within a second."""
     gates = [Gate() for _ in range(3)]
     for gate in gates:
@@ -81,9 +74,7 @@ def test_a_callback_that_never_returns_costs_the_others_nothing(
         gate.go.set()
 
 
-def test_a_slow_callback_does_not_hold_the_reading(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_slow_callback_does_not_hold_the_reading(server, client):
     """`.run` goes on under a stuck callback; states coalesce to the latest."""
     run_id = server.create_run()
     gate = Gate()
@@ -108,13 +99,7 @@ def test_a_slow_callback_does_not_hold_the_reading(
 
 @pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt(), SystemExit(3)])
 @pytest.mark.parametrize("name", ["on_update", "on_complete"])
-def test_a_callback_that_raises_is_reported(
-    server: RealtimeServer,
-    client: RealtimeClient,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-    error: BaseException,
-) -> None:
+def test_a_callback_that_raises_is_reported(server, client, caplog, name, error):
     """`on_error` gets a `CallbackError` with its cause, the log its traceback; it goes on."""
 
     def fail(run: Any) -> None:
@@ -136,9 +121,7 @@ def test_a_callback_that_raises_is_reported(
     assert all(one.exc_info is not None and one.exc_info[1] is error for one in records)
 
 
-def test_an_on_error_that_raises_is_only_logged(
-    server: RealtimeServer, client: RealtimeClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_on_error_that_raises_is_only_logged(server, client, caplog):
     """`on_error` does not get its own error, and the subscription goes on."""
     calls = 0
 
@@ -155,7 +138,7 @@ def test_an_on_error_that_raises_is_only_logged(
     assert sum("on_error" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_subscribing_inside_a_callback(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_subscribing_inside_a_callback(server, client):
     """Callbacks may use the client."""
     first, second = server.create_run(), server.create_run()
     recorder = Recorder()
@@ -169,7 +152,7 @@ def test_subscribing_inside_a_callback(server: RealtimeServer, client: RealtimeC
     recorder.wait("complete")
 
 
-def test_what_disable_drops_is_not_told(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_what_disable_drops_is_not_told(server, client):
     """Nor the rest of a round that had begun."""
     runs = [server.create_run(tags=["t"]) for _ in range(10)]
     gate, returned = Gate(), threading.Event()
@@ -193,9 +176,7 @@ def test_what_disable_drops_is_not_told(server: RealtimeServer, client: Realtime
     assert sorted(told) == sorted(runs)
 
 
-def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(server, client):
     """At most one round per interval, in which a run's states coalesce to its latest."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -212,9 +193,7 @@ def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(
     assert len(recorder.updates) <= (recorder.times[-1] - started) / 0.25 + 1
 
 
-def test_throttled_a_finished_run_comes_at_once(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_throttled_a_finished_run_comes_at_once(server, client):
     """Before the interval has passed, while other runs of the subscription still wait."""
     slow, fast = server.create_run(tags=["t"]), server.create_run(tags=["t"])
     recorder = Recorder()
@@ -230,9 +209,7 @@ def test_throttled_a_finished_run_comes_at_once(
     assert [run.id for run in recorder.completes] == [fast]
 
 
-def test_throttled_a_single_run_that_finishes_tells_everything(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_throttled_a_single_run_that_finishes_tells_everything(server, client):
     """The waiter does not wait for the interval either."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -245,7 +222,7 @@ def test_throttled_a_single_run_that_finishes_tells_everything(
     assert len(recorder.completes) == 1
 
 
-def test_throttled_many_runs_share_a_round(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_throttled_many_runs_share_a_round(server, client):
     """One round tells the latest state of each run that changed."""
     runs = [server.create_run(tags=["t"]) for _ in range(5)]
     recorder = Recorder()
@@ -260,7 +237,7 @@ def test_throttled_many_runs_share_a_round(server: RealtimeServer, client: Realt
     assert recorder.times[9] - recorder.times[5] < 0.1
 
 
-def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, connect: Any) -> None:
+def test_the_throttle_of_the_client_is_the_default(server, connect):
     """`throttle_in_ms` of a subscription stands in for it."""
     client = connect(server, throttle_in_ms=60_000)
     run_id = server.create_run()
@@ -275,7 +252,7 @@ def test_the_throttle_of_the_client_is_the_default(server: RealtimeServer, conne
     assert len(throttled.updates) == 1
 
 
-def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> None:
+def test_a_log_handler_may_look_at_the_subscription(raw, connect):
     """While a row that does not decode is logged, nothing that the handler needs is locked."""
     seen: list[State] = []
 
@@ -295,7 +272,7 @@ def test_a_log_handler_may_look_at_the_subscription(raw: Any, connect: Any) -> N
     assert seen == [State.LIVE]
 
 
-def test_the_thread_of_a_callback_says_what_it_is_for(raw: Any, connect: Any) -> None:
+def test_the_thread_of_a_callback_says_what_it_is_for(raw, connect):
     """A stack dump shows which subscription's callback is stuck."""
     names: list[str] = []
     client = connect(raw(answer(done())))

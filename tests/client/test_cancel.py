@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import socket
-import ssl
 import threading
 import time
 from contextlib import closing
@@ -16,7 +15,7 @@ import pytest
 
 from tests.support.raw import reply
 from tests.support.waiting import Gate, eventually, threads_named
-from trigger_realtime_sync import RealtimeClient, State, Timeouts
+from trigger_realtime_sync import State, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 AT_ONCE = 0.05
@@ -30,9 +29,7 @@ def timed_cancel(subscription: Any) -> float:
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
-def test_a_held_poll_is_cut_off(
-    backend: Any, encrypted: bool, tls: ssl.SSLContext, bundle: str, connect: Any
-) -> None:
+def test_a_held_poll_is_cut_off(backend, encrypted, tls, bundle, connect):
     """`cancel()` returns at once while no header has come, and the socket is gone soon."""
     with RealtimeServer(backend, ssl_context=tls if encrypted else None) as server:
         client = connect(server, verify=bundle if encrypted else True)
@@ -49,7 +46,7 @@ def test_a_held_poll_is_cut_off(
 # connection ended while it was being wrapped.
 @pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
-def test_at_any_moment(encrypted: bool, tls: ssl.SSLContext, bundle: str, connect: Any) -> None:
+def test_at_any_moment(encrypted, tls, bundle, connect):
     """Connecting, shaking hands, asking, answering: no socket, thread or warning is left."""
     rng = random.Random(11)
     with RealtimeServer(ssl_context=tls if encrypted else None) as server:
@@ -65,7 +62,7 @@ def test_at_any_moment(encrypted: bool, tls: ssl.SSLContext, bundle: str, connec
         server.wait_for_connections(0, timeout=2)
 
 
-def test_a_certificate_that_is_not_trusted_ends_it(tls: ssl.SSLContext, connect: Any) -> None:
+def test_a_certificate_that_is_not_trusted_ends_it(tls, connect):
     """An unknown authority is a matter of configuration: no attempt after it."""
     with RealtimeServer(ssl_context=tls) as server:
         subscription = connect(server).subscribe_to_run("run_1")
@@ -74,7 +71,7 @@ def test_a_certificate_that_is_not_trusted_ends_it(tls: ssl.SSLContext, connect:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_silent_server_is_cut_off(scheme: str, connect: Any) -> None:
+def test_a_silent_server_is_cut_off(scheme, connect):
     """A server that accepts and never speaks: no answer, or a TLS handshake that stalls."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
@@ -100,7 +97,7 @@ def connecting(port: int) -> int:
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="reads /proc")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_connecting_is_no_reason_to_wait(scheme: str, connect: Any) -> None:
+def test_connecting_is_no_reason_to_wait(scheme, connect):
     """`cancel()` returns at once while the connection is being made, and its thread ends."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener:
         port = listener.getsockname()[1]
@@ -119,7 +116,7 @@ def test_connecting_is_no_reason_to_wait(scheme: str, connect: Any) -> None:
             filler.close()
 
 
-def test_while_it_waits_for_another_attempt(raw: Any, connect: Any) -> None:
+def test_while_it_waits_for_another_attempt(raw, connect):
     """A long Retry-After is no reason to wait."""
     server = raw(reply(503, {"retry-after": "300"}))
     subscription = connect(server).subscribe_to_run("run_1")
@@ -128,7 +125,7 @@ def test_while_it_waits_for_another_attempt(raw: Any, connect: Any) -> None:
     eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
 
 
-def test_two_hundred_at_once(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_two_hundred_at_once(server, client):
     """All end within a second, and leave neither thread nor connection."""
     for _ in range(200):
         client.subscribe_to_run(server.create_run())
@@ -141,7 +138,7 @@ def test_two_hundred_at_once(server: RealtimeServer, client: RealtimeClient) -> 
     assert dict(client.subscriptions) == {}
 
 
-def test_from_inside_a_callback(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_from_inside_a_callback(server, client):
     """A callback may cancel its own subscription; what was queued is dropped."""
     for _ in range(30):
         server.create_run(tags=["t"])
@@ -160,9 +157,7 @@ def test_from_inside_a_callback(server: RealtimeServer, client: RealtimeClient) 
     assert len(told) == 1
 
 
-def test_a_stuck_callback_does_not_hold_cancel(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_stuck_callback_does_not_hold_cancel(server, client):
     """`cancel()` returns at once, and `close()` within its bound."""
     gate = Gate()
     subscription = client.subscribe_to_run(server.create_run(), on_update=gate)
@@ -175,9 +170,7 @@ def test_a_stuck_callback_does_not_hold_cancel(
 
 
 @pytest.mark.parametrize("how", ["subscription", "id", "all", "close"])
-def test_no_callback_begins_after_it_returned(
-    server: RealtimeServer, connect: Any, how: str
-) -> None:
+def test_no_callback_begins_after_it_returned(server, connect, how):
     """Hammered with updates: no callback begins after it returned."""
     rng = random.Random(7)
     run_id = server.create_run()
@@ -222,7 +215,7 @@ def test_no_callback_begins_after_it_returned(
     assert late == 0
 
 
-def test_a_closed_client_refuses(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_closed_client_refuses(server, client):
     """Nothing can be subscribed, everything is cancelled, and closing again is fine."""
     subscription = client.subscribe_to_run(server.create_run())
     idle = client.subscribe_to_run(server.create_run(), enabled=False)
@@ -240,7 +233,7 @@ def test_a_closed_client_refuses(server: RealtimeServer, client: RealtimeClient)
     server.wait_for_connections(0, timeout=1)
 
 
-def test_close_inside_a_callback(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_close_inside_a_callback(server, client):
     """It does not wait for the thread that it is called on."""
     took: list[float] = []
 
@@ -254,7 +247,7 @@ def test_close_inside_a_callback(server: RealtimeServer, client: RealtimeClient)
     assert took[0] < 1
 
 
-def test_the_end_of_a_block_cancels(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_the_end_of_a_block_cancels(server, client):
     """`with subscription:`"""
     with client.subscribe_to_run(server.create_run()) as subscription:
         server.wait_until_held(1)

@@ -13,19 +13,15 @@ from tests.support.shape import answer, done
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import (
     AuthenticationError,
-    RealtimeClient,
     RunFailed,
     RunStatus,
     State,
     SubscriptionCancelled,
     WaitTimeout,
 )
-from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_returns_as_soon_as_the_server_says_so(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_returns_as_soon_as_the_server_says_so(server, client):
     """Within 100 ms of the change, and not one request goes out after it."""
     run_id = server.create_run()
     subscription = client.subscribe_to_run(run_id)
@@ -47,7 +43,7 @@ def test_returns_as_soon_as_the_server_says_so(
     assert len(server.requests) == before
 
 
-def test_of_the_client_waits_in_one_call(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_of_the_client_waits_in_one_call(server, client):
     """`client.wait_for_completion` leaves no subscription and no cache behind."""
     run_id = server.create_run()
     threading.Timer(0.05, server.complete_run, [run_id, "hey"]).start()
@@ -58,9 +54,7 @@ def test_of_the_client_waits_in_one_call(server: RealtimeServer, client: Realtim
     assert dict(client.subscriptions) == {}
 
 
-def test_a_run_that_has_finished_takes_one_request(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_run_that_has_finished_takes_one_request(server, client):
     """The snapshot shows that it has finished: no live poll is sent."""
     run_id = server.create_run()
     server.complete_run(run_id, output=7)
@@ -69,9 +63,7 @@ def test_a_run_that_has_finished_takes_one_request(
 
 
 @pytest.mark.parametrize("was_executing", [False, True])
-def test_a_cancelled_run_completes(
-    server: RealtimeServer, client: RealtimeClient, was_executing: bool
-) -> None:
+def test_a_cancelled_run_completes(server, client, was_executing):
     """Though a run cancelled while it was queued never gets a time of completion."""
     run_id = server.create_run(status="EXECUTING" if was_executing else "PENDING")
     subscription = client.subscribe_to_run(run_id)
@@ -83,9 +75,7 @@ def test_a_cancelled_run_completes(
     assert caught.value.error is None
 
 
-def test_completion_is_seen_though_its_column_is_skipped(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_completion_is_seen_though_its_column_is_skipped(server, client):
     """The status alone ends a run, with `completedAt` hidden."""
     run_id = server.create_run()
     subscription = client.subscribe_to_run(run_id, skip_columns=["finished_at"])
@@ -94,9 +84,7 @@ def test_completion_is_seen_though_its_column_is_skipped(
     assert subscription.wait_for_completion(5).finished_at is None
 
 
-def test_result_raises_what_the_run_failed_with(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_result_raises_what_the_run_failed_with(server, client):
     """`RunFailed` carries the run and its error."""
     run_id = server.create_run()
     subscription = client.subscribe_to_run(run_id)
@@ -110,9 +98,7 @@ def test_result_raises_what_the_run_failed_with(
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_a_wait_that_times_out_ends_nothing(
-    server: RealtimeServer, client: RealtimeClient, timeout: float
-) -> None:
+def test_a_wait_that_times_out_ends_nothing(server, client, timeout):
     """`WaitTimeout` is a TimeoutError, and the subscription goes on."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -127,16 +113,14 @@ def test_a_wait_that_times_out_ends_nothing(
 
 
 @pytest.mark.parametrize("timeout", [None, float("inf"), 1e12])
-def test_a_wait_may_be_as_long_as_it_likes(
-    server: RealtimeServer, client: RealtimeClient, timeout: float | None
-) -> None:
+def test_a_wait_may_be_as_long_as_it_likes(server, client, timeout):
     """Even longer than the system can count."""
     run_id = server.create_run()
     threading.Timer(0.05, server.complete_run, [run_id]).start()
     assert client.wait_for_completion(run_id, timeout=timeout).is_success
 
 
-def test_who_waits_learns_of_a_cancellation(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_who_waits_learns_of_a_cancellation(server, client):
     """Every waiter raises, whether it began before the cancellation or after."""
     subscription = client.subscribe_to_run(server.create_run())
     raised: list[Exception] = []
@@ -160,9 +144,7 @@ def test_who_waits_learns_of_a_cancellation(server: RealtimeServer, client: Real
     assert subscription.state is State.CANCELLED
 
 
-def test_waiting_inside_its_own_callback_is_refused(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_waiting_inside_its_own_callback_is_refused(server, client):
     """It would never end. Waiting for another subscription there is fine."""
     run_id, other = server.create_run(), server.create_run()
     said: list[Any] = []
@@ -184,9 +166,7 @@ def test_waiting_inside_its_own_callback_is_refused(
     assert said[1] == "fine"
 
 
-def test_everything_is_told_before_the_waiter_goes_on(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_everything_is_told_before_the_waiter_goes_on(server, client):
     """`on_complete` has returned when `wait_for_completion` does."""
     run_id = server.create_run()
     done: list[str] = []
@@ -201,7 +181,7 @@ def test_everything_is_told_before_the_waiter_goes_on(
     assert done == [run_id]
 
 
-def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_it_can_go_on_after_completion(server, client):
     """With `stop_on_completion=False` later changes arrive, and `on_complete` is called once."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -216,7 +196,7 @@ def test_it_can_go_on_after_completion(server: RealtimeServer, client: RealtimeC
     assert len(recorder.completes) == 1
 
 
-def test_a_callback_that_cancels_at_the_error_keeps_it(raw: Any, connect: Any) -> None:
+def test_a_callback_that_cancels_at_the_error_keeps_it(raw, connect):
     """Cancelling inside `on_error` does not turn a failure into a cancellation."""
     server = raw(reply(401, {}, {"error": "no"}))
     client = connect(server)
@@ -229,7 +209,7 @@ def test_a_callback_that_cancels_at_the_error_keeps_it(raw: Any, connect: Any) -
         assert subscription.state is State.FAILED
 
 
-def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any) -> None:
+def test_a_stuck_error_callback_holds_no_waiter_for_long(raw, connect):
     """The waiter lets `on_error` go first, but only so long."""
     server = raw(reply(401, {}, {"error": "no"}))
     gate = Gate()
@@ -242,7 +222,7 @@ def test_a_stuck_error_callback_holds_no_waiter_for_long(raw: Any, connect: Any)
     gate.go.set()
 
 
-def test_the_finished_run_is_the_latest_that_is_known(raw: Any, connect: Any) -> None:
+def test_the_finished_run_is_the_latest_that_is_known(raw, connect):
     """Its cost may become known after it has finished."""
     later = {**done(version=120), "costInCents": "2.5"}
     client = connect(raw(answer(done()), answer(later, offset="2_1"), hold()))

@@ -18,7 +18,6 @@ from tests.support.scripts import run
 from tests.support.waiting import eventually
 from trigger_realtime_sync._decode import packets
 from trigger_realtime_sync._decode.rows import RowDecoder
-from trigger_realtime_sync.testing import RealtimeServer
 
 IDLE = 500
 SERVER = """
@@ -67,13 +66,12 @@ def apart(request: pytest.FixtureRequest) -> Iterator[str]:
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     with process:
-        assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_an_idle_subscription_is_small(apart: str) -> None:
+def test_an_idle_subscription_is_small(apart):
     """Five hundred of them take at most 100 KB of memory each."""
     ran = run(CLIENT, apart, str(IDLE))
     assert ran.err == ""
@@ -136,7 +134,7 @@ def _clean_heap() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_clean_heap")
-def test_a_snapshot_is_linear(raw: Any, connect: Any) -> None:
+def test_a_snapshot_is_linear(raw, connect):
     """Twenty thousand runs cost no more for each than five thousand do."""
     small = min(seconds_of(raw, connect, 5_000) for _ in range(2)) / 5_000
     large = min(seconds_of(raw, connect, 20_000) for _ in range(2)) / 20_000
@@ -144,9 +142,7 @@ def test_a_snapshot_is_linear(raw: Any, connect: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [10, 20_000])
-def test_one_change_among_many_is_one(
-    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+def test_one_change_among_many_is_one(raw, connect, monkeypatch, count):
     """One row decoded, one callback, whatever the number of runs that did not change."""
     decoded = 0
     one, many = RowDecoder.decode, RowDecoder.decode_many
@@ -179,7 +175,7 @@ def test_one_change_among_many_is_one(
     feed.go.release()
 
 
-def test_one_change_among_many_takes_no_longer(raw: Any, connect: Any) -> None:
+def test_one_change_among_many_takes_no_longer(raw, connect):
     """In CPU time, too: sorting or comparing all the others would show."""
 
     def cost(count: int) -> float:
@@ -209,9 +205,7 @@ def test_one_change_among_many_takes_no_longer(raw: Any, connect: Any) -> None:
     assert many < 3 * few
 
 
-def test_what_is_not_read_is_not_decoded(
-    server: RealtimeServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_read_is_not_decoded(server, connect, monkeypatch):
     """A subscriber that looks at the status alone pays for nothing else."""
     decoded: list[Any] = []
     original = packets.PacketValue.read

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,9 +45,7 @@ def small(version: int, status: str = "EXECUTING") -> Any:
 
 
 @pytest.mark.parametrize("form", [plain, gzipped, chunked])
-def test_cut_at_every_byte(
-    form: Callable[..., bytes], raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_cut_at_every_byte(form, raw, connect, caplog):
     """Status line, headers, body: no state is lost, made up, or delivered twice."""
     caplog.set_level("ERROR")
     first = form([small(1)], "1_0", None)
@@ -85,7 +82,7 @@ def test_cut_at_every_byte(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400, 409, 429, 503])
-def test_an_error_that_is_cut_is_asked_for_again(status: int, raw: Any, connect: Any) -> None:
+def test_an_error_that_is_cut_is_asked_for_again(status, raw, connect):
     """A refusal whose headers were cut may be another than it looks: it is not believed."""
     whole = answer_bytes(status, {"x-should-retry": "true"}, {"error": "x" * 20})
     # The last byte alone is left out when nothing of the head is missing.
@@ -97,7 +94,7 @@ def test_an_error_that_is_cut_is_asked_for_again(status: int, raw: Any, connect:
     assert recorder.errors == []
 
 
-def test_an_error_that_is_always_cut_is_believed_in_the_end(raw: Any, connect: Any) -> None:
+def test_an_error_that_is_always_cut_is_believed_in_the_end(raw, connect):
     """A server that can't frame its refusals refuses all the same."""
     whole = answer_bytes(401, {}, {"error": "no"})
     server = raw(hangup(whole[:-1]))
@@ -106,7 +103,7 @@ def test_an_error_that_is_always_cut_is_believed_in_the_end(raw: Any, connect: A
     assert len(server.exchanges) < 10
 
 
-def test_cut_refusals_count_in_a_row(raw: Any, connect: Any) -> None:
+def test_cut_refusals_count_in_a_row(raw, connect):
     """A whole one between them proves that the server can frame them."""
     # A 400 without its body would not be known for a rotation.
     body = {"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}
@@ -116,9 +113,7 @@ def test_cut_refusals_count_in_a_row(raw: Any, connect: Any) -> None:
     assert client.wait_for_completion("run_1", timeout=10).is_success
 
 
-def test_a_204_that_is_cut_moves_nothing(
-    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_204_that_is_cut_moves_nothing(raw, connect, monkeypatch):
     """Half an offset is another offset: what a 204 says of it is not needed, nor taken."""
     monkeypatch.setattr(runs, "LONGEST_PAUSE", 0.0)
     whole = answer_bytes(204, shape.headers("1795414742345_16010", cursor="77"))

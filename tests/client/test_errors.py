@@ -36,7 +36,6 @@ from trigger_realtime_sync import (
     WaitTimeout,
 )
 from trigger_realtime_sync._http import retry as failures
-from trigger_realtime_sync.testing import RealtimeServer
 
 TERMINAL: list[tuple[dict[str, Any], type[TriggerRealtimeError]]] = [
     ({"status": 400}, BadRequestError),
@@ -53,13 +52,7 @@ TERMINAL: list[tuple[dict[str, Any], type[TriggerRealtimeError]]] = [
 
 @pytest.mark.parametrize("live", [False, True], ids=["first", "live"])
 @pytest.mark.parametrize(("fault", "kind"), TERMINAL)
-def test_everyone_learns_of_it_once(
-    server: RealtimeServer,
-    connect: Any,
-    fault: dict[str, Any],
-    kind: type[TriggerRealtimeError],
-    live: bool,
-) -> None:
+def test_everyone_learns_of_it_once(server, connect, fault, kind, live):
     """The waiter, the iterator and `on_error` get it within a moment, and no request follows."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -76,6 +69,7 @@ def test_everyone_learns_of_it_once(
     assert time.monotonic() - started < 1
     assert type(caught.value) is kind or kind is ProtocolError
     assert caught.value.terminal
+    assert all(header in str(caught.value) for header in fault.get("drop_headers", ()))
     with pytest.raises(kind):
         next(updates)
     assert list(updates) == []
@@ -90,15 +84,7 @@ def test_everyone_learns_of_it_once(
     assert len(server.requests) == before
 
 
-def test_a_missing_header_is_named(server: RealtimeServer, connect: Any) -> None:
-    """The error says which header a proxy stripped."""
-    server.fail_next(drop_headers=["electric-handle"])
-    subscription = connect(server).subscribe_to_run(server.create_run())
-    with pytest.raises(ProtocolError, match="electric-handle"):
-        subscription.wait_for_completion(5)
-
-
-def test_what_the_error_carries(server: RealtimeServer, connect: Any) -> None:
+def test_what_the_error_carries(server, connect):
     """Status, code, body and headers of the answer."""
     body = {"error": "Unauthorized", "code": "unauthorized", "param": "access_token"}
     server.fail_next(status=403, body=body, headers={"X-Request-Id": "abc"})
@@ -111,7 +97,7 @@ def test_what_the_error_carries(server: RealtimeServer, connect: Any) -> None:
     assert caught.value.headers["x-request-id"] == "abc"
 
 
-def test_a_batch_that_may_yet_appear(server: RealtimeServer, connect: Any) -> None:
+def test_a_batch_that_may_yet_appear(server, connect):
     """`x-should-retry: true`: a replica may not know it yet."""
     runs = [server.create_run()]
     recorder = Recorder()
@@ -123,9 +109,7 @@ def test_a_batch_that_may_yet_appear(server: RealtimeServer, connect: Any) -> No
     assert recorder.errors == []
 
 
-def test_a_batch_that_never_appears(
-    server: RealtimeServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_never_appears(server, connect, monkeypatch):
     """After a few seconds it is taken for what it is."""
     monkeypatch.setattr(failures, "NOT_FOUND_SECONDS", 0.2)
     subscription = connect(server).subscribe_to_batch("batch_none")
@@ -134,7 +118,7 @@ def test_a_batch_that_never_appears(
     assert len(server.requests) > 1
 
 
-def test_retries_are_counted(server: RealtimeServer, connect: Any) -> None:
+def test_retries_are_counted(server, connect):
     """`max_retries` attempts in a row may fail; the error of the last one is reported."""
     retry = RetryPolicy(initial_delay=0.001, max_delay=0.002, max_retries=3)
     server.fail_next(status=503, times=100)
@@ -143,7 +127,7 @@ def test_retries_are_counted(server: RealtimeServer, connect: Any) -> None:
     assert len(server.requests) == 4
 
 
-def test_success_starts_the_count_anew(server: RealtimeServer, connect: Any) -> None:
+def test_success_starts_the_count_anew(server, connect):
     """Failures with data between them never add up."""
     retry = RetryPolicy(initial_delay=0.001, max_delay=0.002, max_retries=1)
     run_id = server.create_run()
@@ -159,7 +143,7 @@ def test_success_starts_the_count_anew(server: RealtimeServer, connect: Any) -> 
     assert subscription.wait_for_completion(5).is_success
 
 
-def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
+def test_a_row_that_does_not_decode_is_reported(raw, connect):
     """`on_error` gets an error that is not terminal; other rows and later states arrive."""
     bad = row("run_bad", 1, createdAt="yesterday")
     recorder = Recorder()
@@ -195,7 +179,7 @@ def test_a_row_that_does_not_decode_is_reported(raw: Any, connect: Any) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_crosses_to_another_process(error: TriggerRealtimeError, passed_on: Any) -> None:
+def test_an_error_crosses_to_another_process(error, passed_on):
     """A process pool or a task queue hands on the same error: class, message, attributes."""
     other = passed_on(error)
     assert type(other) is type(error)

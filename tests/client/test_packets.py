@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
 
 import attrs
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from tests.support import shape
 from tests.support.raw import reply
 from tests.support.waiting import Recorder
-from trigger_realtime_sync import ApiError, AuthenticationError, PayloadError, RealtimeClient, Task
+from trigger_realtime_sync import ApiError, AuthenticationError, PayloadError, Task
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -45,9 +44,7 @@ def stored_run(server: RealtimeServer, data: str, content_type: str | None) -> s
         ("größe", "text/plain; charset=utf-8", "größe"),
     ],
 )
-def test_a_large_one_is_fetched_when_it_is_read(
-    server: RealtimeServer, client: RealtimeClient, data: str, content_type: Any, value: Any
-) -> None:
+def test_a_large_one_is_fetched_when_it_is_read(server, client, data, content_type, value):
     """Once, and the object store is not shown the token."""
     run_id = stored_run(server, data, content_type)
     run = client.wait_for_completion(run_id, timeout=5)
@@ -62,9 +59,7 @@ def test_a_large_one_is_fetched_when_it_is_read(
     assert "authorization" not in presigned[0].headers
 
 
-def test_an_old_server_knows_the_packet_by_its_path(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_an_old_server_knows_the_packet_by_its_path(server, client):
     """On 404, and only then; the path is one segment."""
     run = client.wait_for_completion(stored_run(server, "[1]", None), timeout=5)
     server.fail_next(status=404, match="packets")
@@ -74,7 +69,7 @@ def test_an_old_server_knows_the_packet_by_its_path(
     assert second.path.startswith("/api/v1/packets/packets%2F")
 
 
-def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any) -> None:
+def test_headers_of_the_user_s_stay_at_home(server, connect):
     """`headers=` go to the API, not to the object store."""
     client = connect(server, headers={"X-Secret": "s"})
     assert client.wait_for_completion(stored_run(server, "1", None), timeout=5).output == 1
@@ -84,16 +79,14 @@ def test_headers_of_the_user_s_stay_at_home(server: RealtimeServer, connect: Any
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"reset": True}, {"cut_body_at": 1}])
 @pytest.mark.parametrize("match", ["packets", "presigned"])
-def test_fetching_is_retried(
-    server: RealtimeServer, client: RealtimeClient, match: str, fault: dict[str, Any]
-) -> None:
+def test_fetching_is_retried(server, client, match, fault):
     """Transient failures are retried until the value is there."""
     run = client.wait_for_completion(stored_run(server, "[1]", None), timeout=5)
     server.fail_next(match=match, times=1, **fault)
     assert run.output == [1]
 
 
-def test_one_that_can_not_be_had(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_one_that_can_not_be_had(server, client):
     """The run arrives all the same; the error says which run and field, and the path."""
     run_id = stored_run(server, "[1]", None)
     server.fail_next(match="presigned", status=403, times=100)
@@ -112,7 +105,7 @@ def test_one_that_can_not_be_had(server: RealtimeServer, client: RealtimeClient)
 
 
 @pytest.mark.parametrize("kind", [Attrs, Data])
-def test_typed_by_its_task(server: RealtimeServer, client: RealtimeClient, kind: Any) -> None:
+def test_typed_by_its_task(server, client, kind):
     """Output and payload become what the task says they are."""
     value = {"total": 3, "names": ["a"]}
     task = Task("my-task", payload=kind, output=kind)
@@ -123,9 +116,7 @@ def test_typed_by_its_task(server: RealtimeServer, client: RealtimeClient, kind:
 
 
 @pytest.mark.parametrize("bad", [{"total": "three", "names": []}, {"names": []}, [], None, "x"])
-def test_what_does_not_fit_raises_where_it_is_read(
-    server: RealtimeServer, client: RealtimeClient, bad: Any
-) -> None:
+def test_what_does_not_fit_raises_where_it_is_read(server, client, bad):
     """With the raw packet; the run itself arrives."""
     run_id = server.create_run("my-task")
     server.complete_run(run_id, output=bad)
@@ -140,7 +131,7 @@ def test_what_does_not_fit_raises_where_it_is_read(
     assert caught.value.raw is not None
 
 
-def test_many_runs_are_typed_by_their_task(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_many_runs_are_typed_by_their_task(server, client):
     """`tasks=` is matched by the identifier; others stay untyped; `matches` tells them apart."""
     task = Task("typed", output=Attrs)
     typed = server.create_run("typed", tags=["t"])
@@ -164,9 +155,7 @@ def test_many_runs_are_typed_by_their_task(server: RealtimeServer, client: Realt
         ('{"json":1,"meta":{"values":{"a.b.c":[["custom","x"]]}}}', "application/super+json"),
     ],
 )
-def test_nonsense_is_an_error_of_the_value_alone(
-    server: RealtimeServer, client: RealtimeClient, packet: Any
-) -> None:
+def test_nonsense_is_an_error_of_the_value_alone(server, client, packet):
     """Deep, huge or broken: a PayloadError at most, and only when it is read."""
     run_id = server.create_run(payload=packet)
     server.complete_run(run_id, output=7)
@@ -179,9 +168,7 @@ def test_nonsense_is_an_error_of_the_value_alone(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_the_storages_refusal_is_no_matter_of_the_token(
-    status: int, raw: Any, connect: Any
-) -> None:
+def test_the_storages_refusal_is_no_matter_of_the_token(status, raw, connect):
     """A large output that the storage refuses is an error where it is read, at once; no new token
     is fetched, and the storage's answer, which may hold the presigned URL, is not shown."""
     body = {"error": f"no access with {shape.SIGNATURE}"}
@@ -201,7 +188,7 @@ def test_the_storages_refusal_is_no_matter_of_the_token(
     assert next(calls) - before <= 3
 
 
-def test_keys_of_objects_can_be_numbers(server: RealtimeServer, connect: Any) -> None:
+def test_keys_of_objects_can_be_numbers(server, connect):
     """They are text in JSON, whatever the task had."""
     run_id = server.create_run("my-task")
     server.complete_run(run_id, output={"1": "a", "-2": "b"})

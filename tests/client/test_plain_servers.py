@@ -18,7 +18,6 @@ from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder
 from trigger_realtime_sync import (
     ApiConnectionError,
-    ApiError,
     AuthenticationError,
     BadRequestError,
     NotFoundError,
@@ -56,9 +55,7 @@ def unframed_run(value: Any) -> Step:
         (422, UnprocessableEntityError),
     ],
 )
-def test_a_refusal_without_a_body_is_believed_at_once(
-    status: int, kind: type[ApiError], raw: Any, connect: Any
-) -> None:
+def test_a_refusal_without_a_body_is_believed_at_once(status, kind, raw, connect):
     """Its head was whole: that is all there is to know."""
     server = raw(unframed(status))
     with pytest.raises(kind):
@@ -66,7 +63,7 @@ def test_a_refusal_without_a_body_is_believed_at_once(
     assert len(server.exchanges) == 1
 
 
-def test_a_run_is_followed_over_answers_without_a_length(raw: Any, connect: Any) -> None:
+def test_a_run_is_followed_over_answers_without_a_length(raw, connect):
     """Each ends with its connection."""
     recorder = Recorder()
     client = connect(raw(unframed_run(row()), unframed_run(done())), retry=ONCE)
@@ -75,7 +72,7 @@ def test_a_run_is_followed_over_answers_without_a_length(raw: Any, connect: Any)
     assert recorder.errors == []
 
 
-def test_a_page_without_a_length_is_no_run(raw: Any, connect: Any) -> None:
+def test_a_page_without_a_length_is_no_run(raw, connect):
     """A body that does not begin like JSON was not cut: it is retried, but not for ever."""
     server = raw(unframed(body=b"<html>an error page</html>"))
     with pytest.raises(ProtocolError, match="not JSON"):
@@ -83,7 +80,7 @@ def test_a_page_without_a_length_is_no_run(raw: Any, connect: Any) -> None:
     assert len(server.exchanges) == 5
 
 
-def test_streams_end_though_their_last_body_is_empty(raw: Any, connect: Any) -> None:
+def test_streams_end_though_their_last_body_is_empty(raw, connect):
     """An empty answer means that nothing more is there, also where it has no length."""
     events = b"".join(b"id: %d-0\ndata: %d\n\n" % (n, n) for n in range(1, 6))
     bodies = (unframed(body=body, content_type="text/event-stream") for body in (events, b""))
@@ -96,14 +93,14 @@ def test_streams_end_though_their_last_body_is_empty(raw: Any, connect: Any) -> 
     assert ["last-event-id" in one.headers for one in streams[:2]] == [False, True]
 
 
-def test_a_head_that_ends_early_is_asked_for_again(raw: Any, connect: Any) -> None:
+def test_a_head_that_ends_early_is_asked_for_again(raw, connect):
     """Though all that came of it looks like a whole refusal."""
     server = raw(hangup(b"HTTP/1.1 401 No\r\nx-a: 1\r\n"))
     with pytest.raises(ApiConnectionError):
         connect(server, retry=ONCE).wait_for_completion("run_1", timeout=10)
 
 
-def test_a_kept_connection_that_was_closed_is_no_failure(raw: Any, connect: Any) -> None:
+def test_a_kept_connection_that_was_closed_is_no_failure(raw, connect):
     """A server may close it just when the next request comes: that goes out again, at once."""
     served: set[Any] = set()
 
@@ -122,9 +119,7 @@ def test_a_kept_connection_that_was_closed_is_no_failure(raw: Any, connect: Any)
     assert recorder.errors == []
 
 
-def test_a_held_poll_that_is_cut_off_is_backed_off_from(
-    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_held_poll_that_is_cut_off_is_backed_off_from(raw, connect, monkeypatch):
     """The connection was not idle: clients of a dead server must not all reconnect at once."""
     monkeypatch.setattr(http, "STALE_SECONDS", 0.05)
 
@@ -136,7 +131,7 @@ def test_a_held_poll_that_is_cut_off_is_backed_off_from(
         connect(raw(answer(row()), cut_off), retry=ONCE).wait_for_completion("run_1", timeout=10)
 
 
-def test_a_head_that_only_announces_the_answer_is_skipped(raw: Any, connect: Any) -> None:
+def test_a_head_that_only_announces_the_answer_is_skipped(raw, connect):
     """103 Early Hints, of a proxy: else each answer would be taken for that of the next request."""
 
     def hinted(value: Any) -> Step:
@@ -149,7 +144,7 @@ def test_a_head_that_only_announces_the_answer_is_skipped(raw: Any, connect: Any
     assert recorder.statuses == ["EXECUTING", "COMPLETED"]
 
 
-def test_a_new_connection_that_is_closed_is_a_failure(raw: Any, connect: Any) -> None:
+def test_a_new_connection_that_is_closed_is_a_failure(raw, connect):
     """Else a server that hangs up on everyone would be asked without a pause."""
     server = raw(hangup())
     with pytest.raises(ApiConnectionError):
@@ -157,9 +152,7 @@ def test_a_new_connection_that_is_closed_is_a_failure(raw: Any, connect: Any) ->
     assert len(server.exchanges) == 1
 
 
-def test_a_row_that_never_decodes_is_not_asked_for_without_pause(
-    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_that_never_decodes_is_not_asked_for_without_pause(raw, connect, monkeypatch):
     """A server that sends it with every answer, at once, is backed off from."""
     paused = threading.Event()
     pause = Requester.pause
@@ -176,7 +169,7 @@ def test_a_row_that_never_decodes_is_not_asked_for_without_pause(
     assert not recorder.wait("error")[0].terminal
 
 
-def test_it_works_with_mocked_answers() -> None:
+def test_it_works_with_mocked_answers():
     """Users who mock `requests` with the package `responses` get what they expect."""
     url = "https://api.trigger.dev/realtime/v1/runs"
     body = [shape.message(done(output=7)), shape.UP_TO_DATE]
@@ -191,7 +184,7 @@ def test_it_works_with_mocked_answers() -> None:
             client.wait_for_completion("run_3", timeout=10)
 
 
-def test_an_http_proxy_is_asked_for_the_whole_url(raw: Any, connect: Any) -> None:
+def test_an_http_proxy_is_asked_for_the_whole_url(raw, connect):
     """And a server for a path."""
     server = raw(answer(done()))
     for base_url, proxies, start in (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import Future
 
 import pytest
 
-from tests.support.scripts import run, start
-from trigger_realtime_sync.testing import RealtimeServer
+from tests.support import scripts
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -50,11 +50,17 @@ def in_child(work, patience=20):
 """
 
 
-def test_a_child_has_an_empty_client_that_works(server: RealtimeServer) -> None:
+def run(script: str, *arguments: str) -> scripts.Ran:
+    return scripts.run(START + script, *arguments)
+
+
+def start(script: str, *arguments: str) -> Future[scripts.Ran]:
+    return scripts.start(START + script, *arguments)
+
+
+def test_a_child_has_an_empty_client_that_works(server):
     """Inherited subscriptions are cancelled, new ones work, and the parent polls undisturbed."""
-    script = (
-        START
-        + """
+    script = """
 runs = sys.argv[2:]
 told = []
 subscriptions = [client.subscribe_to_run(run, id=run, on_update=told.append) for run in runs[1:]]
@@ -82,7 +88,6 @@ for subscription in subscriptions:
     subscription.wait_for_completion(10)
 print("OK")
 """
-    )
     runs = [server.create_run() for _ in range(6)]
     server.complete_run(runs[0])
 
@@ -101,11 +106,9 @@ print("OK")
     assert ran.lines()[-1] == "OK"
 
 
-def test_a_child_holds_no_connection_of_its_parent_s(server: RealtimeServer) -> None:
+def test_a_child_holds_no_connection_of_its_parent_s(server):
     """One that lives on does not keep open what the parent closes."""
-    script = (
-        START
-        + """
+    script = """
 client.wait_for_completion(sys.argv[2])
 reading, writing = os.pipe()
 pid = os.fork()
@@ -121,7 +124,6 @@ os.close(writing)
 os.waitpid(pid, 0)
 print("OK")
 """
-    )
     done, signal = server.create_run(), server.create_run()
     server.complete_run(done)
     started = start(script, server.url, done, signal)
@@ -134,11 +136,9 @@ print("OK")
     assert ran.lines() == ["OK"], ran.err
 
 
-def test_forking_while_other_threads_subscribe_and_cancel(server: RealtimeServer) -> None:
+def test_forking_while_other_threads_subscribe_and_cancel(server):
     """Whatever locks they held, the child's client works and its subscriptions are cancelled."""
-    script = (
-        START
-        + """
+    script = """
 run, other = sys.argv[2:]
 stop = threading.Event()
 recent = [None] * 4
@@ -167,7 +167,6 @@ for thread in threads:
     thread.join(10)
 print("OK")
 """
-    )
     done, other = server.create_run(), server.create_run()
     server.complete_run(done)
     ran = run(script, server.url, done, other)
@@ -175,11 +174,9 @@ print("OK")
     assert ran.lines() == ["OK"]
 
 
-def test_an_inherited_iterator_ends(server: RealtimeServer) -> None:
+def test_an_inherited_iterator_ends(server):
     """As that of any cancelled subscription."""
-    script = (
-        START
-        + """
+    script = """
 subscription = client.subscribe_to_run(sys.argv[2])
 updates = subscription.updates()
 next(updates)
@@ -190,7 +187,6 @@ def work():
 in_child(work, patience=2)
 print("OK")
 """
-    )
     ran = run(script, server.url, server.create_run())
     assert ran.lines() == ["OK"], ran.err
 
@@ -218,9 +214,9 @@ entered.wait(5)
         pytest.param(STUCK, id="stuck"),
     ],
 )
-def test_a_script_that_ends_ends(server: RealtimeServer, work: str) -> None:
+def test_a_script_that_ends_ends(server, work):
     """At once and silently, whatever is open."""
-    script = f"""{START}
+    script = f"""
 runs = sys.argv[2:]
 subscription = client.subscribe_to_run(runs[0])
 until(lambda: subscription.state is State.LIVE)
@@ -233,7 +229,7 @@ print("END", flush=True)
     assert ran.seconds < 1
 
 
-def test_nothing_starts_at_import() -> None:
+def test_nothing_starts_at_import():
     """No thread, no socket, no server of the tests."""
     script = """
 import sys, threading
@@ -242,19 +238,20 @@ assert threading.active_count() == 1
 assert "http.server" not in sys.modules
 print("OK")
 """
-    assert run(script).lines() == ["OK"]
+    assert scripts.run(script).lines() == ["OK"]
 
 
-def test_under_gevent(server: RealtimeServer) -> None:
+def test_under_gevent(server):
     """Monkey-patched: subscribe, update, wait, and cancel while the poll is held."""
     pytest.importorskip("gevent")
-    script = (
-        """
+    # gevent and its hub warn of themselves in newer Pythons: what counts is what it does.
+    patched = """
+import warnings
+warnings.simplefilter("ignore")
 from gevent import monkey
 monkey.patch_all()
 """
-        + START
-        + """
+    script = """
 run, other = sys.argv[2:]
 told = []
 subscription = client.subscribe_to_run(run, on_update=lambda run: told.append(run.status.value))
@@ -270,11 +267,8 @@ until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run-fee
 client.close()
 print("END", flush=True)
 """
-    )
     first, second = server.create_run(), server.create_run()
-    # gevent and its hub warn of themselves in newer Pythons: what counts is what it does.
-    script = "import warnings\nwarnings.simplefilter('ignore')\n" + script
-    started = start(script, server.url, first, second)
+    started = scripts.start(patched + START + script, server.url, first, second)
     server.wait_until_held(2, timeout=20)
     server.update_run(first, status="EXECUTING")
     server.complete_run(first, output=5)
@@ -285,11 +279,9 @@ print("END", flush=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-def test_an_interrupted_wait_leaves_nothing(server: RealtimeServer) -> None:
+def test_an_interrupted_wait_leaves_nothing(server):
     """Ctrl-C in `wait_for_completion` raises at once, and the script ends at once."""
-    script = (
-        START
-        + """
+    script = """
 import signal
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
@@ -298,17 +290,14 @@ except KeyboardInterrupt:
     assert dict(client.subscriptions) == {}
     print("END", flush=True)
 """
-    )
     ran = run(script, server.url, server.create_run())
     assert (ran.code, ran.out, ran.err) == (0, "END\n", "")
     assert ran.seconds < 1
 
 
-def test_a_callback_may_fork(server: RealtimeServer) -> None:
+def test_a_callback_may_fork(server):
     """The child's client works inside the callback, and the callback's return ends the child."""
-    script = (
-        START
-        + """
+    script = """
 run, done = sys.argv[2:]
 children = []
 
@@ -329,7 +318,6 @@ ready.set()
 until(lambda: children and os.waitpid(children[0], os.WNOHANG)[0])
 print("PARENT", handle.state.value, flush=True)
 """
-    )
     run_id, done = server.create_run(), server.create_run()
     server.complete_run(done)
     ran = run(script, server.url, run_id, done)

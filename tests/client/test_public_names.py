@@ -16,32 +16,14 @@ from trigger_realtime_sync import (
 from trigger_realtime_sync.testing import RealtimeServer
 
 EVERY_SUBSCRIPTION = {
-    "cancel",
-    "change_id",
-    "disable",
-    "enable",
-    "error",
-    "id",
-    "last_contact",
-    "state",
-    "updates",
+    "cancel", "change_id", "disable", "enable", "error", "id", "last_contact", "state", "updates",
     "wait_for_completion",
-}
+}  # fmt: skip
 CLIENT = {
-    "cancel",
-    "cancel_all",
-    "clear_cache",
-    "close",
-    "get",
-    "subscribe_to_batch",
-    "subscribe_to_run",
-    "subscribe_to_run_with_streams",
-    "subscribe_to_runs_with_streams",
-    "subscribe_to_runs_with_tag",
-    "subscribe_to_stream",
-    "subscriptions",
-    "wait_for_completion",
-}
+    "cancel", "cancel_all", "clear_cache", "close", "get", "subscribe_to_batch",
+    "subscribe_to_run", "subscribe_to_run_with_streams", "subscribe_to_runs_with_streams",
+    "subscribe_to_runs_with_tag", "subscribe_to_stream", "subscriptions", "wait_for_completion",
+}  # fmt: skip
 
 
 def public(thing: object) -> set[str]:
@@ -54,7 +36,7 @@ def client(realtime_server: RealtimeServer) -> Iterator[RealtimeClient]:
         yield client
 
 
-def test_a_subscription_has_no_other_names(client: RealtimeClient) -> None:
+def test_a_subscription_has_no_other_names(client):
     """Nobody can end, notify or wake one by a method that was meant for the library itself."""
     run = client.subscribe_to_run("run_1", enabled=False)
     runs = client.subscribe_to_runs_with_tag("t", enabled=False)
@@ -67,18 +49,18 @@ def test_a_subscription_has_no_other_names(client: RealtimeClient) -> None:
     assert public(stream) == EVERY_SUBSCRIPTION | {"last_event_id", "parts", "run"}
 
 
-def test_an_iterator_can_only_be_closed(client: RealtimeClient) -> None:
+def test_an_iterator_can_only_be_closed(client):
     """It yields and it closes."""
     assert public(client.subscribe_to_run("run_1", enabled=False).updates()) == {"close"}
     assert public(client.subscribe_to_stream("run_1", enabled=False).updates()) == {"close"}
 
 
-def test_a_client_has_no_other_names(client: RealtimeClient) -> None:
+def test_a_client_has_no_other_names(client):
     """Its methods and the map of subscriptions."""
     assert public(client) == CLIENT
 
 
-def test_every_name_of_the_package_can_be_imported() -> None:
+def test_every_name_of_the_package_can_be_imported():
     """`__all__` names nothing that is missing, and `dir()` shows it all."""
     for name in trigger_realtime_sync.__all__:
         assert getattr(trigger_realtime_sync, name) is not None

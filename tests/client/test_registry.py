@@ -11,13 +11,11 @@ import pytest
 from tests.support.raw import by_poll, hold, in_turn, reply
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import AuthenticationError, RealtimeClient, State, SubscriptionCancelled
+from trigger_realtime_sync import AuthenticationError, State, SubscriptionCancelled
 from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_the_same_id_and_target_share_a_connection(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_the_same_id_and_target_share_a_connection(server, client):
     """Each subscription gets the current state first; the last one to cancel ends the reading."""
     run_id = server.create_run()
     recorders = [Recorder() for _ in range(3)]
@@ -43,7 +41,7 @@ def test_the_same_id_and_target_share_a_connection(
     assert client.get("x") is None
 
 
-def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_cancelling_an_id_ends_it_for_all(server, client):
     """`client.cancel(id)`; False where there is none."""
     run_id = server.create_run()
     subscriptions = [client.subscribe_to_run(run_id, id="x") for _ in range(3)]
@@ -52,9 +50,7 @@ def test_cancelling_an_id_ends_it_for_all(server: RealtimeServer, client: Realti
     assert client.cancel("x") is False
 
 
-def test_subscriptions_that_join_complete_alike(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_subscriptions_that_join_complete_alike(server, client):
     """All of them complete; one that goes on after completion keeps the connection."""
     run_id = server.create_run()
     ends = client.subscribe_to_run(run_id, id="x")
@@ -72,9 +68,7 @@ def test_subscriptions_that_join_complete_alike(
 
 
 @pytest.mark.parametrize("other", ["run", "token", "columns"])
-def test_another_target_takes_the_id_over(
-    server: RealtimeServer, client: RealtimeClient, other: str
-) -> None:
+def test_another_target_takes_the_id_over(server, client, other):
     """The old one is unsubscribed and its cached data removed."""
     first, second = server.create_run(), server.create_run()
     old = client.subscribe_to_run(first, id="x")
@@ -92,7 +86,7 @@ def test_another_target_takes_the_id_over(
     server.wait_for_connections(1, timeout=1)
 
 
-def test_the_columns_are_named_as_given(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_the_columns_are_named_as_given(server, client):
     """On the wire in the caller's order, each once; in another order they still join."""
     run_id = server.create_run()
     first = client.subscribe_to_run(run_id, id="x", skip_columns=["payload", "output", "payload"])
@@ -102,9 +96,7 @@ def test_the_columns_are_named_as_given(server: RealtimeServer, client: Realtime
     assert {request.query["skipColumns"] for request in server.requests} == {"payload,output"}
 
 
-def test_what_was_known_is_shown_before_the_network_answers(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_what_was_known_is_shown_before_the_network_answers(server, client):
     """Under the same id and target; it counts as not yet delivered."""
     run_id = server.create_run(metadata={"a": 1})
     with client.subscribe_to_run(run_id, id="x"):
@@ -126,9 +118,7 @@ def test_what_was_known_is_shown_before_the_network_answers(
     assert client.subscribe_to_run(run_id, id="y", enabled=False).run is None
 
 
-def test_a_cached_run_outlives_a_late_replica(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_cached_run_outlives_a_late_replica(server, client):
     """A first answer without the row is no reason to forget what was known."""
     run_id = server.create_run(id="run_late")
     with client.subscribe_to_run(run_id, id="x"):
@@ -140,7 +130,7 @@ def test_a_cached_run_outlives_a_late_replica(
     assert again.run is not None
 
 
-def test_the_cache_forgets_the_least_recently_used(server: RealtimeServer, connect: Any) -> None:
+def test_the_cache_forgets_the_least_recently_used(server, connect):
     """At most `max_cached` ids are remembered; 0 remembers none."""
     run_id = server.create_run()
     for most, kept in ((2, ["b", "c"]), (0, [])):
@@ -156,7 +146,7 @@ def test_the_cache_forgets_the_least_recently_used(server: RealtimeServer, conne
         assert known == kept
 
 
-def test_clearing_the_cache(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_clearing_the_cache(server, client):
     """One id or all; a running subscription tells its next snapshot anew."""
     run_id = server.create_run()
 
@@ -174,7 +164,7 @@ def test_clearing_the_cache(server: RealtimeServer, client: RealtimeClient) -> N
     assert not known("b")
 
 
-def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
+def test_clearing_the_cache_of_a_running_one(connect):
     """The next snapshot counts as new."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run()
@@ -188,7 +178,7 @@ def test_clearing_the_cache_of_a_running_one(connect: Any) -> None:
         recorder.wait("update", 2)
 
 
-def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_changing_the_id(server, client):
     """Unsubscribes this subscription alone, drops its data and subscribes it again."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -210,7 +200,7 @@ def test_changing_the_id(server: RealtimeServer, client: RealtimeClient) -> None
         one.change_id("w")
 
 
-def test_enable_and_disable(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_enable_and_disable(server, client):
     """IDLE sends nothing; what is known stays; going on tells what changed, and only that."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -240,7 +230,7 @@ def test_enable_and_disable(server: RealtimeServer, client: RealtimeClient) -> N
     assert subscription.state is State.COMPLETED
 
 
-def test_enabling_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_enabling_after_the_end(server, client):
     """A cancelled one can't go on."""
     subscription = client.subscribe_to_run(server.create_run())
     subscription.cancel()
@@ -248,7 +238,7 @@ def test_enabling_after_the_end(server: RealtimeServer, client: RealtimeClient) 
         subscription.enable()
 
 
-def test_subscriptions_is_a_live_mapping(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_subscriptions_is_a_live_mapping(server, client):
     """Read-only, of ids to the first subscriptions."""
     mapping = client.subscriptions
     assert isinstance(mapping, Mapping)
@@ -265,7 +255,7 @@ def test_subscriptions_is_a_live_mapping(server: RealtimeServer, client: Realtim
     assert client.get("one") is None
 
 
-def test_ids_are_made_up_without_one(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_ids_are_made_up_without_one(server, client):
     """Two subscriptions to one run are two."""
     run_id = server.create_run()
     one, two = client.subscribe_to_run(run_id), client.subscribe_to_run(run_id)
@@ -273,9 +263,7 @@ def test_ids_are_made_up_without_one(server: RealtimeServer, client: RealtimeCli
     server.wait_until_held(2)
 
 
-def test_a_subscription_that_joins_under_a_stuck_callback(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_subscription_that_joins_under_a_stuck_callback(server, client):
     """One slow subscription holds up no other of the same id."""
     run_id = server.create_run()
     gate, recorder = Gate(), Recorder()
@@ -288,9 +276,7 @@ def test_a_subscription_that_joins_under_a_stuck_callback(
     gate.go.set()
 
 
-def test_last_contact_is_the_time_of_the_last_answer(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_last_contact_is_the_time_of_the_last_answer(server, client):
     """Aware, UTC; None before any answer."""
     subscription = client.subscribe_to_run(server.create_run(), enabled=False)
     assert subscription.last_contact is None
@@ -303,7 +289,7 @@ def test_last_contact_is_the_time_of_the_last_answer(
     eventually(lambda: subscription.last_contact > first)  # type: ignore[operator]
 
 
-def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect: Any) -> None:
+def test_the_map_can_be_looked_through_while_subscriptions_end(raw, connect):
     """Its views are snapshots."""
     client = connect(raw(snapshot(row())))
     for id_ in "abc":
@@ -317,7 +303,7 @@ def test_the_map_can_be_looked_through_while_subscriptions_end(raw: Any, connect
     assert dict(client.subscriptions) == {}
 
 
-def test_tags_in_another_order_are_the_same(raw: Any, connect: Any) -> None:
+def test_tags_in_another_order_are_the_same(raw, connect):
     """The second joins the first."""
     client = connect(raw(snapshot(row())))
     first = client.subscribe_to_runs_with_tag(["x", "y"], id="a")
@@ -327,9 +313,7 @@ def test_tags_in_another_order_are_the_same(raw: Any, connect: Any) -> None:
     assert client.subscriptions["a"] is first
 
 
-def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(
-    raw: Any, connect: Any
-) -> None:
+def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(raw, connect):
     """A replica may lag: the newest known state is delivered."""
     client = connect(raw(by_poll(in_turn(answer(row(version=5)), answer(row(version=3))), hold())))
     first, second = Recorder(), Recorder()
@@ -340,7 +324,7 @@ def test_the_first_snapshot_is_told_though_it_is_older_than_the_cache(
     assert second.wait("update")[0].metadata == {"version": 5}
 
 
-def test_the_last_contact_outlives_a_pause(raw: Any, connect: Any) -> None:
+def test_the_last_contact_outlives_a_pause(raw, connect):
     """A health check sees when the server was last heard, enabled or not."""
     subscription = connect(raw(answer(row()), hold())).subscribe_to_run("run_1")
     before = eventually(lambda: subscription.last_contact)
@@ -350,7 +334,7 @@ def test_the_last_contact_outlives_a_pause(raw: Any, connect: Any) -> None:
     assert subscription.last_contact == before
 
 
-def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
+def test_what_has_failed_cannot_be_enabled(raw, connect):
     """It says so, by the error that ended it."""
     client = connect(raw(reply(401, {}, {"error": "no"})))
     subscription = client.subscribe_to_run("run_1")
@@ -359,9 +343,7 @@ def test_what_has_failed_cannot_be_enabled(raw: Any, connect: Any) -> None:
         subscription.enable()
 
 
-def test_enabling_that_fails_can_be_tried_again(
-    raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_enabling_that_fails_can_be_tried_again(raw, connect, monkeypatch):
     """If the system has no thread to give, the subscription stays IDLE."""
     client = connect(raw(answer(done())))
     subscription = client.subscribe_to_run("run_1", enabled=False)

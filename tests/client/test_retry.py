@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
@@ -42,9 +41,7 @@ def finished(server: RealtimeServer) -> str:
     "fault",
     [{"status": 500}, {"status": 502, "html": True}, {"status": 524}, {"reset": True}],
 )
-def test_backs_off_exponentially(
-    server: RealtimeServer, connect: Any, waits: list[float], fault: dict[str, Any]
-) -> None:
+def test_backs_off_exponentially(server, connect, waits, fault):
     """Full jitter below a bound that doubles, and that has a highest value."""
     server.fail_next(times=12, **fault)
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
@@ -56,9 +53,7 @@ def test_backs_off_exponentially(
 
 
 @pytest.mark.parametrize(("status", "header"), [(503, "7"), (429, "7"), (500, "7"), (408, "7")])
-def test_retry_after_is_a_floor(
-    server: RealtimeServer, connect: Any, waits: list[float], status: int, header: str
-) -> None:
+def test_retry_after_is_a_floor(server, connect, waits, status, header):
     """The wait is what the server asks for, plus jitter."""
     server.fail_next(times=3, status=status, headers={"Retry-After": header})
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
@@ -66,9 +61,7 @@ def test_retry_after_is_a_floor(
     assert all(7 <= seconds <= 7 + 0.5 * 2**2 for seconds in waits)
 
 
-def test_rate_limits_without_a_header(
-    server: RealtimeServer, connect: Any, waits: list[float]
-) -> None:
+def test_rate_limits_without_a_header(server, connect, waits):
     """At least a second, and longer each time."""
     server.fail_next(times=4, status=429, body={"error": "Too many concurrent requests"})
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
@@ -76,9 +69,7 @@ def test_rate_limits_without_a_header(
     assert all(1 <= seconds <= 1 + 2**attempt for attempt, seconds in enumerate(waits))
 
 
-def test_rate_limits_with_a_reset_time(
-    server: RealtimeServer, connect: Any, waits: list[float]
-) -> None:
+def test_rate_limits_with_a_reset_time(server, connect, waits):
     """`x-ratelimit-reset`, in milliseconds since the epoch, is waited for."""
     reset = (time.time() + 20) * 1000
     server.fail_next(status=429, headers={"x-ratelimit-reset": str(reset)})
@@ -87,9 +78,7 @@ def test_rate_limits_with_a_reset_time(
 
 
 @pytest.mark.parametrize("header", ["soon", "-5", "nan", "inf", "1e999", "", "9" * 400])
-def test_a_senseless_header_is_no_obstacle(
-    server: RealtimeServer, connect: Any, waits: list[float], header: str
-) -> None:
+def test_a_senseless_header_is_no_obstacle(server, connect, waits, header):
     """Neither an error nor an endless wait comes of it."""
     server.fail_next(status=503, headers={"Retry-After": header, "x-ratelimit-reset": header})
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
@@ -97,9 +86,7 @@ def test_a_senseless_header_is_no_obstacle(
 
 
 @pytest.mark.parametrize("where", [None, True], ids=["any", "live"])
-def test_an_error_page_instead_of_json(
-    server: RealtimeServer, connect: Any, waits: list[float], where: bool | None
-) -> None:
+def test_an_error_page_instead_of_json(server, connect, waits, where):
     """Some in a row are a proxy's; the subscription goes on."""
     server.fail_next(times=4, html=True, live=where)
     run_id = server.create_run()
@@ -115,9 +102,7 @@ def test_an_error_page_instead_of_json(
 @pytest.mark.parametrize(
     "body", ["<html>", "{}", "[1]", "null", "[" * 100_000, '[{"key":1,"headers":{}}]', b"\xff\xfe"]
 )
-def test_an_error_page_for_ever(
-    server: RealtimeServer, connect: Any, waits: list[float], body: Any
-) -> None:
+def test_an_error_page_for_ever(server, connect, waits, body):
     """An answer that is never JSON of the protocol ends the subscription with an error."""
     headers = {"electric-handle": "h", "electric-offset": "1_0"}
     server.fail_next(times=100, status=200, body=body, headers=headers)
@@ -128,7 +113,7 @@ def test_an_error_page_for_ever(
 
 @pytest.mark.parametrize("keep_handle", [False, True])
 @pytest.mark.parametrize("send_handle", [False, True])
-def test_a_rotated_shape_is_no_news(connect: Any, keep_handle: bool, send_handle: bool) -> None:
+def test_a_rotated_shape_is_no_news(connect, keep_handle, send_handle):
     """After a 409 with a new handle, the same or none, what comes back is compared."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run()
@@ -149,7 +134,7 @@ def test_a_rotated_shape_is_no_news(connect: Any, keep_handle: bool, send_handle
         assert recorder.errors == []
 
 
-def test_rotating_for_ever_is_backed_off_from(raw: Any, connect: Any, waits: list[float]) -> None:
+def test_rotating_for_ever_is_backed_off_from(raw, connect, waits):
     """Each attempt carries another cache-buster, and they come slower and slower."""
     server = raw(reply(409, {"electric-handle": "h"}, [1]))
     subscription = connect(server, retry=POLICY).subscribe_to_run("run_1")
@@ -160,7 +145,7 @@ def test_rotating_for_ever_is_backed_off_from(raw: Any, connect: Any, waits: lis
     assert len(set(busters)) == len(busters)
 
 
-def test_runs_that_left_while_the_shape_rotated(connect: Any) -> None:
+def test_runs_that_left_while_the_shape_rotated(connect):
     """A row that does not come back is gone from `.runs`; the others stay."""
     with RealtimeServer("electric") as server:
         kept, dropped = server.create_run(tags=["t"]), server.create_run(tags=["t"])
@@ -175,7 +160,7 @@ def test_runs_that_left_while_the_shape_rotated(connect: Any) -> None:
         assert len(recorder.updates) == 2
 
 
-def test_an_offset_from_before_a_restore(connect: Any) -> None:
+def test_an_offset_from_before_a_restore(connect):
     """400 with `errors.offset` is a rotation, not an error."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run()
@@ -193,7 +178,7 @@ def test_an_offset_from_before_a_restore(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
-def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
+def test_old_servers_say_nothing_with_204(backend, connect):
     """No content is no news: the poll is repeated, and no callback is called."""
     with RealtimeServer(backend, use_204=True, hold=0.2) as server:
         run_id = server.create_run()
@@ -205,9 +190,7 @@ def test_old_servers_say_nothing_with_204(backend: Any, connect: Any) -> None:
         assert recorder.statuses == ["QUEUED", "COMPLETED"]
 
 
-def test_a_hot_server_is_backed_off_from(
-    raw: Any, connect: Any, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hot_server_is_backed_off_from(raw, connect, waits, monkeypatch):
     """A server that answers its live polls at once, for ever, is no failure: the polls come slower,
     down to one every `LONGEST_PAUSE`."""
     # However busy the machine is, no answer looks as if it had been held.
@@ -224,7 +207,7 @@ def test_a_hot_server_is_backed_off_from(
     assert live <= len(waits) + feed.HOT_ANSWERS
 
 
-def test_a_stale_replica_is_not_believed(server: RealtimeServer, connect: Any) -> None:
+def test_a_stale_replica_is_not_believed(server, connect):
     """A state older than the last one is dropped."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -241,7 +224,7 @@ def test_a_stale_replica_is_not_believed(server: RealtimeServer, connect: Any) -
     assert times == sorted(set(times))
 
 
-def test_a_late_row_is_waited_for(server: RealtimeServer, connect: Any) -> None:
+def test_a_late_row_is_waited_for(server, connect):
     """A single run's first answer may be empty: the row follows."""
     run_id = server.create_run(lag=True)
     recorder = Recorder()
@@ -254,7 +237,7 @@ def test_a_late_row_is_waited_for(server: RealtimeServer, connect: Any) -> None:
     assert subscription.wait_for_completion(5).is_success
 
 
-def test_silence_is_bounded(server: RealtimeServer, connect: Any) -> None:
+def test_silence_is_bounded(server, connect):
     """`Timeouts.read` without a byte: the connection is given up, and another one made."""
     run_id = finished(server)
     server.fail_next(stall=20)
@@ -262,7 +245,7 @@ def test_silence_is_bounded(server: RealtimeServer, connect: Any) -> None:
     assert client.wait_for_completion(run_id, timeout=5).is_success
 
 
-def test_a_server_that_is_down_is_waited_for(connect: Any) -> None:
+def test_a_server_that_is_down_is_waited_for(connect):
     """Connection refused is transient: `.state` says so, and `on_error` does not."""
     with RealtimeServer() as server:
         port = int(server.url.rsplit(":", 1)[1])
@@ -279,7 +262,7 @@ def test_a_server_that_is_down_is_waited_for(connect: Any) -> None:
     assert recorder.errors == []
 
 
-def test_a_dropped_connection_is_replaced(server: RealtimeServer, connect: Any) -> None:
+def test_a_dropped_connection_is_replaced(server, connect):
     """Proxies cut idle connections: `on_error` is not called."""
     run_id = server.create_run()
     recorder = Recorder()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,7 @@ from tests.support.settings import TOKEN
 from tests.support.shape import answer, done, row
 from tests.support.shown import every_repr, everything_shown
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import RealtimeClient, TriggerRealtimeError
-from trigger_realtime_sync.testing import RealtimeServer
+from trigger_realtime_sync import TriggerRealtimeError
 
 ECHOES = [
     lambda token: (401, {}, {"error": f"bad token {token}", "code": token}),
@@ -30,9 +28,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize("echo", ECHOES)
-def test_it_is_in_no_error_and_no_log(
-    raw: Any, connect: Any, caplog: pytest.LogCaptureFixture, echo: Any
-) -> None:
+def test_it_is_in_no_error_and_no_log(raw, connect, caplog, echo):
     """Though the server echoes it, in headers or body, and all logs are at DEBUG."""
     caplog.set_level(logging.DEBUG)
     recorder = Recorder()
@@ -48,9 +44,7 @@ def test_it_is_in_no_error_and_no_log(
     assert all(part not in repr(vars(record)) for record in caplog.records)
 
 
-def test_a_broken_status_line_that_echoes_it(
-    raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_status_line_that_echoes_it(raw, connect, caplog):
     """Bytes before the status line are not quoted."""
     caplog.set_level(logging.DEBUG)
     echo = hangup(f"{TOKEN} HTTP/1.1 200 OK\r\n\r\n".encode())
@@ -58,7 +52,7 @@ def test_a_broken_status_line_that_echoes_it(
     assert TOKEN[:12] not in caplog.text
 
 
-def test_it_is_in_no_repr(server: RealtimeServer, connect: Any) -> None:
+def test_it_is_in_no_repr(server, connect):
     """No object that a debugger or a log could show has it in its repr."""
     client = connect(server, headers={"X-Key": TOKEN})
     subscription = client.subscribe_to_run(server.create_run())
@@ -77,7 +71,7 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("netrc")
-def test_netrc_never_replaces_it(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_netrc_never_replaces_it(server, client):
     """Neither for the feed nor, where no token belongs, for the object store."""
     path = server.store_packet("[1]")
     run_id = server.create_run()
@@ -89,7 +83,7 @@ def test_netrc_never_replaces_it(server: RealtimeServer, client: RealtimeClient)
 
 
 @pytest.mark.usefixtures("netrc")
-def test_netrc_never_replaces_it_after_a_redirect(raw: Any, connect: Any) -> None:
+def test_netrc_never_replaces_it_after_a_redirect(raw, connect):
     """On the same host the token goes along, as it is."""
     server = raw(reply(307, {"location": "/moved"}), answer(done()))
     connect(server).wait_for_completion("run_1", timeout=5)
@@ -98,7 +92,7 @@ def test_netrc_never_replaces_it_after_a_redirect(raw: Any, connect: Any) -> Non
 
 @pytest.mark.usefixtures("netrc")
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_another_host_is_not_shown_it(raw: Any, connect: Any, status: int) -> None:
+def test_another_host_is_not_shown_it(raw, connect, status):
     """A redirect elsewhere carries neither the token nor anything from .netrc."""
     other = raw(answer(done()))
     server = raw(reply(status, {"location": other.url}))
@@ -106,7 +100,7 @@ def test_another_host_is_not_shown_it(raw: Any, connect: Any, status: int) -> No
     assert [exchange.headers.get("authorization") for exchange in other.exchanges] == [None]
 
 
-def test_redirects_in_a_circle_end(raw: Any, connect: Any) -> None:
+def test_redirects_in_a_circle_end(raw, connect):
     """With an error that says so."""
     server = raw(lambda exchange: exchange.answer(302, {"location": exchange.target}))
     with pytest.raises(TriggerRealtimeError, match="redirects"):
@@ -116,7 +110,7 @@ def test_redirects_in_a_circle_end(raw: Any, connect: Any) -> None:
 @pytest.mark.parametrize(
     "location", ["http://[::1", "http://h:99999/", "ftp://x/", "http://", "\\"]
 )
-def test_redirects_to_nowhere_end(raw: Any, connect: Any, location: str) -> None:
+def test_redirects_to_nowhere_end(raw, connect, location):
     """A location that is none is an error of this library, or passes, but never a crash."""
     server = raw(reply(302, {"location": location}), answer(done()))
     recorder = Recorder()
@@ -126,9 +120,7 @@ def test_redirects_to_nowhere_end(raw: Any, connect: Any, location: str) -> None
     subscription.cancel()
 
 
-def test_a_callable_s_error_is_not_quoted(
-    server: RealtimeServer, connect: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_callable_s_error_is_not_quoted(server, connect, caplog):
     """Its text may hold what it was asked with."""
 
     def provide() -> str:
@@ -141,9 +133,7 @@ def test_a_callable_s_error_is_not_quoted(
 
 
 @pytest.mark.parametrize("token", ["tr_x", "pk_12345678", "s"])
-def test_a_token_of_any_length_is_hidden(
-    token: str, raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_token_of_any_length_is_hidden(token, raw, connect, caplog):
     """Though the server repeats it in an error, a header, or a row that does not decode."""
     caplog.set_level("DEBUG", "trigger_realtime_sync")
     rows = answer(row(number=f"<{token}>"), row("run_2"))

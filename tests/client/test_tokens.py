@@ -34,7 +34,7 @@ class Provider:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_goes_on_at_the_same_offset(server: RealtimeServer, connect: Any, status: int) -> None:
+def test_goes_on_at_the_same_offset(server, connect, status):
     """The refused poll is sent again with the new token; no state is delivered twice."""
     run_id = server.create_run()
     recorder = Recorder()
@@ -56,7 +56,7 @@ def test_goes_on_at_the_same_offset(server: RealtimeServer, connect: Any, status
     assert recorder.errors == []
 
 
-def test_an_expired_token_is_renewed_again_and_again(connect: Any) -> None:
+def test_an_expired_token_is_renewed_again_and_again(connect):
     """Each time it expires, for as long as the subscription lasts."""
     with RealtimeServer(tokens=["tr_0"]) as server:
         provider = Provider("tr_0")
@@ -76,9 +76,7 @@ def test_an_expired_token_is_renewed_again_and_again(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
-def test_the_same_token_again_is_the_end(
-    server: RealtimeServer, connect: Any, kind: type[Exception]
-) -> None:
+def test_the_same_token_again_is_the_end(server, connect, kind):
     """A callable that has nothing better is asked once more, not for ever."""
     provider = Provider("tr_bad")
     server.fail_next(status=401 if kind is AuthenticationError else 403, times=50)
@@ -88,7 +86,7 @@ def test_the_same_token_again_is_the_end(
     assert provider.calls == 2
 
 
-def test_a_new_token_that_is_refused_too_is_the_end(server: RealtimeServer, connect: Any) -> None:
+def test_a_new_token_that_is_refused_too_is_the_end(server, connect):
     """However many different tokens the callable makes up."""
     numbers = itertools.count()
     server.fail_next(status=401, times=50)
@@ -98,7 +96,7 @@ def test_a_new_token_that_is_refused_too_is_the_end(server: RealtimeServer, conn
     assert len(server.requests) == 2
 
 
-def test_an_outage_may_outlast_the_new_token(server: RealtimeServer, connect: Any) -> None:
+def test_an_outage_may_outlast_the_new_token(server, connect):
     """Refused, renewed, no answer for a while, refused: a new row of refusals."""
     numbers = itertools.count()
     run_id = server.create_run()
@@ -109,7 +107,7 @@ def test_an_outage_may_outlast_the_new_token(server: RealtimeServer, connect: An
     assert client.wait_for_completion(run_id, timeout=5).is_success
 
 
-def test_one_call_for_fifty_threads(connect: Any) -> None:
+def test_one_call_for_fifty_threads(connect):
     """When all are refused at once, one asks, and the others take what it got."""
     count = 50
     with RealtimeServer(tokens=["tr_old"]) as server:
@@ -149,9 +147,7 @@ def test_one_call_for_fifty_threads(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(1), RuntimeError("no")])
-def test_a_callable_that_raises_ends_it(
-    server: RealtimeServer, connect: Any, error: BaseException
-) -> None:
+def test_a_callable_that_raises_ends_it(server, connect, error):
     """With a configuration error, whose cause is what it raised."""
 
     def provide() -> str:
@@ -163,9 +159,7 @@ def test_a_callable_that_raises_ends_it(
     assert caught.value.__cause__ is error
 
 
-def test_a_callable_that_can_not_reach_its_source_is_asked_again(
-    server: RealtimeServer, connect: Any
-) -> None:
+def test_a_callable_that_can_not_reach_its_source_is_asked_again(server, connect):
     """An OSError is a matter of the network: it passes."""
     answers: list[Any] = [ConnectionError("down"), TimeoutError("slow"), "tr_good"]
 
@@ -182,15 +176,13 @@ def test_a_callable_that_can_not_reach_its_source_is_asked_again(
 
 
 @pytest.mark.parametrize("bad", [None, 7, "", "tr bad", b"tr_bytes"])
-def test_a_callable_that_returns_no_token_ends_it(
-    server: RealtimeServer, connect: Any, bad: Any
-) -> None:
+def test_a_callable_that_returns_no_token_ends_it(server, connect, bad):
     """With an error that names it, and not the value."""
     with pytest.raises(ConfigurationError, match="access_token returned"):
         connect(server, access_token=lambda: bad).wait_for_completion("run_1", timeout=5)
 
 
-def test_the_subscription_s_own_token_goes_first(server: RealtimeServer, connect: Any) -> None:
+def test_the_subscription_s_own_token_goes_first(server, connect):
     """`access_token=` of the subscription stands in for the client's, for this one alone."""
     client = connect(server)
     client.subscribe_to_run(server.create_run(), access_token="tr_own")
@@ -200,9 +192,7 @@ def test_the_subscription_s_own_token_goes_first(server: RealtimeServer, connect
     assert told == {"Bearer tr_own", f"Bearer {TOKEN}"}
 
 
-def test_the_environment(
-    server: RealtimeServer, monkeypatch: pytest.MonkeyPatch, connect: Any
-) -> None:
+def test_the_environment(server, monkeypatch, connect):
     """`TRIGGER_ACCESS_TOKEN`, then `TRIGGER_SECRET_KEY`; without any, subscribing is refused."""
     run_id = server.create_run()
     server.complete_run(run_id)
@@ -218,7 +208,7 @@ def test_the_environment(
     assert told[-1] == "Bearer tr_first"
 
 
-def test_a_function_that_had_no_better_token_is_asked_again(raw: Any, connect: Any) -> None:
+def test_a_function_that_had_no_better_token_is_asked_again(raw, connect):
     """By the next request that is refused: it may have one by then."""
     server = raw(reply(401), reply(401), answer(done()))
     tokens = iter(["tr_old", "tr_old", "tr_old", "tr_new"])
@@ -230,9 +220,7 @@ def test_a_function_that_had_no_better_token_is_asked_again(raw: Any, connect: A
 
 
 @pytest.mark.parametrize("options", [{}, {"frozen": True}])
-def test_a_token_function_need_not_be_hashable(
-    options: Any, server: RealtimeServer, connect: Any
-) -> None:
+def test_a_token_function_need_not_be_hashable(options, server, connect):
     """A dataclass is not, and is forgotten with its last subscription, like any function."""
 
     @dataclass(**options)

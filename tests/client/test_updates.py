@@ -10,14 +10,11 @@ import pytest
 from tests.support.raw import hold
 from tests.support.shape import answer, done, row
 from tests.support.waiting import eventually
-from trigger_realtime_sync import RealtimeClient, RunStatus, WaitTimeout
+from trigger_realtime_sync import RunStatus, WaitTimeout
 from trigger_realtime_sync._receivers.updates import MOST_WAITING
-from trigger_realtime_sync.testing import RealtimeServer
 
 
-def test_updates_begin_with_the_present_and_end_with_the_run(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_updates_begin_with_the_present_and_end_with_the_run(server, client):
     """An iterator yields what is, then each change, and stops; closing it cancels nothing."""
     run_id = server.create_run()
     subscription = client.subscribe_to_run(run_id)
@@ -33,9 +30,7 @@ def test_updates_begin_with_the_present_and_end_with_the_run(
     assert [run.status for run in subscription.updates()] == [RunStatus.COMPLETED]
 
 
-def test_updates_time_out_and_can_be_asked_again(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_updates_time_out_and_can_be_asked_again(server, client):
     """`timeout` bounds the silence."""
     run_id = server.create_run()
     updates = client.subscribe_to_run(run_id).updates(timeout=0.3)
@@ -46,9 +41,7 @@ def test_updates_time_out_and_can_be_asked_again(
     assert next(updates).is_executing
 
 
-def test_updates_end_when_the_subscription_is_cancelled(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_updates_end_when_the_subscription_is_cancelled(server, client):
     """A loop over the updates ends; so does one that blocks already."""
     subscription = client.subscribe_to_run(server.create_run())
     server.wait_until_held(1)
@@ -62,7 +55,7 @@ def test_updates_end_when_the_subscription_is_cancelled(
     assert list(subscription.updates()) in ([], [subscription.run])
 
 
-def test_the_iterator_yields_each_change(raw: Any, connect: Any) -> None:
+def test_the_iterator_yields_each_change(raw, connect):
     """Also those that came while nobody asked."""
     script = [answer(row(version=version)) for version in range(1, 49)]
     subscription = connect(raw(*script, answer(done()))).subscribe_to_run("run_1", enabled=False)
@@ -72,7 +65,7 @@ def test_the_iterator_yields_each_change(raw: Any, connect: Any) -> None:
     assert [run.metadata["version"] for run in updates] == [*range(1, 49), 99]
 
 
-def test_an_iterator_that_nobody_asks_is_bounded(raw: Any, connect: Any) -> None:
+def test_an_iterator_that_nobody_asks_is_bounded(raw, connect):
     """From the oldest changes only the latest of each run is kept."""
     count = MOST_WAITING + 200
     states = [*(row(version=version) for version in range(1, count)), done(version=count)]

@@ -26,15 +26,9 @@ pytestmark = [
 ]
 
 OPTIONS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 SECONDS = 15_000
 
 
@@ -80,7 +74,7 @@ def _wait_for_text(page: Any, text: str) -> None:
     _wait(page, "text => document.getElementById('text').textContent === text", text)
 
 
-def test_the_bar_of_a_run_moves(page: Any, site: Any, server: RealtimeServer) -> None:
+def test_the_bar_of_a_run_moves(page, site, server):
     """Empty, partial and full: the bar is as wide as the task reports."""
     page.goto(site.url)
     page.wait_for_selector("#link[data-state=live]")
@@ -101,9 +95,7 @@ def test_the_bar_of_a_run_moves(page: Any, site: Any, server: RealtimeServer) ->
     page.wait_for_selector("text=0 active, 1 completed, 1 failed")
 
 
-def test_an_answer_is_streamed_and_a_reload_resumes(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_an_answer_is_streamed_and_a_reload_resumes(page, site, server):
     """After a reload, everything written so far appears at once, and the rest word by word."""
     run_id = _answer(site, server)
     page.goto(f"{site.url}/answers/{run_id}")
@@ -121,9 +113,7 @@ def test_an_answer_is_streamed_and_a_reload_resumes(
     assert page.inner_text("#count") == "5 words"
 
 
-def test_a_page_recovers_from_a_server_that_was_killed(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_a_page_recovers_from_a_server_that_was_killed(page, site, server):
     """The page shows it, connects again by itself, and neither misses nor repeats anything."""
     run_id = _answer(site, server)
     server.append(run_id, "answer", "before", ", ")
@@ -139,9 +129,7 @@ def test_a_page_recovers_from_a_server_that_was_killed(
     page.wait_for_selector("#link[data-state=live]")
 
 
-def test_closing_the_last_tab_ends_the_subscription(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_closing_the_last_tab_ends_the_subscription(page, site, server):
     """Two tabs share a subscription, which ends when the second is closed."""
     run_id = server.create_run(tags=[site.tag])
     page.goto(site.url)
@@ -158,9 +146,7 @@ def test_closing_the_last_tab_ends_the_subscription(
     eventually(lambda: server.open_connections == 0, "the subscription goes on")
 
 
-def test_a_phone_shows_a_page_without_scrolling_sideways(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_a_phone_shows_a_page_without_scrolling_sideways(page, site, server):
     """Neither the header nor a name or an answer without a space is wider than the screen."""
     server.create_run("import-" + "products" * 12, tags=[site.tag], metadata={"text": "x" * 90})
     run_id = _answer(site, server)
@@ -174,9 +160,7 @@ def test_a_phone_shows_a_page_without_scrolling_sideways(
         assert page.evaluate("document.documentElement.scrollWidth") == 360, path
 
 
-def test_what_a_task_says_is_text_and_its_progress_fits(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_what_a_task_says_is_text_and_its_progress_fits(page, site, server):
     """Names, texts and errors are no HTML, and a bar is never longer than its track."""
     html = "<img src=x onerror=alert(1)>"
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
@@ -207,9 +191,7 @@ def test_what_a_task_says_is_text_and_its_progress_fits(
     assert page.locator("img").count() == 0
 
 
-def test_a_page_that_back_brings_back_is_live_again(
-    page: Any, site: Any, server: RealtimeServer
-) -> None:
+def test_a_page_that_back_brings_back_is_live_again(page, site, server):
     """A browser restores a page as it was left, with a closed connection."""
     run_id = server.create_run(tags=[site.tag])
     page.goto(site.url)
@@ -223,7 +205,7 @@ def test_a_page_that_back_brings_back_is_live_again(
     page.wait_for_selector(f"#{run_id} >> text=executing")
 
 
-def test_nobody_sees_what_is_not_theirs(chromium: Any, server: RealtimeServer, site: Any) -> None:
+def test_nobody_sees_what_is_not_theirs(chromium, server, site):
     """Django shows nothing without a login, and then only the user's runs. Flask has no users."""
     if site.tag == "dashboard":
         pytest.skip("the example for Flask has no users")

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from trigger_realtime_sync import ConfigurationError, RealtimeClient, Run
-from trigger_realtime_sync.testing import RealtimeServer
+from trigger_realtime_sync import ConfigurationError, Run
 
 celery = pytest.importorskip("celery", reason="Celery is not installed")
 
@@ -81,7 +80,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Any:
     return process
 
 
-def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task: Any) -> None:
+def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task):
     """Only the first claim sends, and the task's id is derived from the run's."""
     claims = Claims()
     listeners = [enqueue_on_complete(task, claims=claims, queue="slow") for _ in range(5)]
@@ -95,7 +94,7 @@ def test_a_run_is_enqueued_once_however_many_processes_hear_of_its_end(task: Any
     assert [sent["args"] for sent in task.sent] == [["run_1"], ["run_2"]]
 
 
-def test_two_tasks_for_one_run_are_two_tasks(task: Any) -> None:
+def test_two_tasks_for_one_run_are_two_tasks(task):
     """A claim belongs to a run and a task."""
     claims = Claims()
 
@@ -108,9 +107,7 @@ def test_two_tasks_for_one_run_are_two_tasks(task: Any) -> None:
     assert claims.claim(task_id_of(other, "run_1"))
 
 
-def test_a_broker_that_fails_gives_the_claim_back(
-    task: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broker_that_fails_gives_the_claim_back(task, monkeypatch):
     """The callback raises the error, and the next process, or subscription, tries again."""
 
     def fails(**options: Any) -> None:
@@ -126,7 +123,7 @@ def test_a_broker_that_fails_gives_the_claim_back(
     assert len(task.sent) == 1
 
 
-def test_the_arguments_are_chosen_by_the_caller(task: Any) -> None:
+def test_the_arguments_are_chosen_by_the_caller(task):
     """Any part of the run can be passed."""
     listener = enqueue_on_complete(
         task, claims=Claims(), arguments=lambda run: ([], {"run_id": run.id, "ok": run.is_success})
@@ -138,7 +135,7 @@ def test_the_arguments_are_chosen_by_the_caller(task: Any) -> None:
 @pytest.mark.parametrize(
     "claims", [RedisClaims(Redis(), 60.0), DjangoCacheClaims(Cache(), 60.0)], ids=["redis", "cache"]
 )
-def test_claims_are_taken_once_until_they_are_released(claims: Any) -> None:
+def test_claims_are_taken_once_until_they_are_released(claims):
     """In Redis and in Django's cache, for a bounded time."""
     assert claims.claim("a")
     assert not claims.claim("a")
@@ -148,7 +145,7 @@ def test_claims_are_taken_once_until_they_are_released(claims: Any) -> None:
     assert [bound for _, bound in store.values.values()] in ([60_000], [60.0])
 
 
-def test_claims_need_a_place_that_all_processes_see(task: Any) -> None:
+def test_claims_need_a_place_that_all_processes_see(task):
     """Without Redis as the result backend the place must be named; the id can't be chosen."""
     with pytest.raises(ConfigurationError, match="claims="):
         enqueue_on_complete(task)
@@ -156,7 +153,7 @@ def test_claims_need_a_place_that_all_processes_see(task: Any) -> None:
         enqueue_on_complete(task, claims=Claims(), task_id="mine")
 
 
-def test_a_subscription_enqueues(server: RealtimeServer, client: RealtimeClient, task: Any) -> None:
+def test_a_subscription_enqueues(server, client, task):
     """Two subscriptions are notified of the end, and one task is sent."""
     listener = enqueue_on_complete(task, claims=Claims())
     run_id = server.create_run()

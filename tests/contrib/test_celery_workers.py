@@ -98,9 +98,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
         yield run
 
 
-def test_children_follow_runs_and_are_replaced_when_they_are_killed(
-    start: Start, server: RealtimeServer, sender: Sender
-) -> None:
+def test_children_follow_runs_and_are_replaced_when_they_are_killed(start, server, sender):
     """Each child has a client that works, beside the parent's subscription."""
     process = start()
     server.wait_until_held(1, match="runs")
@@ -124,9 +122,7 @@ def test_children_follow_runs_and_are_replaced_when_they_are_killed(
     assert server.held_polls >= 1, "the parent's subscription is gone"
 
 
-def test_two_workers_enqueue_a_finished_run_once(
-    start: Start, server: RealtimeServer, sender: Sender
-) -> None:
+def test_two_workers_enqueue_a_finished_run_once(start, server, sender):
     """Both are notified of the end, and so is a worker that starts later."""
     start()
     start()
@@ -143,9 +139,7 @@ def test_two_workers_enqueue_a_finished_run_once(
     assert "Traceback" not in late.log
 
 
-def test_a_worker_stops_at_once_with_subscriptions_open(
-    start: Start, server: RealtimeServer
-) -> None:
+def test_a_worker_stops_at_once_with_subscriptions_open(start, server):
     """The parent's subscription ends at once; Celery itself takes 1.5 to 2.5 s to stop."""
     process = start()
     server.wait_until_held(1, match="runs")
@@ -154,9 +148,7 @@ def test_a_worker_stops_at_once_with_subscriptions_open(
     process.popen.wait(15)
 
 
-def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_not_to_wait(
-    start: Start, server: RealtimeServer, sender: Sender
-) -> None:
+def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_not_to_wait(start, server, sender):
     """SIGTERM lets a task finish; SIGQUIT ends it, blocked on the network or not."""
     process = start()
     sender.follow(server.create_run(status="EXECUTING"))

@@ -51,9 +51,7 @@ def client(server: RealtimeServer, context: Context) -> Iterator[ContextClient]:
         yield client
 
 
-def test_every_kind_of_callback_runs_in_its_context(
-    server: RealtimeServer, client: ContextClient, context: Context
-) -> None:
+def test_every_kind_of_callback_runs_in_its_context(server, client, context):
     """Each call has a context of its own, also the one that reports an error."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "text", "a")
@@ -82,9 +80,7 @@ def test_every_kind_of_callback_runs_in_its_context(
     assert context.entered == len(called)
 
 
-def test_the_callbacks_of_relays_need_no_context(
-    server: RealtimeServer, client: ContextClient, context: Context
-) -> None:
+def test_the_callbacks_of_relays_need_no_context(server, client, context):
     """They only pass data on, once for each browser."""
     run_id = server.create_run()
     server.complete_run(run_id)
@@ -94,7 +90,7 @@ def test_the_callbacks_of_relays_need_no_context(
     eventually(lambda: not client.subscriptions, "the subscription goes on")
 
 
-def test_the_options_are_those_of_the_client() -> None:
+def test_the_options_are_those_of_the_client():
     """An option that the client gets is an option of the helpers, too."""
     assert CLIENT_OPTIONS[:2] == ("access_token", "base_url")
     assert set(CLIENT_OPTIONS) == set(inspect.signature(RealtimeClient).parameters)

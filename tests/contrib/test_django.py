@@ -91,7 +91,7 @@ def _ids(**settings: Any) -> list[str]:
         return [message.id for message in check_settings(None)]
 
 
-def test_the_process_has_one_client_made_on_first_use(server: RealtimeServer) -> None:
+def test_the_process_has_one_client_made_on_first_use(server):
     """It is made from the settings, also from those that a test overrides."""
     client = get_client()
     assert get_client() is client
@@ -100,7 +100,7 @@ def test_the_process_has_one_client_made_on_first_use(server: RealtimeServer) ->
         assert "other.example" in repr(get_client())
 
 
-def test_settings_that_work_pass_the_checks() -> None:
+def test_settings_that_work_pass_the_checks():
     """No message, and no request."""
     assert _ids(ACCESS_TOKEN="tr_x", KEEP_ALIVE=5, PERMISSION=views.anyone) == []
 
@@ -119,20 +119,18 @@ def test_settings_that_work_pass_the_checks() -> None:
         ({"ACCESS_TOKEN": "tr_x", "HEADERS": 7}, ["trigger_realtime.E003"]),
     ],
 )
-def test_settings_that_can_not_work_are_found_by_the_checks(
-    settings: dict[str, Any], ids: list[str]
-) -> None:
+def test_settings_that_can_not_work_are_found_by_the_checks(settings, ids):
     """Each kind of mistake has its own id."""
     assert _ids(**settings) == ids
 
 
-def test_settings_that_are_no_dictionary_are_found_by_the_checks() -> None:
+def test_settings_that_are_no_dictionary_are_found_by_the_checks():
     """There is one message, and no other check runs."""
     with override_settings(TRIGGER_REALTIME="tr_x"):
         assert [message.id for message in check_settings(None)] == ["trigger_realtime.E001"]
 
 
-def test_the_checks_are_those_of_the_project() -> None:
+def test_the_checks_are_those_of_the_project():
     """`manage.py check` runs them."""
     with (
         override_settings(TRIGGER_REALTIME={"KEEP_ALIVE": -1}),
@@ -141,7 +139,7 @@ def test_the_checks_are_those_of_the_project() -> None:
         call_command("check")
 
 
-def test_a_run_sends_signals(server: RealtimeServer, heard: list[tuple[str, Any]]) -> None:
+def test_a_run_sends_signals(server, heard):
     """Each change, then the end."""
     run_id = server.create_run(status="EXECUTING")
     subscription = watch_run(run_id)
@@ -151,9 +149,7 @@ def test_a_run_sends_signals(server: RealtimeServer, heard: list[tuple[str, Any]
     assert heard == [("updated", "EXECUTING"), ("updated", "COMPLETED"), ("completed", "COMPLETED")]
 
 
-def test_asked_for_twice_signals_are_sent_once(
-    server: RealtimeServer, heard: list[tuple[str, Any]]
-) -> None:
+def test_asked_for_twice_signals_are_sent_once(server, heard):
     """A second call for a run returns the running subscription."""
     run_id = server.create_run()
     subscription = watch_run(run_id)
@@ -163,9 +159,7 @@ def test_asked_for_twice_signals_are_sent_once(
     assert heard.count(("completed", "COMPLETED")) == 1
 
 
-def test_asked_for_by_two_threads_at_once_signals_are_sent_once(
-    server: RealtimeServer, heard: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_asked_for_by_two_threads_at_once_signals_are_sent_once(server, heard, monkeypatch):
     """Both get one subscription, even if neither finds one at first."""
     client, meeting = get_client(), threading.Barrier(2)
     look = client.get
@@ -186,9 +180,7 @@ def test_asked_for_by_two_threads_at_once_signals_are_sent_once(
     assert heard.count(("completed", "COMPLETED")) == 1
 
 
-def test_tags_batches_and_streams_send_signals(
-    server: RealtimeServer, heard: list[tuple[str, Any]]
-) -> None:
+def test_tags_batches_and_streams_send_signals(server, heard):
     """There is a function for each kind of subscription."""
     run_id = server.create_run(tags=["a"], status="EXECUTING")
     server.append(run_id, "text", "x", "y")
@@ -202,9 +194,7 @@ def test_tags_batches_and_streams_send_signals(
     assert heard.count(("completed", "COMPLETED")) == 3
 
 
-def test_a_receiver_that_raises_keeps_nobody_from_being_told(
-    server: RealtimeServer, heard: list[tuple[str, Any]]
-) -> None:
+def test_a_receiver_that_raises_keeps_nobody_from_being_told(server, heard):
     """Other receivers, and later changes, are not affected."""
 
     later: list[str] = []
@@ -228,9 +218,7 @@ def test_a_receiver_that_raises_keeps_nobody_from_being_told(
     assert heard == [("updated", "COMPLETED"), ("completed", "COMPLETED")]
 
 
-def test_database_connections_are_closed_around_callbacks(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_database_connections_are_closed_around_callbacks(server, client):
     """A callback that queries leaves no connection open on its thread."""
     used: list[Any] = []
 
@@ -248,7 +236,7 @@ def test_database_connections_are_closed_around_callbacks(
     assert [wrapper.connection for wrapper in used] == [None]
 
 
-def test_the_view_relays_a_run_to_who_is_logged_in(server: RealtimeServer) -> None:
+def test_the_view_relays_a_run_to_who_is_logged_in(server):
     """As an event stream that ends with the run."""
     run_id = server.create_run()
     server.complete_run(run_id)
@@ -267,14 +255,14 @@ def test_the_view_relays_a_run_to_who_is_logged_in(server: RealtimeServer) -> No
         SimpleNamespace(is_authenticated=True, is_active=False),
     ],
 )
-def test_nobody_else_sees_anything(server: RealtimeServer, user: Any) -> None:
+def test_nobody_else_sees_anything(server, user):
     """403, and no subscription."""
     response = views.run_events(_get(user=user), run_id="run_1")
     assert response.status_code == 403
     assert not server.requests
 
 
-def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
+def test_the_project_decides_who_sees_a_run(server):
     """By the setting, or for one view; the function gets the arguments from the URL."""
     asked: list[Any] = []
 
@@ -295,7 +283,7 @@ def test_the_project_decides_who_sees_a_run(server: RealtimeServer) -> None:
         assert views.run_events(_get(), run_id="run_other").status_code == 403
 
 
-def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server: RealtimeServer) -> None:
+def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server):
     """A coroutine is true, whatever it would return."""
     view = views.events_view(lambda request, run_id: None, permission=_says_no_later)
     with pytest.raises(ImproperlyConfigured, match="awaited"):
@@ -304,9 +292,7 @@ def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server: Realt
 
 
 @pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])
-def test_the_gzip_middleware_does_not_collect_the_events(
-    server: RealtimeServer, factory: Any
-) -> None:
+def test_the_gzip_middleware_does_not_collect_the_events(server, factory):
     """It would collect events until there are enough to compress."""
     request = factory().get("/", headers={"Accept-Encoding": "gzip"})
     request.user = USER
@@ -316,7 +302,7 @@ def test_the_gzip_middleware_does_not_collect_the_events(
     response.close()
 
 
-def test_the_view_of_a_stream_resumes(server: RealtimeServer) -> None:
+def test_the_view_of_a_stream_resumes(server):
     """It continues after the last event that the browser names."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "text", "a", "b")
@@ -329,7 +315,7 @@ def test_the_view_of_a_stream_resumes(server: RealtimeServer) -> None:
     assert ended.status_code == 204
 
 
-def test_bad_requests_are_answered(client: RealtimeClient) -> None:
+def test_bad_requests_are_answered(client):
     """A bad id with 400, HEAD without a subscription, a method that changes things with 405."""
     assert views.run_events(_get(), run_id="\n").status_code == 400
     head = RequestFactory().head("/")
@@ -341,9 +327,7 @@ def test_bad_requests_are_answered(client: RealtimeClient) -> None:
     assert views.run_events(request, run_id="run_1").status_code == 405
 
 
-def test_closing_the_response_ends_the_subscription(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_closing_the_response_ends_the_subscription(server, client):
     """Servers close the response when the browser is gone."""
     response = views.run_events(_get(), run_id=server.create_run())
     next_event(events_of(response.streaming_content), "run")
@@ -352,9 +336,7 @@ def test_closing_the_response_ends_the_subscription(
     assert not client.subscriptions
 
 
-def test_under_asgi_the_response_is_asynchronous(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_under_asgi_the_response_is_asynchronous(server, client):
     """It ends with the run, and its subscription ends when the sending task is cancelled."""
     run_id = server.create_run()
 
@@ -378,9 +360,7 @@ def test_under_asgi_the_response_is_asynchronous(
     assert b"event: complete" in asyncio.run(read(lambda body: False))
 
 
-def test_under_asgi_a_response_that_was_never_begun_ends_its_subscription(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_under_asgi_a_response_that_was_never_begun_ends_its_subscription(server, client):
     """The browser may be gone before there is anything to send."""
     request = AsyncRequestFactory().get("/")
     request.user = USER
@@ -396,9 +376,7 @@ def _command(*arguments: str) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def test_the_command_follows_a_run_to_its_end(
-    server: RealtimeServer, heard: list[tuple[str, Any]]
-) -> None:
+def test_the_command_follows_a_run_to_its_end(server, heard):
     """One line for each change, as text or JSON; the signals are sent as well."""
     run_id = server.create_run()
     server.complete_run(run_id, output=[1])
@@ -416,9 +394,7 @@ def test_the_command_follows_a_run_to_its_end(
         ("catch_up", "0.1", 124, "did not finish within 0.1 s"),
     ],
 )
-def test_the_command_exits_as_the_run_ended(
-    server: RealtimeServer, end: str, timeout: str, code: int, text: str
-) -> None:
+def test_the_command_exits_as_the_run_ended(server, end, timeout, code, text):
     """1 for a failure, 2 for a cancelled run, 124 for a timeout."""
     run_id = server.create_run()
     getattr(server, end)(run_id)

@@ -41,9 +41,7 @@ def app(server: RealtimeServer, realtime: TriggerRealtime) -> Iterator[Any]:
     realtime.client_of(app).close()
 
 
-def test_each_app_has_one_client_made_from_its_configuration(
-    app: Any, realtime: TriggerRealtime, server: RealtimeServer
-) -> None:
+def test_each_app_has_one_client_made_from_its_configuration(app, realtime, server):
     """Each use gets the same client; another app has another."""
     with app.app_context():
         client = realtime.client
@@ -57,9 +55,7 @@ def test_each_app_has_one_client_made_from_its_configuration(
         assert "other.example" in repr(realtime.client)
 
 
-def test_callbacks_run_in_an_application_context(
-    app: Any, realtime: TriggerRealtime, server: RealtimeServer
-) -> None:
+def test_callbacks_run_in_an_application_context(app, realtime, server):
     """`current_app` works in every callback, and teardown functions run after it."""
     told: queue.Queue[Any] = queue.Queue()
     app.teardown_appcontext(lambda error: told.put("torn down"))
@@ -83,7 +79,7 @@ def test_callbacks_run_in_an_application_context(
     ]
 
 
-def test_a_response_relays_a_run(app: Any, server: RealtimeServer) -> None:
+def test_a_response_relays_a_run(app, server):
     """It is an event stream that proxies must not cache or collect, and it ends with the run."""
     run_id = server.create_run()
     server.complete_run(run_id, output=1)
@@ -95,9 +91,7 @@ def test_a_response_relays_a_run(app: Any, server: RealtimeServer) -> None:
     assert names == ["run", "complete"]
 
 
-def test_a_browser_that_leaves_ends_the_subscription(
-    app: Any, realtime: TriggerRealtime, server: RealtimeServer
-) -> None:
+def test_a_browser_that_leaves_ends_the_subscription(app, realtime, server):
     """Closing the response is enough."""
     run_id = server.create_run()
     response = app.test_client().get(f"/runs/{run_id}/events", buffered=False)
@@ -107,23 +101,21 @@ def test_a_browser_that_leaves_ends_the_subscription(
     assert not realtime.client_of(app).subscriptions
 
 
-def test_a_head_request_subscribes_to_nothing(
-    app: Any, realtime: TriggerRealtime, server: RealtimeServer
-) -> None:
+def test_a_head_request_subscribes_to_nothing(app, realtime, server):
     """Its response has the same headers and no body."""
     response = app.test_client().head(f"/runs/{server.create_run()}/events")
     assert response.mimetype == "text/event-stream"
     assert not realtime.client_of(app).subscriptions
 
 
-def test_a_browser_that_knows_the_end_is_told_to_stop(app: Any, server: RealtimeServer) -> None:
+def test_a_browser_that_knows_the_end_is_told_to_stop(app, server):
     """Only 204 keeps `EventSource` from connecting again."""
     response = app.test_client().get("/runs/run_1/events", headers={"Last-Event-ID": "end"})
     assert response.status_code == 204
     assert not server.requests
 
 
-def test_what_is_wrong_is_said_at_once(realtime: TriggerRealtime) -> None:
+def test_what_is_wrong_is_said_at_once(realtime):
     """An unknown option, and an app without `init_app`, raise an error."""
     with pytest.raises(ConfigurationError, match="acess_token"):
         TriggerRealtime(acess_token="x")

@@ -85,8 +85,8 @@ def _rests_while_it_stops(
 
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])
 def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str, preload: list[str]
-) -> None:
+    start, browse, server, kind, preload
+):
     """Each browser sees the run and its changes, and closed tabs end their subscriptions."""
     run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
     process, port = start(kind, *preload)
@@ -111,9 +111,7 @@ def test_browsers_share_a_subscription_per_worker_until_the_last_leaves(
     assert "Traceback" not in process.log
 
 
-def test_a_worker_inherits_no_subscription_of_the_master(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str
-) -> None:
+def test_a_worker_inherits_no_subscription_of_the_master(start, browse, server, kind):
     """With --preload the subscription is cancelled in the worker, whose client still works."""
     run_id = server.create_run(status="EXECUTING")
     _, port = start(kind, "--preload", RUN_OF_THE_MASTER=run_id)
@@ -126,9 +124,7 @@ def test_a_worker_inherits_no_subscription_of_the_master(
     assert [event.name for event in browser] == ["run", "complete"]
 
 
-def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str
-) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(start, browse, server, kind):
     """No part of the stream is lost or repeated by the next worker."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "text", *(f"{number} " for number in range(10)))
@@ -146,9 +142,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_browser_goes_on(
     assert text_of(before + after) == "".join(f"{number} " for number in range(20))
 
 
-def test_workers_stop_at_once_with_browsers_connected(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str
-) -> None:
+def test_workers_stop_at_once_with_browsers_connected(start, browse, server, kind):
     """A deploy takes less than two seconds, and browsers are not sent an end of the run."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)
@@ -162,9 +156,7 @@ def test_workers_stop_at_once_with_browsers_connected(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["SIGINT", "SIGQUIT"])
-def test_workers_that_may_not_wait_stop_at_once(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str, number: int
-) -> None:
+def test_workers_that_may_not_wait_stop_at_once(start, browse, server, kind, number):
     """Ctrl-C: a thread that still writes to a browser does not keep its process alive."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)
@@ -177,9 +169,7 @@ def test_workers_that_may_not_wait_stop_at_once(
 
 @pytest.mark.parametrize(("last", "grace"), [("/inherited", 30), ("/runs/{}", 1)])
 @pytest.mark.parametrize("kind", ["gthread", "gevent"], indirect=True)
-def test_a_worker_that_has_had_its_requests_is_replaced(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str, last: str, grace: int
-) -> None:
+def test_a_worker_that_has_had_its_requests_is_replaced(start, browse, server, kind, last, grace):
     """`max_requests` sends no signal: the end of the last request lets the browsers go.
 
     If that is a relay itself, the `graceful_timeout` does.
@@ -200,9 +190,7 @@ def test_a_worker_that_has_had_its_requests_is_replaced(
 
 
 @pytest.mark.parametrize("kind", ["gthread", "gevent"], indirect=True)
-def test_a_hundred_tabs_cost_one_connection(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str
-) -> None:
+def test_a_hundred_tabs_cost_one_connection(start, browse, server, kind):
     """All browsers see each change of the run that they share, until the last is closed."""
     run_id = server.create_run(status="EXECUTING", metadata={"n": 0})
     _, port = start(kind, "--workers", "1", *(["--threads", "120"] if kind == "gthread" else []))
@@ -220,9 +208,7 @@ def test_a_hundred_tabs_cost_one_connection(
     server.wait_for_connections(0)
 
 
-def test_a_worker_that_is_told_to_stop_is_replaced(
-    start: Start, browse: Browse, server: RealtimeServer, kind: str
-) -> None:
+def test_a_worker_that_is_told_to_stop_is_replaced(start, browse, server, kind):
     """A reload disconnects the browsers of the old workers, and new workers serve them."""
     run_id = server.create_run(status="EXECUTING")
     process, port = start(kind)

@@ -39,7 +39,7 @@ def flask_site(tmp_path: Path, server: RealtimeServer) -> Iterator[Any]:
         yield site
 
 
-def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
+def test_one_command_shows_a_dashboard(kind, tmp_path):
     """It needs no account, as it has its own server, and it stops at once."""
     folder, *command = DEMOS[kind]
     port = free_port()
@@ -56,13 +56,13 @@ def test_one_command_shows_a_dashboard(kind: str, tmp_path: Path) -> None:
         assert "trigger_realtime." not in process.log
 
 
-def test_what_can_be_no_run_is_not_found(flask_site: Any) -> None:
+def test_what_can_be_no_run_is_not_found(flask_site):
     """Page and events answer 404 to an impossible id, instead of failing."""
     for path in ("/answers/a%20b", "/events/answers/a%20b", "/events/answers/%0A"):
         assert "Not Found" in get(flask_site.port, path)
 
 
-def test_the_page_of_the_example_is_complete_in_itself(kind: str) -> None:
+def test_the_page_of_the_example_is_complete_in_itself(kind):
     """Nothing is loaded from elsewhere."""
     folder = EXAMPLES / DEMOS[kind][0]
     pages = [page.read_text() for page in folder.rglob("*.html")]
@@ -72,9 +72,7 @@ def test_the_page_of_the_example_is_complete_in_itself(kind: str) -> None:
         assert "src=" not in page
 
 
-def test_many_tabs_of_a_development_server_share_a_subscription(
-    flask_site: Any, server: RealtimeServer, browse: Browse
-) -> None:
+def test_many_tabs_of_a_development_server_share_a_subscription(flask_site, server, browse):
     """Thirty tabs on one run: one poll, until the last is closed, or just gone."""
     run_id = server.create_run(status="EXECUTING", tags=[flask_site.tag])
     tabs = [browse(flask_site.port, "/events/runs") for _ in range(30)]
@@ -87,9 +85,7 @@ def test_many_tabs_of_a_development_server_share_a_subscription(
     eventually(lambda: server.open_connections == 0, "the subscription goes on")
 
 
-def test_a_browser_that_reads_nothing_holds_nobody_back(
-    flask_site: Any, server: RealtimeServer, browse: Browse
-) -> None:
+def test_a_browser_that_reads_nothing_holds_nobody_back(flask_site, server, browse):
     """Its own socket fills up, while another browser is sent every change at once."""
     run_id = server.create_run(status="EXECUTING", tags=[flask_site.tag])
     stuck = socket.create_connection(("127.0.0.1", flask_site.port))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.contrib.events import events_of, next_event, text_of
 from tests.support.settings import TOKEN
 from tests.support.waiting import eventually, threads_named
-from trigger_realtime_sync import RealtimeClient, Run, State
+from trigger_realtime_sync import Run, State
 from trigger_realtime_sync.contrib import _browser_feeds, sse
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
@@ -29,9 +29,7 @@ def writer(server: RealtimeServer) -> str:
     )
 
 
-def test_the_current_state_comes_first_and_then_each_change(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_the_current_state_comes_first_and_then_each_change(server, client, writer):
     """A browser sees the run as it is, then each change, then that it is complete."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     events = events_of(relay)
@@ -51,9 +49,7 @@ def test_the_current_state_comes_first_and_then_each_change(
     assert not client.subscriptions
 
 
-def test_a_hundred_browsers_cost_one_connection_that_ends_with_the_last(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_hundred_browsers_cost_one_connection_that_ends_with_the_last(server, client, writer):
     """Tabs on the same run join one subscription; it goes on until the last tab is closed."""
     relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(100)]
     feeds = [events_of(relay) for relay in relays]
@@ -75,9 +71,7 @@ def test_a_hundred_browsers_cost_one_connection_that_ends_with_the_last(
     server.wait_for_connections(0)
 
 
-def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(server, client, writer):
     """After a silence a comment is written, so that the web server finds the pipe broken."""
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=0.02)
     events = events_of(relay)
@@ -88,12 +82,7 @@ def test_a_browser_that_is_gone_is_noticed_by_closing_the_body(
     assert not client.subscriptions
 
 
-def test_closing_wakes_the_thread_that_waits_for_news(
-    server: RealtimeServer,
-    client: RealtimeClient,
-    writer: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_closing_wakes_the_thread_that_waits_for_news(server, client, writer, monkeypatch):
     """Under ASGI another thread than the browser's own notices that the browser is gone."""
     monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
@@ -112,9 +101,7 @@ def test_closing_wakes_the_thread_that_waits_for_news(
     assert not thread.is_alive()
 
 
-def test_a_browser_goes_on_exactly_after_the_parts_it_has(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_browser_goes_on_exactly_after_the_parts_it_has(server, client, writer):
     """The id of the last event leads to the next part, even in a process without a cache."""
     source = shared(client.subscribe_to_run_with_streams, writer)
     server.append(writer, "text", "a", "b")
@@ -131,9 +118,7 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(
     assert again[0].data["index"] == 2
 
 
-def test_each_stream_has_a_place_of_its_own(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_each_stream_has_a_place_of_its_own(server, client, writer):
     """Many runs, many streams, odd names: one id holds the positions in all of them."""
     server.update_run(writer, realtime_streams=["text", "ä=&/%0A"])
     server.append(writer, "text", "1", "2")
@@ -155,22 +140,20 @@ def test_each_stream_has_a_place_of_its_own(
 
 
 @pytest.mark.parametrize("text", ["text=" + "9" * 5000, "text=1" + "&x=1" * 2000, "text=\u0664"])
-def test_a_last_event_id_that_is_none_of_ours_does_not_count(text: str) -> None:
+def test_a_last_event_id_that_is_none_of_ours_does_not_count(text):
     """Numbers without end, more than a header holds, digits of another script."""
     assert _browser_feeds.Position(text).counts == {}
 
 
 @given(st.text(max_size=60) | st.from_regex(r"text=[0-9]{0,30}(&text=-1)?", fullmatch=True))
-def test_any_last_event_id_is_taken(text: str) -> None:
+def test_any_last_event_id_is_taken(text):
     """Any text is a position, or is ignored."""
     counts = _browser_feeds.Position(text).counts
     assert all(0 <= count < 10**15 for count in counts.values())
     assert _browser_feeds.Position(str(_browser_feeds.Position(text))).counts == counts
 
 
-def test_places_in_very_many_streams_are_left_out_of_the_id(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_places_in_very_many_streams_are_left_out_of_the_id(server, client):
     """No header would hold the id; each event still has the index of its first part."""
     keys = ["a" * 60, "b" * 60]
     for number in range(30):
@@ -185,9 +168,7 @@ def test_places_in_very_many_streams_are_left_out_of_the_id(
     relay.close()
 
 
-def test_the_end_can_be_told_from_a_lost_connection(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_the_end_can_be_told_from_a_lost_connection(server, client, writer):
     """A browser that was sent the end can be recognized when it connects again."""
     server.complete_run(writer)
     last = list(events_of(Relay(shared(client.subscribe_to_run, writer))))[-1]
@@ -197,9 +178,7 @@ def test_the_end_can_be_told_from_a_lost_connection(
     assert not has_ended("end=1")
 
 
-def test_a_terminal_error_tells_what_but_no_secret(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_terminal_error_tells_what_but_no_secret(server, client):
     """It has the kind and the status, never the token, the URL of the API or its answer."""
     server.fail_next(status=403, body={"error": "Sesame of host-17"}, match="run")
     body = b"".join(Relay(shared(client.subscribe_to_run, "run_1")))
@@ -213,9 +192,7 @@ def test_a_terminal_error_tells_what_but_no_secret(
     assert not client.subscriptions
 
 
-def test_a_cancelled_subscription_leaves_the_browser_to_connect_again(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_cancelled_subscription_leaves_the_browser_to_connect_again(server, client, writer):
     """A process that stops ends the body without an end of the run."""
     events = events_of(Relay(shared(client.subscribe_to_run, writer)))
     next_event(events, "run")
@@ -223,9 +200,7 @@ def test_a_cancelled_subscription_leaves_the_browser_to_connect_again(
     assert [event.name for event in events] == []
 
 
-def test_a_slow_browser_holds_nobody_back_and_coalesces(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_slow_browser_holds_nobody_back_and_coalesces(server, client, writer):
     """While one browser takes nothing, another sees every change; then it sees the latest alone."""
     slow = events_of(Relay(shared(client.subscribe_to_run, writer)))
     quick_relay = Relay(shared(client.subscribe_to_run, writer))
@@ -243,8 +218,8 @@ def test_a_slow_browser_holds_nobody_back_and_coalesces(
 
 
 def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+    server, client, writer
+):
     """Waiting parts are bounded, other browsers get all, and no part is lost or repeated."""
     source = shared(client.subscribe_to_stream, writer, "text")
     slow_relay, quick = Relay(source), events_of(Relay(source))
@@ -273,9 +248,7 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
     assert list(quick)[-1].name == "complete"
 
 
-def test_a_long_stream_comes_in_events_of_bounded_size(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_long_stream_comes_in_events_of_bounded_size(server, client, writer):
     """A browser that comes late is sent the stream piece by piece."""
     server.append(writer, "text", *["x"] * 1000)
     server.complete_run(writer)
@@ -285,9 +258,7 @@ def test_a_long_stream_comes_in_events_of_bounded_size(
     assert max(map(len, parts)) <= _browser_feeds.MAX_PARTS_IN_EVENT
 
 
-def test_callers_with_different_tokens_do_not_meet(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_callers_with_different_tokens_do_not_meet(server, client, writer):
     """A shared id depends on the token, and does not contain it."""
     one = shared(client.subscribe_to_run, writer, access_token="tr_one_secret")
     two = shared(client.subscribe_to_run, writer, access_token="tr_two_secret")
@@ -296,9 +267,7 @@ def test_callers_with_different_tokens_do_not_meet(
         assert "secret" not in repr(list(client.subscriptions))
 
 
-def test_any_callable_that_subscribes_is_a_source(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_any_callable_that_subscribes_is_a_source(server, client, writer):
     """A partial or a function of the project gets `on_stream` only if it takes that."""
     server.append(writer, "text", "a")
     server.complete_run(writer)
@@ -312,7 +281,7 @@ def test_any_callable_that_subscribes_is_a_source(
     assert names == ["run", "complete"]
 
 
-def test_a_shared_source_knows_its_id(client: RealtimeClient) -> None:
+def test_a_shared_source_knows_its_id(client):
     """Equal arguments make equal ids; an id that was given is kept."""
     source = shared(client.subscribe_to_run, "run_1", throttle_in_ms=5)
     assert source.id == shared(client.subscribe_to_run, "run_1", throttle_in_ms=5).id
@@ -330,12 +299,7 @@ def _ends_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_ends_again")
-def test_a_process_that_stops_ends_its_relays(
-    server: RealtimeServer,
-    client: RealtimeClient,
-    writer: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_process_that_stops_ends_its_relays(server, client, writer, monkeypatch):
     """A relay is woken from its wait for news, and its subscription ends with it."""
     monkeypatch.setattr(sse, "LOOK_SECONDS", 60.0)
     relay = Relay(shared(client.subscribe_to_run, writer), keep_alive=60)
@@ -352,9 +316,7 @@ def test_a_process_that_stops_ends_its_relays(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_child_has_no_relays_of_its_parent(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_a_child_has_no_relays_of_its_parent(server, client, writer):
     """Ending its own relays then needs no lock that a thread of the parent held at the fork."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     assert sse._open
@@ -366,7 +328,7 @@ def test_a_child_has_no_relays_of_its_parent(
     assert not sse._open
 
 
-def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> None:
+def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed():
     """The first write to a browser that is gone succeeds, and only the second fails."""
     keep_alive = sse.KeepAlive(15.0, 0.5)
     keep_alive.restart(100.0)
@@ -378,8 +340,8 @@ def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed() -> N
 
 
 def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
-    server: RealtimeServer, client: RealtimeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    server, client, monkeypatch
+):
     """The relay of a tag looks soon if that was the end, then less and less often."""
     now = 0.0
     monkeypatch.setattr(_browser_feeds, "time", SimpleNamespace(monotonic=lambda: now))
@@ -398,9 +360,7 @@ def test_a_run_that_finishes_among_many_is_no_reason_to_look_all_the_time(
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_relay_that_is_dropped_ends_its_subscription(
-    server: RealtimeServer, client: RealtimeClient, writer: str, begun: bool
-) -> None:
+def test_a_relay_that_is_dropped_ends_its_subscription(server, client, writer, begun):
     """A middleware that raises drops the response without closing it."""
     relay = Relay(shared(client.subscribe_to_run, writer))
     if begun:
@@ -411,9 +371,7 @@ def test_a_relay_that_is_dropped_ends_its_subscription(
     assert not sse._open
 
 
-def test_somebody_elses_subscription_is_relayed_and_left_running(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_somebody_elses_subscription_is_relayed_and_left_running(server, client, writer):
     """A browser that leaves does not affect the owner of the subscription."""
     with client.subscribe_to_run(writer) as subscription:
         relay = Relay(subscription)
@@ -430,9 +388,7 @@ def test_somebody_elses_subscription_is_relayed_and_left_running(
         ]
 
 
-def test_the_parts_of_somebody_elses_stream_are_relayed(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_the_parts_of_somebody_elses_stream_are_relayed(server, client, writer):
     """All parts from the start, or from the position of the browser."""
     server.append(writer, "text", "a", "b", "c")
     with client.subscribe_to_stream(writer, "text") as subscription:
@@ -443,9 +399,7 @@ def test_the_parts_of_somebody_elses_stream_are_relayed(
         assert text_of(events_of(Relay(subscription, last_event_id=events[2].id))) == "c"
 
 
-def test_the_error_of_somebody_elses_subscription_is_told(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_the_error_of_somebody_elses_subscription_is_told(server, client):
     """It ends the relay as it ended the subscription."""
     with client.subscribe_to_run("run_nowhere") as subscription:
         eventually(lambda: subscription.state is State.FAILED)
@@ -453,7 +407,7 @@ def test_the_error_of_somebody_elses_subscription_is_told(
     assert (last.name, last.data["status"]) == ("error", 404)
 
 
-def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeClient) -> None:
+def test_what_can_not_be_followed_raises_before_the_response(client):
     """The view can answer a bad id or option."""
     with pytest.raises(ValueError, match="run_id"):
         Relay(shared(client.subscribe_to_run, "\n"))
@@ -462,9 +416,7 @@ def test_what_can_not_be_followed_raises_before_the_response(client: RealtimeCli
     assert not client.subscriptions
 
 
-def test_relays_need_no_thread_of_their_own(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_relays_need_no_thread_of_their_own(server, client, writer):
     """There are the reader of the network and some threads for callbacks, not one per browser."""
     relays = [Relay(shared(client.subscribe_to_run, writer)) for _ in range(100)]
     for relay in relays:

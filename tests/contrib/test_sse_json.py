@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from tests.contrib.events import events_of, next_event
-from trigger_realtime_sync import PayloadError, RealtimeClient, Run, RunError
+from trigger_realtime_sync import PayloadError, Run, RunError
 from trigger_realtime_sync.contrib import _events, sse
 from trigger_realtime_sync.contrib.sse import Relay, run_for_browser, shared
 from trigger_realtime_sync.jsonable import run_as_dict
@@ -23,7 +22,7 @@ def writer(server: RealtimeServer) -> str:
     return server.create_run(status="EXECUTING")
 
 
-def test_a_run_is_shown_without_what_is_nobody_elses_business() -> None:
+def test_a_run_is_shown_without_what_is_nobody_elses_business():
     """Payload, idempotency key and stack trace stay inside; the times are in ISO 8601."""
     run = Run(
         id="run_1",
@@ -39,7 +38,7 @@ def test_a_run_is_shown_without_what_is_nobody_elses_business() -> None:
     assert b'"error":{"name":null,"message":"it broke"}' in line
 
 
-def test_the_names_are_those_of_the_hooks_and_what_can_not_be_read_is_listed() -> None:
+def test_the_names_are_those_of_the_hooks_and_what_can_not_be_read_is_listed():
     """A field whose packet is broken is null, and the others are shown all the same."""
 
     class Broken(Run[Any, Any]):
@@ -53,7 +52,7 @@ def test_the_names_are_those_of_the_hooks_and_what_can_not_be_read_is_listed() -
     assert "unreadable" not in run_for_browser(Run(id="run_1"))
 
 
-def test_the_old_name_of_run_for_browser_warns_for_one_release() -> None:
+def test_the_old_name_of_run_for_browser_warns_for_one_release():
     """Another `run_as_dict` is public now, with other keys."""
     with pytest.warns(DeprecationWarning, match="run_for_browser"):
         assert sse.run_as_dict is run_for_browser
@@ -81,7 +80,7 @@ def _deep() -> Any:
         lambda: [object, datetime(2026, 1, 1, tzinfo=timezone.utc), [[]] * 300_000],
     ],
 )
-def test_any_value_is_one_line_of_json(make: Callable[[], Any]) -> None:
+def test_any_value_is_one_line_of_json(make):
     """Whatever a task returns, the browser's parser accepts it."""
     line = _events.to_json(make())
     assert b"\n" not in line
@@ -89,11 +88,8 @@ def test_any_value_is_one_line_of_json(make: Callable[[], Any]) -> None:
 
 
 def test_a_state_is_encoded_once_for_all_browsers_and_then_forgotten(
-    server: RealtimeServer,
-    client: RealtimeClient,
-    writer: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    server, client, writer, monkeypatch
+):
     """Fifty browsers are sent one encoding, which is dropped together with the run."""
     read: list[str] = []
 
@@ -118,9 +114,7 @@ def test_a_state_is_encoded_once_for_all_browsers_and_then_forgotten(
     assert key not in encoded._known
 
 
-def test_what_a_user_is_shown_is_no_other_users(
-    server: RealtimeServer, client: RealtimeClient, writer: str
-) -> None:
+def test_what_a_user_is_shown_is_no_other_users(server, client, writer):
     """A function of the project is called for each browser."""
     names = iter(["ann", "bob"])
 

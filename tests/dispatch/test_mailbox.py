@@ -63,7 +63,7 @@ class Recorder:
         return [(key, item) for _, key, item in self.items]
 
 
-def test_news_are_delivered_in_the_order_first_posted(pool: HandPool) -> None:
+def test_news_are_delivered_in_the_order_first_posted(pool):
     """A newer item replaces the one that still waits under its key."""
     recorder = Recorder(pool)
     for key, item in [("b", 1), ("a", 1), ("b", 2)]:
@@ -72,7 +72,7 @@ def test_news_are_delivered_in_the_order_first_posted(pool: HandPool) -> None:
     assert recorder.news == [("b", 2), ("a", 1)]
 
 
-def test_at_most_one_turn_each_interval(pool: HandPool) -> None:
+def test_at_most_one_turn_each_interval(pool):
     """The first item is delivered at once, the last is never lost."""
     recorder = Recorder(pool, throttle=1.0)
     for step in range(25):
@@ -83,7 +83,7 @@ def test_at_most_one_turn_each_interval(pool: HandPool) -> None:
     assert [item for _, _, item in recorder.items] == [0, 10, 20, 24]
 
 
-def test_a_silence_longer_than_the_interval_costs_nothing(pool: HandPool) -> None:
+def test_a_silence_longer_than_the_interval_costs_nothing(pool):
     """The next item is delivered at once again."""
     recorder = Recorder(pool, throttle=1.0)
     recorder.box.post("a", 1)
@@ -93,7 +93,7 @@ def test_a_silence_longer_than_the_interval_costs_nothing(pool: HandPool) -> Non
     assert [at for at, _, _ in recorder.items] == [100, 110]
 
 
-def test_an_urgent_item_does_not_wait(pool: HandPool) -> None:
+def test_an_urgent_item_does_not_wait(pool):
     """Other items wait for the end of the interval."""
     recorder = Recorder(pool, throttle=1.0)
     recorder.box.post("a", 1)
@@ -107,7 +107,7 @@ def test_an_urgent_item_does_not_wait(pool: HandPool) -> None:
     assert [(round(at - 100, 1), key) for at, key, _ in recorder.items][3:] == [(1.0, "b")]
 
 
-def test_finishing_delivers_everything_at_once(pool: HandPool) -> None:
+def test_finishing_delivers_everything_at_once(pool):
     """It ignores the throttle, then calls back; later news are dropped."""
     recorder = Recorder(pool, throttle=60.0)
     recorder.box.post("a", 1)
@@ -119,7 +119,7 @@ def test_finishing_delivers_everything_at_once(pool: HandPool) -> None:
     assert recorder.news == [("a", 1), ("a", 2), ("then", None)]
 
 
-def test_finishing_with_nothing_to_deliver(pool: HandPool) -> None:
+def test_finishing_with_nothing_to_deliver(pool):
     """It calls back on the calling thread, once."""
     recorder = Recorder(pool)
     done: list[int] = []
@@ -128,7 +128,7 @@ def test_finishing_with_nothing_to_deliver(pool: HandPool) -> None:
     assert done == [1]
 
 
-def test_finishing_from_inside_a_delivery(pool: HandPool) -> None:
+def test_finishing_from_inside_a_delivery(pool):
     """News posted before are delivered first."""
     recorder = Recorder(pool)
 
@@ -144,7 +144,7 @@ def test_finishing_from_inside_a_delivery(pool: HandPool) -> None:
     assert recorder.news == [("a", 1), ("b", 2), ("then", None)]
 
 
-def test_nothing_is_delivered_after_close(pool: HandPool) -> None:
+def test_nothing_is_delivered_after_close(pool):
     """Neither waiting nor later news are delivered, and `then` is never called."""
     recorder = Recorder(pool, throttle=1.0)
     recorder.box.post("a", 1)
@@ -157,7 +157,7 @@ def test_nothing_is_delivered_after_close(pool: HandPool) -> None:
     assert recorder.news == [("a", 1)]
 
 
-def test_closing_in_the_middle_of_a_turn(pool: HandPool) -> None:
+def test_closing_in_the_middle_of_a_turn(pool):
     """The rest of the turn is dropped."""
     recorder = Recorder(pool)
 
@@ -172,7 +172,7 @@ def test_closing_in_the_middle_of_a_turn(pool: HandPool) -> None:
     assert recorder.news == [("a", 1)]
 
 
-def test_dropping_waiting_news(pool: HandPool) -> None:
+def test_dropping_waiting_news(pool):
     """Later news are delivered: the mailbox stays open."""
     recorder = Recorder(pool, throttle=1.0)
     recorder.box.post("a", 1)
@@ -185,7 +185,7 @@ def test_dropping_waiting_news(pool: HandPool) -> None:
     assert recorder.news == [("a", 1), ("a", 3)]
 
 
-def test_news_are_coalesced_during_a_slow_delivery(pool: HandPool) -> None:
+def test_news_are_coalesced_during_a_slow_delivery(pool):
     """Even without a throttle the next turn delivers only the latest."""
     recorder = Recorder(pool)
 
@@ -202,7 +202,7 @@ def test_news_are_coalesced_during_a_slow_delivery(pool: HandPool) -> None:
     assert recorder.news == [("a", 0), ("a", 999)]
 
 
-def test_deliveries_never_overlap(pool: HandPool) -> None:
+def test_deliveries_never_overlap(pool):
     """The number of jobs in the pool, and their threads, make no difference."""
     recorder = Recorder(pool)
     inside, release = threading.Event(), threading.Event()
@@ -229,7 +229,7 @@ def test_deliveries_never_overlap(pool: HandPool) -> None:
     assert most == [1, 1]
 
 
-def test_waiting_for_a_running_delivery_is_bounded(pool: HandPool) -> None:
+def test_waiting_for_a_running_delivery_is_bounded(pool):
     """A stuck callback delays the thread that cancels for a moment only."""
     recorder = Recorder(pool)
     inside, release = threading.Event(), threading.Event()
@@ -252,7 +252,7 @@ def test_waiting_for_a_running_delivery_is_bounded(pool: HandPool) -> None:
     runner.join(5)
 
 
-def test_a_mailbox_knows_its_own_thread(pool: HandPool) -> None:
+def test_a_mailbox_knows_its_own_thread(pool):
     """Waiting inside a callback can then be rejected; other threads may wait."""
     recorder = Recorder(pool)
     seen: list[bool] = []

@@ -26,7 +26,7 @@ def names() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith(THREAD_NAME)]
 
 
-def test_a_blocking_job_delays_no_other(pool: WorkerPool) -> None:
+def test_a_blocking_job_delays_no_other(pool):
     """The pool grows by one thread for each job that blocks."""
     release = threading.Event()
     started = threading.Barrier(21)
@@ -44,7 +44,7 @@ def test_a_blocking_job_delays_no_other(pool: WorkerPool) -> None:
     release.set()
 
 
-def test_a_timed_job_runs_when_it_is_due_though_others_block(pool: WorkerPool) -> None:
+def test_a_timed_job_runs_when_it_is_due_though_others_block(pool):
     """One thread always waits for the next timed job."""
     release, done = threading.Event(), threading.Event()
     due = time.monotonic() + 0.05
@@ -60,7 +60,7 @@ def test_a_timed_job_runs_when_it_is_due_though_others_block(pool: WorkerPool) -
     release.set()
 
 
-def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool: WorkerPool) -> None:
+def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool):
     """The order of submission does not matter."""
     ran: list[int] = []
     done = threading.Event()
@@ -73,7 +73,7 @@ def test_timed_jobs_run_in_the_order_in_which_they_are_due(pool: WorkerPool) -> 
     assert ran == [1, 2, 3]
 
 
-def test_idle_threads_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_threads_leave_after_a_while(monkeypatch):
     """New ones are started when there is work again."""
     monkeypatch.setattr(pool_module, "LINGER_SECONDS", 0.01)
     pool = WorkerPool()
@@ -86,7 +86,7 @@ def test_idle_threads_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     assert names() == []
 
 
-def test_no_thread_lingers_when_there_is_no_subscription() -> None:
+def test_no_thread_lingers_when_there_is_no_subscription():
     """Idle threads leave at once, and timed jobs are dropped."""
     pool = WorkerPool()
     pool.keep(True)
@@ -97,7 +97,7 @@ def test_no_thread_lingers_when_there_is_no_subscription() -> None:
     assert ran == []
 
 
-def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
+def test_one_thread_is_enough_for_short_jobs(pool):
     """Jobs submitted one after the other run on the thread that ran the last one."""
     for _ in range(200):
         done = threading.Event()
@@ -106,9 +106,7 @@ def test_one_thread_is_enough_for_short_jobs(pool: WorkerPool) -> None:
     assert len(names()) <= 2
 
 
-def test_a_job_that_raises_does_not_end_its_thread(
-    pool: WorkerPool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_that_raises_does_not_end_its_thread(pool, caplog):
     """Its error is logged with a traceback."""
     logged = threading.Event()
 
@@ -136,7 +134,7 @@ def test_a_job_that_raises_does_not_end_its_thread(
     assert "LookupError: oops" in caplog.text
 
 
-def test_joining_is_bounded(pool: WorkerPool) -> None:
+def test_joining_is_bounded(pool):
     """A stuck job's thread is returned."""
     release = threading.Event()
     inside = threading.Event()

@@ -25,9 +25,7 @@ from trigger_realtime_sync._http.session import HttpOptions, Transport
         (OSError(101, "Network is unreachable"), "unreachable"),
     ],
 )
-def test_a_failed_connect(
-    failure: OSError, words: str, scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_connect(failure, words, scheme, monkeypatch):
     """Whatever the system calls it: a reset while connecting is no reset of an answer."""
 
     def connect(self: socket.socket, address: Any) -> None:
@@ -37,7 +35,7 @@ def test_a_failed_connect(
     assert words in message_of(f"{scheme}://127.0.0.1:9/x")
 
 
-def test_a_pool_begins_empty_and_keeps_connections() -> None:
+def test_a_pool_begins_empty_and_keeps_connections():
     """It contains none of the two thousand placeholders that urllib3 fills a pool with."""
     pool = WatchedAdapter(True).poolmanager.connection_from_url("http://127.0.0.1:9")
     assert pool.pool.qsize() == 0
@@ -46,7 +44,7 @@ def test_a_pool_begins_empty_and_keeps_connections() -> None:
     assert pool._get_conn() is connection
 
 
-def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name(monkeypatch):
     """DNS may be down for a while."""
 
     def unknown(*arguments: Any, **options: Any) -> Any:
@@ -56,7 +54,7 @@ def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Name or service not known" in message_of("http://api.example/x")
 
 
-def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_address_is_tried(monkeypatch):
     """A host may have several addresses, and no server may listen at the first."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -32,14 +32,7 @@ def maker() -> RequestMaker:
     headers=st.sampled_from([{}, {"Accept": "text/event-stream"}, {"Last-Event-ID": "1-0"}]),
     token=st.sampled_from(["tr_1", "tr_2"]),
 )
-def test_they_are_what_requests_would_prepare(
-    maker: RequestMaker,
-    base: str,
-    run_id: str,
-    query: dict[str, str],
-    headers: dict[str, str],
-    token: str,
-) -> None:
+def test_they_are_what_requests_would_prepare(maker, base, run_id, query, headers, token):
     """Whatever was requested before, URL, headers and token are this request's own."""
     url = f"{base}/realtime/v1/runs/{segment(run_id)}"
     made = maker.make(url, token, query, headers)
@@ -50,7 +43,7 @@ def test_they_are_what_requests_would_prepare(
     assert made.headers["Accept"] == headers.get("Accept", "me")
 
 
-def test_one_request_does_not_change_the_next(maker: RequestMaker) -> None:
+def test_one_request_does_not_change_the_next(maker):
     """requests may add headers while it sends one."""
     first = maker.make("http://a/b", "tr_1", {"c": "d"}, {})
     first.headers["Cookie"] = "mine"
@@ -59,14 +52,14 @@ def test_one_request_does_not_change_the_next(maker: RequestMaker) -> None:
     assert "Cookie" not in second.headers
 
 
-def test_few_prepared_requests_are_remembered(maker: RequestMaker) -> None:
+def test_few_prepared_requests_are_remembered(maker):
     """A token that is renewed again and again does not fill the memory."""
     for n in range(3 * MOST_REMEMBERED):
         maker.make("http://a/b", f"tr_{n}", {}, {})
     assert len(maker._remembered) <= MOST_REMEMBERED
 
 
-def test_a_third_party_gets_neither_the_token_nor_the_users_headers(maker: RequestMaker) -> None:
+def test_a_third_party_gets_neither_the_token_nor_the_users_headers(maker):
     """Presigned URLs lead to other hosts."""
     request = maker.make("http://store/x?signature=1", None, {}, {})
     assert request.url == "http://store/x?signature=1"

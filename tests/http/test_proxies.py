@@ -27,20 +27,20 @@ def proxies(url: str, given: dict[str, str] | None = None) -> dict[str, str]:
     return {name: first[name] for name in ("http", "https") if name in first}
 
 
-def test_the_proxies_of_the_environment() -> None:
+def test_the_proxies_of_the_environment():
     """They are the default, except for the hosts that NO_PROXY names."""
     assert proxies("https://api.example/path?query")["https"] == "http://from-environment:1"
     assert proxies("https://inside.example:8443/path") == {}
 
 
-def test_the_users_proxies_win() -> None:
+def test_the_users_proxies_win():
     """The environment's are used for the schemes that the user does not name."""
     given = {"https": "http://mine:3"}
     assert proxies("https://api.example", given) == {**given, "http": "http://from-environment:2"}
     assert proxies("https://inside.example", given) == given
 
 
-def test_many_hosts_cost_no_memory() -> None:
+def test_many_hosts_cost_no_memory():
     """Presigned URLs may lead to any number of hosts."""
     transport = Transport(HttpOptions(timeouts=Timeouts()))
     for number in range(3 * MOST_ORIGINS):

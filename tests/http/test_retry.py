@@ -71,7 +71,7 @@ def answer(status: int, body: str = "", **headers: str) -> ApiError:
         (302, ApiError),
     ],
 )
-def test_a_status_has_its_error(status: int, kind: type[ApiError]) -> None:
+def test_a_status_has_its_error(status, kind):
     """Texts vary, so the status decides."""
     error = answer(status)
     assert type(error) is kind
@@ -91,7 +91,7 @@ def test_a_status_has_its_error(status: int, kind: type[ApiError]) -> None:
         ),
     ],
 )
-def test_the_reason_comes_from_the_body(body: str, reason: str, code: str | None) -> None:
+def test_the_reason_comes_from_the_body(body, reason, code):
     """Every known kind of body has one."""
     error = answer(403, body)
     assert str(error) == f"run run_1: HTTP 403: {reason}"
@@ -99,12 +99,12 @@ def test_the_reason_comes_from_the_body(body: str, reason: str, code: str | None
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "7", '{"error": {}}', "[" * 10**5])
-def test_a_body_without_a_reason_is_no_harm(body: str) -> None:
+def test_a_body_without_a_reason_is_no_harm(body):
     """An error page, or nothing, or something hostile."""
     assert str(answer(502, body)) == "run run_1: HTTP 502"
 
 
-def test_waits_grow_to_a_limit() -> None:
+def test_waits_grow_to_a_limit():
     """They grow exponentially; a success starts again."""
     waits = backoff(initial_delay=1, max_delay=5, multiplier=2)
     lost = ApiConnectionError("lost")
@@ -113,20 +113,20 @@ def test_waits_grow_to_a_limit() -> None:
     assert waits.wait_after(lost, NOW) == 1
 
 
-def test_waits_have_full_jitter() -> None:
+def test_waits_have_full_jitter():
     """They are spread from 0 to the limit, so that clients do not come back together."""
     waits = Backoff(RetryPolicy(initial_delay=8, max_delay=8), random.Random(1))
     seen = [waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(200)]
     assert min(seen) < 1 < 7 < max(seen) <= 8
 
 
-def test_a_thousand_failures_are_no_overflow() -> None:
+def test_a_thousand_failures_are_no_overflow():
     """An outage may last for days."""
     waits = backoff(multiplier=1e6, max_delay=30)
     assert {waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(1000)} == {0.5, 30}
 
 
-def test_max_retries() -> None:
+def test_max_retries():
     """After that many consecutive retries the last error is raised."""
     waits = backoff(max_retries=2)
     waits.wait_after(ApiConnectionError("1"), NOW)
@@ -138,27 +138,27 @@ def test_max_retries() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422, 404, 410, 302])
-def test_errors_that_waiting_does_not_cure_are_raised(status: int) -> None:
+def test_errors_that_waiting_does_not_cure_are_raised(status):
     """The request is invalid or refused."""
     with pytest.raises(ApiError):
         backoff().wait_after(answer(status), NOW)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 524, 408, 425])
-def test_transient_errors_are_retried(status: int) -> None:
+def test_transient_errors_are_retried(status):
     """Without end, unless `max_retries` is set."""
     waits = backoff()
     for _ in range(100):
         waits.wait_after(answer(status), NOW)
 
 
-def test_a_configuration_error_is_raised() -> None:
+def test_a_configuration_error_is_raised():
     """For example that of a token function that fails."""
     with pytest.raises(ConfigurationError):
         backoff().wait_after(ConfigurationError("no"), NOW)
 
 
-def test_not_found_is_retried_for_a_moment_where_the_server_says_so() -> None:
+def test_not_found_is_retried_for_a_moment_where_the_server_says_so():
     """A new batch may not be on the replica yet."""
     waits = backoff()
     missing = answer(404, x_should_retry="true")
@@ -170,14 +170,14 @@ def test_not_found_is_retried_for_a_moment_where_the_server_says_so() -> None:
         backoff().wait_after(answer(404, x_should_retry="false"), NOW)
 
 
-def test_retry_after_is_a_floor() -> None:
+def test_retry_after_is_a_floor():
     """It is given in seconds or as a date; jitter is added to it."""
     assert backoff(initial_delay=1).wait_after(answer(503, retry_after="7"), NOW) == 8
     date = email.utils.formatdate(NOW + 9, usegmt=True)
     assert asked_wait({"retry-after": date}, NOW) == pytest.approx(9, abs=1)
 
 
-def test_rate_limits_may_say_when_they_end() -> None:
+def test_rate_limits_may_say_when_they_end():
     """The API does, in epoch milliseconds; realtime endpoints don't, so waits begin at 1 s."""
     reset = {"x-ratelimit-reset": str(int((NOW + 4) * 1000))}
     assert asked_wait(reset, NOW) == pytest.approx(4)
@@ -186,18 +186,18 @@ def test_rate_limits_may_say_when_they_end() -> None:
 
 
 @pytest.mark.parametrize("value", ["soon", "", "nan", "inf", "-inf"])
-def test_a_broken_header_asks_for_nothing(value: str) -> None:
+def test_a_broken_header_asks_for_nothing(value):
     """The usual backoff applies."""
     assert asked_wait({"retry-after": value, "x-ratelimit-reset": value}, NOW) is None
 
 
 @pytest.mark.parametrize(("value", "wait"), [("-5", 0.0), ("1e300", LONGEST_WAIT)])
-def test_an_absurd_header_is_bounded(value: str, wait: float) -> None:
+def test_an_absurd_header_is_bounded(value, wait):
     """No server means a wait of years."""
     assert asked_wait({"retry-after": value}, NOW) == wait
 
 
-def test_rotations_are_no_failures() -> None:
+def test_rotations_are_no_failures():
     """The first is followed at once, whatever `max_retries` is; a series is backed off from."""
     waits = backoff(initial_delay=1, max_retries=1)
     assert waits.wait_after(Rotated("409"), NOW) == 0
@@ -207,7 +207,7 @@ def test_rotations_are_no_failures() -> None:
         waits.wait_after(Rotated("409"), NOW + 60.2)
 
 
-def test_which_answers_mean_a_rotation() -> None:
+def test_which_answers_mean_a_rotation():
     """A 409 does, and Electric's 400 for an offset from before a restore."""
     body = {"message": "Invalid request", "errors": {"offset": ["out of bounds for this shape"]}}
     assert is_rotation(answer(409))
@@ -217,7 +217,7 @@ def test_which_answers_mean_a_rotation() -> None:
     assert not is_rotation(answer(410, json.dumps(body)))
 
 
-def test_unreadable_answers_are_bounded() -> None:
+def test_unreadable_answers_are_bounded():
     """An error page may be a passing fault; one that stays is raised."""
     waits = backoff()
     page = UnreadableAnswer("HTML")

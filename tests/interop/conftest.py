@@ -67,7 +67,13 @@ class Ours:
 
 
 class Both:
-    """One subscription of each, compared state by state and part by part."""
+    """One subscription of each, compared state by state and part by part.
+
+    After the test neither may have delivered anything that was not compared, unless the test says
+    that they differ by `is_compared = False`.
+    """
+
+    is_compared = True
 
     def __init__(self, theirs: Told, ours: Ours) -> None:
         self.theirs = theirs
@@ -196,6 +202,8 @@ class Pair:
     def close(self) -> None:
         for both in self._all:
             both.theirs.stop()
+            if both.is_compared:
+                both.nothing_more()
 
 
 @pytest.fixture

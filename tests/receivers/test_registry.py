@@ -56,7 +56,7 @@ def seat_of(registry: Registry, run_id: str) -> Seat:
     return Seat(registry, receiver, what)
 
 
-def test_a_start_does_not_look_at_every_thread() -> None:
+def test_a_start_does_not_look_at_every_thread():
     """A thousand starts look at a few thousand threads, not at half a million."""
     registry = Registry(lambda target, view: SilentChannel(view), max_cached=0)  # type: ignore[arg-type, return-value]
     CountedThread.asked = 0
@@ -69,7 +69,7 @@ def test_a_start_does_not_look_at_every_thread() -> None:
     assert looked < 4_000
 
 
-def test_threads_that_live_are_joined_however_many_have_ended() -> None:
+def test_threads_that_live_are_joined_however_many_have_ended():
     """Pruning forgets only threads that have ended."""
     registry = Registry(lambda target, view: SilentChannel(view), max_cached=0)  # type: ignore[arg-type, return-value]
     end = threading.Event()
@@ -85,7 +85,7 @@ def test_threads_that_live_are_joined_however_many_have_ended() -> None:
     registry.cancel_all()
 
 
-def test_a_seat_has_the_id_of_its_slot() -> None:
+def test_a_seat_has_the_id_of_its_slot():
     """An id of the user's, or one that is generated."""
     registry = Registry(lambda target, view: SilentChannel(view), max_cached=0)  # type: ignore[arg-type, return-value]
     named, generated = seat_of(registry, "run_1"), seat_of(registry, "run_1")

@@ -43,18 +43,15 @@ class Server:
         self.url: str = self._read()["url"]
 
     def create(self, kind: str) -> Any:
-        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"create": kind}) + "\n")
         self._process.stdin.flush()
         return self._read()
 
     def close(self) -> None:
-        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
 
     def _read(self) -> Any:
-        assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from tests.support.raw import Exchange
-from tests.support.streams import FedServer, PartRecorder, chunked, frame, head
+from tests.support.streams import PartRecorder, chunked, frame, head
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import RealtimeClient, State
+from trigger_realtime_sync import State
 from trigger_realtime_sync.testing import RealtimeServer
 
 # What one stream may have waiting, and what one read may bring on top of that.
@@ -40,7 +40,7 @@ def settled(measure: Any) -> int:
     return last
 
 
-def test_a_stuck_callback_stops_the_reading(version: str, fed: FedServer, connect: Any) -> None:
+def test_a_stuck_callback_stops_the_reading(version, fed, connect):
     """The server's socket fills up: what is taken is bounded. Let go, all comes, in order."""
     stuck = StuckFirst()
     subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=stuck)
@@ -96,9 +96,7 @@ def write_lines(
         server.append(run_id, key, *parts)
 
 
-def test_only_its_own_subscription_waits(
-    version: str, server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_only_its_own_subscription_waits(version, server, client):
     """While one subscriber is stuck, others get parts and updates, of the same run too."""
     run_id = server.create_run(tags="t", status="EXECUTING")
     stuck, free, told = StuckFirst(), PartRecorder(), Recorder()
@@ -123,7 +121,7 @@ def test_only_its_own_subscription_waits(
     assert stuck.by_stream == held.streams
 
 
-def test_run_updates_coalesce_behind_it(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_run_updates_coalesce_behind_it(server, client):
     """Updates queue behind a slow `on_stream`: the latest state comes once it returned."""
     run_id = server.create_run(status="EXECUTING")
     stuck, told = StuckFirst(), Recorder()
@@ -142,7 +140,7 @@ def test_run_updates_coalesce_behind_it(server: RealtimeServer, client: Realtime
     assert told.overlaps == 0
 
 
-def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, connect: Any) -> None:
+def test_cancel_and_close_need_not_wait(version, server, connect):
     """However stuck a callback is, `cancel()` returns at once, and `close()` within bounds."""
     run_id = server.create_run(status="EXECUTING")
     write_lines(server, version, run_id, "s", list(range(10_000)))
@@ -168,9 +166,7 @@ def test_cancel_and_close_need_not_wait(version: str, server: RealtimeServer, co
     assert [len(one.batches) for one in stuck] == counts == [1, 1, 1]
 
 
-def test_the_slowest_of_joined_subscriptions_sets_the_pace(
-    version: str, fed: FedServer, connect: Any
-) -> None:
+def test_the_slowest_of_joined_subscriptions_sets_the_pace(version, fed, connect):
     """The quick subscription of an id waits for the stuck one, until that is cancelled."""
     client = connect(fed)
     stuck, quick = StuckFirst(), PartRecorder()
@@ -189,7 +185,7 @@ def test_the_slowest_of_joined_subscriptions_sets_the_pace(
     stream.end()
 
 
-def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, connect: Any) -> None:
+def test_an_iterator_holds_the_server_back_too(version, fed, connect):
     """A slow reader of `updates()` is a slow subscriber; closing the iterator lets go."""
     subscription = connect(fed).subscribe_to_stream("run_1", "s")
     updates = subscription.updates(timeout=10)
@@ -206,7 +202,7 @@ def test_an_iterator_holds_the_server_back_too(version: str, fed: FedServer, con
     stream.end()
 
 
-def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: Any) -> None:
+def test_an_iterator_that_nobody_holds(version, fed, connect):
     """An iterator that was dropped without a word holds nothing back."""
     subscription = connect(fed).subscribe_to_stream("run_1", "s")
     updates = subscription.updates(timeout=10)
@@ -220,7 +216,7 @@ def test_an_iterator_that_nobody_holds(version: str, fed: FedServer, connect: An
     stream.end()
 
 
-def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None:
+def test_a_half_line_sent_while_it_stalled(fed, connect):
     """v1: stalls that add up to the idle time hide that the server gave up waiting for the rest of
     a line; that line's first half is not taken for a part."""
     large = "x" * 1_400_000
@@ -248,7 +244,7 @@ def test_a_half_line_sent_while_it_stalled(fed: FedServer, connect: Any) -> None
     second.end()
 
 
-def test_waiting_for_parts_in_their_own_callback(server: RealtimeServer, connect: Any) -> None:
+def test_waiting_for_parts_in_their_own_callback(server, connect):
     """It would hold back the very parts that it waits for."""
     run_id = server.create_run()
     server.append(run_id, "default", "one")

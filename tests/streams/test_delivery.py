@@ -5,11 +5,10 @@ from __future__ import annotations
 import queue
 import time
 import zlib
-from typing import Any
 
 import pytest
 
-from tests.support.streams import FedServer, PartRecorder, chunked, frame, head, numbers, ping
+from tests.support.streams import PartRecorder, chunked, frame, head, numbers, ping
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
 
@@ -33,9 +32,7 @@ def plain(data: bytes) -> bytes:
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize("framing", ["chunked", "until-close"])
 @pytest.mark.parametrize("size", ["whole", "bytes"])
-def test_at_its_blank_line(
-    coding: str, framing: str, size: str, version: str, fed: FedServer, connect: Any
-) -> None:
+def test_at_its_blank_line(coding, framing, size, version, fed, connect):
     """Chunked or not, compressed or not, byte by byte or in one: no part waits for the next."""
     parts = PartRecorder()
     connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
@@ -54,7 +51,7 @@ def test_at_its_blank_line(
         assert parts.wait(n + 1, AT_ONCE) == numbers(n + 1)
 
 
-def test_never_before_its_blank_line(version: str, fed: FedServer, connect: Any) -> None:
+def test_never_before_its_blank_line(version, fed, connect):
     """An event cut off before its blank line is not delivered; it comes whole later."""
     parts = PartRecorder()
     connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
@@ -74,9 +71,7 @@ def test_never_before_its_blank_line(version: str, fed: FedServer, connect: Any)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "until-close"])
-def test_a_torn_end_is_asked_for_again(
-    framing: str, version: str, fed: FedServer, connect: Any
-) -> None:
+def test_a_torn_end_is_asked_for_again(framing, version, fed, connect):
     """A body that ends before it is whole, after the run's end too, is not the last one."""
     parts = PartRecorder()
     subscription = connect(fed).subscribe_to_stream("run_1", "s", on_stream=parts)
@@ -101,7 +96,7 @@ def test_a_torn_end_is_asked_for_again(
     assert parts.all == numbers(1)
 
 
-def test_a_silent_connection_is_given_up(version: str, fed: FedServer, connect: Any) -> None:
+def test_a_silent_connection_is_given_up(version, fed, connect):
     """Silent for longer than `Timeouts.read`: asked for again, after the last part."""
     parts = PartRecorder()
     client = connect(fed, timeouts=Timeouts(read=0.3))
@@ -118,7 +113,7 @@ def test_a_silent_connection_is_given_up(version: str, fed: FedServer, connect: 
     first.end()
 
 
-def test_keep_alives_keep_it(version: str, fed: FedServer, connect: Any) -> None:
+def test_keep_alives_keep_it(version, fed, connect):
     """Comments and pings are no parts, and yet no silence."""
     parts = PartRecorder()
     client = connect(fed, timeouts=Timeouts(read=0.5))
@@ -135,9 +130,7 @@ def test_keep_alives_keep_it(version: str, fed: FedServer, connect: Any) -> None
     assert len([one for one in fed.exchanges if "/streams/" in one.path]) == 1
 
 
-def test_quiet_cuts_never_use_the_retries_up(
-    version: str, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quiet_cuts_never_use_the_retries_up(version, fed, connect, monkeypatch):
     """A proxy that cuts what is idle is no failure, even where one failure would be too many."""
     monkeypatch.setattr("trigger_realtime_sync._feeds.stream_feed.GOOD_SECONDS", 0.1)
     parts = PartRecorder()
@@ -154,7 +147,7 @@ def test_quiet_cuts_never_use_the_retries_up(
     assert subscription.state is State.LIVE
 
 
-def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: Any) -> None:
+def test_tokens_expire_while_it_is_quiet(version, fed, connect):
     """Each 401 after an answer that was good gets a new token, parts or none in between."""
     tokens = iter(range(1000))
     client = connect(fed, access_token=lambda: f"t{next(tokens)}")
@@ -177,9 +170,7 @@ def test_tokens_expire_while_it_is_quiet(version: str, fed: FedServer, connect: 
 
 
 @pytest.mark.parametrize("framing", ["chunked", "gzip"])
-def test_cancelled_while_it_is_read(
-    framing: str, version: str, fed: FedServer, connect: Any
-) -> None:
+def test_cancelled_while_it_is_read(framing, version, fed, connect):
     """`cancel()` returns at once, and the server sees the connection go."""
     subscription = connect(fed).subscribe_to_stream("run_1", "s")
     stream = fed.next_stream()
@@ -193,9 +184,7 @@ def test_cancelled_while_it_is_read(
     eventually(lambda: not threads_named("trigger-realtime stream-feed"), seconds=1)
 
 
-def test_a_server_that_ends_at_once_is_not_hammered(
-    version: str, fed: FedServer, connect: Any
-) -> None:
+def test_a_server_that_ends_at_once_is_not_hammered(version, fed, connect):
     """Empty answers that are not held are asked for at a growing distance."""
     connect(fed).subscribe_to_stream("run_1", "s")
     until = time.monotonic() + 1.5

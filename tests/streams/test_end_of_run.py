@@ -17,7 +17,7 @@ from trigger_realtime_sync._channel import part_store as _parts
 from trigger_realtime_sync._feeds import stream_feed as streams
 
 
-def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) -> None:
+def test_a_finished_runs_stream_is_asked_for_once(fed, connect):
     """The first read knows that the run has finished: it is not cut off by that news."""
     fed.finish()
     subscription = connect(fed).subscribe_to_stream("run_1", "s")
@@ -31,7 +31,7 @@ def test_a_finished_runs_stream_is_asked_for_once(fed: FedServer, connect: Any) 
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect: Any) -> None:
+def test_what_is_being_sent_is_read_first(version, fed, connect):
     """A body that is not silent when its run finishes is left to go on until it is."""
     subscription = connect(fed).subscribe_to_stream("run_1", "s")
     first = fed.next_stream()
@@ -52,9 +52,7 @@ def test_what_is_being_sent_is_read_first(version: str, fed: FedServer, connect:
 
 @pytest.mark.parametrize("pings", [False, True])
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_server_that_never_ends_its_last_answer(
-    version: str, pings: bool, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_never_ends_its_last_answer(version, pings, fed, connect, monkeypatch):
     """It was asked to, after a second of silence: after a long one the stream is over, whether the
     connection is silent or only says that it is alive."""
     monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 0.2)
@@ -74,9 +72,7 @@ def test_a_server_that_never_ends_its_last_answer(
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_slow_subscriber_is_no_silence_of_the_server(
-    version: str, fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_subscriber_is_no_silence_of_the_server(version, fed, connect, monkeypatch):
     """However long a callback takes, the last parts of a finished run are read after it."""
     monkeypatch.setattr(streams, "DRAIN_PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr(_parts, "MOST_PARTS_WAITING", 2)
@@ -115,9 +111,7 @@ def test_a_slow_subscriber_is_no_silence_of_the_server(
     assert told == [[1], [2], [3], [4]]
 
 
-def test_an_event_that_trickles_in_is_waited_for(
-    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_that_trickles_in_is_waited_for(fed, connect, monkeypatch):
     """It may take longer than any silence would: bytes come, if no part yet."""
     subscription = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()
@@ -133,8 +127,8 @@ def test_an_event_that_trickles_in_is_waited_for(
 
 
 def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
-    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    fed, connect, monkeypatch
+):
     """A connection that breaks within an event has not said all."""
     subscription = drain(fed, connect, monkeypatch, patience=0.1)
     first = fed.next_stream()
@@ -148,9 +142,7 @@ def test_an_event_that_is_cut_off_after_a_long_silence_is_asked_for_again(
     second.end()
 
 
-def test_a_server_that_takes_long_to_answer_is_waited_for(
-    fed: FedServer, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_takes_long_to_answer_is_waited_for(fed, connect, monkeypatch):
     """Before its head only `Timeouts.read` bounds the silence."""
     subscription = drain(fed, connect, monkeypatch, patience=2.0)
     exchange = fed.next_stream()

@@ -104,7 +104,7 @@ def disturb(server: RealtimeServer, version: str, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
-def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> None:
+def test_torn_and_cut_at_random(version, backend, connect):
     """Random entries, cuts, faults, pauses: each part once, in order, none torn."""
     print(f"STREAM_SEED={SEED}")
     rng = random.Random(SEED)
@@ -136,7 +136,7 @@ def test_torn_and_cut_at_random(version: Any, backend: Any, connect: Any) -> Non
 
 
 @pytest.mark.parametrize("cut", range(0, 420, 7))
-def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
+def test_an_answer_cut_in_its_head_says_nothing(cut, connect):
     """Wherever the head breaks off, its format's name included, the next body goes on."""
     with RealtimeServer(streams="v2") as server:
         run_id = server.create_run(status="EXECUTING")
@@ -148,7 +148,7 @@ def test_an_answer_cut_in_its_head_says_nothing(cut: int, connect: Any) -> None:
         assert parts.wait(1) == ["b"]
 
 
-def test_an_error_page_is_no_end(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_an_error_page_is_no_end(server, client):
     """A page of a proxy, with status 200, in place of the last body: its parts are still read."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()

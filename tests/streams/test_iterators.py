@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.support.waiting import eventually
-from trigger_realtime_sync.testing import RealtimeServer
 
 # More than the store lets wait for its slowest reader.
 MANY = 5_000
 
 
 @pytest.mark.parametrize("version", ["v2"])
-def test_one_that_was_disabled_holds_up_nobody(server: RealtimeServer, connect: Any) -> None:
+def test_one_that_was_disabled_holds_up_nobody(server, connect):
     """Its iterator may never be asked again: the others of its id get every part all the same."""
     run_id = server.create_run()
     server.append(run_id, "default", *range(10))
@@ -34,7 +31,7 @@ def test_one_that_was_disabled_holds_up_nobody(server: RealtimeServer, connect: 
 
 
 @pytest.mark.parametrize("version", ["v2"])
-def test_one_that_was_enabled_again_misses_nothing(server: RealtimeServer, connect: Any) -> None:
+def test_one_that_was_enabled_again_misses_nothing(server, connect):
     """Though only few parts are kept, the iterator goes on where it was."""
     run_id = server.create_run()
     server.append(run_id, "default", *range(10))

@@ -11,13 +11,10 @@ import pytest
 
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import RealtimeClient, State
-from trigger_realtime_sync.testing import RealtimeServer
+from trigger_realtime_sync import State
 
 
-def test_a_later_subscription_gets_all_parts_so_far(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_later_subscription_gets_all_parts_so_far(server, client):
     """Subscriptions that join while parts pour in get each part once; there is one connection."""
     run_id = server.create_run(status="EXECUTING")
     over = threading.Event()
@@ -45,7 +42,7 @@ def test_a_later_subscription_gets_all_parts_so_far(
     assert len([one for one in server.requests if one.kind == "stream"]) == 1
 
 
-def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_pausing_loses_and_doubles_nothing(server, client):
     """`disable()` and `enable()`, alone and beside a subscription that goes on."""
     run_id = server.create_run(status="EXECUTING")
     alone, joined, steady = PartRecorder(), PartRecorder(), PartRecorder()
@@ -69,28 +66,16 @@ def test_pausing_loses_and_doubles_nothing(server: RealtimeServer, client: Realt
         assert parts.wait(9) == [*range(8), "last"]
 
 
-def test_pausing_without_a_cache(server: RealtimeServer, connect: Any) -> None:
-    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was."""
+@pytest.mark.parametrize(
+    ("options", "delay"), [({"max_cached": 0}, 0), ({}, 30)], ids=["no cache", "no run yet"]
+)
+def test_pausing_with_little_known(server, connect, options, delay):
+    """`max_cached=0` is about ids that ended: a subscription that pauses knows where it was. So it
+    does before the first answer of the run's own feed."""
     run_id = server.create_run(status="EXECUTING")
+    server.fail_next(match="run", delay=delay)
     parts = PartRecorder()
-    client = connect(server, max_cached=0)
-    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
-    server.append(run_id, "s", 1, 2)
-    parts.wait(2)
-    subscription.disable()
-    subscription.enable()
-    server.append(run_id, "s", 3)
-    server.complete_run(run_id)
-    subscription.wait_for_completion(10)
-    assert parts.all == [1, 2, 3]
-
-
-def test_pausing_before_the_run_is_known(server: RealtimeServer, client: RealtimeClient) -> None:
-    """Parts that came before the first answer of the run's own feed are known all the same."""
-    run_id = server.create_run(status="EXECUTING")
-    server.fail_next(match="run", delay=30)
-    parts = PartRecorder()
-    subscription = client.subscribe_to_stream(run_id, "s", on_stream=parts)
+    subscription = connect(server, **options).subscribe_to_stream(run_id, "s", on_stream=parts)
     server.append(run_id, "s", 1, 2)
     parts.wait(2)
     server.wait_for_requests(1, match="run")
@@ -103,7 +88,7 @@ def test_pausing_before_the_run_is_known(server: RealtimeServer, client: Realtim
     assert parts.all == [1, 2, 3]
 
 
-def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_an_iterator_survives_a_pause(server, client):
     """`updates()` waits while its subscription is disabled, without spinning, and goes on after."""
     run_id = server.create_run(status="EXECUTING")
     subscription = client.subscribe_to_stream(run_id, "s")
@@ -124,7 +109,7 @@ def test_an_iterator_survives_a_pause(server: RealtimeServer, client: RealtimeCl
     assert got == [3]
 
 
-def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_resubscribing_under_the_id(server, client):
     """The cached parts are there at once and delivered first; reading goes on after them."""
     run_id = server.create_run(status="EXECUTING")
     first, second = PartRecorder(), PartRecorder()
@@ -144,9 +129,7 @@ def test_resubscribing_under_the_id(server: RealtimeServer, client: RealtimeClie
     assert first.all == [1, 2]
 
 
-def test_the_cache_of_a_stream_whose_run_may_not_be_read(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_the_cache_of_a_stream_whose_run_may_not_be_read(server, client):
     """Its parts are cached under the id as any others are."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=403, times=1000)
@@ -158,7 +141,7 @@ def test_the_cache_of_a_stream_whose_run_may_not_be_read(
     assert client.subscribe_to_stream(run_id, "s", id="x").parts == [1, 2]
 
 
-def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_resubscribing_after_the_end(server, client):
     """A stream that was read to its end is delivered again from the cache, and ends again."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(10))
@@ -172,7 +155,7 @@ def test_resubscribing_after_the_end(server: RealtimeServer, client: RealtimeCli
     assert [run.is_finished for run in told.completes] == [True]
 
 
-def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_another_id_starts_anew(server, client):
     """`change_id` drops what was known: all is delivered again under the new id."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
@@ -184,9 +167,7 @@ def test_another_id_starts_anew(server: RealtimeServer, client: RealtimeClient) 
     assert subscription.parts == [1, 2]
 
 
-def test_nothing_is_delivered_while_it_pauses(
-    server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_nothing_is_delivered_while_it_pauses(server, client):
     """No callback of a disabled subscription is called, even for parts read before."""
     run_id = server.create_run(status="EXECUTING")
     parts, steady = PartRecorder(), PartRecorder()
@@ -204,7 +185,7 @@ def test_nothing_is_delivered_while_it_pauses(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_fork_disturbs_no_stream(server, client):
     """In the child the subscriptions are cancelled and the client works; the parent reads on."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", "before")
@@ -235,9 +216,7 @@ def test_a_fork_disturbs_no_stream(server: RealtimeServer, client: RealtimeClien
     eventually(lambda: subscription.state is State.COMPLETED)
 
 
-def test_parts_are_not_cached_under_an_id_that_nobody_knows(
-    server: RealtimeServer, connect: Any
-) -> None:
+def test_parts_are_not_cached_under_an_id_that_nobody_knows(server, connect):
     """The parts of a thousand streams a day would fill the memory. The subscription keeps its own
     parts, and those under an id of the user's are cached."""
     run_id = server.create_run()

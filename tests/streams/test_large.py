@@ -31,7 +31,7 @@ def seconds_for(client: Any, server: RealtimeServer, size: int) -> float:
     return taken
 
 
-def test_ten_megabytes_take_ten_times_one(version: Any, connect: Any) -> None:
+def test_ten_megabytes_take_ten_times_one(version, connect):
     """The time a part takes is linear in its size."""
     with RealtimeServer(streams=version) as server:
         client = connect(server)
@@ -41,7 +41,7 @@ def test_ten_megabytes_take_ten_times_one(version: Any, connect: Any) -> None:
     assert large < 20 * max(small, 0.02)
 
 
-def test_large_parts_wait_at_the_server(version: Any, connect: Any) -> None:
+def test_large_parts_wait_at_the_server(version, connect):
     """Parts larger than what may wait are taken one at a time by a slow subscriber."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
@@ -91,7 +91,7 @@ ENDLESS = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of its memory from /proc")
-def test_an_endless_line() -> None:
+def test_an_endless_line():
     """A line without an end is refused as a ProtocolError, which ends a single subscription; what
     it costs is a small multiple of the longest event."""
     line = head("v2", transfer_encoding="chunked") + chunked(b"data: ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from typing import Any
@@ -22,7 +21,7 @@ DRAIN = {"v1": 1.9, "v2": 0.9}
 
 @pytest.mark.parametrize("backend", ["native", "electric"])
 @pytest.mark.parametrize("kind", ["run", "stream", "runs"])
-def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect: Any) -> None:
+def test_over_soon_after_the_run(kind, version, backend, connect):
     """Completion comes no later than one short drain."""
     with RealtimeServer(backend, streams=version) as server:
         run_id = server.create_run(tags="t", status="EXECUTING")
@@ -38,7 +37,7 @@ def test_over_soon_after_the_run(kind: str, version: Any, backend: Any, connect:
         assert subscription.state is not State.FAILED
 
 
-def test_finished_long_ago(version: str, server: RealtimeServer, client: RealtimeClient) -> None:
+def test_finished_long_ago(version, server, client):
     """One drain is enough for a run that had finished before, whatever its stream holds."""
     run_id = server.create_run(status="EXECUTING", realtime_streams=["s"])
     server.append(run_id, "s", *range(100))
@@ -63,7 +62,7 @@ def subscribe(
     return client.subscribe_to_runs_with_streams("t", **options), parts, told
 
 
-def test_written_just_before_the_end(version: Any, connect: Any) -> None:
+def test_written_just_before_the_end(version, connect):
     """However close to the run's end a part is written, it is there when the run is complete."""
     with RealtimeServer(streams=version) as server:
         client = connect(server)
@@ -100,9 +99,7 @@ def test_written_just_before_the_end(version: Any, connect: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["run", "stream", "runs"])
-def test_complete_only_after_the_last_part(
-    kind: str, server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_complete_only_after_the_last_part(kind, server, client):
     """While `on_stream` still works on the last parts, the run is not complete."""
     run_id = server.create_run(tags="t", status="EXECUTING")
     subscription, gate, told = subscribe(client, kind, run_id, on_stream=Gate())
@@ -118,7 +115,7 @@ def test_complete_only_after_the_last_part(
     told.wait("complete")
 
 
-def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_neither_silence_nor_cuts_end_it(server, client):
     """Idle closes, cuts, resets and silences: the stream goes on as long as its run does."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
@@ -136,7 +133,7 @@ def test_neither_silence_nor_cuts_end_it(server: RealtimeServer, client: Realtim
     assert parts.all == list(range(6))
 
 
-def test_the_drain_is_cut_off_too(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_the_drain_is_cut_off_too(server, client):
     """A cut of the last read is not its end."""
     run_id = server.create_run(status="EXECUTING")
     parts = PartRecorder()
@@ -152,9 +149,7 @@ def test_the_drain_is_cut_off_too(server: RealtimeServer, client: RealtimeClient
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_run_that_may_not_be_read(
-    status: int, server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_run_that_may_not_be_read(status, server, client):
     """Where only the stream may be read, it ends when it was idle for its time-out."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=status, times=1000)
@@ -174,7 +169,7 @@ def test_a_run_that_may_not_be_read(
     server.wait_for_connections(0)
 
 
-def test_an_empty_answer_is_no_idle_time(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_an_empty_answer_is_no_idle_time(server, client):
     """A stream that may be read alone does not end because one answer was empty at once."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="run", status=404, times=1000)
@@ -191,9 +186,7 @@ SSE = {"content-type": "text/event-stream"}
 
 
 @pytest.mark.parametrize("kind", ["run", "stream", "runs"])
-def test_a_stream_that_is_not_found(
-    kind: str, server: RealtimeServer, client: RealtimeClient
-) -> None:
+def test_a_stream_that_is_not_found(kind, server, client):
     """404 ends a single subscription; among those of many runs, that stream alone."""
     run_id = server.create_run(tags="t", status="EXECUTING", realtime_streams=["gone", "s"])
     server.fail_next(
@@ -223,7 +216,7 @@ def test_a_stream_that_is_not_found(
     assert told.errors == [error]
 
 
-def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None:
+def test_a_new_token_in_the_middle(server, connect):
     """401 on a stream: the callable gives another token, and the stream goes on where it was."""
     current = ["t1"]
     client = connect(server, access_token=lambda: current[0])
@@ -241,7 +234,7 @@ def test_a_new_token_in_the_middle(server: RealtimeServer, connect: Any) -> None
     assert subscription.wait_for_completion(5) is not None
 
 
-def test_an_upgrade_in_the_middle(connect: Any) -> None:
+def test_an_upgrade_in_the_middle(connect):
     """The server comes back with the other format: reading starts over, and repeats nothing."""
     parts = PartRecorder()
     with RealtimeServer("electric", streams="v1") as old:
@@ -261,7 +254,7 @@ def test_an_upgrade_in_the_middle(connect: Any) -> None:
         assert parts.all == list(range(7))
 
 
-def test_nothing_is_left_behind(server: RealtimeServer, connect: Any) -> None:
+def test_nothing_is_left_behind(server, connect):
     """Completed, cancelled and closed subscriptions leave no connection."""
     runs = [server.create_run(tags="t", status="EXECUTING") for _ in range(3)]
     for run_id in runs:
@@ -284,7 +277,7 @@ def test_nothing_is_left_behind(server: RealtimeServer, connect: Any) -> None:
     server.wait_for_connections(0)
 
 
-def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_trouble_shows_in_its_state(server, client):
     """RETRYING while the stream can't be read, though the run can; then LIVE."""
     run_id = server.create_run(status="EXECUTING")
     server.fail_next(match="stream", status=503, times=1_000_000)
@@ -299,7 +292,7 @@ def test_trouble_shows_in_its_state(server: RealtimeServer, client: RealtimeClie
     assert told.errors == []
 
 
-def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_a_callback_that_raises(server, client):
     """An `on_stream` that raises is reported, and gets the next parts."""
     run_id = server.create_run(status="EXECUTING")
     told, parts = Recorder(), PartRecorder()
@@ -319,7 +312,7 @@ def test_a_callback_that_raises(server: RealtimeServer, client: RealtimeClient) 
     assert not any(error.terminal for error in told.errors)
 
 
-def test_over_tls(version: Any, tls: ssl.SSLContext, bundle: str, connect: Any) -> None:
+def test_over_tls(version, tls, bundle, connect):
     """Parts come at once, the run's end cuts the open stream off, and cancel() too."""
     with RealtimeServer(streams=version, ssl_context=tls) as server:
         client = connect(server, verify=bundle)
@@ -341,7 +334,7 @@ def test_over_tls(version: Any, tls: ssl.SSLContext, bundle: str, connect: Any) 
         assert time.monotonic() - started < 0.1
 
 
-def test_a_stream_has_the_options_of_single_runs(server: RealtimeServer, connect: Any) -> None:
+def test_a_stream_has_the_options_of_single_runs(server, connect):
     """`task=` types its run, and it can go on after that has finished."""
     run_id = server.create_run("my-task")
     server.append(run_id, "default", "one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 import pytest
 
@@ -38,7 +37,7 @@ class Peak:
             self.readers = max(self.readers, len(threads_named("trigger-realtime stream-feed")))
 
 
-def test_three_hundred_finished_runs(server: RealtimeServer, connect: Any) -> None:
+def test_three_hundred_finished_runs(server, connect):
     """All their parts come, over a bounded number of connections, which are closed after."""
     runs = [server.create_run(tags="t", status="EXECUTING") for _ in range(300)]
     for n, run_id in enumerate(runs):
@@ -59,7 +58,7 @@ def test_three_hundred_finished_runs(server: RealtimeServer, connect: Any) -> No
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["quiet", "busy"])
-def test_more_live_runs_than_readers(busy: bool, server: RealtimeServer, connect: Any) -> None:
+def test_more_live_runs_than_readers(busy, server, connect):
     """Where more streams live than may be read at once, each gets its turn, also while the others
     never fall silent."""
     runs = [
@@ -96,7 +95,7 @@ def test_more_live_runs_than_readers(busy: bool, server: RealtimeServer, connect
         assert [part for part in got if part != "token"] == [0, 1]
 
 
-def test_a_run_that_starts_late_finds_a_place(server: RealtimeServer, connect: Any) -> None:
+def test_a_run_that_starts_late_finds_a_place(server, connect):
     """When all places are taken by silent streams, a new stream need not wait for their idle
     close of a minute."""
     first = [
@@ -113,7 +112,7 @@ def test_a_run_that_starts_late_finds_a_place(server: RealtimeServer, connect: A
     parts.wait(2, seconds=15)
 
 
-def test_fifty_streams_at_a_thousand_parts_a_second(version: Any, connect: Any) -> None:
+def test_fifty_streams_at_a_thousand_parts_a_second(version, connect):
     """Nothing is lost or reordered, and callbacks come at the throttle's pace."""
     seconds, throttle = 3.0, 0.1
     with RealtimeServer(streams=version) as server:

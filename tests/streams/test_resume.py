@@ -11,7 +11,6 @@ import pytest
 from tests.support.scripts import run
 from tests.support.streams import PartRecorder
 from tests.support.waiting import eventually
-from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -42,7 +41,7 @@ class Stopper:
         self.stored.append((len(self.parts.all), self.subscription.last_event_id))
 
 
-def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
+def test_stored_inside_on_stream(server, connect):
     """Each place that a callback saw goes on right after the parts of that call."""
     run_id = server.create_run(status="EXECUTING")
     stopper = Stopper()
@@ -62,7 +61,7 @@ def test_stored_inside_on_stream(server: RealtimeServer, connect: Any) -> None:
             assert parts.all == [{"n": n} for n in range(count, 7)]
 
 
-def test_at_every_part_of_updates(version: str, server: RealtimeServer, connect: Any) -> None:
+def test_at_every_part_of_updates(version, server, connect):
     """An iterator stopped after any part, within an entry too, is taken up exactly there."""
     run_id = server.create_run(status="EXECUTING")
     wanted = write_awkwardly(server, version, run_id)
@@ -79,9 +78,7 @@ def test_at_every_part_of_updates(version: str, server: RealtimeServer, connect:
         assert list(subscription.updates()) == wanted[n:]
 
 
-def test_stopped_in_the_middle_and_written_on(
-    version: str, server: RealtimeServer, connect: Any
-) -> None:
+def test_stopped_in_the_middle_and_written_on(version, server, connect):
     """Stopped at each part while more is still to be written, a torn line included."""
     run_id = server.create_run(status="EXECUTING")
     wanted = write_awkwardly(server, version, run_id)
@@ -101,7 +98,7 @@ def test_stopped_in_the_middle_and_written_on(
         assert list(subscription.updates()) == [*wanted[n:], "more", ["end"]]
 
 
-def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_in_another_process(server, client):
     """The place is plain text: another process goes on from it."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
@@ -126,7 +123,7 @@ def test_in_another_process(server: RealtimeServer, client: RealtimeClient) -> N
     assert json.loads(ran.out) == ["a", {"b": 1}], ran.err
 
 
-def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
+def test_a_misfit_is_not_told_again(version, connect):
     """Reading goes on after a part that did not fit as after any other."""
     with RealtimeServer(streams=version) as server:
         run_id = server.create_run(status="EXECUTING")
@@ -148,9 +145,7 @@ def test_a_misfit_is_not_told_again(version: Any, connect: Any) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1, 4, 10, 50])
-def test_start_index_counts_parts(
-    index: int, version: str, server: RealtimeServer, connect: Any
-) -> None:
+def test_start_index_counts_parts(index, version, server, connect):
     """`start_index` leaves out that many parts in both formats, and a place within keeps it."""
     run_id = server.create_run(status="EXECUTING")
     wanted = write_awkwardly(server, version, run_id)
@@ -159,7 +154,7 @@ def test_start_index_counts_parts(
     assert list(subscription.updates()) == wanted[index:]
 
 
-def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_from_latest(server, client):
     """Starts at the end of what is there; a cut after that loses nothing."""
     run_id = server.create_run(status="EXECUTING")
     server.append(run_id, "s", *range(5))
@@ -173,7 +168,7 @@ def test_from_latest(server: RealtimeServer, client: RealtimeClient) -> None:
     assert parts.wait(2) == ["new", "newer"]
 
 
-def test_max_parts_bounds_what_is_kept(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_max_parts_bounds_what_is_kept(server, client):
     """`.parts` and `.streams` keep the last ones; `on_stream` gets all."""
     run_id = server.create_run(tags=["t"])
     server.append(run_id, "a", *range(900))

@@ -40,9 +40,7 @@ def asked(server: RealtimeServer) -> Counter[tuple[str, str]]:
     ],
 )
 @pytest.mark.parametrize("kind", ["run", "runs"])
-def test_metadata_names_them_else_the_run_does(
-    kind: str, metadata: Any, streams: Any, wanted: set[str], connect: Any
-) -> None:
+def test_metadata_names_them_else_the_run_does(kind, metadata, streams, wanted, connect):
     """`metadata["$$streams"]` counts where it is a non-empty list of strings."""
     with RealtimeServer() as server:
         run_id = server.create_run(
@@ -61,7 +59,7 @@ def test_metadata_names_them_else_the_run_does(
         assert not [one for one in server.requests if one.kind == "packets"]
 
 
-def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_new_ones_are_picked_up(server, client):
     """A stream that is named later is read from its start; each is asked for once."""
     run_id = server.create_run(status="EXECUTING")
     told, parts = Recorder(), PartRecorder()
@@ -85,7 +83,7 @@ def test_new_ones_are_picked_up(server: RealtimeServer, client: RealtimeClient) 
     assert max(asked(server).values()) == 2
 
 
-def test_named_by_its_last_update(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_named_by_its_last_update(server, client):
     """A stream that is first named by the update that ends the run is read to its end."""
     run_id = server.create_run(status="EXECUTING", metadata={"$$streams": ["a"]})
     told = Recorder()
@@ -97,7 +95,7 @@ def test_named_by_its_last_update(server: RealtimeServer, client: RealtimeClient
     assert subscription.streams["b"] == ["late"]
 
 
-def test_no_streams_no_requests(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_no_streams_no_requests(server, client):
     """Runs that name none cost none."""
     runs = [server.create_run(tags="t") for _ in range(3)]
     subscription = client.subscribe_to_runs_with_streams("t")
@@ -116,7 +114,7 @@ class Token:
     n: int = 0
 
 
-def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_typed_parts(server, client):
     """Parts are of their stream's type. One that does not fit is reported, and harms no other."""
     run_id = server.create_run(status="EXECUTING")
     told, parts = Recorder(), PartRecorder()
@@ -139,7 +137,7 @@ def test_typed_parts(server: RealtimeServer, client: RealtimeClient) -> None:
     assert subscription.state is State.COMPLETED
 
 
-def test_many_misfits_are_all_told(server: RealtimeServer, client: RealtimeClient) -> None:
+def test_many_misfits_are_all_told(server, client):
     """Each of many parts that don't fit is reported once."""
     run_id = server.create_run(status="EXECUTING")
     told = Recorder()
@@ -150,7 +148,7 @@ def test_many_misfits_are_all_told(server: RealtimeServer, client: RealtimeClien
     assert [error.raw for error in told.errors] == [f"no number {n}" for n in range(800)]
 
 
-def test_a_run_that_comes_back(connect: Any) -> None:
+def test_a_run_that_comes_back(connect):
     """A run that loses its tag is forgotten with its streams; when it is back, all comes anew."""
     with RealtimeServer("electric") as server:
         run_id = server.create_run(tags="t", status="EXECUTING")

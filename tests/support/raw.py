@@ -23,6 +23,7 @@ class Exchange:
 
     def __init__(self, sock: socket.socket, head: bytes, index: int) -> None:
         self.sock = sock
+        self.head = head
         self.index = index
         self._ended = threading.Event()
         self._keep = False
@@ -168,6 +169,11 @@ class RawServer:
         self._sockets: set[socket.socket] = set()
         self.exchanges: list[Exchange] = []
         self.errors: list[BaseException] = []
+
+    @property
+    def open_connections(self) -> int:
+        with self._lock:
+            return len(self._sockets)
 
     @property
     def url(self) -> str:

@@ -42,8 +42,6 @@ def run(script: str, *arguments: str, timeout: float = 60.0) -> Ran:
         cwd=sys.prefix,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
     try:
         said, began = [], time.monotonic()
         for line in process.stdout:

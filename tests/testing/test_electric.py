@@ -147,15 +147,6 @@ def test_rotation_is_a_409(server, client, how, named):
     assert feed.start().offset == "0_inf"
 
 
-def test_rotation_releases_held_polls(server, client, in_background):
-    """A poll that is held when the shape rotates gets its 409 at once."""
-    feed = client.feed(server.create_run()).start()
-    got = in_background(feed.live)
-    server.wait_until_held()
-    server.rotate()
-    assert got.result(5).status == 409
-
-
 def test_restore_refuses_the_old_offset(server, client):
     """The handle lives on, the offset is out of bounds; from -1 it works again."""
     run_id = server.create_run()

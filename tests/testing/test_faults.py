@@ -11,17 +11,6 @@ import pytest
 TAGS = "/realtime/v1/runs?tags=a&offset=-1"
 
 
-def test_status_body_and_headers(server, client):
-    """An answer made up by the test, as often as it asked for."""
-    run_id = server.create_run()
-    server.fail_next(status=503, headers={"retry-after": "7"}, body={"error": "busy"}, times=2)
-    for _ in range(2):
-        got = client.run(run_id)
-        assert (got.status, got.headers["retry-after"]) == (503, "7")
-        assert got.json() == {"error": "busy"}
-    assert client.run(run_id).status == 200
-
-
 def test_match_by_kind_and_by_liveness(server, client):
     """A fault waits for the requests it was meant for."""
     run_id = server.create_run()
@@ -148,13 +137,6 @@ def test_error_pages(server, client):
     server.fail_next(html=True)
     got = client.runs(tags="a")
     assert (got.status, got.headers["content-type"]) == (200, "text/html; charset=utf-8")
-
-
-def test_faults_can_be_forgotten(server, client):
-    """`clear_faults` leaves nothing to happen."""
-    server.fail_next(status=500, times=100)
-    server.clear_faults()
-    assert client.runs(tags="a").status == 200
 
 
 @pytest.mark.parametrize(("reset", "end"), [(False, "end"), (True, "reset")])

@@ -14,7 +14,6 @@ from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 import pytest
-import trustme
 
 from trigger_realtime_sync.testing import RealtimeServer
 from trigger_realtime_sync.testing._store import Store
@@ -153,32 +152,6 @@ def test_rest_run(server, client):
     assert run["finishedAt"].endswith("Z")
 
 
-def test_one_connection_serves_many_requests(server, client):
-    """HTTP/1.1 keep-alive."""
-    for _ in range(3):
-        client.run(server.create_run())
-    assert server.open_connections == 1
-    client.connection.close()
-    server.wait_for_connections(0)
-
-
-@pytest.mark.parametrize(
-    ("kind", "target"),
-    [
-        ("run", "/realtime/v1/runs/run_1?offset=1_99999999&handle=h&live=true"),
-        ("stream", "/realtime/v1/streams/run_1/s"),
-    ],
-)
-def test_a_client_that_hangs_up_is_noticed_while_held(server, held_socket, kind, target):
-    """Neither a held poll nor an open stream outlives its client."""
-    server.create_run(id="run_1")
-    sock = held_socket(target)
-    server.wait_until_held(match=kind)
-    sock.close()
-    server.wait_for_connections(0)
-    assert (server.held_polls, server.open_streams) == (0, 0)
-
-
 def test_requests_are_recorded(server, client):
     """Every request is kept, and can be waited for."""
     run_id = server.create_run()
@@ -226,38 +199,30 @@ def test_a_taken_port_is_an_os_error(server):
         RealtimeServer(port=urlsplit(server.url).port or 0).start()
 
 
-@pytest.fixture
-def tls():
-    """The contexts of a server at 127.0.0.1 and of a client that trusts it."""
-    authority = trustme.CA()
-    inner, outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(inner)
-    authority.configure_trust(outer)
-    return inner, outer
-
-
-def test_https(tls):
+def test_https(tls, bundle):
     """With an SSL context it speaks TLS, and still notices who hangs up."""
-    with RealtimeServer(ssl_context=tls[0]) as server:
+    trusting = ssl.create_default_context(cafile=bundle)
+    with RealtimeServer(ssl_context=tls) as server:
         run_id = server.create_run()
         request = urllib.request.Request(
             f"{server.url}/realtime/v1/runs/{run_id}?offset=-1",
             headers={"Authorization": "Bearer x"},
         )
-        with urllib.request.urlopen(request, context=tls[1], timeout=10) as answer:
+        with urllib.request.urlopen(request, context=trusting, timeout=10) as answer:
             assert run_id.encode() in answer.read()
         request.full_url = f"{server.url}/realtime/v1/streams/{run_id}/s"
-        with urllib.request.urlopen(request, context=tls[1], timeout=10):
+        with urllib.request.urlopen(request, context=trusting, timeout=10):
             server.wait_until_held(match="stream")
         server.wait_for_connections(0)
 
 
-def test_https_notices_a_closing_alert(tls):
+def test_https_notices_a_closing_alert(tls, bundle):
     """A client that says goodbye over TLS, and leaves its socket open, is gone all the same."""
-    with RealtimeServer(ssl_context=tls[0]) as server:
+    trusting = ssl.create_default_context(cafile=bundle)
+    with RealtimeServer(ssl_context=tls) as server:
         url = urlsplit(server.url)
         raw = socket.create_connection((url.hostname, url.port), timeout=10)
-        with tls[1].wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+        with trusting.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
             path = f"/realtime/v1/streams/{server.create_run()}/s"
             sock.sendall(f"GET {path} HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n".encode())
             server.wait_until_held(match="stream")
@@ -288,12 +253,6 @@ def test_plugin_imports_nothing_heavy():
         "assert not [n for n in new if n.startswith('trigger_realtime_sync.testing._')], new\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_fixture_is_a_running_server(realtime_server):
-    """The plugin's fixture."""
-    assert realtime_server.url.startswith("http://127.0.0.1:")
-    assert realtime_server.create_run().startswith("run_")
 
 
 def test_hang_ups_and_releases_at_once(server, client, held_socket):

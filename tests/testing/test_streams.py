@@ -131,19 +131,6 @@ def test_trim_loses_the_oldest(server, client):
     assert [record["seq_num"] for record in client.stream(run_id).batches[0]] == [2]
 
 
-@serving(V1, V2, ping_interval=600)
-def test_parts_arrive_as_they_are_written(server, held_socket):
-    """An open stream sends each part at once, in a chunk of its own."""
-    run_id = server.create_run()
-    sock = held_socket(f"/realtime/v1/streams/{run_id}/s")
-    for part in ("first", "second"):
-        server.wait_until_held(match="stream")
-        server.append(run_id, "s", part)
-        seen = b""
-        while part.encode() not in seen:
-            seen += sock.recv(65536)
-
-
 @serving(V1, V2, stream_idle=SHORT)
 def test_a_stream_over_http_1_0_ends_with_its_connection(server, raw_request):
     """There are no chunks, so nothing else could say where the body ends."""

@@ -50,34 +50,16 @@ def test_another_offset_becomes_utc() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "infinity",
-        "-infinity",
-        "2026-11-23",
-        "2026-11-23T06:15",
-        "2026-11-23_06:15:09.979",
-        "2026-11-23T06:15:09.",
-        "2026-11-23T06:15:09,979",
-        "2026-11-23T06:15:09.1234567",
-        "2026-W47-1T06:15:09.979",
-        "2026-13-23T06:15:09.979",
-        "2026-02-30 06:15:09.979",
-        "2026-11-23T24:00:00.000",
-        "2026-11-23T06:15:60.000",
-        "0044-03-15 12:00:00.000 BC",
-        "0000-01-01 00:00:00.000",
-        "12026-11-23 06:15:09.979",
-        "2026-11-23T06:15:09.979+24:00",
-        "2026-11-23T06:15:09.979+00:60",
-        "2026-11-23T06:15:09.979z",
-        "0001-01-01T00:00:00+01:00",
-        "9999-12-31T23:59:59-01:00",
-        " 2026-11-23T06:15:09.979",
-        "2026-11-23T06:15:09.979\n",
-        "٢٠٢٦-11-23T06:15:09.979",
-        "2026-11-23T06:15:09.٩٧٩",
+        "", "infinity", "-infinity", "2026-11-23", "2026-11-23T06:15", "2026-11-23_06:15:09.979",
+        "2026-11-23T06:15:09.", "2026-11-23T06:15:09,979", "2026-11-23T06:15:09.1234567",
+        "2026-W47-1T06:15:09.979", "2026-13-23T06:15:09.979", "2026-02-30 06:15:09.979",
+        "2026-11-23T24:00:00.000", "2026-11-23T06:15:60.000", "0044-03-15 12:00:00.000 BC",
+        "0000-01-01 00:00:00.000", "12026-11-23 06:15:09.979", "2026-11-23T06:15:09.979+24:00",
+        "2026-11-23T06:15:09.979+00:60", "2026-11-23T06:15:09.979z", "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00", " 2026-11-23T06:15:09.979", "2026-11-23T06:15:09.979\n",
+        "٢٠٢٦-11-23T06:15:09.979", "2026-11-23T06:15:09.٩٧٩",
     ],
-)
+)  # fmt: skip
 def test_what_is_no_timestamp_is_refused(text: str) -> None:
     """The forms that `fromisoformat` would take beyond these are refused, too."""
     with pytest.raises(ValueError, match="not a timestamp"):
@@ -108,12 +90,8 @@ def test_any_moment_survives(moment: datetime, separator: str, minutes: int | No
 
 def test_bools() -> None:
     """Changes write one letter, snapshots the word."""
-    assert [values.parse_bool(text) for text in ("t", "true", "f", "false")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert [values.parse_bool(text) for text in ("t", "true")] == [True, True]
+    assert [values.parse_bool(text) for text in ("f", "false")] == [False, False]
     for text in ("", "T", "1", "yes"):
         with pytest.raises(ValueError, match="not a bool"):
             values.parse_bool(text)
@@ -221,13 +199,9 @@ texts = st.text() | st.text(st.sampled_from('{}",\\NUL019-:. TZ+tfae[]'))
 
 
 PARSERS = [
-    values.parse_timestamp,
-    values.parse_bool,
-    values.parse_int,
-    values.parse_float,
-    values.parse_json,
-    values.parse_array,
-]
+    values.parse_timestamp, values.parse_bool, values.parse_int, values.parse_float,
+    values.parse_json, values.parse_array,
+]  # fmt: skip
 
 
 @given(st.sampled_from(PARSERS), texts)
