@@ -111,7 +111,6 @@ class Store:
         # Protects every attribute below.
         self.lock = threading.RLock()
         self.seq = _FIRST_SEQ
-        self.closed = False
         self.batches: dict[str, StoredBatch] = {}
         self.packets: dict[str, tuple[bytes, str]] = {}
         self.extra_columns: dict[str, None] = {}
@@ -130,8 +129,6 @@ class Store:
         waiter = Waiter()
         with self.lock:
             self._waiters.setdefault(subject, set()).add(waiter)
-            if self.closed:
-                waiter.wake()
         try:
             yield waiter
         finally:
@@ -148,11 +145,6 @@ class Store:
             waiters = [waiter for one in chosen for waiter in self._waiters.get(one, ())]
         for waiter in waiters:
             waiter.wake()
-
-    def close(self) -> None:
-        with self.lock:
-            self.closed = True
-        self.wake()
 
     # --- reading
 
