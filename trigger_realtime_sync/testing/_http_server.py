@@ -235,7 +235,7 @@ class HttpServer(TCPServer):
         )
         with self._lock:
             self._connections[sock] = thread
-        self._observer.count_connection(1)
+        self._observer.count("connection", 1)
         thread.start()
 
     def _serve(self, sock: socket.socket, address: Any) -> None:
@@ -260,7 +260,7 @@ class HttpServer(TCPServer):
             sock.close()
         else:
             self.shutdown_request(sock)
-        self._observer.count_connection(-1)
+        self._observer.count("connection", -1)
         # Last, because whoever stops the server joins the threads that are still listed.
         with self._lock:
             del self._connections[sock]

@@ -174,7 +174,6 @@ class RealtimeServer(RunControl):
 
     def fail_next(
         self,
-        fault: Fault | None = None,
         *,
         times: int = 1,
         match: MatchT = None,
@@ -209,7 +208,10 @@ class RealtimeServer(RunControl):
             stale: answer from an earlier state, as a lagging replica does.
             after_hold: hold a live poll first, and let it fail when it would be answered.
         """
-        made = Fault(
+        fault = Fault(
+            times=times,
+            match=match,
+            live=live,
             status=status,
             body=body,
             headers=dict(headers or {}),
@@ -223,7 +225,7 @@ class RealtimeServer(RunControl):
             stale=stale,
             after_hold=after_hold,
         )
-        self._faults.add(fault or made, times=times, match=match, live=live)
+        self._faults.add(fault)
 
     def clear_faults(self) -> None:
         """Drop the faults that have not happened yet."""
