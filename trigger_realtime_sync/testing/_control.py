@@ -132,10 +132,9 @@ class RunControl:
 
     def cancel_run(self, id: str) -> None:
         """Cancel a run. It gets a `completedAt` only if it was executing."""
-        if self._store.need(id).row.get("status") in EXECUTING:
-            self._finish(id, {"status": "CANCELED"})
-        else:
-            self._store.update(id, {"status": "CANCELED"})
+        executing = self._store.need(id).row.get("status") in EXECUTING
+        change = self._finish if executing else self._store.update
+        change(id, {"status": "CANCELED"})
 
     def delete_run(self, id: str) -> None:
         """Delete a run: Electric sends a `delete`, native nothing; its own feed becomes a 404."""
