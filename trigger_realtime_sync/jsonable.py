@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 import attrs
@@ -110,12 +111,8 @@ class _Converter:
         return [[self.value(key, depth), self.value(item, depth)] for key, item in mapping.items()]
 
     def _list(self, items: Iterable[Any], depth: int) -> list[Any]:
-        jsonable = []
-        for item in items:
-            if self._left < 0:
-                break
-            jsonable.append(self.value(item, depth))
-        return jsonable
+        affordable = takewhile(lambda _: self._left >= 0, items)
+        return [self.value(item, depth) for item in affordable]
 
 
 def _number(value: float) -> Any:

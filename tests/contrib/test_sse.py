@@ -17,6 +17,7 @@ from tests.support.settings import TOKEN
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import Run, State
 from trigger_realtime_sync.contrib import _browser_feeds, sse
+from trigger_realtime_sync.contrib._source import has_streams
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -287,8 +288,8 @@ def test_a_shared_source_knows_its_id(client):
     assert source.id == shared(client.subscribe_to_run, "run_1", throttle_in_ms=5).id
     assert source.id != shared(client.subscribe_to_run, "run_2", throttle_in_ms=5).id
     assert shared(client.subscribe_to_run, "run_1", id="mine").id == "mine"
-    assert not source.has_streams
-    assert shared(client.subscribe_to_stream, "run_1").has_streams
+    assert not has_streams(source)
+    assert has_streams(shared(client.subscribe_to_stream, "run_1"))
     with source() as subscription:
         assert subscription.id == source.id
 

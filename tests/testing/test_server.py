@@ -16,7 +16,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from trigger_realtime_sync.testing import RealtimeServer
-from trigger_realtime_sync.testing._store import Store
+from trigger_realtime_sync.testing._http_server import HttpServer
+from trigger_realtime_sync.testing._observer import Observer
+from trigger_realtime_sync.testing._store import Waiter
 
 from .conftest import serving
 
@@ -187,9 +189,11 @@ def test_stop_releases_everything(server, held_socket):
 
 def test_a_wait_that_begins_after_the_stop_ends_at_once(in_background):
     """A request may be on its way to waiting while the server stops."""
-    store = Store()
-    store.close()
-    with store.waiting(("run", "run_1")) as waiter:
+    server = HttpServer("127.0.0.1", 0, print, Observer(), None)
+    server.start()
+    server.halt()
+    waiter = Waiter()
+    with socket.socket() as sock, server.watched(sock, waiter):
         in_background(waiter.wait, 10).result(5)
 
 

@@ -42,17 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_watch(commands)
-    _add_stream(commands)
-    _add_wait(commands)
-    _add_demo(commands)
-    _add_serve(commands)
+    for name, about, add_to in _COMMANDS:
+        description = f"{about[0].upper()}{about[1:]}."
+        add_to(commands.add_parser(name, help=about, description=description))
     return parser
 
 
-def _add_watch(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "show a run, or the runs of a tag or a batch, as they change"
-    watch = commands.add_parser("watch", help=about, description=_sentence(about))
+def _add_watch(watch: argparse.ArgumentParser) -> None:
     kinds = watch.add_subparsers(dest="kind", metavar="KIND", required=True)
     for kind, metavar, end in (
         ("run", "RUN", "until it has finished"),
@@ -71,18 +67,14 @@ def _add_watch(commands: argparse._SubParsersAction[_Parser]) -> None:
         _add_output(one)
 
 
-def _add_stream(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "print a stream of a run as it arrives: text as it is, anything else as JSON lines"
-    stream = commands.add_parser("stream", help=about, description=_sentence(about))
+def _add_stream(stream: argparse.ArgumentParser) -> None:
     stream.add_argument("run", metavar="RUN")
     stream.add_argument("key", metavar="KEY", nargs="?", default="default")
     _add_connection(stream)
     _add_output(stream)
 
 
-def _add_wait(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "wait until a run has finished; the exit code shows how"
-    wait = commands.add_parser("wait", help=about, description=_sentence(about))
+def _add_wait(wait: argparse.ArgumentParser) -> None:
     wait.add_argument("run", metavar="RUN")
     wait.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, help="exit with 124 after this time"
@@ -91,22 +83,29 @@ def _add_wait(commands: argparse._SubParsersAction[_Parser]) -> None:
     _add_connection(wait)
 
 
-def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "watch runs on a server in this process: no account or token needed"
-    demo = commands.add_parser("demo", help=about, description=_sentence(about))
-    demo.add_argument(
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--speed", type=_factor, default=1.0, metavar="N", help="play N times as fast"
     )
 
 
-def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
-    about = "run the demo's server for other clients; its runs play again and again"
-    serve = commands.add_parser("serve", help=about, description=_sentence(about))
+def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--port", type=_port, default=3040, help="default: 3040; 0: any free port")
     serve.add_argument("--backend", choices=("native", "electric"), default="native")
-    serve.add_argument(
-        "--speed", type=_factor, default=1.0, metavar="N", help="play N times as fast"
-    )
+    _add_speed(serve)
+
+
+_COMMANDS = (
+    ("watch", "show a run, or the runs of a tag or a batch, as they change", _add_watch),
+    (
+        "stream",
+        "print a stream of a run as it arrives: text as it is, anything else as JSON lines",
+        _add_stream,
+    ),
+    ("wait", "wait until a run has finished; the exit code shows how", _add_wait),
+    ("demo", "watch runs on a server in this process: no account or token needed", _add_speed),
+    ("serve", "run the demo's server for other clients; its runs play again and again", _add_serve),
+)
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
@@ -127,10 +126,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="at most one round of updates in this many milliseconds",
     )
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def _seconds(text: str) -> float:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-import attrs
 
 from .. import Subscription, TriggerRealtimeError
 from ..models import AnyRun
+from ._views import View, warn
 
 TICK_SECONDS = 0.1
 # Small, so that a slow terminal slows the callbacks down: states of runs coalesce then, and streams
@@ -18,23 +17,8 @@ TICK_SECONDS = 0.1
 MAX_EVENTS = 32
 
 
-@attrs.frozen
-class RunChanged:
-    run: AnyRun
-
-
-@attrs.frozen
-class PartsReceived:
-    key: str
-    parts: list[Any]
-
-
-@attrs.frozen
-class ErrorReported:
-    error: TriggerRealtimeError
-
-
-Event = RunChanged | PartsReceived | ErrorReported
+# Shows, on the main thread, what happened.
+Event = Callable[[View], None]
 
 
 class EventQueue:
@@ -45,14 +29,14 @@ class EventQueue:
         self._closed = threading.Event()
 
     def on_update(self, run: AnyRun) -> None:
-        self._put(RunChanged(run))
+        self._put(lambda view: view.show_run(run))
 
     def on_stream(self, key: str, parts: list[Any]) -> None:
-        self._put(PartsReceived(key, parts))
+        self._put(lambda view: view.show_parts(key, parts))
 
     def on_error(self, error: TriggerRealtimeError) -> None:
         if not error.terminal:
-            self._put(ErrorReported(error))
+            self._put(lambda view: warn(str(error)))
 
     def events(self, subscriptions: Sequence[Subscription]) -> Iterator[Event | None]:
         """Iterate over the events until all subscriptions have ended.

@@ -13,7 +13,7 @@ import attrs
 
 from .. import RealtimeClient, RunsSubscription, RunSubscription, Subscription
 from ..jsonable import run_as_dict
-from ._event_queue import ErrorReported, Event, EventQueue, PartsReceived, RunChanged
+from ._event_queue import EventQueue
 from ._exits import Exit, exit_of_run, exit_of_runs, usage_errors
 from ._views import JsonLines, RawText, RunLines, View, json_line, run_line, warn, write
 
@@ -46,7 +46,7 @@ class Session:
             for event in self.queue.events(subscriptions):
                 view.tick([one.state for one in subscriptions])
                 if event is not None:
-                    _show_event(view, event)
+                    event(view)
 
 
 @contextmanager
@@ -80,16 +80,6 @@ def choose_view(title: str, *, as_json: bool = False) -> View:
         warn(NO_RICH)
         return RunLines()
     return LiveTable(title)
-
-
-def _show_event(view: View, event: Event) -> None:
-    match event:
-        case RunChanged(run):
-            view.show_run(run)
-        case PartsReceived(key, parts):
-            view.show_parts(key, parts)
-        case ErrorReported(error):
-            warn(str(error))
 
 
 def watch(options: argparse.Namespace) -> int:

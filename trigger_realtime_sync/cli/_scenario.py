@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -46,7 +47,8 @@ class Scene:
 def set_scene(server: RealtimeServer) -> Scene:
     """Create the runs, all of them queued."""
     created_at = datetime.now(timezone.utc) - timedelta(seconds=1)
-    actors = {}
+    steps: list[Step] = []
+    run_ids = {}
     for number, (script, task, tags, payload) in enumerate(_RUNS, start=1):
         run_id = server.create_run(
             task,
@@ -54,14 +56,14 @@ def set_scene(server: RealtimeServer) -> Scene:
             payload=payload,
             created_at=created_at + number * timedelta(milliseconds=20),
         )
-        actors[task] = Actor(server, run_id)
-        script(actors[task])
-    runs = [actor.run_id for actor in actors.values()]
+        script(Actor(server, run_id, steps))
+        run_ids[task] = run_id
+    runs = list(run_ids.values())
     return Scene(
         runs=runs,
         batch_id=server.batch(*runs),
-        writer_id=actors["answer-question"].run_id,
-        steps=sorted((step for actor in actors.values() for step in actor.steps), key=_time_of),
+        writer_id=run_ids["answer-question"],
+        steps=sorted(steps, key=itemgetter(0)),
     )
 
 
@@ -75,17 +77,13 @@ def play(scene: Scene, stopped: threading.Event, speed: float) -> None:
         act()
 
 
-def _time_of(step: Step) -> float:
-    return step[0]
-
-
+@attrs.frozen
 class Actor:
-    """Collects the steps of one run. `at` is in seconds from the start."""
+    """Adds the steps of one run. `at` is in seconds from the start."""
 
-    def __init__(self, server: RealtimeServer, run_id: str) -> None:
-        self.run_id = run_id
-        self.steps: list[Step] = []
-        self._server = server
+    _server: RealtimeServer
+    _run_id: str
+    _steps: list[Step]
 
     def execute(self, at: float) -> None:
         self._add(at, self._server.update_run, status="EXECUTING")
@@ -109,7 +107,7 @@ class Actor:
         self._add(at, self._server.cancel_run)
 
     def _add(self, at: float, act: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        self.steps.append((at, partial(act, self.run_id, *arguments, **options)))
+        self._steps.append((at, partial(act, self._run_id, *arguments, **options)))
 
 
 def _import_products(run: Actor) -> None:

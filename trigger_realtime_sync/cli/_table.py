@@ -94,7 +94,7 @@ class LiveTable(View):
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(one_line(self._title), style="bold")
         groups = [_look(run)[2] for run in self._runs.values()]
-        for group in dict.fromkeys(look[2] for look in _LOOKS):
+        for _, _, group in (*_LOOKS.values(), _OTHER):
             if group in groups:
                 line.append(f"  {groups.count(group)} {group}", style="dim")
         if not self._runs:
@@ -143,16 +143,16 @@ class LiveTable(View):
         return self._console.encoding.startswith("utf")
 
 
-# Symbol, style, and the group that the headline counts: see `_look`.
-_LOOKS = (
-    ("✓", "green", "completed"),
-    ("✗", "red", "failed"),
-    ("■", "yellow", "cancelled"),
-    ("▶", "cyan", "executing"),
-    ("◷", "magenta", "waiting"),
-    ("○", "default", "queued"),
-    ("?", "default", "other"),
-)
+# For the runs with each property: symbol, style, and the group that the headline counts.
+_LOOKS = {
+    "is_success": ("✓", "green", "completed"),
+    "is_failed": ("✗", "red", "failed"),
+    "is_cancelled": ("■", "yellow", "cancelled"),
+    "is_executing": ("▶", "cyan", "executing"),
+    "is_waiting": ("◷", "magenta", "waiting"),
+    "is_queued": ("○", "default", "queued"),
+}
+_OTHER = ("?", "default", "other")
 
 
 def _bar_width(wide: bool) -> int:
@@ -160,16 +160,7 @@ def _bar_width(wide: bool) -> int:
 
 
 def _look(run: AnyRun) -> tuple[str, str, str]:
-    fits = (
-        run.is_success,
-        run.is_failed,
-        run.is_cancelled,
-        run.is_executing,
-        run.is_waiting,
-        run.is_queued,
-        True,
-    )
-    return _LOOKS[fits.index(True)]
+    return next((look for name, look in _LOOKS.items() if getattr(run, name)), _OTHER)
 
 
 def _table(wide: bool) -> Table:

@@ -18,14 +18,9 @@ Source = Callable[..., Subscription] | Subscription
 
 @attrs.frozen(eq=False)
 class SharedSource(Generic[SubscriptionT]):
-    """A source whose relays all join one subscription.
+    """A source whose relays all join one subscription."""
 
-    Attributes:
-        has_streams: True if it takes `on_stream`.
-    """
-
-    has_streams: bool
-    _subscribe: Callable[..., SubscriptionT]
+    subscribe: Callable[..., SubscriptionT]
     _arguments: tuple[Any, ...] = attrs.field(repr=False)
     _options: dict[str, Any] = attrs.field(repr=False)
 
@@ -35,7 +30,7 @@ class SharedSource(Generic[SubscriptionT]):
         return self._options["id"]
 
     def __call__(self, **options: Any) -> SubscriptionT:
-        return self._subscribe(*self._arguments, **{**self._options, **options})
+        return self.subscribe(*self._arguments, **{**self._options, **options})
 
 
 def shared(
@@ -51,15 +46,12 @@ def shared(
     However many relays have this source, there is one connection. It ends with the last relay.
     """
     options.setdefault("id", _derived_id(subscribe, arguments, options))
-    return SharedSource(_takes_on_stream(subscribe), subscribe, arguments, options)
+    return SharedSource(subscribe, arguments, options)
 
 
 def has_streams(source: Callable[..., Subscription]) -> bool:
     """Return True if a source takes `on_stream`."""
-    return source.has_streams if isinstance(source, SharedSource) else _takes_on_stream(source)
-
-
-def _takes_on_stream(subscribe: Callable[..., Any]) -> bool:
+    subscribe = source.subscribe if isinstance(source, SharedSource) else source
     return "on_stream" in inspect.signature(subscribe).parameters
 
 

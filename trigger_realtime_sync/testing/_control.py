@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ._rows import EXECUTING, server_status, timestamp
+from ._rows import EXECUTING, server_status, timestamp_ms
 from ._store import Store, StoredBatch, now
 from ._stream_logs import StreamLogs, StreamVersion
-
-_UNSET: Any = object()
 
 
 class RunControl:
@@ -61,14 +59,12 @@ class RunControl:
         Raises:
             ValueError: the id is taken.
         """
-        if isinstance(tags, str):
-            tags = [tags]
         values: dict[str, Any] = {
             "task_identifier": task_identifier,
             "payload": payload,
             "metadata": metadata,
             "output": None,
-            "tags": list(tags),
+            "tags": tags,
             "status": "DELAYED" if delay_until and status == "PENDING" else status,
             "ttl": ttl,
             "is_test": is_test,
@@ -88,14 +84,15 @@ class RunControl:
         id: str,
         *,
         status: str | None = None,
-        metadata: Any = _UNSET,
-        output: Any = _UNSET,
         tags: Iterable[str] | None = None,
         **columns: Any,
     ) -> None:
         """Change a run, and move its `updatedAt` on by at least a millisecond.
 
         A status of EXECUTING sets `startedAt`, unless it is set. No other column follows.
+
+        Args:
+            columns: `metadata`, `output` or any other column, as in `create_run`.
 
         Raises:
             KeyError: there is no such run.
@@ -106,12 +103,8 @@ class RunControl:
             started = self._store.need(id).row.get("startedAt")
             if server_status(status) == "EXECUTING" and started is None:
                 values["started_at"] = now()
-        if metadata is not _UNSET:
-            values["metadata"] = metadata
-        if output is not _UNSET:
-            values["output"] = output
         if tags is not None:
-            values["tags"] = [tags] if isinstance(tags, str) else list(tags)
+            values["tags"] = tags
         self._store.update(id, {**values, **columns})
 
     def complete_run(self, id: str, output: Any = None, **columns: Any) -> None:
@@ -139,10 +132,9 @@ class RunControl:
 
     def cancel_run(self, id: str) -> None:
         """Cancel a run. It gets a `completedAt` only if it was executing."""
-        if self._store.need(id).row.get("status") in EXECUTING:
-            self._finish(id, {"status": "CANCELED"})
-        else:
-            self._store.update(id, {"status": "CANCELED"})
+        executing = self._store.need(id).row.get("status") in EXECUTING
+        change = self._finish if executing else self._store.update
+        change(id, {"status": "CANCELED"})
 
     def delete_run(self, id: str) -> None:
         """Delete a run: Electric sends a `delete`, native nothing; its own feed becomes a 404."""
@@ -157,12 +149,8 @@ class RunControl:
         times: dict[str, Any] = {"completedAt": moment}
         started = self._store.need(run_id).row.get("startedAt")
         if started:
-            try:
-                since = datetime.fromisoformat(started)
-            except ValueError:
-                since = moment.replace(tzinfo=None)
-            passed = moment.replace(tzinfo=None) - since.replace(tzinfo=None)
-            times["usageDurationMs"] = max(0, round(passed.total_seconds() * 1000))
+            end = timestamp_ms(moment)
+            times["usageDurationMs"] = max(0, end - (timestamp_ms(started) or end))
         self._store.update(run_id, {**times, **values})
 
     # --- batches
@@ -193,11 +181,8 @@ class RunControl:
         with self._store.lock:
             if batch_id in self._store.batches:
                 raise ValueError(f"this server already has a batch {batch_id!r}")
-            moment = timestamp(now())
-            self._store.batches[batch_id] = StoredBatch(
-                batch_id, [], run_count, moment, [dict(error) for error in errors]
-            )
-            self.batch_add(batch_id, *run_ids, count=count, reused=reused)
+            self._store.batches[batch_id] = StoredBatch(batch_id, run_count)
+            self.batch_add(batch_id, *run_ids, count=count, errors=errors, reused=reused)
             if processing_completed:
                 self.batch_finish(batch_id)
         return batch_id
@@ -229,14 +214,11 @@ class RunControl:
     def batch_finish(self, batch_id: str) -> None:
         """Declare the list of the batch's runs complete."""
         with self._store.lock:
-            self._store.batches[batch_id].completed_at = timestamp(now())
+            self._store.batches[batch_id].completed_at = now()
 
     def _list_in_batch(self, batch_id: str, run_ids: Sequence[str]) -> None:
         with self._store.lock:
-            batch = self._store.batches.get(batch_id)
-            if batch is None:
-                batch = StoredBatch(batch_id, [], None, timestamp(now()), [])
-                self._store.batches[batch_id] = batch
+            batch = self._store.batches.setdefault(batch_id, StoredBatch(batch_id))
             batch.runs.extend(run_id for run_id in run_ids if run_id not in batch.runs)
 
     # --- packets

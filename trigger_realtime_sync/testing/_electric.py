@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 
 from ._replies import to_json
-from ._rows import Row, electric
-from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body, row_key, timestamp_of
+from ._rows import Row, electric, timestamp_of
+from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body, row_key
 from ._store import Change, RunState, Store
 
 _MUST_REFETCH = b'[{"headers":{"control":"must-refetch"}}]'

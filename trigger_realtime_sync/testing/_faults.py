@@ -19,10 +19,13 @@ def _lower(names: Sequence[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Fault:
-    """How a request fails. `RealtimeServer.fail_next` describes the fields."""
+    """How the next matching requests fail. `RealtimeServer.fail_next` describes the fields."""
 
+    times: int = 1
+    match: MatchT = None
+    live: bool | None = None
     status: int | None = None
     body: bytes | str | Mapping[str, Any] | Sequence[Any] | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -35,10 +38,6 @@ class Fault:
     drop_headers: frozenset[str] = attrs.field(factory=frozenset, converter=_lower)
     stale: bool = False
     after_hold: bool = False
-
-    def waits_for(self, request: RecordedRequest) -> bool:
-        """Return True if the request is held before the fault strikes it."""
-        return self.after_hold and request.live
 
     def replacement(self) -> Reply | None:
         """Return the reply that replaces the real one; None if the real one is sent."""
@@ -56,45 +55,34 @@ class Fault:
         return Reply(self.status or 200, {"content-type": content_type, **self.headers}, body)
 
 
-@attrs.define
-class _Rule:
-    fault: Fault
-    times: int
-    match: MatchT
-    live: bool | None
+# Changes nothing, so a live poll is held before it happens.
+NO_FAULT = Fault(after_hold=True)
 
 
 class Faults:
     """The faults still to come, in the order they were added."""
 
     def __init__(self) -> None:
-        # Protects the rules.
+        # Protects the faults, and how many times each is still to happen.
         self._lock = threading.Lock()
-        self._rules: list[_Rule] = []
+        self._faults: list[Fault] = []
 
-    def add(
-        self,
-        fault: Fault,
-        *,
-        times: int,
-        match: MatchT,
-        live: bool | None,
-    ) -> None:
-        if isinstance(match, str) and match not in KINDS:
-            raise ValueError(f"match must be one of {', '.join(KINDS)}, not {match!r}")
+    def add(self, fault: Fault) -> None:
+        if isinstance(fault.match, str) and fault.match not in KINDS:
+            raise ValueError(f"match must be one of {', '.join(KINDS)}, not {fault.match!r}")
         with self._lock:
-            self._rules.append(_Rule(fault, times, match, live))
+            self._faults.append(fault)
 
-    def take(self, request: RecordedRequest) -> Fault | None:
+    def take(self, request: RecordedRequest) -> Fault:
         """Use up, and return, the first fault that matches the request."""
         with self._lock:
-            for rule in self._rules:
-                if rule.times > 0 and matches(request, rule.match, rule.live):
-                    rule.times -= 1
-                    self._rules = [one for one in self._rules if one.times > 0]
-                    return rule.fault
-        return None
+            for fault in self._faults:
+                if fault.times > 0 and matches(request, fault.match, fault.live):
+                    fault.times -= 1
+                    self._faults = [one for one in self._faults if one.times > 0]
+                    return fault
+        return NO_FAULT
 
     def clear(self) -> None:
         with self._lock:
-            self._rules.clear()
+            self._faults.clear()

@@ -18,7 +18,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
+from contextlib import AbstractContextManager
+from http.client import responses
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any
@@ -64,7 +65,7 @@ class HttpExchange:
         head = self._head(status, headers)
         if self.request.method == "HEAD" or "content-length" not in headers:
             body = b""
-        self._send(head + body, cut=self._body_cut(len(head), len(body)))
+        self._send(head + body[: self.cut_body_at])
         self._end_if_cut()
 
     def open(self, headers: Mapping[str, str]) -> None:
@@ -96,15 +97,9 @@ class HttpExchange:
         self._server.reset(self._sock)
         raise ExchangeEnded
 
-    @contextlib.contextmanager
-    def watched(self, waiter: Waiter) -> Iterator[None]:
-        """Wake the waiter, with `gone` set, as soon as the client hangs up."""
-        descriptor = self._sock.fileno()
-        self._server.watch(descriptor, self._sock, waiter)
-        try:
-            yield
-        finally:
-            self._server.watch(descriptor, None, waiter)
+    def watched(self, waiter: Waiter) -> AbstractContextManager[None]:
+        """Wake the waiter as soon as the client hangs up or the server stops."""
+        return self._server.watched(self._sock, waiter)
 
     def wait(self, waiter: Waiter, seconds: float) -> None:
         """Wait until the waiter is woken, at most `seconds`.
@@ -120,30 +115,21 @@ class HttpExchange:
         """Sleep, unless the client leaves or the server stops: `ExchangeEnded` then."""
         waiter = Waiter()
         end = time.monotonic() + seconds
-        with self._server.pausing(waiter), self.watched(waiter):
+        with self.watched(waiter):
             while (left := end - time.monotonic()) > 0:
                 self.wait(waiter, left)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
-        try:
-            reason = HTTPStatus(status).phrase
-        except ValueError:
-            reason = "Unknown"
+        reason = responses.get(status, "Unknown")
         kept = [one for one in headers.items() if one[0].lower() not in self.drop_headers]
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {text}" for name, text in kept)]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
-    def _body_cut(self, head: int, body: int) -> int | None:
-        if self.cut_body_at is None or self.cut_body_at >= body:
-            return None
-        return head + self.cut_body_at
-
-    def _send(self, data: bytes, cut: int | None = None) -> None:
-        if cut is None and self.cut_at is not None:
-            cut = max(0, self.cut_at - self._sent)
+    def _send(self, data: bytes) -> None:
+        cut = None if self.cut_at is None else max(0, self.cut_at - self._sent)
         self._sent += len(data)
         try:
-            self._sock.sendall(data if cut is None else data[:cut])
+            self._sock.sendall(data[:cut])
         except (OSError, ValueError) as error:
             raise ExchangeEnded from error
         if cut is not None and cut < len(data):
@@ -214,19 +200,18 @@ class HttpServer(TCPServer):
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), RequestHandler)
-        self.host: str = self.socket.getsockname()[0]
-        self.port: int = self.socket.getsockname()[1]
         self.socket.setblocking(False)
         self.answer = answer
         self.stopping = False
         self.tls = ssl_context
         self._observer = observer
         self._numbers = itertools.count(1)
-        # Protects `_connections`, `_resets` and `_pausing`.
+        # Protects `_connections`, `_resets` and `_waiters`.
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._resets: set[socket.socket] = set()
-        self._pausing: set[Waiter] = set()
+        # Woken when the server stops.
+        self._waiters: set[Waiter] = set()
         # Descriptors for the accepting thread to watch or, without a socket, to forget.
         self._watch: deque[tuple[int, socket.socket | None, Waiter]] = deque()
         self._thread = threading.Thread(
@@ -239,6 +224,9 @@ class HttpServer(TCPServer):
     # --- connections
 
     def _open_connection(self, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(True)
+        if self.tls is not None:
+            sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(
             target=self._serve,
             args=(sock, address),
@@ -247,13 +235,15 @@ class HttpServer(TCPServer):
         )
         with self._lock:
             self._connections[sock] = thread
-        self._observer.count_connection(1)
+        self._observer.count("connection", 1)
         thread.start()
 
     def _serve(self, sock: socket.socket, address: Any) -> None:
         try:
-            if self.tls is not None:
-                sock = self._encrypted(sock, self.tls)
+            if isinstance(sock, ssl.SSLSocket):
+                sock.settimeout(_HANDSHAKE_SECONDS)
+                sock.do_handshake()
+                sock.settimeout(None)
             self.finish_request(sock, address)
         except (OSError, ValueError):
             # The client went away in the middle of a request.
@@ -263,29 +253,14 @@ class HttpServer(TCPServer):
         finally:
             self._hang_up(sock)
 
-    def _encrypted(self, raw: socket.socket, tls: ssl.SSLContext) -> socket.socket:
-        raw.settimeout(_HANDSHAKE_SECONDS)
-        sock = tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
-            self._connections[sock] = self._connections.pop(raw)
-        try:
-            sock.do_handshake()
-        except OSError:
-            self._hang_up(sock)
-            raise
-        sock.settimeout(None)
-        return sock
-
     def _hang_up(self, sock: socket.socket) -> None:
         with self._lock:
-            if sock not in self._connections:
-                return
             reset = sock in self._resets
         if reset:
             sock.close()
         else:
             self.shutdown_request(sock)
-        self._observer.count_connection(-1)
+        self._observer.count("connection", -1)
         # Last, because whoever stops the server joins the threads that are still listed.
         with self._lock:
             del self._connections[sock]
@@ -329,16 +304,27 @@ class HttpServer(TCPServer):
                         self._check_hang_up(selector, key)
 
     def _accept_one(self) -> None:
-        try:
-            sock, address = self.get_request()
-        except OSError:
-            # The client left before it was accepted.
-            return
-        sock.setblocking(True)
-        self._open_connection(sock, address)
+        # The client may leave before it is accepted.
+        with contextlib.suppress(OSError):
+            self._open_connection(*self.get_request())
 
-    def watch(self, descriptor: int, sock: socket.socket | None, waiter: Waiter) -> None:
-        """Wake the waiter when the client hangs up; without a socket, stop doing so."""
+    @contextlib.contextmanager
+    def watched(self, sock: socket.socket, waiter: Waiter) -> Iterator[None]:
+        """Wake the waiter when the client hangs up, with `gone` set, or when the server stops."""
+        descriptor = sock.fileno()
+        with self._lock:
+            self._waiters.add(waiter)
+            if self.stopping:
+                waiter.wake()
+        self._update_later(descriptor, sock, waiter)
+        try:
+            yield
+        finally:
+            self._update_later(descriptor, None, waiter)
+            with self._lock:
+                self._waiters.discard(waiter)
+
+    def _update_later(self, descriptor: int, sock: socket.socket | None, waiter: Waiter) -> None:
         self._watch.append((descriptor, sock, waiter))
         self._ring()
 
@@ -373,29 +359,15 @@ class HttpServer(TCPServer):
             waiter.gone = True
             waiter.wake()
 
-    @contextlib.contextmanager
-    def pausing(self, waiter: Waiter) -> Iterator[None]:
-        """Wake the waiter when the server stops."""
-        with self._lock:
-            self._pausing.add(waiter)
-            if self.stopping:
-                waiter.wake()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._pausing.discard(waiter)
-
     def halt(self) -> None:
-        """End everything, within `_STOP_SECONDS`, from any thread.
-
-        The caller sets `stopping` and wakes the held requests before.
-        """
+        """End everything, within `_STOP_SECONDS`, from any thread."""
+        # Set first: the requests that are woken must see it.
+        self.stopping = True
         deadline = time.monotonic() + _STOP_SECONDS
         self._ring()
         self._thread.join(_STOP_SECONDS)
         with self._lock:
-            waiters, threads = list(self._pausing), list(self._connections.values())
+            waiters, threads = list(self._waiters), list(self._connections.values())
         for waiter in waiters:
             waiter.wake()
         self.drop_connections()

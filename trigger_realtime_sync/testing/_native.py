@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable
 
 from ._replies import to_json
-from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body, row_key, timestamp_of
+from ._rows import timestamp_of
+from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body, row_key
 from ._store import RunState, Store
 
 _UP_TO_DATE = b'{"headers":{"control":"up-to-date"}}'

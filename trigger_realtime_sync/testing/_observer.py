@@ -84,11 +84,7 @@ def _kind(parts: list[str]) -> str:
     return ""
 
 
-def matches(
-    request: RecordedRequest,
-    match: MatchT,
-    live: bool | None = None,
-) -> bool:
+def matches(request: RecordedRequest, match: MatchT, live: bool | None) -> bool:
     """Return True if the request is of that kind, or satisfies that callable, and liveness."""
     if live is not None and request.live != live:
         return False
@@ -106,32 +102,27 @@ class Observer:
         # Protects the attributes below.
         self._changed = threading.Condition()
         self._requests: list[RecordedRequest] = []
-        self._connections = 0
-        self._held: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def add_request(self, request: RecordedRequest) -> None:
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
 
-    def count_connection(self, change: int) -> None:
+    def count(self, what: str, change: int) -> None:
+        """Add to the number of `"connection"`s, or of held requests of a kind."""
         with self._changed:
-            self._connections += change
+            self._counts[what] += change
             self._changed.notify_all()
 
     @contextmanager
     def holding(self, request: RecordedRequest) -> Iterator[None]:
         """Count the request as held until the end of the block."""
-        self._hold(request.kind, 1)
+        self.count(request.kind, 1)
         try:
             yield
         finally:
-            self._hold(request.kind, -1)
-
-    def _hold(self, kind: str, change: int) -> None:
-        with self._changed:
-            self._held[kind] += change
-            self._changed.notify_all()
+            self.count(request.kind, -1)
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -141,14 +132,14 @@ class Observer:
     @property
     def connections(self) -> int:
         with self._changed:
-            return self._connections
+            return self._counts["connection"]
 
     def held(self, match: str | None = None) -> int:
         """Return how many requests of that kind are held; by default how many polls."""
         with self._changed:
             if match is not None:
-                return self._held[match]
-            return sum(self._held[kind] for kind in ("run", "runs", "batch"))
+                return self._counts[match]
+            return sum(self._counts[kind] for kind in ("run", "runs", "batch"))
 
     def clear_requests(self) -> None:
         with self._changed:

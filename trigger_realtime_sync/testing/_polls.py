@@ -67,17 +67,16 @@ class ShapePolls:
         period = _period_ms(request.query.get("createdAt"), self.backend_name)
         return Shape("runs", ("tag", tags[0]), frozenset(tags), period, skipped)
 
-    def answer(self, exchange: HttpExchange, shape: Shape, fault: Fault | None) -> Reply:
+    def answer(self, exchange: HttpExchange, shape: Shape, fault: Fault) -> Reply:
         request = exchange.request
         at = ShapePosition(
             offset=request.query.get("offset", "-1"),
             handle=request.query.get("handle") or request.query.get("shape_id") or None,
             live=request.live,
         )
-        stale = fault is not None and fault.stale
         # A fault strikes a live poll at once, unless it was ordered for after the hold.
-        hold = self.hold if fault is None or fault.after_hold else 0.0
-        answer = self.backend.read(shape, at, stale=stale)
+        hold = self.hold if fault.after_hold else 0.0
+        answer = self.backend.read(shape, at, stale=fault.stale)
         if answer is None and hold > 0:
             answer = self._hold(exchange, shape, at, hold)
         return self._reply(request, shape, answer or self.backend.idle(shape, at))

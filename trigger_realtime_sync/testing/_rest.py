@@ -153,7 +153,6 @@ def _json_or_text(text: str | None) -> Any:
 
 
 def _batch_json(batch: StoredBatch) -> dict[str, Any]:
-    run_count = batch.run_count if batch.run_count is not None else len(batch.runs)
     processing: dict[str, Any] = {"errors": list(batch.errors)}
     if batch.completed_at is not None:
         processing["completedAt"] = f"{batch.completed_at}Z"
@@ -162,7 +161,7 @@ def _batch_json(batch: StoredBatch) -> dict[str, Any]:
         "status": "PENDING" if batch.completed_at is not None else "PROCESSING",
         "createdAt": f"{batch.created_at}Z",
         "updatedAt": f"{batch.completed_at or batch.created_at}Z",
-        "runCount": run_count,
+        "runCount": len(batch.runs) if batch.run_count is None else batch.run_count,
         "runs": list(batch.runs),
         "processing": processing,
         "successfulRunCount": len(batch.runs),

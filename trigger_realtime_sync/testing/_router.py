@@ -44,29 +44,21 @@ class Router:
     def answer(self, exchange: HttpExchange) -> None:
         self.observer.add_request(exchange.request)
         fault = self.faults.take(exchange.request)
-        if fault is None:
-            self._respond(exchange, None)
-            return
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
         exchange.drop_headers = fault.drop_headers
-        replacement = None if fault.waits_for(exchange.request) else _apply(fault, exchange)
-        if replacement is not None:
-            _send(exchange, replacement)
-        else:
-            self._respond(exchange, fault)
-
-    def _respond(self, exchange: HttpExchange, fault: Fault | None) -> None:
-        try:
-            reply = self._route(exchange, fault)
-        except Refused as refused:
-            reply = refused.reply
+        late = fault.after_hold and exchange.request.live
+        reply = None if late else _apply(fault, exchange)
         if reply is None:
-            return
-        if fault is not None and fault.waits_for(exchange.request):
+            try:
+                reply = self._route(exchange, fault)
+            except Refused as refused:
+                reply = refused.reply
+        if late:
             reply = _apply(fault, exchange) or reply
-        _send(exchange, reply)
+        if reply is not None:
+            _send(exchange, reply)
 
-    def _route(self, exchange: HttpExchange, fault: Fault | None) -> Reply | None:
+    def _route(self, exchange: HttpExchange, fault: Fault) -> Reply | None:
         # The feeds look for the run first: an unknown one is a 404 even for a forbidden token.
         request = exchange.request
         if request.kind == "presigned":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -113,6 +114,12 @@ def timestamp_ms(text: str | None) -> int:
     except ValueError:
         return 0
     return round(moment.replace(tzinfo=timezone.utc).timestamp() * 1000)
+
+
+def timestamp_of(ms: int) -> str:
+    """Return milliseconds since the epoch as a stored timestamp."""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000))
+    return f"{whole}.{ms % 1000:03d}"
 
 
 def array(items: Iterable[str]) -> str:

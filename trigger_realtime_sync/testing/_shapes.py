@@ -5,7 +5,6 @@ A backend answers at once: `read` returns the answer, or None when a live poll h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -76,9 +75,3 @@ def row_key(state: RunState) -> str:
 
 def messages_body(messages: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(messages) + b"]"
-
-
-def timestamp_of(ms: int) -> str:
-    """Return milliseconds since the epoch as a stored timestamp."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms / 1000))
-    return f"{whole}.{ms % 1000:03d}"

@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from typing import Any
 
 import attrs
@@ -24,8 +23,8 @@ from ._rows import (
     Row,
     array,
     array_items,
-    timestamp,
     timestamp_ms,
+    timestamp_of,
     to_row,
 )
 
@@ -33,6 +32,11 @@ Subject = tuple[str, ...]
 
 # The first number of the sequence. Far from 0, so that no test relies on small numbers.
 _FIRST_SEQ = 16000
+
+
+def now() -> str:
+    """Return the time as a stored timestamp."""
+    return timestamp_of(int(time.time() * 1000))
 
 
 @attrs.frozen
@@ -76,10 +80,10 @@ class Change:
 @attrs.define
 class StoredBatch:
     id: str
-    runs: list[str]
-    run_count: int | None
-    created_at: str
-    errors: list[dict[str, Any]]
+    run_count: int | None = None
+    runs: list[str] = attrs.field(factory=list)
+    errors: list[dict[str, Any]] = attrs.field(factory=list)
+    created_at: str = attrs.field(factory=now)
     completed_at: str | None = None
 
 
@@ -100,10 +104,6 @@ class Waiter:
         self._event.set()
 
 
-def now() -> datetime:
-    return datetime.fromtimestamp(time.time(), timezone.utc)
-
-
 class Store:
     """Runs, batches and packets. Safe from any thread."""
 
@@ -111,7 +111,6 @@ class Store:
         # Protects every attribute below.
         self.lock = threading.RLock()
         self.seq = _FIRST_SEQ
-        self.closed = False
         self.batches: dict[str, StoredBatch] = {}
         self.packets: dict[str, tuple[bytes, str]] = {}
         self.extra_columns: dict[str, None] = {}
@@ -120,7 +119,7 @@ class Store:
         self._lagging: set[str] = set()
         self._members: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         self._logs: defaultdict[Subject, list[Change]] = defaultdict(list)
-        self._waiters: dict[Subject, set[Waiter]] = {}
+        self._waiters: defaultdict[Subject, set[Waiter]] = defaultdict(set)
 
     # --- waiting
 
@@ -129,17 +128,12 @@ class Store:
         """Yield a waiter that every change of the subject wakes until the end of the block."""
         waiter = Waiter()
         with self.lock:
-            self._waiters.setdefault(subject, set()).add(waiter)
-            if self.closed:
-                waiter.wake()
+            self._waiters[subject].add(waiter)
         try:
             yield waiter
         finally:
             with self.lock:
-                waiters = self._waiters[subject]
-                waiters.discard(waiter)
-                if not waiters:
-                    del self._waiters[subject]
+                self._waiters[subject].discard(waiter)
 
     def wake(self, subjects: Iterable[Subject] | None = None) -> None:
         """Wake the requests that wait for these subjects; all of them if None."""
@@ -148,11 +142,6 @@ class Store:
             waiters = [waiter for one in chosen for waiter in self._waiters.get(one, ())]
         for waiter in waiters:
             waiter.wake()
-
-    def close(self) -> None:
-        with self.lock:
-            self.closed = True
-        self.wake()
 
     # --- reading
 
@@ -192,7 +181,7 @@ class Store:
         self, run_id: str | None, values: Mapping[str, Any], *, batch: str | None, lag: bool
     ) -> str:
         run_id = run_id or f"run_cm{secrets.token_hex(11)}"
-        moment = timestamp(now())
+        moment = now()
         row: Row = dict.fromkeys(COLUMNS)
         row.update(
             id=run_id.removeprefix("run_"),
@@ -223,8 +212,8 @@ class Store:
         row = to_row(values)
         with self.lock:
             before = self.need(run_id)
-            moment = max(timestamp_ms(timestamp(now())), before.updated_ms + 1)
-            after = {**before.row, "updatedAt": _from_ms(moment), **row}
+            moment = max(timestamp_ms(now()), before.updated_ms + 1)
+            after = {**before.row, "updatedAt": timestamp_of(moment), **row}
             self._add_columns(row)
             self._change(before, _state(after, before.batch))
 
@@ -280,7 +269,3 @@ class Store:
 
 def _state(row: Row, batch: str | None) -> RunState:
     return RunState(row, frozenset(array_items(row.get("runTags"))), batch)
-
-
-def _from_ms(moment: int) -> str:
-    return timestamp(datetime.fromtimestamp(moment / 1000, timezone.utc))

@@ -191,7 +191,7 @@ class _OpenStreamV2(_OpenStream):
         # Digits are read up to the first other character, so an id of v1 skips every record.
         found = re.match(r"\d{1,18}", last_event_id)
         if latest:
-            self.next = self.logs.tail(self.stream)[0]
+            self.next = self.logs.tail(self.stream)["seq_num"]
         elif found:
             self.next = int(found[0]) + 1
 
@@ -209,16 +209,14 @@ class _OpenStreamV2(_OpenStream):
         self.count += len(records)
         self.size += sum(record.size for record in records)
         data = b'{"records":[' + b",".join(record.json for record in records) + b"]"
-        tail, timestamp = self.logs.tail(self.stream)
-        if tail == self.next:
-            data += b',"tail":' + to_json({"seq_num": tail, "timestamp": timestamp})
+        tail = self.logs.tail(self.stream)
+        if tail["seq_num"] == self.next:
+            data += b',"tail":' + to_json(tail)
         head = f"event: batch\nid: {last},{self.count},{self.size}\n".encode()
         return head + b"data: " + data + b"}\n\n"
 
     def ping(self) -> bytes:
-        seq_num, timestamp = self.logs.tail(self.stream)
-        tail = {"seq_num": seq_num, "timestamp": timestamp}
-        ping = {"timestamp": int(time.time() * 1000), "tail": tail}
+        ping = {"timestamp": int(time.time() * 1000), "tail": self.logs.tail(self.stream)}
         return b"event: ping\ndata: " + to_json(ping) + b"\n\n"
 
     def ending(self) -> bytes:

@@ -135,11 +135,11 @@ class StreamLogs:
                 return chosen[:count]
         return chosen
 
-    def tail(self, stream: StreamName) -> tuple[int, int]:
+    def tail(self, stream: StreamName) -> dict[str, int]:
         """Return the number of the next record, and the time of the last one in milliseconds."""
         with self._lock:
             log = self._log(stream)
-            return log.tail, log.tail_timestamp
+            return {"seq_num": log.tail, "timestamp": log.tail_timestamp}
 
     def _open(self, version: StreamVersion, stream: StreamName) -> None:
         if self.version != version:

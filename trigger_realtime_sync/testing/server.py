@@ -105,9 +105,9 @@ class RealtimeServer(RunControl):
         """The base URL, without a trailing slash."""
         if self._server is None:
             raise RuntimeError("the server has not been started")
-        host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
+        host, port = map(str, self._server.server_address[:2])
         scheme = "http" if self._ssl_context is None else "https"
-        return f"{scheme}://{host}:{self._server.port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def start(self: _ServerT) -> _ServerT:
         """Serve, on daemon threads.
@@ -125,12 +125,8 @@ class RealtimeServer(RunControl):
 
     def stop(self) -> None:
         """End every request and connection, and return within seconds. Idempotent."""
-        if self._server is None or self._server.stopping:
-            return
-        # Set first: the requests that `close` wakes must see it.
-        self._server.stopping = True
-        self._store.close()
-        self._server.halt()
+        if self._server is not None and not self._server.stopping:
+            self._server.halt()
 
     def __enter__(self: _ServerT) -> _ServerT:
         return self.start() if self._server is None else self
@@ -178,7 +174,6 @@ class RealtimeServer(RunControl):
 
     def fail_next(
         self,
-        fault: Fault | None = None,
         *,
         times: int = 1,
         match: MatchT = None,
@@ -213,7 +208,10 @@ class RealtimeServer(RunControl):
             stale: answer from an earlier state, as a lagging replica does.
             after_hold: hold a live poll first, and let it fail when it would be answered.
         """
-        made = Fault(
+        fault = Fault(
+            times=times,
+            match=match,
+            live=live,
             status=status,
             body=body,
             headers=dict(headers or {}),
@@ -227,7 +225,7 @@ class RealtimeServer(RunControl):
             stale=stale,
             after_hold=after_hold,
         )
-        self._faults.add(fault or made, times=times, match=match, live=live)
+        self._faults.add(fault)
 
     def clear_faults(self) -> None:
         """Drop the faults that have not happened yet."""

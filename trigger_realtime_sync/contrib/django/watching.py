@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from ... import Run, RunsSubscription, RunSubscription, StreamSubscription, Subscription
-from ..sse import shared
+from .._source import SharedSource, shared
 from .client import get_client
 from .signals import part_received, run_completed, run_updated
 
@@ -27,7 +27,7 @@ def watch_run(run_id: str, **options: Any) -> RunSubscription[Any, Any]:
         run_id: the run (`run_…`).
         options: options of `RealtimeClient.subscribe_to_run`.
     """
-    return _watch(get_client().subscribe_to_run, run_id, **options)
+    return _watch(shared(get_client().subscribe_to_run, run_id, **options))
 
 
 def watch_tag(tag: str | Sequence[str], **options: Any) -> RunsSubscription[Any, Any]:
@@ -37,7 +37,7 @@ def watch_tag(tag: str | Sequence[str], **options: Any) -> RunsSubscription[Any,
         tag: a tag, or several that a run must all have.
         options: options of `RealtimeClient.subscribe_to_runs_with_tag`.
     """
-    return _watch(get_client().subscribe_to_runs_with_tag, tag, **options)
+    return _watch(shared(get_client().subscribe_to_runs_with_tag, tag, **options))
 
 
 def watch_batch(batch_id: str, **options: Any) -> RunsSubscription[Any, Any]:
@@ -47,7 +47,7 @@ def watch_batch(batch_id: str, **options: Any) -> RunsSubscription[Any, Any]:
         batch_id: the batch (`batch_…`).
         options: options of `RealtimeClient.subscribe_to_batch`.
     """
-    return _watch(get_client().subscribe_to_batch, batch_id, **options)
+    return _watch(shared(get_client().subscribe_to_batch, batch_id, **options))
 
 
 def watch_stream(run_id: str, key: str = "default", **options: Any) -> StreamSubscription[Any]:
@@ -58,20 +58,12 @@ def watch_stream(run_id: str, key: str = "default", **options: Any) -> StreamSub
         key: the key of the stream.
         options: options of `RealtimeClient.subscribe_to_stream`.
     """
-    on_stream = functools.partial(_send_parts, run_id)
-    return _watch(get_client().subscribe_to_stream, run_id, key, on_stream=on_stream, **options)
+    source = shared(get_client().subscribe_to_stream, run_id, key, **options)
+    return _watch(source, on_stream=functools.partial(_send_parts, run_id))
 
 
-def _watch(
-    subscribe: Callable[..., SubscriptionT],
-    *target: Any,
-    on_stream: Callable[..., None] | None = None,
-    **options: Any,
-) -> SubscriptionT:
-    source = shared(subscribe, *target, **options)
-    callbacks: dict[str, Any] = {"on_update": _send_updated, "on_complete": _send_completed}
-    if on_stream is not None:
-        callbacks["on_stream"] = on_stream
+def _watch(source: SharedSource[SubscriptionT], **callbacks: Any) -> SubscriptionT:
+    callbacks |= {"on_update": _send_updated, "on_complete": _send_completed}
     id_ = f"signals-{source.id}"
     with _lock:
         running = get_client().get(id_)
