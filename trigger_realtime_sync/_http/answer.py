@@ -12,9 +12,8 @@ import urllib3.exceptions
 
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
 from .call import Call, Interrupted, Nudged
+from .chunked import READ_SIZE
 
-# Bytes that one read takes from the connection at most.
-READ_SIZE = 65536
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
