@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any, Final
 
@@ -25,15 +26,12 @@ def loads_all(texts: list[str]) -> list[Any]:
     The separators prove that no malformed text changed its neighbours: they all stand between the
     values, each in its place, only if every text is one whole value.
     """
-    if len(texts) < 2:
-        return [_loads(text) for text in texts]
     gaps = len(texts) - 1
-    try:
-        values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
-    except ValueError:
-        return [_loads(text) for text in texts]
-    if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
-        return values[::2]
+    if gaps > 0:
+        with contextlib.suppress(ValueError):
+            values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
+            if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
+                return values[::2]
     return [_loads(text) for text in texts]
 
 
