@@ -144,7 +144,7 @@ def look_at(run: Any) -> None:
 
 def stream(data: bytes, version: str) -> None:
     """Chunks of a body through a cursor, which is restored from the positions of its parts."""
-    cursor = StreamCursor(max_event_bytes=1 << 20)
+    cursor = StreamCursor()
     parts = []
     cursor.open(version)
     for chunk in data.split(PIECE):
