@@ -131,17 +131,15 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
 
 def innermost(error: BaseException) -> BaseException:
     """Return the root cause: the exceptions around it repeat the whole URL."""
-    inner: BaseException = error
-    seen = {id(inner)}
+    inner, seen = error, {id(error)}
     while True:
         below = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
         if not isinstance(below, BaseException):
             below = inner.__cause__ or inner.__context__
         if not isinstance(below, BaseException) or id(below) in seen:
-            break
+            return inner
         seen.add(id(below))
         inner = below
-    return inner
 
 
 def _in_a_few_words(inner: BaseException) -> str:

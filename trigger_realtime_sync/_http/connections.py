@@ -17,26 +17,6 @@ from .call import Call, Interrupted, Nudged, current_call, watch
 from .chunked import EagerResponse
 
 
-def _open_socket(connection: HTTPConnection) -> socket.socket:
-    """Open a socket as urllib3 does, but let the call watch it before it connects.
-
-    So connecting can be interrupted too.
-    """
-    host = connection._dns_host.strip("[]")
-    try:
-        addresses = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        raise NewConnectionError(connection, "the name of the server is not known") from error
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        try:
-            return _connected(connection, socket.socket(family, kind, protocol), address)
-        except OSError as error:
-            failure = error
-    # A bare OSError would look to urllib3 like the failure of an established connection.
-    raise NewConnectionError(connection, "no connection") from failure
-
-
 def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
     try:
         for option in connection.socket_options or ():
@@ -57,7 +37,23 @@ class WatchedConnection(HTTPConnection):
     _last_call: Call | None = None
 
     def _new_conn(self) -> socket.socket:
-        return _open_socket(self)
+        """Open a socket as urllib3 does, but let the call watch it before it connects.
+
+        So connecting can be interrupted too.
+        """
+        host = self._dns_host.strip("[]")
+        try:
+            addresses = socket.getaddrinfo(host, self.port, 0, socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NewConnectionError(self, "the name of the server is not known") from error
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in addresses:
+            try:
+                return _connected(self, socket.socket(family, kind, protocol), address)
+            except OSError as error:
+                failure = error
+        # A bare OSError would look to urllib3 like the failure of an established connection.
+        raise NewConnectionError(self, "no connection") from failure
 
     def connect(self) -> None:
         """Connect. The call's earlier socket is not watched meanwhile."""
