@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from typing import Any, Final
 
@@ -28,10 +27,12 @@ def loads_all(texts: list[str]) -> list[Any]:
     """
     gaps = len(texts) - 1
     if gaps > 0:
-        with contextlib.suppress(ValueError):
+        try:
             values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
-            if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
-                return values[::2]
+        except ValueError:
+            values = []
+        if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
+            return values[::2]
     return [_loads(text) for text in texts]
 
 
