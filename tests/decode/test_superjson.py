@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync._decode.superjson import SuperJSONError, decode, decode_in_place
+from trigger_realtime_sync._decode.superjson import SuperJSONError, decode
 
 VECTORS = Path(__file__).parent / "vectors"
 # 2.2.1 does not write causes.
@@ -153,15 +153,6 @@ def strip_causes(expect: Any) -> None:
     elif isinstance(expect, list):
         for item in expect:
             strip_causes(item)
-
-
-def test_the_document_is_left_as_it_is() -> None:
-    """`decode` never changes what it is given, with annotations and cycles in it."""
-    vectors = json.loads((VECTORS / "superjson-latest.json").read_text())["vectors"]
-    for vector in vectors:
-        before = copy.deepcopy(vector["document"])
-        decode(vector["document"])
-        assert vector["document"] == before
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 1, True])
@@ -352,7 +343,7 @@ metas = st.fixed_dictionaries(
 @given(values, metas | leaves)
 def test_any_document_is_decoded(value: Any, meta: Any) -> None:
     """Whatever the annotations say: a value, no exception, and no hole left in it."""
-    result = decode_in_place(copy.deepcopy({"json": value, "meta": meta}))
+    result = decode(copy.deepcopy({"json": value, "meta": meta}))
     seen: set[int] = set()
     todo = [result]
     while todo:

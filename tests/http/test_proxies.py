@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from trigger_realtime_sync._http.prepared import origin_of
 from trigger_realtime_sync._http.session import MOST_ORIGINS, HttpOptions, Transport
 from trigger_realtime_sync.config import Timeouts
 
@@ -22,8 +21,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def proxies(url: str, given: dict[str, str] | None = None) -> dict[str, str]:
     transport = Transport(HttpOptions(timeouts=Timeouts(), proxies=given))
-    first = transport._proxies_of(url)
-    assert transport._proxies_of(url) == first
+    first = transport._proxies(origin_of(url))
+    assert transport._proxies(origin_of(url)) is first
     return {name: first[name] for name in ("http", "https") if name in first}
 
 
@@ -44,6 +43,5 @@ def test_many_hosts_cost_no_memory():
     """Presigned URLs may lead to any number of hosts."""
     transport = Transport(HttpOptions(timeouts=Timeouts()))
     for number in range(3 * MOST_ORIGINS):
-        transport._proxies_of(f"https://host{number}.example/x")
-    remembered: Any = transport._proxies
-    assert len(remembered) <= MOST_ORIGINS
+        transport._proxies(f"https://host{number}.example")
+    assert transport._proxies.cache_info().currsize <= MOST_ORIGINS

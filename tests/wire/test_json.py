@@ -85,3 +85,11 @@ def test_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything works the same."""
     monkeypatch.setattr(json, "_orjson_loads", None)
     assert json.loads('{"a": [1, NaN]}' + PADDING)["a"][0] == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, "9" * 10_000])
+def test_json_that_is_none(text: str) -> None:
+    """Malformed, too deep, or with a number too long."""
+    with pytest.raises(ValueError):
+        json.loads(text)
+    assert json.loads('{"a": [null]}') == {"a": [None]}

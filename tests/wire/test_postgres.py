@@ -66,15 +66,6 @@ def test_what_is_no_timestamp_is_refused(text: str) -> None:
         values.parse_timestamp(text)
 
 
-def test_an_error_shows_the_text_shortened() -> None:
-    """A long text does not fill the log."""
-    with pytest.raises(ValueError) as caught:
-        values.parse_timestamp("x" * 100_000)
-    assert len(str(caught.value)) < 100
-    with pytest.raises(ValueError, match="'soon'"):
-        values.parse_timestamp("soon")
-
-
 @given(st.datetimes(), st.sampled_from(["T", " "]), st.integers(-1439, 1439) | st.none())
 def test_any_moment_survives(moment: datetime, separator: str, minutes: int | None) -> None:
     """What is written is read back, at any offset."""
@@ -118,14 +109,6 @@ def test_floats() -> None:
     for text in ("", "-", ".", "1_0", " 1", "inf", "nan", "0x1", "1e", "1" * 401, "1\n"):
         with pytest.raises(ValueError, match="not a number"):
             values.parse_float(text)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, "9" * 10_000])
-def test_json_that_is_none(text: str) -> None:
-    """Malformed, too deep, or with a number too long."""
-    with pytest.raises(ValueError):
-        values.parse_json(text)
-    assert values.parse_json('{"a": [null]}') == {"a": [None]}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +183,7 @@ texts = st.text() | st.text(st.sampled_from('{}",\\NUL019-:. TZ+tfae[]'))
 
 PARSERS = [
     values.parse_timestamp, values.parse_bool, values.parse_int, values.parse_float,
-    values.parse_json, values.parse_array,
+    values.parse_array,
 ]  # fmt: skip
 
 
@@ -211,7 +194,7 @@ def test_any_text_is_a_value_or_a_value_error(parse: Any, text: str) -> None:
         value = parse(text)
     except ValueError:
         return
-    assert parse is values.parse_json or value is not None
+    assert value is not None
 
 
 @given(st.text(st.sampled_from('{}",\\Na ')))

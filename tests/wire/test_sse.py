@@ -149,16 +149,17 @@ def test_a_large_event_in_small_chunks_takes_linear_time() -> None:
     assert time.monotonic() - started < 20
 
 
-def test_an_event_without_an_end_is_refused() -> None:
+def test_an_event_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays bounded, whether the event would have ended or not."""
-    framer = EventFramer(max_event_bytes=1000)
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    framer = EventFramer()
     assert framer.feed(b"data: " + b"x" * 900) == []
     with pytest.raises(ProtocolError, match="longer than 1000 bytes"):
         framer.feed(b"x" * 100)
     with pytest.raises(ProtocolError, match="longer than 1000 bytes"):
-        EventFramer(max_event_bytes=1000).feed(b"data: " + b"x" * 1000 + b"\n\n")
+        EventFramer().feed(b"data: " + b"x" * 1000 + b"\n\n")
     many = b"data: " + b"x" * 900 + b"\n\n"
-    assert len(EventFramer(max_event_bytes=1000).feed(many * 3)) == 3
+    assert len(EventFramer().feed(many * 3)) == 3
 
 
 def test_an_event_of_many_lines_is_refused_unless_they_are_comments() -> None:

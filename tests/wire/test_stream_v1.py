@@ -284,9 +284,12 @@ def test_a_plain_server_id_resumes_after_its_entry() -> None:
     assert values(fed(cursor, body + frame("1795414755740-0", "3"))) == [3]
 
 
-def test_a_broken_body_is_no_sign_that_the_stream_is_drained() -> None:
+def test_a_broken_body_is_no_sign_that_the_stream_is_drained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """An event that is too long ends the body, and the position stays what it was."""
-    cursor = opened(StreamCursor(max_event_bytes=100))
+    monkeypatch.setattr("trigger_realtime_sync._wire.sse.MAX_EVENT_BYTES", 100)
+    cursor = opened()
     assert values(fed(cursor, frame("1-0", "1"))) == [1]
     assert fed(cursor, b"x" * 200) == []
     assert cursor.over

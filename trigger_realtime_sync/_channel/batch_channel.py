@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from .._feeds.batch_members import BatchMembers
+from .._feeds.batch_members import follow_members
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
@@ -87,15 +87,14 @@ class BatchChannel(Channel):
     # On the thread that asks for the members.
 
     def _read_members(self, requester: Requester) -> None:
-        source = BatchMembers(
-            requester,
-            self.target.subject,
-            self._decoder,
-            on_members=self._on_members,
-            on_changes=self._on_member_changes,
-        )
         try:
-            source.run()
+            follow_members(
+                requester,
+                self.target.subject,
+                self._decoder,
+                on_members=self._on_members,
+                on_changes=self._on_member_changes,
+            )
         except Interrupted:
             return
         except TriggerRealtimeError as error:

@@ -1,8 +1,7 @@
 """The text of a run's column → the value of its field. Pure.
 
 Public names and statuses: docs/protocol.md, section 2. The types are fixed here rather than taken
-from
-`electric-schema`: a field of `Run` has one type whatever a server calls its column's, and a
+from `electric-schema`: a field of `Run` has one type whatever a server calls its column's, and a
 stripped or foreign header can't change it.
 """
 
@@ -12,15 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from .._wire.json import loads
 from .._wire.names import RUN_COLUMNS
-from .._wire.postgres import (
-    parse_array,
-    parse_bool,
-    parse_float,
-    parse_int,
-    parse_json,
-    parse_timestamp,
-)
+from .._wire.postgres import parse_array, parse_bool, parse_float, parse_int, parse_timestamp
 from ..models import RunError, RunStatus
 
 # What a parser of text raises, also when it is given something other than text.
@@ -81,7 +74,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def _error(text: str) -> RunError | None:
-    return parse_error(parse_json(text))
+    return parse_error(loads(text))
 
 
 def parse_strings(text: str) -> list[str]:

@@ -59,7 +59,7 @@ def decode(data: str | None, kind: str) -> Any:
     if kind == SUPER_JSON:
         from . import superjson
 
-        return superjson.decode_in_place(json.loads(data))
+        return superjson.decode(json.loads(data))
     if kind == STORE:
         raise ValueError("it is stored elsewhere and must be fetched")
     return data
@@ -128,7 +128,11 @@ class PacketValue(LazyValue):
             kind = media_type(content_type)
         try:
             value = decode(data, kind)
-            return value if self.type_ is None else _structured(value, self.type_)
+            if value is None or self.type_ is None:
+                return value
+            from .typed import structure
+
+            return structure(value, self.type_)
         except ValueError as error:
             raise self._error(str(error), Packet(data, content_type)) from error
 
@@ -171,9 +175,7 @@ class PacketValue(LazyValue):
         return (self.run_id, self.field, self.data, self.content_type, self.type_)
 
     def __copy__(self) -> PacketValue:
-        copy = PacketValue(*self._arguments())
-        copy.fetch = self.fetch
-        return copy
+        return PacketValue(*self._arguments(), self.fetch)
 
     def __deepcopy__(self, memo: Any) -> PacketValue:
         return self.__copy__()
@@ -191,11 +193,3 @@ def _renew_lock() -> None:
 if hasattr(os, "register_at_fork"):
     # Another thread of the parent may have held it at the fork.
     os.register_at_fork(after_in_child=_renew_lock)
-
-
-def _structured(value: Any, type_: Any) -> Any:
-    if value is None:
-        return None
-    from .typed import structure
-
-    return structure(value, type_)

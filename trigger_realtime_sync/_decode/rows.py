@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._wire.excerpt import excerpt
@@ -11,9 +11,8 @@ from ..errors import ProtocolError
 from ..models import AnyRun, Task, empty_run, unread
 from . import rows_fast
 from .columns import COLUMNS, ID, STATUS, TASK, UNREADABLE, public_status, to_text
-from .packets import JSON, Packet, PacketValue
+from .packets import JSON, Fetch, PacketValue
 
-Fetch = Callable[[str, str, str], Packet]
 Columns = Mapping[str, Any]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from .superjson_types import Converter, Hole, SuperJSONError
 
-__all__ = ["SuperJSONError", "decode", "decode_in_place"]
+__all__ = ["SuperJSONError", "decode"]
 
 # A container, and a key or an index in it.
 _Slot = tuple[Any, Any]
@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"\\[.\\]|\.|\\|[^.\\]+")
 
 
 def decode(document: Any) -> Any:
-    """Return the value of a parsed superjson document, which is left unchanged.
+    """Return the value of a parsed superjson document. It is changed, instead of copied.
 
     undefined is None, a bigint an int, a Date an aware UTC datetime, a regexp a `re.Pattern`, a
     URL a str, an Error a `SuperJSONError`, a Buffer or Uint8Array bytes, another typed array a
@@ -44,14 +44,11 @@ def decode(document: Any) -> Any:
     Raises:
         ValueError: this is not a superjson document.
     """
-    return decode_in_place(_copy(document) if _meta(document) else document)
-
-
-def decode_in_place(document: Any) -> Any:
-    """Decode a document that is not needed any more: it is changed instead of copied."""
-    meta = _meta(document)
+    if not isinstance(document, dict):
+        raise ValueError("a superjson document must be an object")
     root: list[Any] = [document.get("json")]
-    if meta:
+    meta = document.get("meta")
+    if isinstance(meta, dict):
         version = meta.get("v")
         decoder = _Decoder(legacy=not isinstance(version, (int, float)) or version < 1)
         holes = decoder.cut_cycles(root, meta.get("referentialEqualities"))
@@ -59,27 +56,6 @@ def decode_in_place(document: Any) -> Any:
         for hole, (container, key) in holes:
             hole.fill(container[key])
     return root[0]
-
-
-def _meta(document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise ValueError("a superjson document must be an object")
-    meta = document.get("meta")
-    return meta if isinstance(meta, dict) else {}
-
-
-def _copy(document: dict[str, Any]) -> dict[str, Any]:
-    """Copy a document as deep as decoding changes it. `copy.deepcopy` would recurse."""
-    copied: list[Any] = [document.get("json")]
-    todo: list[Any] = [copied]
-    while todo:
-        container = todo.pop()
-        items = container.items() if isinstance(container, dict) else enumerate(container)
-        for key, value in list(items):
-            if isinstance(value, (dict, list)):
-                container[key] = value.copy()
-                todo.append(container[key])
-    return {**document, "json": copied[0]}
 
 
 class _Decoder:

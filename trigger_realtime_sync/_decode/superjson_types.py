@@ -79,12 +79,13 @@ class Converter:
 
     def convert(self, kind: Any, value: Any) -> Any:
         """Return the annotated value; the value itself when the annotation does not fit."""
-        if isinstance(kind, list):
-            return _nested(kind, value)
         if kind == "regexp" and isinstance(value, str):
             return self._regexp(value)
-        convert = _CONVERTERS.get(kind) if isinstance(kind, str) else None
-        return value if convert is None else convert(value)
+        try:
+            expected, convert = _CONVERTERS[tuple(kind) if isinstance(kind, list) else kind]
+            return convert(value) if isinstance(value, expected) else value
+        except (LookupError, TypeError, ValueError):
+            return value
 
     def _regexp(self, literal: str) -> Any:
         body, slash, flag_names = literal[1:].rpartition("/")
@@ -100,20 +101,6 @@ class Converter:
         # Warning: the compiler warns of odd patterns, and a process may make warnings errors.
         except (re.error, RecursionError, OverflowError, ValueError, Warning):
             return literal
-
-
-def _nested(kind: list[Any], value: Any) -> Any:
-    """Convert `["typed-array", name]` and `["custom", "buffer"]`; leave classes and symbols."""
-    if kind in (["custom", "buffer"], ["typed-array", "Uint8Array"]) and isinstance(value, list):
-        try:
-            return bytes(value)
-        except (TypeError, ValueError):
-            return value
-    floats = kind in (["typed-array", "Float32Array"], ["typed-array", "Float64Array"])
-    if floats and isinstance(value, list):
-        # JSON has null for NaN and the infinities.
-        return [math.nan if item is None else item for item in value]
-    return value
 
 
 def _python_pattern(body: str) -> str:
@@ -137,62 +124,44 @@ def _python_pattern(body: str) -> str:
     return _REGEXP_TOKEN.sub(translate, body)
 
 
-def _bigint(value: Any) -> Any:
-    if not isinstance(value, str) or len(value) > _MAX_BIGINT_DIGITS:
-        return value
-    try:
-        return int(value) if _BIGINT.fullmatch(value) else value
-    except ValueError:  # the process has a lower limit
-        return value
+def _bigint(text: str) -> int:
+    if len(text) > _MAX_BIGINT_DIGITS or not _BIGINT.fullmatch(text):
+        raise ValueError
+    return int(text)
 
 
-def _date(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_timestamp(value)
-    except ValueError:
-        return value
+def _floats(items: list[Any]) -> list[Any]:
+    # JSON has null for NaN and the infinities.
+    return [math.nan if item is None else item for item in items]
 
 
-def _number(value: Any) -> Any:
-    return _SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
-
-
-def _set(value: Any) -> Any:
-    if not isinstance(value, list) or not _usable_keys(value):
-        return value
-    return set(value)
-
-
-def _map(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-        return value
-    if not _usable_keys([pair[0] for pair in value]):
-        return value
-    mapping = dict(value)
+def _map(pairs: list[Any]) -> dict[Any, Any]:
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise ValueError
+    _distinct([pair[0] for pair in pairs])
+    mapping = dict(pairs)
     for key, item in mapping.items():
         if isinstance(item, Hole):
             item.moved_to(mapping, key)
     return mapping
 
 
-def _usable_keys(keys: list[Any]) -> bool:
-    """Return True if all can be hashed, and no two are equal in Python (as 1 and True are)."""
-    try:
-        # A hostile document may hold numbers of one hash, for which a set takes quadratic time.
-        hashes = Counter(map(hash, keys))
-    except TypeError:
-        return False
-    return max(hashes.values(), default=0) < 10 and len(set(keys)) == len(keys)
+def _distinct(keys: list[Any]) -> set[Any]:
+    """Return the keys as a set.
+
+    Raises:
+        TypeError: one can't be hashed.
+        ValueError: two are equal in Python (as 1 and True are).
+    """
+    # A hostile document may hold numbers of one hash, for which a set takes quadratic time.
+    hashes = Counter(map(hash, keys))
+    if max(hashes.values(), default=0) >= 10 or len(distinct := set(keys)) < len(keys):
+        raise ValueError
+    return distinct
 
 
-def _error(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    name, message, cause = value.get("name"), value.get("message"), value.get("cause")
+def _error(fields: dict[str, Any]) -> SuperJSONError:
+    name, message, cause = fields.get("name"), fields.get("message"), fields.get("cause")
     error = SuperJSONError(
         message if isinstance(message, str) else "",
         name=name if isinstance(name, str) else "Error",
@@ -209,12 +178,18 @@ _SPECIAL_NUMBERS = {
     "-Infinity": -math.inf,
     "-0": -0.0,
 }
-_CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "undefined": lambda _: None,
-    "bigint": _bigint,
-    "Date": _date,
-    "number": _number,
-    "set": _set,
-    "map": _map,
-    "Error": _error,
+# Annotation → the JSON type that it fits, and what converts that, or raises if it can't. Instances
+# of classes, symbols and other typed arrays stay JSON values.
+_CONVERTERS: dict[Any, tuple[type, Callable[[Any], Any]]] = {
+    "undefined": (object, lambda _: None),
+    "bigint": (str, _bigint),
+    "Date": (str, parse_timestamp),
+    "number": (str, _SPECIAL_NUMBERS.__getitem__),
+    "set": (list, _distinct),
+    "map": (list, _map),
+    "Error": (dict, _error),
+    ("custom", "buffer"): (list, bytes),
+    ("typed-array", "Uint8Array"): (list, bytes),
+    ("typed-array", "Float32Array"): (list, _floats),
+    ("typed-array", "Float64Array"): (list, _floats),
 }

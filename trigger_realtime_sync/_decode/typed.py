@@ -9,11 +9,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-import threading
 import types
 from collections import abc
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import attrs
@@ -45,13 +45,11 @@ _SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collect
 _MAKERS: dict[Any, Callable[[list[Any]], Any]] = {
     **dict.fromkeys(_SEQUENCES, list),
     **dict.fromkeys((set, abc.Set, abc.MutableSet), set),
+    tuple: tuple,
     frozenset: frozenset,
     collections.deque: collections.deque,
 }
 _MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
-
-_converter: Converter | None = None
-_converter_lock = threading.Lock()  # makes sure that only one is made
 
 
 def structure(value: Any, type_: Any) -> Any:
@@ -68,9 +66,8 @@ def structure(value: Any, type_: Any) -> Any:
         return value
     if _shares_containers(value):
         raise ValueError("it refers to itself, which only an untyped value can")
-    converter = _get_converter()
     try:
-        return converter.structure(value, type_)
+        return _converter().structure(value, type_)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except Exception as error:
@@ -99,15 +96,8 @@ def _shares_containers(value: Any) -> bool:
     return False
 
 
-def _get_converter() -> Converter:
-    global _converter
-    with _converter_lock:
-        if _converter is None:
-            _converter = _make_converter()
-        return _converter
-
-
-def _make_converter() -> Converter:
+@cache
+def _converter() -> Converter:
     from cattrs import Converter
     from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 
@@ -142,9 +132,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(
         lambda cls: origin_of(cls) in _MAKERS, lambda cls: _of_items(converter, cls)
     )
-    converter.register_structure_hook_factory(
-        lambda cls: origin_of(cls) is tuple, lambda cls: _of_tuple(converter, cls)
-    )
+    converter.register_structure_hook_factory(_is_fixed, lambda cls: _of_tuple(converter, cls))
     converter.register_structure_hook_factory(_has_fields, of_class)
     converter.register_structure_hook_factory(_is_union, lambda cls: _of_union(converter, cls))
     return converter
@@ -167,6 +155,12 @@ def _is_kept(cls: Any) -> bool:
 def _is_literal(cls: Any) -> bool:
     origin: Any = get_origin(cls)
     return origin is Literal
+
+
+def _is_fixed(cls: Any) -> bool:
+    """Return True for tuples of a fixed length."""
+    args = get_args(cls)
+    return origin_of(cls) is tuple and bool(args) and args[-1] is not Ellipsis
 
 
 def _is_union(cls: Any) -> bool:
@@ -192,11 +186,6 @@ def _of_items(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
 
 def _of_tuple(converter: Converter, cls: Any) -> Callable[[Any, Any], Any]:
     args = get_args(cls)
-    if not args or args[-1] is Ellipsis:
-        item_type = args[0] if args else Any
-        return lambda value, _: tuple(
-            _each(converter, items := _expect_items(value, "a list"), [item_type] * len(items), cls)
-        )
 
     def convert(value: Any, _: Any) -> Any:
         items = _expect_items(value, f"a list of {len(args)}")

@@ -102,29 +102,33 @@ def _to_float(value: Any) -> float:
         raise Mismatch("an integer too large for a float") from None
 
 
-def _to_datetime(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    try:
-        return parse_timestamp(_text(value, "a date and time"))
-    except Mismatch:
-        raise
-    except ValueError:
-        raise Mismatch("a string that is no date and time") from None
+def _of_text(cls: type, noun: str, parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Return what takes an instance of the class, or its text."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            raise mismatch(f"a {noun}", value)
+        try:
+            return parse(value)
+        except ValueError:
+            raise Mismatch(f"a string that is no {noun}") from None
+
+    return convert
 
 
-def _to_date(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
-    text = _text(value, "a date")
-    try:
-        if len(text) != 10:
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Mismatch("a string that is no date") from None
+def _parse_date(text: str) -> date:
+    if len(text) != 10:
+        raise ValueError
+    return date.fromisoformat(text)
+
+
+def _to_date(value: Any) -> Any:
+    return value.date() if isinstance(value, datetime) else _date_of(value)
+
+
+_date_of = _of_text(date, "date", _parse_date)
 
 
 def _to_decimal(value: Any) -> Decimal:
@@ -137,23 +141,6 @@ def _to_decimal(value: Any) -> Decimal:
         return Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         raise Mismatch("a string that is no decimal number") from None
-
-
-def _to_uuid(value: Any) -> UUID:
-    if isinstance(value, UUID):
-        return value
-    try:
-        return UUID(_text(value, "a UUID"))
-    except Mismatch:
-        raise
-    except ValueError:
-        raise Mismatch("a string that is no UUID") from None
-
-
-def _text(value: Any, expected: str) -> str:
-    if not isinstance(value, str):
-        raise mismatch(expected, value)
-    return value
 
 
 def _number_key(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
@@ -178,8 +165,8 @@ SCALARS: dict[Any, Callable[[Any], Any]] = {
     int: _exactly(int, "an integer"),
     float: _to_float,
     bytes: _exactly(bytes, "bytes"),
-    datetime: _to_datetime,
+    datetime: _of_text(datetime, "date and time", parse_timestamp),
     date: _to_date,
     Decimal: _to_decimal,
-    UUID: _to_uuid,
+    UUID: _of_text(UUID, "UUID", UUID),
 }

@@ -38,61 +38,43 @@ def members_of(document: Any, label: str) -> list[str] | None:
     return runs if processed or len(runs) == document.get("runCount") else None
 
 
-class BatchMembers:
-    """Polls a batch's list of runs until it is whole, then follows the runs that its feed lacks.
+def follow_members(
+    requester: Requester,
+    batch_id: str,
+    decoder: RowDecoder,
+    *,
+    on_members: Callable[[list[str]], Iterable[str]],
+    on_changes: Callable[[RunChanges], bool],
+) -> None:
+    """Poll a batch's list of runs until it is whole, then follow the runs that its feed lacks.
 
-    A run that was reused by its idempotency key belongs to the batch, but is not in its feed.
+    A run that was reused by its idempotency key belongs to the batch, but is not in its feed. They
+    are followed one after the other.
 
     Args:
-        requester: sends the requests of the thread that calls `run`.
+        requester: sends the requests of the calling thread.
         decoder: decodes the rows of the runs that are followed.
         on_members: called once with the ids of the batch's runs. Returns those to follow.
         on_changes: called with the changes of a run that is followed. Returns True to keep
             following it.
+
+    Raises:
+        TriggerRealtimeError: the list or a run can't be read.
+        Interrupted: the requester was stopped.
     """
+    for run_id in on_members(_members(requester, batch_members_path(batch_id))):
+        RunFeed(requester, run_path(run_id), {}, decoder, single=True, on_changes=on_changes).run()
 
-    def __init__(
-        self,
-        requester: Requester,
-        batch_id: str,
-        decoder: RowDecoder,
-        *,
-        on_members: Callable[[list[str]], Iterable[str]],
-        on_changes: Callable[[RunChanges], bool],
-    ) -> None:
-        self._requester = requester
-        self._path = batch_members_path(batch_id)
-        self._decoder = decoder
-        self._on_members = on_members
-        self._on_changes = on_changes
 
-    def run(self) -> None:
-        """Read the list and follow the missing runs, one after the other, then return.
-
-        Raises:
-            TriggerRealtimeError: the list or a run can't be read.
-            Interrupted: the requester was stopped.
-        """
-        for run_id in self._on_members(self._members()):
-            RunFeed(
-                self._requester,
-                run_path(run_id),
-                {},
-                self._decoder,
-                single=True,
-                on_changes=self._on_changes,
-            ).run()
-
-    def _members(self) -> list[str]:
-        pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
-        while True:
-            try:
-                document = self._requester.get_json(self._path, POLL_HEADERS)
-                members = members_of(document, self._requester.label)
-            except TriggerRealtimeError as error:
-                self._requester.recover(error)
-                continue
-            self._requester.succeeded()
-            if members is not None:
-                return members
-            self._requester.pause(pauses.take())
+def _members(requester: Requester, path: str) -> list[str]:
+    pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
+    while True:
+        try:
+            members = members_of(requester.get_json(path, POLL_HEADERS), requester.label)
+        except TriggerRealtimeError as error:
+            requester.recover(error)
+            continue
+        requester.succeeded()
+        if members is not None:
+            return members
+        requester.pause(pauses.take())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import attrs
 
 from .._decode.packets import Packet
@@ -48,13 +50,10 @@ class PacketFetcher:
                 requester.recover(error)
 
     def _presigned_url(self, requester: Requester, run_id: str, field: str, path: str) -> str:
-        by_path = packet_path(path)
-        if field not in ("payload", "output"):
-            return _read_url(requester, by_path)
-        try:
-            return _read_url(requester, run_packet_path(run_id, field))
-        except NotFoundError:
-            return _read_url(requester, by_path)
+        if field in ("payload", "output"):
+            with suppress(NotFoundError):
+                return _read_url(requester, run_packet_path(run_id, field))
+        return _read_url(requester, packet_path(path))
 
     def _download(self, url: str, requester: Requester) -> Packet:
         label = f"{requester.label}, from its presigned URL"

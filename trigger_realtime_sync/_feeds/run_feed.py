@@ -63,7 +63,7 @@ class RunFeed:
         self._single = single
         self._on_changes = on_changes
         self._forget_requested = False
-        self._empty = EmptyAnswers()
+        self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE, free=HOT_ANSWERS - 1)
         self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many)
 
     def forget_seen(self) -> None:
@@ -104,9 +104,9 @@ class RunFeed:
         moved = bool(changes.rows or changes.gone) or self.log.offset != offset
         held = time.monotonic() - started >= HELD_SECONDS
         if moved or held:
-            self._empty.reset()
+            self._pauses.reset()
             self._requester.succeeded()
-        elif pause := self._empty.pause_after_another():
+        elif pause := self._pauses.take():
             self._requester.pause(min(pause, self._requester.max_delay))
         return changes
 
@@ -148,21 +148,3 @@ class RunFeed:
             if not answer.framed and reader.begins_as_array:
                 raise ApiConnectionError(f"{label}: the body ended within its JSON") from None
             raise UnreadableAnswer(f"{label}: the body is not JSON") from None
-
-
-class EmptyAnswers:
-    """Counts consecutive answers that brought nothing and yet were not held."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
-
-    def reset(self) -> None:
-        """Start counting again: an answer brought something, or was held."""
-        self._count = 0
-        self._pauses.reset()
-
-    def pause_after_another(self) -> float:
-        """Count another one. Return the seconds to wait before the next poll, mostly 0."""
-        self._count += 1
-        return self._pauses.take() if self._count >= HOT_ANSWERS else 0.0

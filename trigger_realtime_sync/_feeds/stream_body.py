@@ -22,10 +22,10 @@ class StreamBody:
         framed: whether the head tells where the body ends, other than with the connection.
         has_bytes: whether a byte came.
         has_parts: whether a part came.
-        readable: whether it is in the format that the cursor asked for.
         drained: whether it said that the stream has nothing more.
         stalled_seconds: how long a slow subscriber held up the reading, in all.
-        left_early: whether the feed left it before its end, to go on with another body.
+        left_early: whether the feed left it before its end, to go on with another body: it is in
+            another format than the cursor asked for, say.
     """
 
     timeout: int
@@ -38,7 +38,6 @@ class StreamBody:
     framed: bool = False
     has_bytes: bool = False
     has_parts: bool = False
-    readable: bool = True
     drained: bool = False
     stalled_seconds: float = 0.0
     left_early: bool = False

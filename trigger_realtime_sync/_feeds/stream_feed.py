@@ -116,7 +116,7 @@ class StreamFeed:
                 self._recover(error, body)
                 return False
         self._requester.succeeded()
-        return body.readable and not body.left_early and self._is_drained_after(body)
+        return not body.left_early and self._is_drained_after(body)
 
     def _new_body(self, may_stay: bool) -> StreamBody:
         if self._run_is_finished():
@@ -178,8 +178,9 @@ class StreamFeed:
         if kind.split(";")[0].strip().lower() != "text/event-stream":
             label = self._requester.label
             raise UnreadableAnswer(f"{label}: the answer is {kind[:100]}, not an event stream")
-        body.readable = self._cursor.open(answer.headers.get(STREAM_VERSION))
-        return body.readable
+        is_usable = self._cursor.open(answer.headers.get(STREAM_VERSION))
+        body.left_early = not is_usable
+        return is_usable
 
     def _read_parts(
         self, chunk: bytes, chunks: Iterator[bytes], body: StreamBody, may_stay: Callable[[], bool]

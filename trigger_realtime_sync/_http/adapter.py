@@ -8,7 +8,7 @@ from typing import Any
 import requests.adapters
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from .connections import PlainConnection, TlsConnection
+from .connections import WatchedConnection, WatchedTlsConnection
 from .tls import SharedContext
 
 # Kept-alive connections per host. Each held poll occupies one, so this must exceed the number of
@@ -28,12 +28,12 @@ class _KeptConnections(queue.LifoQueue[Any]):
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = PlainConnection
+    ConnectionCls = WatchedConnection
     QueueCls = _KeptConnections
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = TlsConnection
+    ConnectionCls = WatchedTlsConnection
     QueueCls = _KeptConnections
 
 

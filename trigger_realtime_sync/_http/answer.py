@@ -12,9 +12,8 @@ import urllib3.exceptions
 
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
 from .call import Call, Interrupted, Nudged
+from .chunked import READ_SIZE
 
-# Bytes that one read takes from the connection at most.
-READ_SIZE = 65536
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
@@ -132,17 +131,15 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
 
 def innermost(error: BaseException) -> BaseException:
     """Return the root cause: the exceptions around it repeat the whole URL."""
-    inner: BaseException = error
-    seen = {id(inner)}
+    inner, seen = error, {id(error)}
     while True:
         below = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
         if not isinstance(below, BaseException):
             below = inner.__cause__ or inner.__context__
         if not isinstance(below, BaseException) or id(below) in seen:
-            break
+            return inner
         seen.add(id(below))
         inner = below
-    return inner
 
 
 def _in_a_few_words(inner: BaseException) -> str:

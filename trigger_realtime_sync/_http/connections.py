@@ -17,49 +17,6 @@ from .call import Call, Interrupted, Nudged, current_call, watch
 from .chunked import EagerResponse
 
 
-def _watch_new() -> None:
-    """Clear the call's socket while this thread's connection is being made."""
-    call = current_call()
-    if call is not None:
-        call.reused = False
-    watch(None)
-
-
-def _take_over(connection: HTTPConnection) -> None:
-    """Hand a kept-alive connection over from the call that used it last to this thread's."""
-    call = current_call()
-    previous: Call | None = getattr(connection, "last_call", None)
-    connection.last_call = call  # type: ignore[attr-defined]
-    if call is not None:
-        call.reused = connection.sock is not None
-    if connection.sock is None:
-        return
-    if previous is not None and previous is not call and previous.hand_over(connection.sock):
-        connection.close()
-    else:
-        watch(connection.sock)
-
-
-def _open_socket(connection: HTTPConnection) -> socket.socket:
-    """Open a socket as urllib3 does, but let the call watch it before it connects.
-
-    So connecting can be interrupted too.
-    """
-    host = connection._dns_host.strip("[]")
-    try:
-        addresses = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        raise NewConnectionError(connection, "the name of the server is not known") from error
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        try:
-            return _connected(connection, socket.socket(family, kind, protocol), address)
-        except OSError as error:
-            failure = error
-    # A bare OSError would look to urllib3 like the failure of an established connection.
-    raise NewConnectionError(connection, "no connection") from failure
-
-
 def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
     try:
         for option in connection.socket_options or ():
@@ -73,54 +30,75 @@ def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) ->
     return sock
 
 
-class PlainConnection(HTTPConnection):
+class WatchedConnection(HTTPConnection):
     """An interruptible connection without TLS."""
 
     response_class = EagerResponse
+    _last_call: Call | None = None
 
     def _new_conn(self) -> socket.socket:
-        return _open_socket(self)
+        """Open a socket as urllib3 does, but let the call watch it before it connects.
+
+        So connecting can be interrupted too.
+        """
+        host = self._dns_host.strip("[]")
+        try:
+            addresses = socket.getaddrinfo(host, self.port, 0, socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NewConnectionError(self, "the name of the server is not known") from error
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in addresses:
+            try:
+                return _connected(self, socket.socket(family, kind, protocol), address)
+            except OSError as error:
+                failure = error
+        # A bare OSError would look to urllib3 like the failure of an established connection.
+        raise NewConnectionError(self, "no connection") from failure
 
     def connect(self) -> None:
-        _watch_new()
+        """Connect. The call's earlier socket is not watched meanwhile."""
+        call = current_call()
+        if call is not None:
+            call.reused = False
+        watch(None)
         super().connect()
         watch(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _take_over(self)
+        """Send a request. A kept-alive connection leaves the call that used it last."""
+        previous, call = self._last_call, current_call()
+        self._last_call = call
+        if call is not None:
+            call.reused = self.sock is not None
+        if self.sock is not None:
+            if previous is not None and previous is not call and previous.hand_over(self.sock):
+                self.close()
+            else:
+                watch(self.sock)
         super().request(*args, **kwargs)
 
 
-class TlsConnection(HTTPSConnection):
+class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
     """An interruptible connection with TLS."""
 
-    response_class = EagerResponse
+    _guard: socket.socket | None = None
 
     def connect(self) -> None:
-        _watch_new()
+        """Connect, and drop the guard."""
         try:
             super().connect()
-            watch(self.sock)
         finally:
-            self._drop_guard()
+            guard, self._guard = self._guard, None
+            if guard is not None:
+                guard.close()
 
     def _new_conn(self) -> socket.socket:
-        sock = _open_socket(self)
+        sock = super()._new_conn()
         # The handshake detaches the socket object: only a duplicate can interrupt it.
-        self._guard: socket.socket | None = sock.dup()
+        self._guard = sock.dup()
         try:
             watch(self._guard)
         except (Interrupted, Nudged):
             sock.close()
             raise
         return sock
-
-    def _drop_guard(self) -> None:
-        guard = getattr(self, "_guard", None)
-        self._guard = None
-        if guard is not None:
-            guard.close()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _take_over(self)
-        super().request(*args, **kwargs)

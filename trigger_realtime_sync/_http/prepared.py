@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from urllib.parse import urlencode
 
 import requests
@@ -35,7 +36,7 @@ class RequestMaker:
     def __init__(self, headers: Mapping[str, str | bytes], private: Collection[str]) -> None:
         self._headers = dict(headers)
         self._public = {name: text for name, text in headers.items() if name not in private}
-        self._remembered: dict[tuple[str, str], requests.PreparedRequest] = {}
+        self._root = lru_cache(MOST_REMEMBERED)(self._prepare_root)
 
     def make(
         self, url: str, token: str | None, query: Mapping[str, str], headers: Mapping[str, str]
@@ -48,18 +49,16 @@ class RequestMaker:
         if token is None or not url.isascii():
             return self.prepare(url, token, query, headers)
         origin = origin_of(url)
-        known = self._remembered.get((origin, token))
-        if known is None:
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            known = self.prepare(f"{origin}/", token, {}, {})
-            self._remembered[origin, token] = known
-        request = known.copy()
+        root = self._root(origin, token)
+        request = root.copy()
         request.headers.update(headers)
-        request.url = f"{str(known.url)[:-1]}{url[len(origin) :]}"
+        request.url = f"{str(root.url)[:-1]}{url[len(origin) :]}"
         if query:
             request.url += f"?{urlencode(query)}"
         return request
+
+    def _prepare_root(self, origin: str, token: str) -> requests.PreparedRequest:
+        return self.prepare(f"{origin}/", token, {}, {})
 
     def prepare(
         self, url: str, token: str | None, query: Mapping[str, str], headers: Mapping[str, str]

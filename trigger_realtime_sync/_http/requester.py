@@ -13,10 +13,10 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, ApiError, TriggerRealtimeError
+from ..errors import ApiConnectionError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
-from .retry import Backoff, UnreadableAnswer, asked_wait, error_of
+from .retry import Backoff, UnreadableAnswer, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -163,8 +163,7 @@ class Requester:
         level = logging.WARNING if self._backoff.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, delay)
         self._on_trouble()
-        asked = asked_wait(error.headers, time.time()) if isinstance(error, ApiError) else None
-        self.pause(delay, at_least=min(asked or 0.0, delay))
+        self.pause(delay, at_least=self._backoff.asked)
 
     def pause(self, seconds: float, at_least: float = 0.0) -> None:
         """Wait this many seconds, or until nudged.

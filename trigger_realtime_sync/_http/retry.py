@@ -127,12 +127,14 @@ class Backoff:
 
     Attributes:
         failures: how many consecutive attempts failed.
+        asked: how many seconds of the last wait the server asked for.
     """
 
     def __init__(self, policy: RetryPolicy, rng: random.Random | None = None) -> None:
         self._policy = policy
         self._uniform = (rng or random).uniform
         self.failures = 0
+        self.asked = 0.0
         self._unreadable = 0
         self._not_found_since: float | None = None
         self._rotated_at = -math.inf
@@ -187,6 +189,7 @@ class Backoff:
         policy = self._policy
         first = policy.initial_delay
         floor = asked_wait(error.headers, now) if isinstance(error, ApiError) else None
+        self.asked = floor or 0.0
         if isinstance(error, RateLimitError) and floor is None:
             first = floor = max(first, RATE_LIMIT_FIRST_WAIT)
         try:
@@ -201,18 +204,24 @@ class DoublingPause:
 
     Args:
         first, longest: seconds.
+        free: how many such answers come before the first pause.
     """
 
-    def __init__(self, first: float, longest: float) -> None:
+    def __init__(self, first: float, longest: float, *, free: int = 0) -> None:
         self._first = first
         self._longest = longest
+        self._free = free
         self.reset()
 
     def reset(self) -> None:
-        """Start again with the first pause."""
+        """Start again: an answer brought something, or was held."""
+        self._free_left = self._free
         self._next = min(self._first, self._longest)
 
     def take(self) -> float:
         """Return the next pause in seconds, each twice as long as the one before."""
+        if self._free_left:
+            self._free_left -= 1
+            return 0.0
         seconds, self._next = self._next, min(self._next * 2, self._longest)
         return seconds

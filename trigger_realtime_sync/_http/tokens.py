@@ -35,15 +35,14 @@ class TokenSource:
     """A fixed token, or a function that is called for one before each request. Thread-safe."""
 
     def __init__(self, token: Token) -> None:
-        self._provider = token if callable(token) else None
-        self._fixed = None if callable(token) else check_token(token)
+        self._token = token if callable(token) else check_token(token)
         # Held while the function is called for a replacement, so that one thread calls it.
         self._lock = threading.Lock()
         self._refused: str | None = None
         self._replacement: str | None = None
 
     def __repr__(self) -> str:
-        return f"TokenSource({'a callable' if self._provider else '***'})"
+        return f"TokenSource({'a callable' if callable(self._token) else '***'})"
 
     def current(self) -> str:
         """Return the token for the next request.
@@ -52,41 +51,39 @@ class TokenSource:
             ConfigurationError: the function raised, or returned something that is no token.
             ApiConnectionError: the function raised an OSError: it could not reach its own source.
         """
-        if self._fixed is not None:
-            return self._fixed
-        return self._call_provider()
+        return _called(self._token) if callable(self._token) else self._token
 
     def renew(self, refused: str) -> str | None:
         """Return another token than the one that the server refused, or None.
 
         If several threads were refused the same token, one calls the function for all of them.
         """
-        if self._provider is None:
+        if not callable(self._token):
             return None
         with self._lock:
             if self._refused == refused:
                 return self._replacement
-            replacement = self._call_provider()
+            replacement = _called(self._token)
             if replacement == refused:
                 # Not remembered: the function may have another token after the next refusal.
                 return None
             self._refused, self._replacement = refused, replacement
             return replacement
 
-    def _call_provider(self) -> str:
-        assert self._provider is not None
-        try:
-            token = self._provider()
-        except TriggerRealtimeError:
-            raise
-        except OSError as error:
-            raise ApiConnectionError(
-                f"access_token could not get a token: {type(error).__name__}"
-            ) from error
-        except BaseException as error:
-            # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
-            raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
-        return check_token(token, "what access_token returned")
+
+def _called(provider: Callable[[], str]) -> str:
+    try:
+        token = provider()
+    except TriggerRealtimeError:
+        raise
+    except OSError as error:
+        raise ApiConnectionError(
+            f"access_token could not get a token: {type(error).__name__}"
+        ) from error
+    except BaseException as error:
+        # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
+        raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
+    return check_token(token, "what access_token returned")
 
 
 class CurrentToken:

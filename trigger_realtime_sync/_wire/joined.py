@@ -25,15 +25,14 @@ def loads_all(texts: list[str]) -> list[Any]:
     The separators prove that no malformed text changed its neighbours: they all stand between the
     values, each in its place, only if every text is one whole value.
     """
-    if len(texts) < 2:
-        return [_loads(text) for text in texts]
     gaps = len(texts) - 1
-    try:
-        values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
-    except ValueError:
-        return [_loads(text) for text in texts]
-    if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
-        return values[::2]
+    if gaps > 0:
+        try:
+            values: list[Any] = loads(f"[{_JOIN.join(texts)}]")
+        except ValueError:
+            values = []
+        if len(values) == 2 * gaps + 1 and values[1::2].count(_SEPARATOR) == gaps:
+            return values[::2]
     return [_loads(text) for text in texts]
 
 

@@ -25,10 +25,8 @@ class MessageReader:
         self._enough = BLOCK_BYTES
         # Put before the next block: `[`, once the array has been cut.
         self._opening = b""
-        self._rows: dict[str, dict[str, Any]] = {}
-        self._is_last = False
-        # All messages so far, once one was not an insert.
-        self._messages: list[Any] | None = None
+        # A list of messages once one was not an insert.
+        self._parsed: Inserts | list[Any] = Inserts({}, is_last=False)
 
     @property
     def begins_as_array(self) -> bool:
@@ -51,11 +49,11 @@ class MessageReader:
         if not self._opening:
             return only_inserts(last) or last
         self._take(last)
-        return Inserts(self._rows, self._is_last) if self._messages is None else self._messages
+        return self._parsed
 
     def _parse_block(self) -> None:
         end = self._unparsed.rfind(_BOUNDARY) + 1
-        messages = self._parsed(end) if end else None
+        messages = self._messages_before(end) if end else None
         if messages is None:
             self._enough = 2 * len(self._unparsed)
             return
@@ -64,7 +62,7 @@ class MessageReader:
         self._opening = b"["
         self._take(messages)
 
-    def _parsed(self, end: int) -> list[Any] | None:
+    def _messages_before(self, end: int) -> list[Any] | None:
         """Return the messages; None, as it does not parse, for a boundary in a nested array."""
         try:
             return stdlib_loads(self._opening + self._unparsed[:end] + b"]")  # type: ignore[no-any-return]
@@ -72,11 +70,11 @@ class MessageReader:
             return None
 
     def _take(self, messages: list[Any]) -> None:
-        inserts = only_inserts(messages) if self._messages is None else None
-        if inserts is not None and self._rows.keys().isdisjoint(inserts.rows):
-            self._rows.update(inserts.rows)
-            self._is_last = inserts.is_last
-            return
-        if self._messages is None:
-            self._messages = Inserts(self._rows, self._is_last).messages()
-        self._messages += messages
+        if isinstance(self._parsed, Inserts):
+            rows, inserts = self._parsed.rows, only_inserts(messages)
+            if inserts is not None and rows.keys().isdisjoint(inserts.rows):
+                rows.update(inserts.rows)
+                self._parsed = Inserts(rows, inserts.is_last)
+                return
+            self._parsed = self._parsed.messages()
+        self._parsed += messages

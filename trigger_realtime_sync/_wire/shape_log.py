@@ -14,7 +14,7 @@ import attrs
 from ..errors import ProtocolError
 from . import names as wire
 from .postgres import parse_timestamp
-from .shape_messages import check_messages, has_control, is_last
+from .shape_messages import check_messages, control_of, is_last
 from .shape_messages_fast import Inserts
 
 RowT = TypeVar("RowT")
@@ -53,6 +53,10 @@ class Changes(Generic[RowT]):
 class ShapeLog(Generic[RowT]):
     """The state of one shape: the offset in its log, and its rows.
 
+    Attributes:
+        offset: where in the log the next request starts.
+        live: whether the next request is a long poll.
+
     Args:
         decode: makes a row of all its columns and of the row it returned last for them, if any. It
             may raise ProtocolError. Rows compare with `==`, and may have an `updated_at`.
@@ -72,20 +76,15 @@ class ShapeLog(Generic[RowT]):
         self._deleted: dict[str, None] = {}
         self._stale: set[str] | None = None
         self._unseen: set[str] = set()
-        self._offset = wire.START_OFFSET
+        self.offset = wire.START_OFFSET
         self._handle: str | None = None
         self._cursor = ""
         self._cache_buster: str | None = None
         self.live = False
 
-    @property
-    def offset(self) -> str:
-        """The offset in the log after which the next request asks."""
-        return self._offset
-
     def query(self) -> dict[str, str]:
         """Return the parameters of the next request."""
-        query = {"log": "full", "offset": self._offset}
+        query = {"log": "full", "offset": self.offset}
         if self._handle is not None:
             query["handle"] = self._handle
         if self.live:
@@ -101,7 +100,7 @@ class ShapeLog(Generic[RowT]):
         The rows stay, to be compared with those that come back: an equal one is no change, and one
         that does not come back is gone.
         """
-        self._offset = wire.START_OFFSET
+        self.offset = wire.START_OFFSET
         self._handle = None
         self._cursor = ""
         self._cache_buster = secrets.token_hex(8)
@@ -138,18 +137,16 @@ class ShapeLog(Generic[RowT]):
             messages = messages.messages()
         check_messages(messages, source)
         _check_headers(headers, source)
-        if has_control(messages, "must-refetch") or self._lacks_base_of(messages):
-            self.refetch()
-            return None
         for message in messages:
-            if "key" in message:
-                self._apply(message["key"], message["headers"]["operation"], message.get("value"))
+            if not self._apply(message):
+                self.refetch()
+                return None
         up_to_date = is_last(messages)
         messages.clear()
         return self._go_on(headers, up_to_date=up_to_date)
 
     def _go_on(self, headers: Mapping[str, str], *, up_to_date: bool) -> Changes[RowT]:
-        self._handle, self._offset = headers[wire.HANDLE], headers[wire.OFFSET]
+        self._handle, self.offset = headers[wire.HANDLE], headers[wire.OFFSET]
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         if not up_to_date:
             return Changes()
@@ -165,26 +162,10 @@ class ShapeLog(Generic[RowT]):
         """
         if self._handle is None:
             self._handle = headers.get(wire.HANDLE)
-            self._offset = headers.get(wire.OFFSET) or self._offset
+            self.offset = headers.get(wire.OFFSET) or self.offset
         self._cursor = headers.get(wire.CURSOR) or self._cursor
-        self.live = self._handle is not None and self._offset != wire.START_OFFSET
+        self.live = self._handle is not None and self.offset != wire.START_OFFSET
         return self._up_to_date() if self.live else Changes()
-
-    def _lacks_base_of(self, messages: list[Any]) -> bool:
-        """Return True if a partial row has no known row to merge into: a stale answer from a cache
-        came in between, say, and only a snapshot has the whole row."""
-        known: dict[str, bool] = {}
-        for message in messages:
-            row_key, operation = message.get("key"), message["headers"].get("operation")
-            if row_key is None:
-                continue
-            if operation == "delete":
-                known[row_key] = False
-            elif operation == "insert" or _RUN_ID in message["value"]:
-                known[row_key] = True
-            elif not known.get(row_key, row_key in self._columns):
-                return True
-        return False
 
     def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
         self._columns.update(rows)
@@ -194,23 +175,38 @@ class ShapeLog(Generic[RowT]):
         if self._stale is not None:
             self._stale.difference_update(rows)
 
-    def _apply(self, row_key: str, operation: str, value: Any) -> None:
+    def _apply(self, message: dict[str, Any]) -> bool:
+        """Apply one message.
+
+        Returns:
+            True if the log can go on. If not, the server said so, or a partial row has no known
+            row to merge into: a stale answer from a cache came in between, say, and only a
+            snapshot has the whole row.
+        """
+        if control_of(message) == "must-refetch":
+            return False
+        if "key" not in message:
+            return True
+        row_key, operation = message["key"], message["headers"]["operation"]
         if operation == "delete":
             self._columns.pop(row_key, None)
             self._touched.pop(row_key, None)
             self._deleted[row_key] = None
-            return
-        known = self._columns.get(row_key)
-        if known is not None:
-            if _is_older(value, known):
-                return
-            if operation == "update":
-                value = {**known, **value}
+            return True
+        value, known = message["value"], self._columns.get(row_key)
+        if known is None:
+            if operation == "update" and _RUN_ID not in value:
+                return False
+        elif _is_older(value, known):
+            return True
+        elif operation == "update":
+            value = {**known, **value}
         self._columns[row_key] = value
         self._touched[row_key] = None
         self._deleted.pop(row_key, None)
         if self._stale is not None:
             self._stale.discard(row_key)
+        return True
 
     def _up_to_date(self) -> Changes[RowT]:
         changes: Changes[RowT] = Changes()

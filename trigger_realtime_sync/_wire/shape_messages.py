@@ -13,11 +13,11 @@ from .excerpt import excerpt
 
 def is_last(messages: list[Any]) -> bool:
     """Return True if the answer is up to date at its end."""
-    return bool(messages) and messages[-1]["headers"].get("control") == "up-to-date"
+    return bool(messages) and control_of(messages[-1]) == "up-to-date"
 
 
-def has_control(messages: list[Any], control: str) -> bool:
-    return any(message["headers"].get("control") == control for message in messages)
+def control_of(message: dict[str, Any]) -> Any:
+    return message["headers"].get("control")
 
 
 def check_messages(messages: Any, source: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from .shape_messages import has_control, is_last, is_message
+from .shape_messages import control_of, is_last, is_message
 
 
 @attrs.frozen
@@ -51,6 +51,6 @@ def only_inserts(messages: Any) -> Inserts | None:
         return None
     if set(map(type, rows)) != {str} or set(map(type, rows.values())) != {dict}:
         return None
-    if not all(map(is_message, controls)) or has_control(controls, "must-refetch"):
+    if not all(map(is_message, controls)) or "must-refetch" in map(control_of, controls):
         return None
     return Inserts(rows, is_last(messages))

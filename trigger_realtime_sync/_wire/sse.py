@@ -33,11 +33,10 @@ class EventFramer:
             event.
     """
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self) -> None:
         self.ends_with_event = False
         self.after_comment = False
         self._commented = False
-        self._max_event_bytes = max_event_bytes
         self._pending: list[bytes] = []
         self._size = 0
         self._at_line_start = True
@@ -107,17 +106,11 @@ class EventFramer:
     def _keep(self, rest: bytes) -> None:
         self._pending.append(rest)
         self._size += len(rest)
-        self._check_size(self._size)
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_event_bytes:
-            raise ProtocolError(
-                f"an event of the stream is longer than {self._max_event_bytes} bytes"
-            )
+        _check_size(self._size)
 
     def _parse(self, whole: bytes) -> list[Event]:
-        if len(whole) > self._max_event_bytes:
-            self._check_size(max(map(len, whole.split(b"\n\n"))))
+        if len(whole) > MAX_EVENT_BYTES:
+            _check_size(max(map(len, whole.split(b"\n\n"))))
         text = whole.decode("utf-8", "replace")
         events = usual_events(text)
         if events is not None:
@@ -133,6 +126,11 @@ class EventFramer:
         commented = [self._commented, *map(_is_comment, blocks[-2:])]
         self.after_comment, self._commented = commented[-2:]
         return _any_events(blocks[:-1]) + last_event if len(blocks) > 1 else last_event
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_EVENT_BYTES:
+        raise ProtocolError(f"an event of the stream is longer than {MAX_EVENT_BYTES} bytes")
 
 
 def _is_comment(block: str) -> bool:

@@ -23,7 +23,7 @@ from typing import TypeAlias
 from ..errors import ApiConnectionError, ProtocolError
 from .names import LAST_EVENT_ID, START_AT_LATEST
 from .positions import PositionV1, PositionV2, is_v1_id
-from .sse import MAX_EVENT_BYTES, EventFramer
+from .sse import EventFramer
 from .stream_parts import PartBatch
 from .stream_v1 import StreamV1
 from .stream_v2 import StreamV2
@@ -44,33 +44,25 @@ class StreamCursor:
             stream is read from its beginning; v2 records that were trimmed away count as parts.
         from_latest: start at the tail. Servers up to 4.5 start at the beginning all the same. On
             v1, parts written between two bodies that brought nothing are not seen.
-        max_event_bytes: bound of one event; a longer one is a ProtocolError.
 
     Attributes:
         over: whether the body has nothing more of use and may be closed: it said so, or is broken
             (then `end()` raises why).
     """
 
-    def __init__(
-        self,
-        *,
-        start_index: int = 0,
-        from_latest: bool = False,
-        max_event_bytes: int = MAX_EVENT_BYTES,
-    ) -> None:
+    def __init__(self, *, start_index: int = 0, from_latest: bool = False) -> None:
         if start_index < 0:
             raise ValueError("start_index must not be negative")
         self._skip_until = start_index
         self._from_latest = from_latest
-        self._max_event_bytes = max_event_bytes
         self._version: str | None = None
         self._format: StreamFormat | None = None
         self.over = False
         self._problem: ProtocolError | ApiConnectionError | None = None
-        self._framer = EventFramer(max_event_bytes=max_event_bytes)
+        self._framer = EventFramer()
 
     @classmethod
-    def restore(cls, last_event_id: str, *, max_event_bytes: int = MAX_EVENT_BYTES) -> StreamCursor:
+    def restore(cls, last_event_id: str) -> StreamCursor:
         """Return the cursor whose `last_event_id` this is.
 
         Also takes the ids servers use. A v2 sequence number (`"42"`) resumes exactly, but for a
@@ -81,13 +73,11 @@ class StreamCursor:
         Raises:
             ValueError: it is none of these.
         """
-        cursor = cls(max_event_bytes=max_event_bytes)
+        cursor = cls()
         if last_event_id.startswith("v1:") or is_v1_id(last_event_id):
-            cursor._version = "v1"
-            cursor._format = StreamV1(PositionV1.parse(last_event_id))
+            cursor._version, cursor._format = "v1", StreamV1(PositionV1.parse(last_event_id))
         else:
-            cursor._version = "v2"
-            cursor._format = StreamV2(PositionV2.parse(last_event_id))
+            cursor._version, cursor._format = "v2", StreamV2(PositionV2.parse(last_event_id))
         return cursor
 
     @property
@@ -137,14 +127,14 @@ class StreamCursor:
         if make is None:
             raise ProtocolError(f"the stream comes in the unknown format {version[:20]!r}")
         usable = True
-        if self._format is None:
-            self._format = make(self._skip_until, self._from_latest)
-        elif version != self._version:
+        if self._format is None or version != self._version:
             usable = LAST_EVENT_ID not in self.request_headers()
-            self._format = self._started_over(self._format, make)
-        self._version = version
+            if self._format is not None and self._format.started:
+                self._skip_until = max(self._format.index, self._format.skip_until)
+                self._from_latest = False
+            self._version, self._format = version, make(self._skip_until, self._from_latest)
         self.over, self._problem = False, None
-        self._framer = EventFramer(max_event_bytes=self._max_event_bytes)
+        self._framer = EventFramer()
         self._format.begin()
         return usable
 
@@ -194,10 +184,3 @@ class StreamCursor:
     def finish(self) -> PartBatch:
         """Return what was held back: the run is finished and the stream is drained."""
         return self._format.finish() if self._format is not None else PartBatch()
-
-    def _started_over(
-        self, old: StreamFormat, make: Callable[[int, bool], StreamFormat]
-    ) -> StreamFormat:
-        if not old.started:
-            return make(self._skip_until, self._from_latest)
-        return make(max(old.index, old.skip_until), False)

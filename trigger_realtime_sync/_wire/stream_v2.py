@@ -217,8 +217,6 @@ def _headers_of(record: dict[str, Any]) -> list[list[Any]]:
 
 def _is_command(record: dict[str, Any]) -> bool:
     """Return True for a trim or a fence, which are for the storage and not for readers."""
-    if not record.get("headers"):
-        return False
     headers = _headers_of(record)
     return bool(headers) and headers[0][0] == ""
 
