@@ -626,7 +626,7 @@ def _tag(
 
 
 def _of_one_run(callbacks: Callbacks) -> Callbacks:
-    """Return the same, for an `on_stream` that takes no run id."""
+    """Return the callbacks with an `on_stream` that is called without the run's id."""
     on_stream: Callable[..., object] | None = callbacks.on_stream
     if on_stream is None:
         return callbacks

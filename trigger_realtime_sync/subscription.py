@@ -11,7 +11,7 @@ from ._channel.batch_channel import BatchChannel
 from ._channel.run_view import creation
 from ._checks import check_count, check_id, check_timeout
 from ._receivers.part_updates import PartUpdates
-from ._receivers.receiver import settle
+from ._receivers.receiver import Phase, settle
 from ._receivers.registry import Registry, Seat
 from ._receivers.updates import ChangeQueue, Updates
 from .errors import RunFailed, TriggerRealtimeError
@@ -47,12 +47,13 @@ class Subscription:
     @property
     def state(self) -> State:
         """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
-        ended_as, channel = self._seat.receiver.ended_as, self._seat.channel
-        if ended_as is not None:
-            return ended_as
-        if channel is None:
-            return State.LIVE if self._seat.receiver.is_complete else State.IDLE
-        return channel.state
+        # The phase last, and once: a receiver leaves its channel before it is COMPLETED.
+        channel, phase = self._seat.channel, self._seat.receiver.phase
+        if phase.ended_as is not None:
+            return phase.ended_as
+        if channel is not None:
+            return channel.state
+        return State.LIVE if phase is Phase.COMPLETING else State.IDLE
 
     @property
     def error(self) -> TriggerRealtimeError | None:
@@ -295,7 +296,7 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
         if expected is not None:
             wanted = check_count(expected, "expected")
             receiver.wait(lambda: self._have_completed(wanted), seconds)
-            return self._completed_runs(receiver.delivery.completed)
+            return self._completed_runs(list(receiver.delivery.completed))
         if not self._seat.target.is_batch:
             raise ValueError(
                 "expected is required: a tag has no end, say how many runs to wait for"
@@ -318,7 +319,8 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
         receiver.wait(self._batch_is_complete, timeout)
         channel = self._seat.last_channel
         members = channel.members if isinstance(channel, BatchChannel) else None
-        return self._completed_runs(receiver.delivery.completed if members is None else members)
+        completed = list(receiver.delivery.completed)
+        return self._completed_runs(completed if members is None else members)
 
     def _batch_is_complete(self) -> bool:
         channel = self._seat.channel

@@ -229,3 +229,15 @@ def test_the_finished_run_is_the_latest_that_is_known(raw, connect):
     subscription = client.subscribe_to_run("run_1", stop_on_completion=False)
     eventually(lambda: subscription.run is not None and subscription.run.cost_in_cents == 2.5)
     assert subscription.wait_for_completion(10).cost_in_cents == 2.5
+
+
+def test_the_state_goes_from_live_to_completed(server, client):
+    """It is never IDLE in between, though a receiver leaves its channel before it has ended."""
+    run_id = server.create_run()
+    subscription = client.subscribe_to_run(run_id)
+    eventually(lambda: subscription.state is State.LIVE)
+    seen = set()
+    server.complete_run(run_id)
+    while State.COMPLETED not in seen:
+        seen.add(subscription.state)
+    assert seen <= {State.LIVE, State.COMPLETED}

@@ -233,3 +233,23 @@ def test_parts_are_not_cached_under_an_id_that_nobody_knows(server, connect):
     again = client.subscribe_to_stream(run_id, id=id_, enabled=False)
     assert again.parts == []
     assert again.run is not None
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_joining_a_run_that_is_complete(server, client, stops):
+    """Whoever comes late gets the parts first, and then the end."""
+    run_id = server.create_run(realtime_streams=["s"])
+    server.append(run_id, "s", 1, 2)
+    first = client.subscribe_to_run_with_streams(run_id, id="x", stop_on_completion=False)
+    server.complete_run(run_id)
+    first.wait_for_completion(10)
+    told: list[Any] = []
+    late = client.subscribe_to_run_with_streams(
+        run_id,
+        id="x",
+        stop_on_completion=stops,
+        on_stream=lambda key, parts: told.extend(parts),
+        on_complete=lambda run: told.append("complete"),
+    )
+    late.wait_for_completion(10)
+    assert told == [1, 2, "complete"]

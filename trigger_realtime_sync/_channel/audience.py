@@ -12,8 +12,8 @@ from .part_store import PartStore
 
 
 class ChannelReceiver(Protocol):
-    """What a channel needs of a receiver. `end` and `wake` are called without the channel's lock,
-    everything else under it."""
+    """What a channel needs of a receiver. `notify…` and `take_from` are called under the channel's
+    lock, `end` and `wake` without it."""
 
     @property
     def stops_on_completion(self) -> bool:

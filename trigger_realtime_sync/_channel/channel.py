@@ -47,6 +47,7 @@ class Channel:
         self._origin = origin
         self._state = State.CONNECTING
         self._has_snapshot = False
+        self._contact: float | None = None
         self._complete: set[str] = set()
         self._requesters: list[Requester] = []
         self._requester = self._make_requester(self._on_trouble)
@@ -70,8 +71,8 @@ class Channel:
     @property
     def last_contact(self) -> datetime | None:
         """When the server last answered anything (aware, UTC)."""
-        newest = max(self._contacts())
-        return datetime.fromtimestamp(newest, timezone.utc) if newest else None
+        contact = self._contact
+        return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
     def start(self, started: Callable[[threading.Thread], None]) -> None:
         """Start the reading thread. `started` is called with it, and with every later one."""
@@ -87,6 +88,9 @@ class Channel:
         with self._lock:
             if self._audience.ended:
                 return False
+            # Its parts first: what is complete has parts to take before its end is posted.
+            if self.view.parts is not None:
+                receiver.take_from(self.view.parts)
             if self._has_snapshot:
                 runs = self.view.by_key()
                 receiver.notify(runs, _finished(runs), self._complete)
@@ -121,7 +125,7 @@ class Channel:
                 receiver.forget_delivered()
 
     def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
-        requester = Requester(self._origin, self.target.label, on_trouble)
+        requester = Requester(self._origin, self.target.label, on_trouble, self._on_contact)
         self._requesters.append(requester)
         return requester
 
@@ -131,9 +135,9 @@ class Channel:
         thread.start()
         return thread
 
-    def _contacts(self) -> list[float]:
-        """Return when each requester last had an answer, in epoch seconds, or 0 for never."""
-        return [requester.last_contact or 0.0 for requester in self._requesters]
+    def _on_contact(self) -> None:
+        # A plain attribute: a forked child reads it, whatever lock its parent held.
+        self._contact = time.time()
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING

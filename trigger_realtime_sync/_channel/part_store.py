@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .position_log import PositionLog
@@ -82,17 +82,13 @@ class PartStore:
 
     Args:
         most_kept: how many parts of each stream stay to be looked at; None for all.
-        logs: of another store, to be copied.
     """
 
-    def __init__(
-        self, most_kept: int | None = None, logs: Mapping[StreamKey, Log] | None = None
-    ) -> None:
+    def __init__(self, most_kept: int | None = None) -> None:
         self._most_kept = most_kept
         # Protects everything below; notified when parts came or were taken, or a taker left.
         self._changed = threading.Condition(threading.Lock())
-        copies = {stream: log.copy() for stream, log in (logs or {}).items()}
-        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log, copies)
+        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
 
@@ -208,13 +204,16 @@ class PartStore:
 
     def copy(self) -> PartStore:
         """Return a copy for the next channel to continue from."""
+        store = PartStore(self._most_kept)
         with self._changed:
-            return PartStore(self._most_kept, self._logs)
+            store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
+        return store
 
     def inherited(self) -> PartStore:
-        """Return a copy for a forked child, where a thread that is gone may hold the lock."""
-        store = PartStore(self._most_kept, self._logs)
-        store.close()
+        """Return the same parts under a lock of their own, for a forked child: a thread that is
+        gone may hold this one."""
+        store = PartStore(self._most_kept)
+        store._logs, store._closed = self._logs, True
         return store
 
     def _is_full(self, stream: StreamKey) -> bool:

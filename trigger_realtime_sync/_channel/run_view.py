@@ -99,5 +99,8 @@ class RunView:
         return bool(self._runs) or (self.parts is not None and bool(self.parts.streams()))
 
     def inherited(self) -> RunView:
-        """Return a copy for a forked child, where a thread that is gone may hold the lock."""
-        return RunView(self._runs, None if self.parts is None else self.parts.inherited())
+        """Return the same runs and parts under locks of their own, for a forked child: a thread
+        that is gone may hold these. Nothing is copied, since nothing changes them there."""
+        view = RunView(parts=None if self.parts is None else self.parts.inherited())
+        view._runs = self._runs
+        return view

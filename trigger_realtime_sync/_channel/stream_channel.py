@@ -73,11 +73,7 @@ class StreamChannel(Channel):
 
     # Overrides of the channel, called under its lock.
 
-    def _contacts(self) -> list[float]:
-        return [*super()._contacts(), self._readers.last_contact]
-
     def _welcome(self, receiver: ChannelReceiver) -> None:
-        receiver.take_from(self.parts)
         for run_id, key in self.parts.streams():
             receiver.notify_parts(run_id, key)
 
@@ -132,6 +128,7 @@ class StreamChannel(Channel):
             self._origin,
             f"stream {key} of run {run_id}",
             on_trouble=lambda: self._troubled.add(stream),
+            on_contact=self._on_contact,
         )
         feed = StreamFeed(
             requester,

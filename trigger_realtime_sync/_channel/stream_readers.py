@@ -81,19 +81,6 @@ class StreamReaders:
         self._staying: set[Reader] = set()
         self._threads = 0
         self._stopped = False
-        # When the readers that are gone last had an answer, in epoch seconds, or 0 for never.
-        self._last_contact = 0.0
-
-    @property
-    def last_contact(self) -> float:
-        """When any reader last had an answer, in epoch seconds, or 0 for never."""
-        with self._lock:
-            self._note_contact(one for run in self._runs.values() for one in run.open.values())
-            return self._last_contact
-
-    def _note_contact(self, readers: Iterable[Reader]) -> None:
-        contacts = [reader.requester.last_contact or 0.0 for reader in readers]
-        self._last_contact = max([self._last_contact, *contacts])
 
     def update(self, run_id: str, keys: Iterable[str], *, finished: bool) -> None:
         """Read the streams that a run names now, each once; drain them once it has finished."""
@@ -146,8 +133,6 @@ class StreamReaders:
         """Stop reading the streams of a run that is gone."""
         with self._lock:
             run = self._runs.pop(run_id, None)
-            if run is not None:
-                self._note_contact(run.open.values())
         for reader in run.open.values() if run is not None else ():
             reader.requester.stop()
 
@@ -214,7 +199,6 @@ class StreamReaders:
             if run is None or run.open.get(reader.key) is not reader:
                 return
             del run.open[reader.key]
-            self._note_contact([reader])
         self._on_ended(reader.run_id, reader.key, error)
 
 

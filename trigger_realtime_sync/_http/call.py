@@ -31,6 +31,7 @@ class Call:
         # Protects the socket, so that it is never shut down after it became another call's.
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._process = os.getpid()
         self.interrupted = False
         self.nudged = False
         self.reused = False
@@ -55,8 +56,11 @@ class Call:
             self.nudged = False
 
     def check(self) -> None:
-        """Raise Interrupted or Nudged if the call was cut off."""
-        if self.interrupted:
+        """Raise Interrupted or Nudged if the call was cut off.
+
+        A call is cut off in a forked child too, where its thread exists only if it forked itself.
+        """
+        if self.interrupted or os.getpid() != self._process:
             raise Interrupted
         if self.nudged:
             raise Nudged

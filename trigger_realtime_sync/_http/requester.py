@@ -43,9 +43,7 @@ class Requester:
     Args:
         label: names the feed in errors and logs.
         on_trouble: called before each wait for another attempt.
-
-    Attributes:
-        last_contact: when the last answer of any status arrived, in epoch seconds.
+        on_contact: called after each answer of any status.
     """
 
     def __init__(
@@ -53,11 +51,12 @@ class Requester:
         origin: Origin,
         label: str,
         on_trouble: Callable[[], None] = lambda: None,
+        on_contact: Callable[[], None] = lambda: None,
     ) -> None:
         self._origin = origin
         self.label = label
-        self.last_contact: float | None = None
         self._on_trouble = on_trouble
+        self._on_contact = on_contact
         self._backoff = Backoff(origin.retry)
         self._call = Call()
         self._stop = threading.Event()
@@ -118,7 +117,7 @@ class Requester:
             query=query,
             headers=self._headers(headers),
         )
-        self.last_contact = time.time()
+        self._on_contact()
         if answer.status in (200, 204):
             self._token.accepted()
             return answer

@@ -1,1 +1,1 @@
-"""One subscriber: what it was told, what waits for it, and the registry of all of them."""
+"""One subscriber: what it is notified of, what waits for it, and the registry of all of them."""

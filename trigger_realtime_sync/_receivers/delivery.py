@@ -1,6 +1,7 @@
 """What was posted for one subscriber is delivered to its callbacks, one at a time.
 
-Everything here but `take_from`, `stop_taking` and `forget` runs on a thread of the callback pool.
+`deliver` runs on a thread of the callback pool, and so do the user's callbacks. The rest is called
+under the lock of the channel or the registry; what is public may be read on any thread.
 """
 
 from __future__ import annotations

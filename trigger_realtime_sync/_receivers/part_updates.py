@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-from .._channel.part_store import PartStore, StreamKey, Taker
+from .._channel.part_store import StreamKey, Taker
 from ..errors import WaitTimeout
 from ..models import State
 from .registry import Seat
@@ -32,7 +32,6 @@ class PartUpdates(Iterator[T], Generic[T]):
         self._stream = stream
         self._timeout = timeout
         self._taker = Taker()
-        self._store: PartStore | None = None
         self._closed = False
         seat.add_taker(self._taker)
 
@@ -62,26 +61,15 @@ class PartUpdates(Iterator[T], Generic[T]):
         """End the iterator, not the subscription."""
         self._closed = True
         self._seat.remove_taker(self._taker)
-        self._take_from(None)
 
     def _take(self, seconds: float) -> tuple[Any, Any] | None:
         store = self._seat.view.parts
         if store is None or self._seat.receiver.ended_as is State.CANCELLED:
             return None
-        if store is not self._store:
-            self._take_from(store)
         item = store.take_one(self._taker, self._stream, seconds)
         if item is None and seconds and store.closed:
             time.sleep(min(seconds, CLOSED_SLICE_SECONDS))
         return item
-
-    def _take_from(self, store: PartStore | None) -> None:
-        before, self._store = self._store, store
-        # A forked child leaves the parent's store alone: a thread that is gone may hold its lock.
-        if before is not None and not self._seat.is_inherited:
-            before.remove(self._taker)
-        if store is not None:
-            store.add(self._taker)
 
     def _end(self) -> None:
         self.close()

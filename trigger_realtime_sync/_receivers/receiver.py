@@ -39,8 +39,13 @@ class Phase(enum.Enum):
     FAILED = enum.auto()
     CANCELLED = enum.auto()
 
+    @property
+    def ended_as(self) -> State | None:
+        """The state of a subscription that has ended, or None."""
+        return _ENDED_AS.get(self)
 
-_STATE_OF_PHASE = {
+
+_ENDED_AS = {
     Phase.COMPLETED: State.COMPLETED,
     Phase.FAILING: State.FAILED,
     Phase.FAILED: State.FAILED,
@@ -98,7 +103,7 @@ class Receiver:
         )
         # Protects the phase; notified when a waiter should re-check its condition.
         self._changed = threading.Condition(threading.Lock())
-        self._phase = Phase.FOLLOWING
+        self.phase = Phase.FOLLOWING
         self.error: TriggerRealtimeError | None = None
         self._queues = ChangeQueues()
 
@@ -110,17 +115,17 @@ class Receiver:
     @property
     def ended_as(self) -> State | None:
         """The state it ended in, or None."""
-        return _STATE_OF_PHASE.get(self._phase)
+        return self.phase.ended_as
 
     @property
     def is_complete(self) -> bool:
         """Whether it was notified of everything, though some may still wait to be delivered."""
-        return self._phase is Phase.COMPLETING
+        return self.phase is Phase.COMPLETING
 
     @property
     def expects_more(self) -> bool:
         """Whether the channel may still notify it."""
-        return self._phase is Phase.FOLLOWING
+        return self.phase is Phase.FOLLOWING
 
     @property
     def is_closed(self) -> bool:
@@ -223,14 +228,15 @@ class Receiver:
             label=self.label,
         )
         twin.seat = self.seat
-        ended = Phase.FAILED if self._phase is Phase.FAILING else self._phase
-        twin._phase = Phase.CANCELLED if self._phase in _OPEN else ended
+        ended = Phase.FAILED if self.phase is Phase.FAILING else self.phase
+        twin.phase = Phase.CANCELLED if self.phase in _OPEN else ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
         twin.delivery.completed = dict(self.delivery.completed)
         for queue in self._queues:
             queue.abandon()
-        # A callback that forked returns into it.
+        # A callback that forked returns into these.
+        self._changed = threading.Condition(threading.Lock())
         self._mailbox.abandon()
         return twin
 
@@ -272,11 +278,11 @@ class Receiver:
         self._mailbox.wait_for_turn_to_end(deadline)
 
     def _raise_if_ended(self) -> None:
-        if self._phase is Phase.CANCELLED:
+        if self.phase is Phase.CANCELLED:
             raise SubscriptionCancelled(f"{self.label}: the subscription was cancelled")
         if self.error is not None and self.ended_as is State.FAILED:
             grace = time.monotonic() + ERROR_GRACE
-            while self._phase is Phase.FAILING and self._changed.wait(
+            while self.phase is Phase.FAILING and self._changed.wait(
                 max(0.0, grace - time.monotonic())
             ):
                 pass
@@ -310,8 +316,8 @@ class Receiver:
     def _error_delivered(self) -> None:
         self.seat.leave()
         with self._changed:
-            if self._phase is Phase.FAILING:
-                self._phase = Phase.FAILED
+            if self.phase is Phase.FAILING:
+                self.phase = Phase.FAILED
             self._changed.notify_all()
 
     def _advance(self, phase: Phase) -> bool:
@@ -321,9 +327,9 @@ class Receiver:
             Whether it entered the phase.
         """
         with self._changed:
-            if self._phase not in _OPEN:
+            if self.phase not in _OPEN:
                 return False
-            self._phase = phase
+            self.phase = phase
             self._changed.notify_all()
             return True
 

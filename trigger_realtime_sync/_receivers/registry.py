@@ -46,7 +46,7 @@ class Slot:
             return
         for seat in self.seats:
             seat.receiver.forget_delivered()
-            seat.view = self.target.new_view()
+            seat.see(self.target.new_view())
 
 
 class Seat:
@@ -60,7 +60,6 @@ class Seat:
         view: the latest state of what is read.
         channel: that notifies the receiver, None while it is disabled or has ended.
         last_channel: the channel, or the last one there was.
-        is_inherited: whether this is a forked child, and the seat its parent's.
     """
 
     def __init__(self, registry: Registry, receiver: Receiver, target: Target) -> None:
@@ -72,11 +71,10 @@ class Seat:
         self.slot: Slot
         self.view = RunView()
         self.channel: Channel | None = None
-        self.is_inherited = False
         self.last_channel: Channel | None = None
         self._contact_before: datetime | None = None
-        # Of iterators over parts, for as long as each is referenced.
-        self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
+        # Of iterators over parts, for as long as each is referenced. Mostly empty.
+        self._takers: tuple[weakref.ref[Taker], ...] = ()
         receiver.seat = self
 
     @property
@@ -106,10 +104,7 @@ class Seat:
         """
         self._contact_before = self.last_contact
         self.channel = self.last_channel = channel
-        self.view = channel.view
-        if self.view.parts is not None:
-            for taker in list(self._takers):
-                self.view.parts.add(taker)
+        self.see(channel.view)
         if channel.attach(self.receiver):
             return True
         self.channel = None
@@ -119,17 +114,33 @@ class Seat:
         """Belong to no channel any more."""
         self.channel = None
         self.receiver.delivery.stop_taking()
-        if self.view.parts is not None:
-            for taker in list(self._takers):
-                self.view.parts.remove(taker)
+
+    def see(self, view: RunView) -> None:
+        """Show this view from now on. Iterators take from its store, no longer from the last."""
+        before, self.view = self.view.parts, view
+        for taker in self._live_takers():
+            if view.parts is not None:
+                view.parts.add(taker)
+            if before is not None and before is not view.parts:
+                before.remove(taker)
 
     def add_taker(self, taker: Taker) -> None:
-        """Let the channel's store wait for this taker too, while there is a channel."""
-        self._takers.add(taker)
+        """Let the store of the view wait for this iterator, for as long as it is referenced."""
+        with self.registry.lock:
+            self._takers = tuple(map(weakref.ref, [*self._live_takers(), taker]))
+            if self.view.parts is not None:
+                self.view.parts.add(taker)
 
     def remove_taker(self, taker: Taker) -> None:
-        """Let no store wait for this taker."""
-        self._takers.discard(taker)
+        """Wait for this iterator no longer."""
+        with self.registry.lock:
+            rest = [one for one in self._live_takers() if one is not taker]
+            self._takers = tuple(map(weakref.ref, rest))
+            if self.view.parts is not None:
+                self.view.parts.remove(taker)
+
+    def _live_takers(self) -> list[Taker]:
+        return [taker for reference in self._takers if (taker := reference()) is not None]
 
     def inherit(self, registry: Registry) -> None:
         """Turn into the seat of a subscription that a forked child inherited, and so of an ended
@@ -138,7 +149,6 @@ class Seat:
         self.registry = registry
         self.channel = None
         self.view = self.view.inherited()
-        self.is_inherited = True
         self.receiver = self.receiver.inherited()
 
 
@@ -188,7 +198,7 @@ class Registry:
             slot.seats.append(seat)
             self._seats.add(seat)
             seat.slot = slot
-            seat.view = self.cached(slot.id, slot.target)
+            seat.see(self.cached(slot.id, slot.target))
             if not enabled:
                 return
             try:
@@ -223,7 +233,7 @@ class Registry:
                 slot.channel = None
             self.remember(slot, channel.view)
             if slot.channel is channel:
-                seat.view = channel.view.copy()
+                seat.see(channel.view.copy())
 
     def remove(self, seat: Seat) -> None:
         """Take the seat out of its slot for good."""
@@ -367,3 +377,5 @@ class Registry:
         self.pool.abandon()
         for seat in list(self._seats):
             seat.inherit(heir)
+            # The child may fork too.
+            heir._seats.add(seat)
