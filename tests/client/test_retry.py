@@ -166,6 +166,7 @@ def test_an_offset_from_before_a_restore(connect):
         run_id = server.create_run()
         recorder = Recorder()
         subscription = connect(server).subscribe_to_run(run_id, **recorder.options)
+        recorder.wait("update", 1)
         server.wait_until_held(1)
         server.update_run(run_id, status="EXECUTING")
         recorder.wait("update", 2)

@@ -111,7 +111,7 @@ EVERYTHING = {
 }
 
 
-def test_every_kind_of_field_is_structured() -> None:
+def test_every_kind_of_field_is_structured():
     """attrs classes, dataclasses, times, enums, unions and containers are made of JSON values."""
     made = structure(EVERYTHING, Everything)
     assert made == Everything(
@@ -139,7 +139,7 @@ def test_every_kind_of_field_is_structured() -> None:
     assert type(made.color) is Color
 
 
-def test_what_superjson_made_already_is_kept() -> None:
+def test_what_superjson_made_already_is_kept():
     """A datetime, bytes, a set or a UUID passes; so does a finished instance."""
     made = structure({**EVERYTHING, "when": WHEN, "day": WHEN, "tags": {"a"}}, Everything)
     assert (made.when, made.day, made.tags) == (WHEN, WHEN.date(), {"a"})
@@ -148,7 +148,7 @@ def test_what_superjson_made_already_is_kept() -> None:
 
 
 @pytest.mark.parametrize("type_", [None, Any])
-def test_without_a_type_the_value_is_itself(type_: Any) -> None:
+def test_without_a_type_the_value_is_itself(type_):
     """None and Any leave a value alone."""
     value = {"a": [1]}
     assert structure(value, type_) is value
@@ -169,7 +169,7 @@ def test_without_a_type_the_value_is_itself(type_: Any) -> None:
         ({"a": 1}, Exception),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused(value: Any, type_: Any) -> None:
+def test_what_does_not_fit_is_refused(value, type_):
     """Nothing is silently turned into something else, at the top or inside."""
     for wrapped, of in ((value, type_), ([value], list[type_])):
         with pytest.raises(ValueError) as caught:
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused(value: Any, type_: Any) -> None:
         assert str(caught.value)
 
 
-def test_the_message_says_where_and_not_what() -> None:
+def test_the_message_says_where_and_not_what():
     """One line per problem with its path; never the value, which may be private."""
     value = {"kind": "circle", "radius": "s3cret"}
     with pytest.raises(ValueError) as caught:
@@ -192,14 +192,14 @@ def test_the_message_says_where_and_not_what() -> None:
         structure(5, str)
 
 
-def test_many_problems_are_cut_short() -> None:
+def test_many_problems_are_cut_short():
     """A list of a million wrong elements does not give a million lines."""
     with pytest.raises(ValueError) as caught:
         structure(["x"] * 1_000_000, list[int])
     assert len(str(caught.value).splitlines()) <= 21
 
 
-def test_a_value_that_refers_to_itself_is_refused() -> None:
+def test_a_value_that_refers_to_itself_is_refused():
     """Following every way through a cycle would take for ever."""
     cyclic: dict[str, Any] = {}
     cyclic["left"] = cyclic["right"] = cyclic
@@ -207,7 +207,7 @@ def test_a_value_that_refers_to_itself_is_refused() -> None:
         structure(cyclic, Pair)
 
 
-def test_deep_values_do_not_exhaust_the_stack() -> None:
+def test_deep_values_do_not_exhaust_the_stack():
     """A value nested deeper than the stack is a ValueError."""
     value: Any = {"name": "leaf"}
     pair: Any = {}
@@ -220,14 +220,14 @@ def test_deep_values_do_not_exhaust_the_stack() -> None:
         structure(pair, Pair)
 
 
-def test_recursive_classes() -> None:
+def test_recursive_classes():
     """A class may hold itself."""
     made = structure({"name": "a", "children": [{"name": "b"}]}, Node)
     assert made == Node("a", [Node("b")])
     assert structure({"left": {"right": {}}}, Pair) == Pair(Pair(None, Pair()))
 
 
-def test_cattrs_is_imported_when_a_type_is_first_used() -> None:
+def test_cattrs_is_imported_when_a_type_is_first_used():
     """Importing the package stays cheap for those who use no types."""
     code = (
         "import sys; from trigger_realtime_sync._decode import packets as p\n"
@@ -253,7 +253,7 @@ def test_cattrs_is_imported_when_a_type_is_first_used() -> None:
         ("{", "", "{"),
     ],
 )
-def test_a_packet_is_decoded_by_its_type(data: Any, content_type: str, value: Any) -> None:
+def test_a_packet_is_decoded_by_its_type(data, content_type, value):
     """JSON and superjson are parsed, anything else is text, and nothing is None."""
     assert decode(data, media_type(content_type)) == value
 
@@ -269,13 +269,13 @@ def test_a_packet_is_decoded_by_its_type(data: Any, content_type: str, value: An
         ("9" * 10_000, "application/json"),
     ],
 )
-def test_a_broken_packet_is_a_value_error(data: str, content_type: str) -> None:
+def test_a_broken_packet_is_a_value_error(data, content_type):
     """Whatever is wrong with a packet, it is a ValueError."""
     with pytest.raises(ValueError):
         decode(data, media_type(content_type))
 
 
-def test_bytes_that_are_no_utf_8() -> None:
+def test_bytes_that_are_no_utf_8():
     """JSON in bytes is UTF-8, and an error holds none of it."""
     assert loads(b'"\xc3\xa9"') == "é"
     with pytest.raises(ValueError) as caught:
@@ -287,13 +287,13 @@ def value_of(data: str | None, content_type: str = "application/json", **more: A
     return PacketValue("run_1", "output", data, content_type, **more)
 
 
-def test_a_value_is_decoded_once() -> None:
+def test_a_value_is_decoded_once():
     """The second read returns the object of the first."""
     value = value_of('{"a": 1}')
     assert value.read() is value.read()
 
 
-def test_a_value_of_a_type_is_structured_but_none_is_not() -> None:
+def test_a_value_of_a_type_is_structured_but_none_is_not():
     """No value stays None, whatever type is asked for."""
     assert value_of('{"x": 1}', type_=Point).read() == Point(1)
     assert value_of(None, type_=Point).read() is None
@@ -301,7 +301,7 @@ def test_a_value_of_a_type_is_structured_but_none_is_not() -> None:
 
 
 @pytest.mark.parametrize(("data", "type_"), [("{s3cret", None), ('{"x": "s3cret"}', Point)])
-def test_a_failure_says_which_run_and_field(data: str, type_: Any) -> None:
+def test_a_failure_says_which_run_and_field(data, type_):
     """PayloadError has the packet as attributes, and its message does not show it."""
     with pytest.raises(PayloadError, match="output of run run_1: ") as caught:
         value_of(data, type_=type_).read()
@@ -311,7 +311,7 @@ def test_a_failure_says_which_run_and_field(data: str, type_: Any) -> None:
     assert "s3cret" not in str(error)
 
 
-def test_a_stored_packet_is_fetched_and_decoded_by_its_own_type() -> None:
+def test_a_stored_packet_is_fetched_and_decoded_by_its_own_type():
     """The fetch gets run, field and path, and is made once."""
     calls: list[Any] = []
 
@@ -326,7 +326,7 @@ def test_a_stored_packet_is_fetched_and_decoded_by_its_own_type() -> None:
     assert calls == [("run_1", "output", "s3://a/b")]
 
 
-def test_a_failed_fetch_is_tried_again_at_the_next_read() -> None:
+def test_a_failed_fetch_is_tried_again_at_the_next_read():
     """Failures are not kept, and have their cause; a foreign one's text is not shown."""
     answers: list[Any] = [
         ApiConnectionError("no route"),
@@ -357,14 +357,14 @@ def test_a_failed_fetch_is_tried_again_at_the_next_read() -> None:
     assert value.read() == 1
 
 
-def test_a_stored_packet_without_a_client_says_so() -> None:
+def test_a_stored_packet_without_a_client_says_so():
     """As after pickling: the fetch is gone."""
     value = value_of("s3://a", "application/store", fetch=lambda *_: Packet("1", "text/plain"))
     with pytest.raises(PayloadError, match="no client to fetch it"):
         pickle.loads(pickle.dumps(value)).read()
 
 
-def test_threads_that_read_at_once_get_one_object() -> None:
+def test_threads_that_read_at_once_get_one_object():
     """Both threads are inside the fetch before either value is kept."""
     both = threading.Barrier(2)
 
@@ -382,7 +382,7 @@ def test_threads_that_read_at_once_get_one_object() -> None:
     assert got[0] is got[1]
 
 
-def test_equality_is_of_text_and_types() -> None:
+def test_equality_is_of_text_and_types():
     """Two values are equal when their packets and types are: rows are compared so."""
     assert value_of("[1]") == value_of("[1]")
     assert hash(value_of("[1]")) == hash(value_of("[1]"))
@@ -392,7 +392,7 @@ def test_equality_is_of_text_and_types() -> None:
     assert value_of("[1]") != "[1]"
 
 
-def test_pickles_and_copies_hold_no_decoded_value() -> None:
+def test_pickles_and_copies_hold_no_decoded_value():
     """A copy decodes for itself; only a copy keeps the fetch."""
 
     def fetch(*_: str) -> Packet:
@@ -429,7 +429,7 @@ types_ = st.sampled_from(
     st.sampled_from(["application/json", "application/super+json", "text/plain", "", "x/y"]),
     types_,
 )
-def test_any_packet_is_a_value_or_a_payload_error(data: str, kind: str, type_: Any) -> None:
+def test_any_packet_is_a_value_or_a_payload_error(data, kind, type_):
     """Nothing but PayloadError ever comes out of a read."""
     try:
         value_of(data, kind, type_=type_).read()

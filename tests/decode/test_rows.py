@@ -58,7 +58,7 @@ def decode(**columns: Any) -> Run[Any, Any]:
     return RowDecoder().decode({**WHOLE, **columns})
 
 
-def test_every_column_has_its_field() -> None:
+def test_every_column_has_its_field():
     """By the public names, with the public types; unknown columns are ignored."""
     run = decode()
     assert attrs.asdict(run, filter=lambda field, _: not field.name.startswith("_")) == {
@@ -86,7 +86,7 @@ def test_every_column_has_its_field() -> None:
     assert (run.payload, run.output, run.metadata) == ({"a": 1}, "text", {"m": True})
 
 
-def test_any_column_may_be_absent_or_null() -> None:
+def test_any_column_may_be_absent_or_null():
     """A token's own claim may skip what was not skipped by us."""
     absent = RowDecoder().decode({"friendlyId": "run_1", "status": "PENDING"})
     null = RowDecoder().decode({**dict.fromkeys(WHOLE), "friendlyId": "run_1", "status": "PENDING"})
@@ -108,14 +108,14 @@ def test_any_column_may_be_absent_or_null() -> None:
         ("updatedAt", 7),
     ],
 )
-def test_a_column_that_does_not_decode_is_named(column: str, text: Any) -> None:
+def test_a_column_that_does_not_decode_is_named(column, text):
     """With the run, so that it can be found."""
     with pytest.raises(ProtocolError, match=rf"run_1.*{column}"):
         decode(**{column: text})
 
 
 @pytest.mark.parametrize("missing", ["friendlyId", "status"])
-def test_what_is_never_skipped_must_be_there(missing: str) -> None:
+def test_what_is_never_skipped_must_be_there(missing):
     """There is no run without an id and a status."""
     with pytest.raises(ProtocolError, match=missing):
         decode(**{missing: None})
@@ -143,7 +143,7 @@ def test_what_is_never_skipped_must_be_there(missing: str) -> None:
         ("CANCELED", "CANCELED", "is_cancelled"),
     ],
 )
-def test_statuses(server: str, public: str, group: str) -> None:
+def test_statuses(server, public, group):
     """Each server status has a public one, which is in one group; the final ones finish a run,
     with or without a time."""
     run = decode(status=server, completedAt=None)
@@ -153,7 +153,7 @@ def test_statuses(server: str, public: str, group: str) -> None:
     assert run.is_finished is (group in ("is_success", "is_failed", "is_cancelled"))
 
 
-def test_an_unknown_status_stays_readable() -> None:
+def test_an_unknown_status_stays_readable():
     """It is in no group, ends nothing by itself, and compares to its text."""
     run = decode(status="HIBERNATING", completedAt=None)
     assert run.status == "HIBERNATING"
@@ -181,12 +181,12 @@ def test_an_unknown_status_stays_readable() -> None:
         ("plain", RunError("plain")),
     ],
 )
-def test_errors(column: Any, error: RunError) -> None:
+def test_errors(column, error):
     """Of each known shape, and of an unknown one as well as can be."""
     assert decode(error=json.dumps(column)).error == error
 
 
-def test_types_are_matched_by_the_task() -> None:
+def test_types_are_matched_by_the_task():
     """Among many runs by the identifier; a single run's task types it whatever it is called."""
 
     @attrs.define
@@ -201,7 +201,7 @@ def test_types_are_matched_by_the_task() -> None:
     assert RowDecoder(any_task=task).decode(other).output == Output(1)
 
 
-def test_a_packet_that_did_not_change_stays_decoded() -> None:
+def test_a_packet_that_did_not_change_stays_decoded():
     """From state to state it is the same object: a large one is not fetched again."""
     decoder = RowDecoder()
     first = decoder.decode(WHOLE)
@@ -211,7 +211,7 @@ def test_a_packet_that_did_not_change_stays_decoded() -> None:
     assert second.metadata == {}
 
 
-def test_lists_are_each_runs_own() -> None:
+def test_lists_are_each_runs_own():
     """Equal tags are parsed once, but nobody shares a list that someone might change."""
     decoder = RowDecoder()
     first, second = decoder.decode(WHOLE), decoder.decode(WHOLE)
@@ -262,7 +262,7 @@ def rows_of(columns: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
         max_size=8,
     )
 )
-def test_many_rows_are_read_as_each_of_them_is(rows: list[dict[str, Any]]) -> None:
+def test_many_rows_are_read_as_each_of_them_is(rows):
     """Whether a field is made at once or when it is first read, nobody can tell."""
     decoder = RowDecoder([Task("my-task", payload=dict, output=int)])
     runs = decoder.decode_many(rows)
@@ -283,9 +283,7 @@ def test_many_rows_are_read_as_each_of_them_is(rows: list[dict[str, Any]]) -> No
     st.lists(rows_of({}).map(lambda row: {"status": "PENDING", **row}), max_size=3),
     st.sampled_from([(name, value) for name, values in BAD.items() for value in values]),
 )
-def test_a_row_that_does_not_decode_is_found_among_many(
-    rows: list[dict[str, Any]], bad: tuple[str, Any]
-) -> None:
+def test_a_row_that_does_not_decode_is_found_among_many(rows, bad):
     """Nothing that `decode` refuses is put off until it is read."""
     name, value = bad
     broken = {"friendlyId": "run_1", "status": "PENDING", name: value}
@@ -303,7 +301,7 @@ SURE = {
 }
 
 
-def test_what_is_made_when_read_is_made_once() -> None:
+def test_what_is_made_when_read_is_made_once():
     """The same object each time, also of the values that can be changed."""
     [run] = RowDecoder().decode_many([SURE]) or []
     assert run.tags == ["a", "b,c", 'say "hi"']
@@ -317,7 +315,7 @@ def test_what_is_made_when_read_is_made_once() -> None:
         run.ttl = "1h"  # type: ignore[misc]
 
 
-def test_all_runs_have_all_fields_in_order() -> None:
+def test_all_runs_have_all_fields_in_order():
     """Those that come as rows are not made by `__init__`."""
     names = [field.name for field in attrs.fields(Run)]
     assert list(RUN_COLUMNS) == [name.lstrip("_") for name in names]
@@ -334,7 +332,7 @@ class Marked(Run[Any, Any]):
     mark: str
 
 
-def test_runs_of_other_classes_are_copied_whole() -> None:
+def test_runs_of_other_classes_are_copied_whole():
     """With what they have beyond a run."""
     run = Marked(id="run_1", mark="mine", payload=7)
     for copied in (copy.copy(run), pickle.loads(pickle.dumps(run))):
@@ -342,7 +340,7 @@ def test_runs_of_other_classes_are_copied_whole() -> None:
         assert copied.mark == "mine"
 
 
-def test_a_mistake_in_reading_a_value_is_not_hidden() -> None:
+def test_a_mistake_in_reading_a_value_is_not_hidden():
     """It is not taken for an attribute that is missing."""
 
     class Broken(LazyValue):
@@ -354,7 +352,7 @@ def test_a_mistake_in_reading_a_value_is_not_hidden() -> None:
         _ = run.output
 
 
-def test_editors_are_shown_the_same_names_of_all_runs() -> None:
+def test_editors_are_shown_the_same_names_of_all_runs():
     """Whether their fields were made yet or not."""
     [run] = RowDecoder().decode_many([SURE]) or []
     assert dir(run) == dir(decode())

@@ -137,7 +137,7 @@ CHECKS = {name[6:]: function for name, function in globals().items() if name.sta
 @pytest.mark.parametrize(
     ("file", "vector"), load("superjson-2.2.1.json") + load("superjson-latest.json")
 )
-def test_what_the_npm_package_writes_is_read_back(file: str, vector: Any) -> None:
+def test_what_the_npm_package_writes_is_read_back(file, vector):
     """Every type, in every container, under every odd key, and every kind of cycle."""
     if "2.2.1" in file and vector["name"] in NOT_WRITTEN:
         vector["expect"] = json.loads(json.dumps(vector["expect"]))
@@ -156,7 +156,7 @@ def strip_causes(expect: Any) -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 1, True])
-def test_what_is_no_document_is_refused(document: Any) -> None:
+def test_what_is_no_document_is_refused(document):
     """A document is an object."""
     with pytest.raises(ValueError, match="must be an object"):
         decode(document)
@@ -191,7 +191,7 @@ def test_what_is_no_document_is_refused(document: Any) -> None:
         {"v": 1, "values": {"a\\x": ["Date"], "\\": ["Date"], "a\\": ["Date"]}},
     ],
 )
-def test_annotations_that_fit_nothing_change_nothing(meta: Any) -> None:
+def test_annotations_that_fit_nothing_change_nothing(meta):
     """Hostile or unknown annotations leave the JSON value."""
     value = {"a": "x", "l": [1, 2]}
     assert decode({"json": value, "meta": meta}) == value
@@ -222,17 +222,17 @@ def test_annotations_that_fit_nothing_change_nothing(meta: Any) -> None:
         ("whatever", {"a": 1}),
     ],
 )
-def test_a_value_that_does_not_fit_its_type_stays_json(kind: Any, value: Any) -> None:
+def test_a_value_that_does_not_fit_its_type_stays_json(kind, value):
     """Nothing is lost, and nothing raised, where Python can't make the value."""
     assert decode({"json": value, "meta": {"values": [kind]}}) == value
 
 
-def test_a_missing_json_is_undefined() -> None:
+def test_a_missing_json_is_undefined():
     """`json` is absent for undefined."""
     assert decode({}) is None
 
 
-def test_a_set_of_numbers_made_to_collide_stays_a_list() -> None:
+def test_a_set_of_numbers_made_to_collide_stays_a_list():
     """Numbers that all have one hash would make a set take quadratic time."""
     numbers = [str(k * (2**61 - 1)) for k in range(20_000)]
     annotations = {str(i): ["bigint"] for i in range(len(numbers))}
@@ -249,7 +249,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_nesting_deeper_than_the_stack() -> None:
+def test_nesting_deeper_than_the_stack():
     """100,000 levels, in the value and in the annotations, are decoded without recursion."""
     depth = 100_000
     path = ".".join("0" * depth)
@@ -266,7 +266,7 @@ def test_nesting_deeper_than_the_stack() -> None:
 @pytest.mark.parametrize(
     "path", ["a" + ".a" * 100_000, "\\" * 200_000, "\\." * 100_000, "." * 9999]
 )
-def test_a_path_that_leads_nowhere_is_given_up_in_time(path: str) -> None:
+def test_a_path_that_leads_nowhere_is_given_up_in_time(path):
     """Ambiguous paths can't make the search of 2.2.1's keys take more than linear time."""
     tree: dict[str, Any] = {}
     node = tree
@@ -280,7 +280,7 @@ def test_a_path_that_leads_nowhere_is_given_up_in_time(path: str) -> None:
     assert time.process_time() - started < 5
 
 
-def test_cycles_that_cross_are_whole() -> None:
+def test_cycles_that_cross_are_whole():
     """Two objects that hold each other, each also named by the root, stay the same two objects."""
     document = {
         "json": {
@@ -294,7 +294,7 @@ def test_cycles_that_cross_are_whole() -> None:
     assert value["right"]["left"] is value["left"]
 
 
-def test_regexps_that_python_writes_differently() -> None:
+def test_regexps_that_python_writes_differently():
     """Named groups and odd classes are translated, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -303,7 +303,7 @@ def test_regexps_that_python_writes_differently() -> None:
     assert pattern.fullmatch("[-[[[")
 
 
-def test_an_error_is_a_value_with_its_parts() -> None:
+def test_an_error_is_a_value_with_its_parts():
     """It can be raised, shown and compared by its parts, and pickled."""
     import pickle
 
@@ -341,7 +341,7 @@ metas = st.fixed_dictionaries(
 
 
 @given(values, metas | leaves)
-def test_any_document_is_decoded(value: Any, meta: Any) -> None:
+def test_any_document_is_decoded(value, meta):
     """Whatever the annotations say: a value, no exception, and no hole left in it."""
     result = decode(copy.deepcopy({"json": value, "meta": meta}))
     seen: set[int] = set()
@@ -360,13 +360,13 @@ def test_any_document_is_decoded(value: Any, meta: Any) -> None:
             todo.append(item.cause)
 
 
-def test_dates_keep_their_instant() -> None:
+def test_dates_keep_their_instant():
     """A Date with the milliseconds of JavaScript is that instant in UTC."""
     value = decode({"json": ["1969-12-31T23:59:59.999Z"], "meta": {"values": {"0": ["Date"]}}})
     assert value == [datetime(1970, 1, 1, tzinfo=timezone.utc) - timedelta(milliseconds=1)]
 
 
-def test_numbers_that_json_lacks() -> None:
+def test_numbers_that_json_lacks():
     """A float array's null was NaN or an infinity."""
     value = decode({"json": [None, 1], "meta": {"values": [["typed-array", "Float64Array"]]}})
     assert math.isnan(value[0])

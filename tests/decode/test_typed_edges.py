@@ -57,14 +57,14 @@ class Size(Decimal):
         ({"a": [1]}, Mapping[str, Any], {"a": [1]}),
     ],
 )
-def test_containers_keep_what_they_hold(value: Any, type_: Any, made: Any) -> None:
+def test_containers_keep_what_they_hold(value, type_, made):
     """Bare ones hold anything; the others hold instances of their type."""
     structured = structure(value, type_)
     assert structured == made
     assert type(structured) is type(made)
 
 
-def test_an_optional_value_is_structured_unless_it_is_null() -> None:
+def test_an_optional_value_is_structured_unless_it_is_null():
     """`X | None` is null or an X, never the raw value."""
     assert structure(None, Point | None) is None
     assert structure({"x": 1}, Point | None) == Point(1)
@@ -72,13 +72,13 @@ def test_an_optional_value_is_structured_unless_it_is_null() -> None:
         structure(None, Point | str)
 
 
-def test_a_member_of_a_union_that_does_not_fit_makes_way_for_the_next() -> None:
+def test_a_member_of_a_union_that_does_not_fit_makes_way_for_the_next():
     """Of classes with the same fields, the one whose literal fits."""
     assert structure({"kind": "first", "size": 1}, First | Second) == First("first", 1)
     assert structure({"kind": "second", "size": 1}, First | Second) == Second("second", 1)
 
 
-def test_a_union_of_a_class_and_a_mapping() -> None:
+def test_a_union_of_a_class_and_a_mapping():
     """The class when the value has a field of it, the mapping when it has none, in any order."""
     # Not one union in two orders: those are equal, and cattrs keeps what it made of the first.
     for union in (Union[Point, Mapping[str, int]], Union[Mapping[str, float], Point]):  # noqa: UP007
@@ -86,7 +86,7 @@ def test_a_union_of_a_class_and_a_mapping() -> None:
         assert structure({"y": 1}, union) == {"y": 1}
 
 
-def test_values_that_superjson_made_are_kept_where_their_class_is_asked_for() -> None:
+def test_values_that_superjson_made_are_kept_where_their_class_is_asked_for():
     """Other values don't pass for them."""
     error, pattern = SuperJSONError("broke"), re.compile("a")
     assert structure([error], list[SuperJSONError])[0] is error
@@ -98,13 +98,13 @@ def test_values_that_superjson_made_are_kept_where_their_class_is_asked_for() ->
         structure("a", re.Pattern)
 
 
-def test_instances_within_containers_are_kept() -> None:
+def test_instances_within_containers_are_kept():
     """What is an instance of the class already is not made again."""
     point = Point(1)
     assert structure([point], list[Point])[0] is point
 
 
-def test_decimals_have_the_digits_that_json_had() -> None:
+def test_decimals_have_the_digits_that_json_had():
     """A float's shortest digits, not the binary fraction behind them."""
     assert structure(0.1, Decimal) == Decimal("0.1")
     assert structure("0.10", Decimal) == Decimal("0.10")
@@ -114,7 +114,7 @@ def test_decimals_have_the_digits_that_json_had() -> None:
             structure(wrong, Decimal)
 
 
-def test_a_subclass_of_a_scalar_is_made_of_it() -> None:
+def test_a_subclass_of_a_scalar_is_made_of_it():
     """A user's own number class, and an enum of integers."""
     made = structure("1.5", Size)
     assert (made, type(made)) == (Size("1.5"), Size)
@@ -125,7 +125,7 @@ def test_a_subclass_of_a_scalar_is_made_of_it() -> None:
         structure(True, Level)
 
 
-def test_dates_and_times() -> None:
+def test_dates_and_times():
     """A date of superjson's datetime or of ten characters, and nothing longer."""
     moment = datetime(2026, 11, 23, 6, 15, tzinfo=timezone.utc)
     assert structure(moment, date) == date(2026, 11, 23)
@@ -136,7 +136,7 @@ def test_dates_and_times() -> None:
             structure(wrong, date)
 
 
-def test_exactly_as_many_problems_as_are_shown_are_all_of_them() -> None:
+def test_exactly_as_many_problems_as_are_shown_are_all_of_them():
     """Twenty are shown, without a line that more follow; of more, it says that they do."""
     twenty = [{"x": None} for _ in range(20)]
     with pytest.raises(ValueError) as caught:
@@ -149,7 +149,7 @@ def test_exactly_as_many_problems_as_are_shown_are_all_of_them() -> None:
     assert str(caught.value).splitlines()[-1] == "and 1 more"
 
 
-def test_a_key_that_is_no_number_says_so() -> None:
+def test_a_key_that_is_no_number_says_so():
     """The keys of a JSON object are text: those of a number type are read as such."""
     assert structure({"1": 2, "-3": 4}, dict[int, int]) == {1: 2, -3: 4}
     assert structure({"1.5": 2}, dict[float, int]) == {1.5: 2}

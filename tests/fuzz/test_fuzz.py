@@ -53,7 +53,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds(target: str) -> None:
+def test_seeds(target):
     """What real servers sent passes, and is what the fuzzers start from."""
     assert seeds(target)
     for seed in seeds(target):
@@ -63,7 +63,7 @@ def test_seeds(target: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @BOUNDED
 @given(data=st.data())
-def test_damaged_seeds(target: str, data: st.DataObject) -> None:
+def test_damaged_seeds(target, data):
     """Real answers with bytes lost, doubled, changed and put elsewhere."""
     seed = data.draw(st.sampled_from(seeds(target)))
     rng = random.Random(data.draw(st.integers(0, 1 << 32)))
@@ -85,7 +85,7 @@ def damaged(seed: bytes, rng: random.Random) -> bytes:
 @pytest.mark.parametrize("target", TARGETS)
 @BOUNDED
 @given(value=JSON, first=st.binary(max_size=1))
-def test_any_json(target: str, value: Any, first: bytes) -> None:
+def test_any_json(target, value, first):
     """JSON of any form, made of the words that the parsers look for."""
     TARGETS[target](first + json.dumps(value).encode())
 
@@ -93,7 +93,7 @@ def test_any_json(target: str, value: Any, first: bytes) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @BOUNDED
 @given(noise=st.binary(max_size=300))
-def test_any_bytes(target: str, noise: bytes) -> None:
+def test_any_bytes(target, noise):
     """Noise."""
     TARGETS[target](noise)
 
@@ -111,12 +111,12 @@ MESSAGES = st.fixed_dictionaries(
 @BOUNDED
 @given(bodies=st.lists(st.lists(MESSAGES, max_size=5), max_size=6))
 @example(bodies=[[{"headers": {"operation": "update"}}]])
-def test_messages_of_any_kind(single: bool, bodies: list[Any]) -> None:
+def test_messages_of_any_kind(single, bodies):
     """Messages that are nearly right, answer after answer, through a whole feed."""
     run_feed(PIECE.join(json.dumps(body).encode() for body in bodies), single=single)
 
 
-def test_a_partial_row_after_its_deletion() -> None:
+def test_a_partial_row_after_its_deletion():
     """A row that was deleted is unknown: what changes in it is no row, and asks for a snapshot."""
     whole = {"friendlyId": "run_1", "status": "EXECUTING"}
     bodies = [
@@ -135,7 +135,7 @@ def test_a_partial_row_after_its_deletion() -> None:
 @pytest.mark.parametrize("name", HEADERS)
 @BOUNDED
 @given(text=st.text(st.characters(codec="latin-1", exclude_characters="\x1e"), max_size=50))
-def test_headers_of_any_kind(name: str, text: str) -> None:
+def test_headers_of_any_kind(name, text):
     """Handles, offsets and cursors are opaque: whatever they are, they go back as they came."""
     bodies = [b'[{"headers": {"control": "up-to-date"}}]'] * 2
     told = run_feed(PIECE.join([f"#{name}:{text}".encode("latin-1"), *bodies]))
@@ -263,7 +263,7 @@ def _superjson(value: str, meta: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile(name: str) -> None:
+def test_hostile(name):
     """Made to be slow or large: a megabyte takes seconds at the most, and not hundreds of them in
     memory. What is quadratic takes minutes."""
     target, make = HOSTILE[name]
@@ -276,7 +276,7 @@ def test_hostile(name: str) -> None:
 
 @pytest.mark.skipif(EXAMPLES < 1000, reason="slow: TRIGGER_FUZZ_EXAMPLES=1000 or more runs it")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_memory(name: str) -> None:
+def test_hostile_memory(name):
     """No input takes more than a fixed multiple of its own size."""
     target, make = HOSTILE[name]
     data = make()

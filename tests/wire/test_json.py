@@ -39,7 +39,7 @@ def orjson_loads() -> Any:
 
 
 @given(values, st.booleans(), st.booleans())
-def test_every_value_is_read_the_same(value: Any, escaped: bool, as_bytes: bool) -> None:
+def test_every_value_is_read_the_same(value, escaped, as_bytes):
     """Big integers, NaN, infinities, lone surrogates and signs of zero included."""
     text = stdlib.dumps(value, ensure_ascii=escaped) + PADDING
     given: str | bytes = text.encode("utf-8", "replace") if as_bytes else text
@@ -60,20 +60,20 @@ def test_every_value_is_read_the_same(value: Any, escaped: bool, as_bytes: bool)
 @example("\ufeff[]")
 @example("[1,]")
 @example("[" * 100_000)
-def test_every_text_is_read_or_refused_the_same(text: str) -> None:
+def test_every_text_is_read_or_refused_the_same(text):
     """What is no JSON to the one is none to the other."""
     text += PADDING
     assert outcome(text, json.loads) == outcome(text, json.stdlib_loads)
 
 
-def test_bytes_that_are_not_utf_8() -> None:
+def test_bytes_that_are_not_utf_8():
     """They are refused, and the message holds none of them."""
     with pytest.raises(ValueError, match=r"^JSON is not UTF-8$") as caught:
         json.loads(b'"secret \xff"' + PADDING.encode())
     assert not hasattr(caught.value, "object")
 
 
-def test_orjson_is_used_where_it_can_be(orjson_loads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orjson_is_used_where_it_can_be(orjson_loads, monkeypatch):
     """Else the extra would be for nothing."""
     seen: list[bytes] = []
     monkeypatch.setattr(json, "_orjson_loads", lambda raw: seen.append(raw) or orjson_loads(raw))
@@ -81,14 +81,14 @@ def test_orjson_is_used_where_it_can_be(orjson_loads: Any, monkeypatch: pytest.M
     assert len(seen) == 1
 
 
-def test_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_orjson(monkeypatch):
     """Everything works the same."""
     monkeypatch.setattr(json, "_orjson_loads", None)
     assert json.loads('{"a": [1, NaN]}' + PADDING)["a"][0] == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 200_000, "9" * 10_000])
-def test_json_that_is_none(text: str) -> None:
+def test_json_that_is_none(text):
     """Malformed, too deep, or with a number too long."""
     with pytest.raises(ValueError):
         json.loads(text)

@@ -32,16 +32,14 @@ WHEN = datetime(2026, 11, 23, 6, 15, 9, tzinfo=UTC)
     ],
 )
 @pytest.mark.parametrize("zone", ["", "Z", "+00", "+00:00", "-0000", "+00:00:00"])
-def test_a_timestamp_of_either_backend(
-    separator: str, fraction: str, micros: int, zone: str
-) -> None:
+def test_a_timestamp_of_either_backend(separator, fraction, micros, zone):
     """`T` or blank, any fraction, with or without a zone of UTC."""
     moment = values.parse_timestamp(f"2026-11-23{separator}06:15:09{fraction}{zone}")
     assert moment == WHEN.replace(microsecond=micros)
     assert moment.tzinfo is UTC
 
 
-def test_another_offset_becomes_utc() -> None:
+def test_another_offset_becomes_utc():
     """An offset is taken off."""
     assert values.parse_timestamp("2026-11-23 11:45:09+05:30") == WHEN
     assert values.parse_timestamp("2026-11-23T01:15:09.000-05").isoformat() == WHEN.isoformat()
@@ -60,14 +58,14 @@ def test_another_offset_becomes_utc() -> None:
         "٢٠٢٦-11-23T06:15:09.979", "2026-11-23T06:15:09.٩٧٩",
     ],
 )  # fmt: skip
-def test_what_is_no_timestamp_is_refused(text: str) -> None:
+def test_what_is_no_timestamp_is_refused(text):
     """The forms that `fromisoformat` would take beyond these are refused, too."""
     with pytest.raises(ValueError, match="not a timestamp"):
         values.parse_timestamp(text)
 
 
 @given(st.datetimes(), st.sampled_from(["T", " "]), st.integers(-1439, 1439) | st.none())
-def test_any_moment_survives(moment: datetime, separator: str, minutes: int | None) -> None:
+def test_any_moment_survives(moment, separator, minutes):
     """What is written is read back, at any offset."""
     zone = None if minutes is None else timezone(timedelta(minutes=minutes))
     aware = moment.replace(tzinfo=zone or UTC)
@@ -79,7 +77,7 @@ def test_any_moment_survives(moment: datetime, separator: str, minutes: int | No
     assert values.parse_timestamp(text) == expected
 
 
-def test_bools() -> None:
+def test_bools():
     """Changes write one letter, snapshots the word."""
     assert [values.parse_bool(text) for text in ("t", "true")] == [True, True]
     assert [values.parse_bool(text) for text in ("f", "false")] == [False, False]
@@ -88,7 +86,7 @@ def test_bools() -> None:
             values.parse_bool(text)
 
 
-def test_integers() -> None:
+def test_integers():
     """Decimal digits and a sign, and nothing else that `int` would take."""
     assert values.parse_int("-9223372036854775808") == -(2**63)
     assert values.parse_int("0") == 0
@@ -98,7 +96,7 @@ def test_integers() -> None:
             values.parse_int(text)
 
 
-def test_floats() -> None:
+def test_floats():
     """As Postgres writes them, its three words included."""
     assert values.parse_float("0.0025") == 0.0025
     assert values.parse_float("1e-07") == 1e-07
@@ -132,7 +130,7 @@ def test_floats() -> None:
         ('{"line\nbreak"}', ["line\nbreak"]),
     ],
 )
-def test_arrays(text: str, elements: list[str | None]) -> None:
+def test_arrays(text, elements):
     """Bare and quoted elements; NULL is None only without quotes."""
     assert values.parse_array(text) == elements
 
@@ -145,7 +143,7 @@ def test_arrays(text: str, elements: list[str | None]) -> None:
         *(r'{"\"}', r"{\}", '{"a",}', "{a}b", "[0:1]={a,b}", '{"a",{b}}', "{} ", r'{"a\\""}'),
     ],
 )
-def test_malformed_arrays_are_refused(text: str) -> None:
+def test_malformed_arrays_are_refused(text):
     """Anything that is no array of one dimension."""
     with pytest.raises(ValueError, match="not an array"):
         values.parse_array(text)
@@ -161,7 +159,7 @@ elements_ = st.none() | st.text(st.sampled_from('a,"\\{}NUL \n')) | st.just("NUL
 
 
 @given(st.lists(elements_))
-def test_any_array_survives(elements: list[str | None]) -> None:
+def test_any_array_survives(elements):
     """What is written quoted, as the native backend does, is read back."""
     assert values.parse_array("{" + ",".join(map(quoted, elements)) + "}") == elements
 
@@ -170,7 +168,7 @@ def test_any_array_survives(elements: list[str | None]) -> None:
     "inside",
     ['"' + "a" * 500_000, '"' + "\\a" * 300_000, 'a,"b\\"",' * 100_000, "\\a" * 300_000 + '"'],
 )
-def test_arrays_take_linear_time(inside: str) -> None:
+def test_arrays_take_linear_time(inside):
     """A quote that is never closed does not make the parser try every way."""
     started = time.process_time()
     with pytest.raises(ValueError):
@@ -188,7 +186,7 @@ PARSERS = [
 
 
 @given(st.sampled_from(PARSERS), texts)
-def test_any_text_is_a_value_or_a_value_error(parse: Any, text: str) -> None:
+def test_any_text_is_a_value_or_a_value_error(parse, text):
     """Nothing but ValueError ever comes out."""
     try:
         value = parse(text)
@@ -198,7 +196,7 @@ def test_any_text_is_a_value_or_a_value_error(parse: Any, text: str) -> None:
 
 
 @given(st.text(st.sampled_from('{}",\\Na ')))
-def test_the_fast_path_of_arrays_is_the_slow_one(text: str) -> None:
+def test_the_fast_path_of_arrays_is_the_slow_one(text):
     """Both read, or refuse, the same."""
     text = "{" + text + "}"
     if text == "{}":

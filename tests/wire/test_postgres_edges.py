@@ -9,7 +9,7 @@ import pytest
 from trigger_realtime_sync._wire.postgres import parse_bool, parse_timestamp
 
 
-def test_an_error_shows_sixty_characters() -> None:
+def test_an_error_shows_sixty_characters():
     """All of a text that has no more, and an ellipsis after the sixtieth of one that has."""
     for text, shown in (("x" * 60, "x" * 60), ("x" * 61, "x" * 60 + "…")):
         with pytest.raises(ValueError) as caught:
@@ -21,7 +21,7 @@ def test_an_error_shows_sixty_characters() -> None:
     ("offset", "hour", "minute", "second"),
     [("+05:30:15", 6, 29, 45), ("-00:00:01", 12, 0, 1), ("-0530", 17, 30, 0)],
 )
-def test_offsets_count_to_the_second(offset: str, hour: int, minute: int, second: int) -> None:
+def test_offsets_count_to_the_second(offset, hour, minute, second):
     """East of Greenwich is earlier in UTC, west of it later."""
     moment = datetime(2026, 11, 23, hour, minute, second, tzinfo=timezone.utc)
     assert parse_timestamp(f"2026-11-23T12:00:00{offset}") == moment

@@ -54,12 +54,12 @@ def log() -> ShapeLog[Row]:
     return ShapeLog(decode)
 
 
-def test_the_first_request_asks_for_everything(log: ShapeLog[Row]) -> None:
+def test_the_first_request_asks_for_everything(log):
     """It starts at offset -1, with no handle, not live."""
     assert log.query() == {"log": "full", "offset": "-1"}
 
 
-def test_a_snapshot_is_read_on_until_it_is_up_to_date(log: ShapeLog[Row]) -> None:
+def test_a_snapshot_is_read_on_until_it_is_up_to_date(log):
     """Rows are kept back until `up-to-date`; the requests in between are not live."""
     assert not read(log, row("a", status="1"), offset="0_0", handle="hé")
     assert log.query() == {"log": "full", "offset": "0_0", "handle": "hé"}
@@ -75,7 +75,7 @@ def test_a_snapshot_is_read_on_until_it_is_up_to_date(log: ShapeLog[Row]) -> Non
     }
 
 
-def test_the_cursor_of_an_answer_goes_into_the_next_request(log: ShapeLog[Row]) -> None:
+def test_the_cursor_of_an_answer_goes_into_the_next_request(log):
     """It is echoed, whatever it is, and kept while an answer brings none."""
     read(log, UP_TO_DATE)
     read(log, UP_TO_DATE, cursor="opaque/✓")
@@ -84,7 +84,7 @@ def test_the_cursor_of_an_answer_goes_into_the_next_request(log: ShapeLog[Row]) 
     assert log.query()["cursor"] == "opaque/✓"
 
 
-def test_a_row_is_handed_out_once_for_each_answer(log: ShapeLog[Row]) -> None:
+def test_a_row_is_handed_out_once_for_each_answer(log):
     """Two changes of one key in an answer show as the last; keys come as first touched."""
     changes = read(
         log,
@@ -96,21 +96,21 @@ def test_a_row_is_handed_out_once_for_each_answer(log: ShapeLog[Row]) -> None:
     assert [(key, one.status) for key, one in changes.rows.items()] == [("b", "2"), ("a", "1")]
 
 
-def test_an_update_merges_and_an_insert_replaces(log: ShapeLog[Row]) -> None:
+def test_an_update_merges_and_an_insert_replaces(log):
     """Electric sends only what changed; an insert is a whole row."""
     read(log, row("a", status="1", note="x"), UP_TO_DATE)
     assert read(log, row("a", "update", status="2"), UP_TO_DATE).rows["a"].note == "x"
     assert read(log, row("a", "insert", status="3"), UP_TO_DATE).rows["a"].note is None
 
 
-def test_an_update_of_a_key_never_seen_is_a_whole_row(log: ShapeLog[Row]) -> None:
+def test_an_update_of_a_key_never_seen_is_a_whole_row(log):
     """So a single run's row arrives when its first answer was up-to-date alone."""
     assert not read(log, UP_TO_DATE)
     whole = row("a", "update", status="1", friendlyId="run_a")
     assert read(log, whole, UP_TO_DATE).rows["a"].status == "1"
 
 
-def test_a_partial_row_without_its_base_starts_the_log_again(log: ShapeLog[Row]) -> None:
+def test_a_partial_row_without_its_base_starts_the_log_again(log):
     """Something stale came in between; only a snapshot can tell what the row is."""
     read(log, row("a", status="1"), UP_TO_DATE)
     assert read(log, row("b", "update", status="2"), UP_TO_DATE) is None
@@ -119,7 +119,7 @@ def test_a_partial_row_without_its_base_starts_the_log_again(log: ShapeLog[Row])
     assert {key: one.status for key, one in read(log, *both).rows.items()} == {"b": "3"}
 
 
-def test_a_delete_removes(log: ShapeLog[Row]) -> None:
+def test_a_delete_removes(log):
     """The row is gone, once, and may come back as news."""
     read(log, row("a", status="1"), UP_TO_DATE)
     deletion = {"key": "a", "value": {"id": "a"}, "headers": {"operation": "delete"}}
@@ -129,7 +129,7 @@ def test_a_delete_removes(log: ShapeLog[Row]) -> None:
     assert list(read(log, row("a", status="1"), UP_TO_DATE).rows) == ["a"]
 
 
-def test_a_row_that_is_deleted_and_inserted_at_once_stays(log: ShapeLog[Row]) -> None:
+def test_a_row_that_is_deleted_and_inserted_at_once_stays(log):
     """Only the state at up-to-date counts."""
     read(log, row("a", status="1"), UP_TO_DATE)
     changes = read(
@@ -138,13 +138,13 @@ def test_a_row_that_is_deleted_and_inserted_at_once_stays(log: ShapeLog[Row]) ->
     assert (list(changes.rows), changes.gone) == (["a"], [])
 
 
-def test_a_row_that_equals_the_last_is_no_news(log: ShapeLog[Row]) -> None:
+def test_a_row_that_equals_the_last_is_no_news(log):
     """A catch-up may send it again."""
     read(log, row("a", status="1"), UP_TO_DATE)
     assert not read(log, row("a", "update", status="1"), UP_TO_DATE)
 
 
-def test_a_row_whose_time_went_back_is_dropped(log: ShapeLog[Row]) -> None:
+def test_a_row_whose_time_went_back_is_dropped(log):
     """Under replica lag an older state may follow a newer one."""
     read(log, row("a", status="2", updatedAt=at(2)), UP_TO_DATE)
     assert not read(log, row("a", "update", status="1", updatedAt=at(1)), UP_TO_DATE)
@@ -153,14 +153,14 @@ def test_a_row_whose_time_went_back_is_dropped(log: ShapeLog[Row]) -> None:
     )
 
 
-def test_times_compare_as_instants(log: ShapeLog[Row]) -> None:
+def test_times_compare_as_instants(log):
     """Electric writes a blank where native has a T: neither is the later one for it."""
     read(log, row("a", status="1", updatedAt=at(1)), UP_TO_DATE)
     changes = read(log, row("a", "update", status="2", updatedAt=at(2, blank=True)), UP_TO_DATE)
     assert changes.rows["a"].status == "2"
 
 
-def test_an_older_partial_row_is_not_merged(log: ShapeLog[Row]) -> None:
+def test_an_older_partial_row_is_not_merged(log):
     """Its old columns must not show under the next partial row."""
     read(log, row("a", status="2", note="new", updatedAt=at(2)), UP_TO_DATE)
     read(log, row("a", "update", note="old", updatedAt=at(1)), UP_TO_DATE)
@@ -168,7 +168,7 @@ def test_an_older_partial_row_is_not_merged(log: ShapeLog[Row]) -> None:
     assert changes.rows["a"].note == "new"
 
 
-def test_after_a_rotation_the_log_starts_again(log: ShapeLog[Row]) -> None:
+def test_after_a_rotation_the_log_starts_again(log):
     """No handle, no cursor, and a cache-busting parameter that is fresh each time."""
     read(log, UP_TO_DATE, cursor="7")
     log.refetch()
@@ -182,7 +182,7 @@ def test_after_a_rotation_the_log_starts_again(log: ShapeLog[Row]) -> None:
     assert len(busters) == 20
 
 
-def test_what_comes_back_unchanged_after_a_rotation_is_no_news(log: ShapeLog[Row]) -> None:
+def test_what_comes_back_unchanged_after_a_rotation_is_no_news(log):
     """What changed is; what does not come back is gone."""
     read(log, row("a", status="1"), row("b", status="1"), row("c", status="1"), UP_TO_DATE)
     log.refetch()
@@ -193,7 +193,7 @@ def test_what_comes_back_unchanged_after_a_rotation_is_no_news(log: ShapeLog[Row
     assert "cache-buster" not in log.query()
 
 
-def test_a_rotation_within_an_answer(log: ShapeLog[Row]) -> None:
+def test_a_rotation_within_an_answer(log):
     """A must-refetch control starts the log again, and nothing of that answer counts."""
     read(log, row("a", status="1"), UP_TO_DATE)
     control = {"headers": {"control": "must-refetch"}}
@@ -202,7 +202,7 @@ def test_a_rotation_within_an_answer(log: ShapeLog[Row]) -> None:
     assert not read(log, row("a", status="1"), UP_TO_DATE, handle="h2")
 
 
-def test_a_late_older_state_of_a_row_that_was_gone(log: ShapeLog[Row]) -> None:
+def test_a_late_older_state_of_a_row_that_was_gone(log):
     """It is back, in the newest state that is known of it."""
     read(log, row("a", status="2", updatedAt=at(2)), UP_TO_DATE)
     log.refetch()
@@ -212,7 +212,7 @@ def test_a_late_older_state_of_a_row_that_was_gone(log: ShapeLog[Row]) -> None:
     assert changes.rows["a"].status == "2"
 
 
-def test_unknown_controls_and_header_keys_are_ignored(log: ShapeLog[Row]) -> None:
+def test_unknown_controls_and_header_keys_are_ignored(log):
     """The protocol may grow."""
     message = row("a", status="1")
     message["headers"].update(relation=["public", "TaskRun"], lsn="0/1", last=True)
@@ -222,7 +222,7 @@ def test_unknown_controls_and_header_keys_are_ignored(log: ShapeLog[Row]) -> Non
 
 
 @pytest.mark.parametrize("missing", ["electric-handle", "electric-offset"])
-def test_a_missing_header_is_named(log: ShapeLog[Row], missing: str) -> None:
+def test_a_missing_header_is_named(log, missing):
     """A proxy stripped it: the log can't go on, and stands as it was."""
     answer = headers()
     del answer[missing]
@@ -246,14 +246,14 @@ def test_a_missing_header_is_named(log: ShapeLog[Row], missing: str) -> None:
         [{"key": "a", "value": None, "headers": {"operation": "insert"}}],
     ],
 )
-def test_what_is_no_shape_log_is_refused_whole(log: ShapeLog[Row], messages: Any) -> None:
+def test_what_is_no_shape_log_is_refused_whole(log, messages):
     """Nothing of the answer is taken in."""
     with pytest.raises(ProtocolError, match="test"):
         log.receive(headers(), messages, "test")
     assert log.query() == {"log": "full", "offset": "-1"}
 
 
-def test_a_deeply_nested_message_is_refused() -> None:
+def test_a_deeply_nested_message_is_refused():
     """Even its repr would be too deep."""
     nested: Any = []
     for _ in range(100_000):
@@ -262,7 +262,7 @@ def test_a_deeply_nested_message_is_refused() -> None:
         check_messages([nested], "test")
 
 
-def test_a_row_that_does_not_decode_is_told_apart(log: ShapeLog[Row]) -> None:
+def test_a_row_that_does_not_decode_is_told_apart(log):
     """The others arrive, and it does too, once it decodes."""
     changes = read(log, row("a", status="broken"), row("b", status="1"), UP_TO_DATE)
     assert list(changes.rows) == ["b"]
@@ -270,7 +270,7 @@ def test_a_row_that_does_not_decode_is_told_apart(log: ShapeLog[Row]) -> None:
     assert read(log, row("a", "update", status="1"), UP_TO_DATE).rows["a"].status == "1"
 
 
-def test_nothing_new_by_204(log: ShapeLog[Row]) -> None:
+def test_nothing_new_by_204(log):
     """An old server's way to say up-to-date; the known offset stays."""
     read(log, UP_TO_DATE, offset="5_5")
     assert not log.receive_nothing({"electric-cursor": "9", "electric-offset": "5"})
@@ -283,13 +283,13 @@ def test_nothing_new_by_204(log: ShapeLog[Row]) -> None:
     }
 
 
-def test_a_204_before_anything_does_not_go_live(log: ShapeLog[Row]) -> None:
+def test_a_204_before_anything_does_not_go_live(log):
     """There is no handle to poll with."""
     log.receive_nothing({})
     assert log.query() == {"log": "full", "offset": "-1"}
 
 
-def test_forgetting_what_was_seen(log: ShapeLog[Row]) -> None:
+def test_forgetting_what_was_seen(log):
     """The next snapshot counts as new, and the one after it does not."""
     read(log, row("a", status="1"), UP_TO_DATE)
     log.forget_seen()
@@ -299,7 +299,7 @@ def test_forgetting_what_was_seen(log: ShapeLog[Row]) -> None:
     assert not read(log, row("a", status="1"), UP_TO_DATE)
 
 
-def test_many_new_rows_are_decoded_together(log: ShapeLog[Row]) -> None:
+def test_many_new_rows_are_decoded_together(log):
     """Once, if they can be; else one by one, and those that can't be are told apart. Rows that are
     known are compared one by one."""
     together: list[int] = []
@@ -325,7 +325,7 @@ def test_many_new_rows_are_decoded_together(log: ShapeLog[Row]) -> None:
     assert together == [MANY_ROWS, MANY_ROWS]
 
 
-def test_a_row_that_does_not_decode_hinders_few_others() -> None:
+def test_a_row_that_does_not_decode_hinders_few_others():
     """Only those that are decoded together with it are decoded one by one."""
     alone: list[Any] = []
 

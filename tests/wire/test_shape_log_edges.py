@@ -67,7 +67,7 @@ def log() -> ShapeLog[Row]:
     return ShapeLog(decode)
 
 
-def test_any_kind_of_change_is_a_change() -> None:
+def test_any_kind_of_change_is_a_change():
     """Changes are true for rows alone, gone keys alone and failures alone, and false for none."""
     assert not Changes()
     assert Changes(rows={"a": 1})
@@ -75,7 +75,7 @@ def test_any_kind_of_change_is_a_change() -> None:
     assert Changes[Any](failures={"a": ProtocolError("it does not decode")})
 
 
-def test_a_rotation_forgets_the_cursor(log: ShapeLog[Row]) -> None:
+def test_a_rotation_forgets_the_cursor(log):
     """The cursor belonged to the old shape: the first live request of the new one has none."""
     read(log, UP_TO_DATE, cursor="old")
     log.refetch()
@@ -83,7 +83,7 @@ def test_a_rotation_forgets_the_cursor(log: ShapeLog[Row]) -> None:
     assert log.query()["cursor"] == ""
 
 
-def test_a_first_answer_without_a_body_goes_live_by_its_headers(log: ShapeLog[Row]) -> None:
+def test_a_first_answer_without_a_body_goes_live_by_its_headers(log):
     """A 204 with handle and offset is a whole answer: nothing is there yet."""
     assert not log.receive_nothing(headers("c1"))
     live = {"live": "true", "cursor": "c1"}
@@ -91,7 +91,7 @@ def test_a_first_answer_without_a_body_goes_live_by_its_headers(log: ShapeLog[Ro
 
 
 @pytest.mark.parametrize("lacking", ["electric-handle", "electric-offset"])
-def test_half_the_headers_do_not_make_it_live(log: ShapeLog[Row], lacking: str) -> None:
+def test_half_the_headers_do_not_make_it_live(log, lacking):
     """Without a handle or an offset, a live request would have no position to wait at."""
     answer = headers()
     del answer[lacking]
@@ -100,13 +100,13 @@ def test_half_the_headers_do_not_make_it_live(log: ShapeLog[Row], lacking: str) 
     assert "live" not in log.query()
 
 
-def test_a_204_completes_what_came_before_it(log: ShapeLog[Row]) -> None:
+def test_a_204_completes_what_came_before_it(log):
     """Rows of an answer that was not up to date are kept back until a 204 says that all is."""
     assert not read(log, insert("a", "1"))
     assert statuses(log.receive_nothing(headers())) == {"a": "1"}
 
 
-def test_a_204_without_headers_after_a_rotation_loses_no_row(log: ShapeLog[Row]) -> None:
+def test_a_204_without_headers_after_a_rotation_loses_no_row(log):
     """It proves nothing about the rows that are still to come back."""
     read(log, insert("a", "1"), UP_TO_DATE)
     log.refetch()
@@ -114,13 +114,13 @@ def test_a_204_without_headers_after_a_rotation_loses_no_row(log: ShapeLog[Row])
     assert not read(log, insert("a", "1"), UP_TO_DATE)
 
 
-def test_a_control_does_not_hide_the_partial_row_after_it(log: ShapeLog[Row]) -> None:
+def test_a_control_does_not_hide_the_partial_row_after_it(log):
     """Every message is looked at for its base, also those after an unknown control."""
     unknown = {"headers": {"control": "brand-new"}}
     assert read(log, unknown, update("a", status="1"), UP_TO_DATE) is None
 
 
-def test_a_deleted_row_is_no_base(log: ShapeLog[Row]) -> None:
+def test_a_deleted_row_is_no_base(log):
     """A partial row after a delete starts the log again, in one answer or in two."""
     read(log, insert("a", "1"), insert("b", "1"), UP_TO_DATE)
     read(log, delete("b"), UP_TO_DATE)
@@ -129,7 +129,7 @@ def test_a_deleted_row_is_no_base(log: ShapeLog[Row]) -> None:
     assert read(log, delete("a"), update("a", status="2"), UP_TO_DATE) is None
 
 
-def test_the_decoder_gets_the_row_that_was_handed_out_last() -> None:
+def test_the_decoder_gets_the_row_that_was_handed_out_last():
     """So that it can keep what did not change."""
     seen: list[Row | None] = []
 
@@ -144,14 +144,14 @@ def test_the_decoder_gets_the_row_that_was_handed_out_last() -> None:
     assert seen == [None, Row("1", at(0)), first]
 
 
-def test_a_failure_comes_with_its_error(log: ShapeLog[Row]) -> None:
+def test_a_failure_comes_with_its_error(log):
     """The error of the decoder itself, by the row's key; the other rows arrive."""
     changes = read(log, insert("a", "broken"), insert("b", "1"), UP_TO_DATE)
     assert str(changes.failures["a"]) == "it does not decode"
     assert statuses(changes) == {"b": "1"}
 
 
-def test_a_snapshot_after_a_rotation_does_not_take_a_row_back(log: ShapeLog[Row]) -> None:
+def test_a_snapshot_after_a_rotation_does_not_take_a_row_back(log):
     """An older state from a cache is dropped; another state of the same instant is news."""
     read(log, insert("a", "new", 5), UP_TO_DATE)
     log.refetch()
@@ -160,14 +160,14 @@ def test_a_snapshot_after_a_rotation_does_not_take_a_row_back(log: ShapeLog[Row]
     assert statuses(read(log, insert("a", "other", 5), UP_TO_DATE)) == {"a": "other"}
 
 
-def test_an_instant_that_is_spelled_differently_is_not_older(log: ShapeLog[Row]) -> None:
+def test_an_instant_that_is_spelled_differently_is_not_older(log):
     """The two backends write `T` or a blank: a partial row of the same instant is merged."""
     read(log, insert("a", "1", 5), UP_TO_DATE)
     again = at(5).replace("T", " ")
     assert statuses(read(log, update("a", status="2", updatedAt=again), UP_TO_DATE)) == {"a": "2"}
 
 
-def test_a_time_that_cannot_be_read_is_not_older() -> None:
+def test_a_time_that_cannot_be_read_is_not_older():
     """Whether it can be read is for the decoder to say: the row is not dropped in silence."""
     log = ShapeLog(lambda columns, _: Row(columns["status"], None))
     read(log, insert("a", "1"), UP_TO_DATE)
@@ -175,7 +175,7 @@ def test_a_time_that_cannot_be_read_is_not_older() -> None:
     assert statuses(read(log, change, UP_TO_DATE)) == {"a": "2"}
 
 
-def test_rows_that_come_back_together_are_no_older_than_they_were() -> None:
+def test_rows_that_come_back_together_are_no_older_than_they_were():
     """Decoded at once, they are still compared with what they were before they went away."""
     log = ShapeLog(decode, decode_many)
     keys = [f"k{n}" for n in range(MANY_ROWS)]
@@ -185,9 +185,7 @@ def test_rows_that_come_back_together_are_no_older_than_they_were() -> None:
     assert statuses(changes) == dict.fromkeys(keys, "new")
 
 
-def test_only_the_rows_that_went_away_last_are_remembered(
-    log: ShapeLog[Row], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_rows_that_went_away_last_are_remembered(log, monkeypatch):
     """The memory is bounded: of three rows that went away, it keeps the last two."""
     monkeypatch.setattr(shape_log, "GONE_LIMIT", 2)
     read(log, *(insert(key, "new", 5) for key in "abc"), UP_TO_DATE)

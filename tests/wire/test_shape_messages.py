@@ -48,7 +48,7 @@ def many(count: int, **value: Any) -> list[Any]:
     return [row(f"row {n}", **value) for n in range(count)]
 
 
-def test_a_snapshot_is_its_rows() -> None:
+def test_a_snapshot_is_its_rows():
     """Whatever is said between them."""
     snapshot = [row("a"), {"headers": {"control": "snapshot-end"}}, row("b"), UP_TO_DATE]
     rows = {"a": {"friendlyId": "run_a"}, "b": {"friendlyId": "run_b"}}
@@ -71,12 +71,12 @@ def test_a_snapshot_is_its_rows() -> None:
         [],
     ],
 )
-def test_all_other_bodies_are_their_json(messages: Any) -> None:
+def test_all_other_bodies_are_their_json(messages):
     """Whether they are messages of a log is not said here."""
     assert read(compact(messages)) == messages
 
 
-def test_a_large_snapshot_is_parsed_as_it_arrives() -> None:
+def test_a_large_snapshot_is_parsed_as_it_arrives():
     """What is left to parse at its end is no more than two blocks."""
     big = row("big", payload="p" * 3 * BLOCK_BYTES)
     body = compact([big, *many(2_000, payload="p" * 1_000), UP_TO_DATE])
@@ -94,7 +94,7 @@ def test_a_large_snapshot_is_parsed_as_it_arrives() -> None:
     assert sum(parsed) < 1.01 * len(body)
 
 
-def test_a_snapshot_takes_little_more_memory_than_its_rows() -> None:
+def test_a_snapshot_takes_little_more_memory_than_its_rows():
     """Neither its text nor what is around the rows is ever there as a whole."""
     count, size = 2_000, 10_000
 
@@ -118,7 +118,7 @@ def test_a_snapshot_takes_little_more_memory_than_its_rows() -> None:
 
 
 @pytest.mark.parametrize("size", [4 * BLOCK_BYTES, 64 * BLOCK_BYTES])
-def test_a_body_without_boundaries_is_parsed_three_times_at_most(size: int) -> None:
+def test_a_body_without_boundaries_is_parsed_three_times_at_most(size):
     """However long it is: what does not parse is tried again when it has doubled."""
     body = compact([row("a", payload=[{"at": 1}, {"key": "b"}] * (size // 20)), UP_TO_DATE])
     parsed: list[int] = []
@@ -131,7 +131,7 @@ def test_a_body_without_boundaries_is_parsed_three_times_at_most(size: int) -> N
 
 
 @pytest.mark.parametrize("end", [b"", b"]]", b"x", b"\xff]"])
-def test_a_large_body_that_is_no_json_is_refused(end: bytes) -> None:
+def test_a_large_body_that_is_no_json_is_refused(end):
     """Whole: nothing of it is handed out. The message holds none of it."""
     body = compact(many(20_000))
     with pytest.raises(ValueError, match=r"JSON|Expecting|Extra") as caught:
@@ -139,7 +139,7 @@ def test_a_large_body_that_is_no_json_is_refused(end: bytes) -> None:
     assert "row" not in str(caught.value)
 
 
-def test_it_tells_whether_messages_may_have_begun() -> None:
+def test_it_tells_whether_messages_may_have_begun():
     """So that a body that was cut can be told from one of something else."""
     for body, expected in ((b" [", True), (b"", False), (b"<html>", False)):
         reader = MessageReader()
@@ -230,9 +230,7 @@ bodies = st.one_of(
     st.sampled_from([1, 60, 200]),
 )
 @example([(b"[]" + compact([row("a"), row("b")]), [])], 1)
-def test_what_is_parsed_as_it_arrives_is_what_is_parsed_whole(
-    given_bodies: list[tuple[bytes, list[int]]], block: int
-) -> None:
+def test_what_is_parsed_as_it_arrives_is_what_is_parsed_whole(given_bodies, block):
     """The log does the same with either, whatever the bodies are and however they are cut."""
 
     def outcome(log: ShapeLog[Any], parse: Any) -> Any:

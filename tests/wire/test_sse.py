@@ -53,14 +53,14 @@ def by_the_book(body: bytes) -> list[Event]:
 
 @given(bodies, st.lists(st.integers(0, 200), max_size=8))
 @example(b"\xef\xbb\xbfdata: 1\r\n\r\ndata: 2\r\rdata: 3\n\n", [1, 2, 12])
-def test_any_body_in_any_chunks_gives_what_the_standard_says(body: bytes, cuts: list[int]) -> None:
+def test_any_body_in_any_chunks_gives_what_the_standard_says(body, cuts):
     """Line ends of all kinds, comments, a BOM and bad UTF-8, cut anywhere."""
     ends = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     assert framed(*(body[a:b] for a, b in itertools.pairwise(ends))) == by_the_book(body)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
-def test_every_split_and_every_cut_of_a_body(end: bytes) -> None:
+def test_every_split_and_every_cut_of_a_body(end):
     """Cut into two at each byte nothing changes; of a body that is cut off only whole events
     come, each as soon as its blank line is there."""
     lines = [b"id: 1-0", b"data: \xc3\xb6", b"", b": ping", b"", b"event: x", b"data: 2", b"", b""]
@@ -75,7 +75,7 @@ def test_every_split_and_every_cut_of_a_body(end: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join), st.booleans())
-def test_the_fast_path_agrees_with_the_library(body: bytes, framed_alone: bool) -> None:
+def test_the_fast_path_agrees_with_the_library(body, framed_alone):
     """Whatever the fast reading of v1 frames takes, sseclient-py reads in the same way."""
     text = body.replace(b"\r", b"").decode("utf-8", "replace") + "\n\n"
     if framed_alone:
@@ -101,7 +101,7 @@ def test_the_fast_path_agrees_with_the_library(body: bytes, framed_alone: bool) 
 @example(["event: batch", "id: 1", "data: {}", "", "event: ", "id: 1", "data: {}", ""])
 @example(["event: batch", "id: 1", "data: {}", "", "event: batch", "id: 2", "data: ", "", ""])
 @example(["event: batch", "data: {}", "id: 1", ""])
-def test_the_fast_path_of_batches_agrees_with_the_library(lines: list[str]) -> None:
+def test_the_fast_path_of_batches_agrees_with_the_library(lines):
     """Whatever the fast reading of v2 frames takes, sseclient-py reads in the same way."""
     lines = ["event: batch", "id: 0,1,2", "data: {}", "", *lines]
     text = "\n".join(lines if lines[-1] == "" else [*lines, ""]) + "\n"
@@ -114,7 +114,7 @@ def test_the_fast_path_of_batches_agrees_with_the_library(lines: list[str]) -> N
         assert fast == sse._any_events(blocks)
 
 
-def test_it_knows_whether_an_event_was_last_and_came_after_a_comment() -> None:
+def test_it_knows_whether_an_event_was_last_and_came_after_a_comment():
     """A reader of v1 streams holds parts back by this."""
     framer = EventFramer()
     seen = []
@@ -137,7 +137,7 @@ def test_it_knows_whether_an_event_was_last_and_came_after_a_comment() -> None:
         assert (framer.ends_with_event, framer.after_comment) == (True, after)
 
 
-def test_a_large_event_in_small_chunks_takes_linear_time() -> None:
+def test_a_large_event_in_small_chunks_takes_linear_time():
     """8 MB in 64-byte pieces: minutes, if each piece were added to one growing text."""
     framer = EventFramer()
     started = time.monotonic()
@@ -149,7 +149,7 @@ def test_a_large_event_in_small_chunks_takes_linear_time() -> None:
     assert time.monotonic() - started < 20
 
 
-def test_an_event_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_without_an_end_is_refused(monkeypatch):
     """Memory stays bounded, whether the event would have ended or not."""
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     framer = EventFramer()
@@ -162,7 +162,7 @@ def test_an_event_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(EventFramer().feed(many * 3)) == 3
 
 
-def test_an_event_of_many_lines_is_refused_unless_they_are_comments() -> None:
+def test_an_event_of_many_lines_is_refused_unless_they_are_comments():
     """sseclient-py takes quadratic time for them."""
     with pytest.raises(ProtocolError, match="lines"):
         framed(b"data: x\n" * 100_000 + b"\n")

@@ -42,7 +42,7 @@ def values(cursor: StreamCursor, data: bytes) -> list[Any]:
     return [part.value for part in cursor.feed(data) if isinstance(part, Part)]
 
 
-def test_a_cursor_before_its_first_body() -> None:
+def test_a_cursor_before_its_first_body():
     """It has nothing to hand out, and no position but the one it was asked to start at."""
     cursor = StreamCursor()
     assert list(cursor.feed(frame("1-0", "1"))) == []
@@ -54,18 +54,18 @@ def test_a_cursor_before_its_first_body() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "", "v1", " V2 "])
-def test_the_format_is_v1_unless_the_server_says_otherwise(version: str | None) -> None:
+def test_the_format_is_v1_unless_the_server_says_otherwise(version):
     """In any case, with blanks around it."""
     assert StreamCursor().open(version)
 
 
-def test_an_unknown_format_is_named_in_short() -> None:
+def test_an_unknown_format_is_named_in_short():
     """At most twenty characters of it go into the error."""
     with pytest.raises(ProtocolError, match=r"unknown format 'xxxxxxxxxxxxxxxxxxxx'$"):
         StreamCursor().open("x" * 21)
 
 
-def test_a_format_that_changes_before_any_part_starts_at_the_tail_still() -> None:
+def test_a_format_that_changes_before_any_part_starts_at_the_tail_still():
     """Nothing was read: the new body is of use, and its position is not known yet."""
     cursor = opened("v1", StreamCursor(from_latest=True))
     cursor.end(clean=True)
@@ -75,7 +75,7 @@ def test_a_format_that_changes_before_any_part_starts_at_the_tail_still() -> Non
     assert part.index == 0
 
 
-def test_a_format_that_changes_keeps_what_was_asked_to_be_skipped() -> None:
+def test_a_format_that_changes_keeps_what_was_asked_to_be_skipped():
     """Both what was handed out and what the user skips is skipped in the new format."""
     cursor = opened("v2", StreamCursor(start_index=3))
     assert values(cursor, batch(record(0, "a"))) == []
@@ -85,7 +85,7 @@ def test_a_format_that_changes_keeps_what_was_asked_to_be_skipped() -> None:
     assert parts == [("4", 3), ("5", 4)]
 
 
-def test_an_empty_stream_is_drained() -> None:
+def test_an_empty_stream_is_drained():
     """A tail of 0 says that no record was ever written; a malformed tail says nothing."""
     cursor = opened("v2")
     for tail, drained in ((-1, False), (1.0, False), ("0", False), (0, True)):
@@ -93,7 +93,7 @@ def test_an_empty_stream_is_drained() -> None:
         assert cursor.drained is drained, tail
 
 
-def test_sequence_numbers_are_within_bounds() -> None:
+def test_sequence_numbers_are_within_bounds():
     """Of 15 digits at most, so that a position can be read back."""
     cursor = opened("v2")
     largest = 10**15 - 1
@@ -109,7 +109,7 @@ def test_sequence_numbers_are_within_bounds() -> None:
     ("first", "before"),
     [("5-3", "5-2"), ("5-1", "5-0"), ("5-0", f"4-{2**64 - 1}"), ("1-0", f"0-{2**64 - 1}")],
 )
-def test_a_start_at_the_tail_resumes_before_its_first_entry(first: str, before: str) -> None:
+def test_a_start_at_the_tail_resumes_before_its_first_entry(first, before):
     """At the id right before it: the entry's own parts are sent again, and dropped."""
     cursor = opened("v1", StreamCursor(from_latest=True))
     assert values(cursor, frame(first, "1")) == [1]
@@ -118,7 +118,7 @@ def test_a_start_at_the_tail_resumes_before_its_first_entry(first: str, before: 
     assert values(again, frame(first, "1") + frame(first, "2")) == [2]
 
 
-def test_an_event_may_be_exactly_as_long_as_is_allowed() -> None:
+def test_an_event_may_be_exactly_as_long_as_is_allowed():
     """One byte more is too long, in one chunk or in two, with its end or without."""
     allowed, too_long = b"data: " + b"x" * 14, b"data: " + b"x" * 15
     for chunks in ((allowed + b"\n\n",), (allowed, b"\n\n")):
@@ -131,7 +131,7 @@ def test_an_event_may_be_exactly_as_long_as_is_allowed() -> None:
             EventFramer(max_event_bytes=20).feed(chunk)
 
 
-def test_an_event_may_have_exactly_as_many_lines_as_is_allowed() -> None:
+def test_an_event_may_have_exactly_as_many_lines_as_is_allowed():
     """Comments are not counted."""
     lines = b"data: x\n" * MAX_EVENT_LINES
     [(_, data, _)] = EventFramer().feed(b": comment\n" * 9 + lines + b"\n")
@@ -140,7 +140,7 @@ def test_an_event_may_have_exactly_as_many_lines_as_is_allowed() -> None:
         EventFramer().feed(lines + b"data: x\n\n")
 
 
-def test_within_an_event_is_after_its_first_byte_and_before_its_end() -> None:
+def test_within_an_event_is_after_its_first_byte_and_before_its_end():
     """A reader that closes then would lose the event."""
     framer = EventFramer()
     for chunk, within in ((b"", False), (b"data: 1", True), (b"\n", True), (b"\n", False)):
@@ -152,7 +152,7 @@ def test_within_an_event_is_after_its_first_byte_and_before_its_end() -> None:
 
 
 @pytest.mark.parametrize("lead", [b"", b"id: 1-0\n", b": comment\n"])
-def test_bytes_that_are_not_utf_8_are_replaced(lead: bytes) -> None:
+def test_bytes_that_are_not_utf_8_are_replaced(lead):
     """They spoil their own characters, and neither the event nor the body."""
     [(_, data, _)] = EventFramer().feed(lead + b"data: a\xffb\n\n")
     assert data == "a\ufffdb"

@@ -51,7 +51,7 @@ def reopened(cursor: StreamCursor) -> StreamCursor:
     return opened(StreamCursor.restore(cursor.last_event_id or ""))
 
 
-def test_random_streams_are_read_exactly() -> None:
+def test_random_streams_are_read_exactly():
     """Texts of all kinds in entries cut anywhere, bodies cut anywhere, idle closes that flush half
     a line, restarts from the cursor's text and from a single part's."""
     for seed in range(TRIALS):
@@ -61,13 +61,13 @@ def test_random_streams_are_read_exactly() -> None:
 
 @settings(suppress_health_check=[HealthCheck.large_base_example])
 @given(st.randoms(use_true_random=False))
-def test_random_streams_that_hypothesis_can_shrink(rng: random.Random) -> None:
+def test_random_streams_that_hypothesis_can_shrink(rng):
     """The same trial; a failure comes with the smallest stream that shows it."""
     got, wanted, trace = run_trial(rng)
     assert repr(got) == repr(wanted), "\n".join(trace)
 
 
-def test_every_part_names_the_place_after_it() -> None:
+def test_every_part_names_the_place_after_it():
     """The id of each part of a stream resumes with the next one, also where parts are torn over
     entries and entries start with a newline."""
     server = V1Server()
@@ -94,9 +94,7 @@ def test_every_part_names_the_place_after_it() -> None:
     ),
     st.integers(0, 30),
 )
-def test_parts_that_come_together_are_as_those_that_come_apart(
-    steps: list[tuple[int, str]], start_index: int
-) -> None:
+def test_parts_that_come_together_are_as_those_that_come_apart(steps, start_index):
     """The same values, indices and positions, whether a thousand arrive at once or each alone."""
     numbers = list(itertools.accumulate(step for step, _ in steps))
     frames = [frame(f"{n}-1", data) for n, (_, data) in zip(numbers, steps, strict=True)]
@@ -108,7 +106,7 @@ def test_parts_that_come_together_are_as_those_that_come_apart(
     assert together.request_headers() == apart.request_headers()
 
 
-def test_every_split_of_a_body_gives_the_same_parts() -> None:
+def test_every_split_of_a_body_gives_the_same_parts():
     """Cut into two at every byte, of a first body and of one that resumes."""
     body = (
         frame("1-0", "half")
@@ -127,7 +125,7 @@ def test_every_split_of_a_body_gives_the_same_parts() -> None:
 
 
 @pytest.mark.parametrize("name", ["stream_v1", "stream_v1_resume"])
-def test_recorded_bodies(name: str) -> None:
+def test_recorded_bodies(name):
     """What a real server sent, against what the official client made of it (parsing alone:
     resuming is where it is wrong)."""
     emitted = json.loads((WIRE / f"{name}.emitted.json").read_text())
@@ -140,7 +138,7 @@ def test_recorded_bodies(name: str) -> None:
         assert values(got) == [part["chunk"] for part in run]
 
 
-def test_the_recorded_stream_resumed_at_every_part() -> None:
+def test_the_recorded_stream_resumed_at_every_part():
     """Where the official client loses `{"i":1}` or hands out `:3}`, all four parts come once."""
     server = V1Server()
     for entry in ['{"i":0}\n{"i":1}\n', '{"i":2}\n{"i"', ":3}\n"]:
@@ -156,7 +154,7 @@ def test_the_recorded_stream_resumed_at_every_part() -> None:
 
 
 @pytest.mark.parametrize("data", ['{"a": 1}', "[1]", '"text"'])
-def test_whole_json_is_handed_out_at_once_even_after_a_silence(data: str) -> None:
+def test_whole_json_is_handed_out_at_once_even_after_a_silence(data):
     """Tokens of a language model are not late."""
     cursor = opened()
     cursor.idle()
@@ -164,7 +162,7 @@ def test_whole_json_is_handed_out_at_once_even_after_a_silence(data: str) -> Non
 
 
 @pytest.mark.parametrize("data", ["12", "-", "some text", "tru", "null", '{"a":'])
-def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data: str) -> None:
+def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data):
     """It is handed out when any byte follows, and not when the body ends instead."""
     cursor = opened()
     assert len(fed(cursor, frame("1-0", data))) == 1  # no silence yet
@@ -180,7 +178,7 @@ def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data: str)
     assert values(fed(cursor, replay + frame("4-0", "all of it"))) == ["all of it"]
 
 
-def test_finish_hands_out_the_last_line_that_never_ended() -> None:
+def test_finish_hands_out_the_last_line_that_never_ended():
     """When the run is over, what looked like half a line is the whole of it, once."""
     cursor = opened()
     fed(cursor, frame("1-0", "a"))
@@ -194,7 +192,7 @@ def test_finish_hands_out_the_last_line_that_never_ended() -> None:
     assert not cursor.finish()
 
 
-def test_a_flushed_line_that_was_whole_comes_once() -> None:
+def test_a_flushed_line_that_was_whole_comes_once():
     """Its newline comes in a later entry, so that it comes again under another id."""
     cursor = opened()
     cursor.idle()
@@ -204,7 +202,7 @@ def test_a_flushed_line_that_was_whole_comes_once() -> None:
     assert values(fed(cursor, frame("2-0", '{"a":1}') + frame("2-0", '{"a":2}'))) == [{"a": 2}]
 
 
-def test_start_index_counts_parts_across_bodies_and_processes() -> None:
+def test_start_index_counts_parts_across_bodies_and_processes():
     """Those before it are read and not handed out."""
     cursor = opened(StreamCursor(start_index=3))
     body = b"".join(frame(f"{n // 2}-0", str(n)) for n in range(6))
@@ -217,7 +215,7 @@ def test_start_index_counts_parts_across_bodies_and_processes() -> None:
         StreamCursor(start_index=-1)
 
 
-def test_a_start_at_the_tail_is_asked_for_until_something_was_read() -> None:
+def test_a_start_at_the_tail_is_asked_for_until_something_was_read():
     """Then the position is known, and nothing from before the tail comes any more."""
     server = V1Server()
     server.write("0\n1\n", later=1)
@@ -237,7 +235,7 @@ def test_a_start_at_the_tail_is_asked_for_until_something_was_read() -> None:
     assert values(fed(reopened(cursor), server.body(headers).news())) == [4]
 
 
-def test_parts_the_server_no_longer_has_are_reported() -> None:
+def test_parts_the_server_no_longer_has_are_reported():
     """It keeps the newest entries only. What is there is read, and the loss is told of."""
     server = V1Server(cap=5)
     cursor = opened()
@@ -259,7 +257,7 @@ def test_parts_the_server_no_longer_has_are_reported() -> None:
     assert values(fed(reopened(cursor_), server.body(cursor_.request_headers()).news())) == []
 
 
-def test_a_capped_stream_that_is_kept_up_with_is_read_exactly() -> None:
+def test_a_capped_stream_that_is_kept_up_with_is_read_exactly():
     """Entries older than the two ids before the current one are not needed."""
     for seed in range(200):
         rng = random.Random(seed)
@@ -272,7 +270,7 @@ def test_a_capped_stream_that_is_kept_up_with_is_read_exactly() -> None:
         assert reader.drain() == [{"i": n} for n in range(30)], seed
 
 
-def test_a_plain_server_id_resumes_after_its_entry() -> None:
+def test_a_plain_server_id_resumes_after_its_entry():
     """Inexact by nature, but usable; and from there on resuming is exact."""
     cursor = StreamCursor.restore("1795414755739-0")
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
@@ -284,9 +282,7 @@ def test_a_plain_server_id_resumes_after_its_entry() -> None:
     assert values(fed(cursor, body + frame("1795414755740-0", "3"))) == [3]
 
 
-def test_a_broken_body_is_no_sign_that_the_stream_is_drained(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_broken_body_is_no_sign_that_the_stream_is_drained(monkeypatch):
     """An event that is too long ends the body, and the position stays what it was."""
     monkeypatch.setattr("trigger_realtime_sync._wire.sse.MAX_EVENT_BYTES", 100)
     cursor = opened()
@@ -299,7 +295,7 @@ def test_a_broken_body_is_no_sign_that_the_stream_is_drained(
     assert cursor.last_event_id == "v1:,,,0,1,1"
 
 
-def test_events_without_a_usable_id_are_counted() -> None:
+def test_events_without_a_usable_id_are_counted():
     """They can only be resumed from the beginning; a malformed id is never sent back."""
     cursor = opened()
     body = b"data: 1\n\nid: \ndata: 2\n\nid: x\ndata: 3\n\nid: 99999999999999999999-0\ndata: 4\n\n"
@@ -308,7 +304,7 @@ def test_events_without_a_usable_id_are_counted() -> None:
     assert values(fed(reopened(cursor), body + b"data: 5\n\n")) == [5]
 
 
-def test_what_is_not_json_is_text() -> None:
+def test_what_is_not_json_is_text():
     """JavaScript's JSON has no NaN; depth and digits without limit are not crashes."""
     deep, long = "[" * 100_000, "9" * 10_000
     cursor = opened()
@@ -318,7 +314,7 @@ def test_what_is_not_json_is_text() -> None:
 
 
 @given(st.text() | st.from_regex(r"v1:[0-9,-]*", fullmatch=True))
-def test_garbage_is_no_last_event_id(text: str) -> None:
+def test_garbage_is_no_last_event_id(text):
     """It is refused, or names a position that is written in the same way."""
     try:
         cursor = StreamCursor.restore(text)
@@ -337,7 +333,7 @@ def test_garbage_is_no_last_event_id(text: str) -> None:
         "v1:,,1-0,1,0,1\n", "v1:,,\u0661-0,1,0,1", "1.5", "v3:1", "v1:,,1-0,1,0,9999999999999999",
     ],
 )  # fmt: skip
-def test_contradictions_are_no_last_event_id(text: str) -> None:
+def test_contradictions_are_no_last_event_id(text):
     """A position that no stream can have is refused when it is given, not later."""
     with pytest.raises(ValueError, match="last_event_id"):
         StreamCursor.restore(text)

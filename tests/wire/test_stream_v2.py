@@ -68,7 +68,7 @@ def values(parts: list[Any]) -> list[Any]:
     return [part.value for part in parts]
 
 
-def test_parts_come_in_order_with_their_index_and_place() -> None:
+def test_parts_come_in_order_with_their_index_and_place():
     """A string that holds JSON stays one."""
     cursor = opened()
     parts = fed(cursor, batch(record(0, {"a": 1}), record(1, '{"b": 2}')) + batch(record(2, None)))
@@ -92,9 +92,7 @@ def test_parts_come_in_order_with_their_index_and_place() -> None:
     ),
     st.integers(0, 12),
 )
-def test_parts_that_come_together_are_as_those_that_come_apart(
-    steps: list[tuple[int, Any]], start_index: int
-) -> None:
+def test_parts_that_come_together_are_as_those_that_come_apart(steps, start_index):
     """The same values, indices and positions, whether a batch holds all records or one each; with
     retried writes, gaps, records that come again, and ids that are none."""
     numbers = itertools.accumulate(step for step, _ in steps)
@@ -137,7 +135,7 @@ BODIES = st.one_of(
 @example(['{"data":1,"id":"a"}\n{"data":[2', ',3],"id":"b"}'])
 @example(['{"dato":1,"id":"a"}'])
 @example(['{"data":1,"id":"axx'])
-def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies: list[Any]) -> None:
+def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies):
     """Where the data and the id are told apart without it, there is nothing else."""
     idents, texts = stream_v2_fast.split_envelopes(bodies)
     values = loads_all(texts)
@@ -148,7 +146,7 @@ def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies: list[
 
 
 @pytest.mark.parametrize("data", ["tru", "", "1,2", '1,"id":"a","data":2'])
-def test_data_that_is_no_json_is_told_apart(data: str) -> None:
+def test_data_that_is_no_json_is_told_apart(data):
     """Though its envelope looks as usual, and stands among others that are well."""
     cursor = opened()
     fed(cursor, batch(record(0, "first")))
@@ -161,7 +159,7 @@ def test_data_that_is_no_json_is_told_apart(data: str) -> None:
         assert isinstance(bad, BadPart)
 
 
-def test_envelopes_as_servers_write_them_are_not_parsed() -> None:
+def test_envelopes_as_servers_write_them_are_not_parsed():
     """Which is what makes them quick."""
     bodies = [record(n, {"n": n}, f"id{n}")["body"] for n in range(3)]
     assert stream_v2_fast.split_envelopes(bodies) == (
@@ -170,7 +168,7 @@ def test_envelopes_as_servers_write_them_are_not_parsed() -> None:
     )
 
 
-def test_every_split_of_a_body_gives_the_same_parts() -> None:
+def test_every_split_of_a_body_gives_the_same_parts():
     """Cut into two at every byte."""
     body = ping(0) + batch(record(0, "ö"), record(1, 2), tail=2) + b": x\r\n\r\n" + ping(2) + DONE
     for at in range(len(body) + 1):
@@ -180,7 +178,7 @@ def test_every_split_of_a_body_gives_the_same_parts() -> None:
 
 
 @given(st.data())
-def test_any_chunks_and_cuts_give_every_part_once(data: st.DataObject) -> None:
+def test_any_chunks_and_cuts_give_every_part_once(data):
     """Over bodies that break off anywhere, with retried writes, commands and restarts."""
     idents = data.draw(st.lists(st.integers(0, 8), max_size=20))
     records = [record(n, n, f"id{ident}") for n, ident in enumerate(idents)]
@@ -217,7 +215,7 @@ def _read(
     cursor.end(clean=not cut)
 
 
-def test_records_that_are_not_data_only_advance_the_cursor() -> None:
+def test_records_that_are_not_data_only_advance_the_cursor():
     """Commands and control records; headers, bodies and tails may be missing."""
     cursor = opened()
     fence = {"seq_num": 0, "headers": [["", "fence"]], "body": "not json"}
@@ -229,7 +227,7 @@ def test_records_that_are_not_data_only_advance_the_cursor() -> None:
     assert cursor.request_headers() == {"Last-Event-ID": "4"}
 
 
-def test_retries_of_one_write_come_once_even_over_a_restart() -> None:
+def test_retries_of_one_write_come_once_even_over_a_restart():
     """A restored cursor reads a batch back for the ids; the memory for them is bounded."""
     cursor = opened()
     records = [record(n, n) for n in range(1500)]
@@ -243,7 +241,7 @@ def test_retries_of_one_write_come_once_even_over_a_restart() -> None:
     assert cursor.request_headers() == {"Last-Event-ID": "3000"}
 
 
-def test_the_memory_of_ids_is_bounded() -> None:
+def test_the_memory_of_ids_is_bounded():
     """Old ones are forgotten, the last thousands never."""
     cursor = opened()
     limit = stream_v2.REMEMBERED_IDS
@@ -256,7 +254,7 @@ def test_the_memory_of_ids_is_bounded() -> None:
     assert len(fed(cursor, batch(record(3 * limit + 1, 1, "id0")))) == 1
 
 
-def test_a_read_back_is_over_once_its_end_was_seen() -> None:
+def test_a_read_back_is_over_once_its_end_was_seen():
     """Idle bodies do not each read a batch again."""
     for chunk in (batch(record(2000, "old")), ping(2001)):
         cursor = opened(StreamCursor.restore("v2:2001,2001"))
@@ -265,7 +263,7 @@ def test_a_read_back_is_over_once_its_end_was_seen() -> None:
         assert cursor.request_headers() == {"Last-Event-ID": "2000"}
 
 
-def test_drained_is_what_the_server_said_last() -> None:
+def test_drained_is_what_the_server_said_last():
     """By the tail of a ping, never of a batch; a new body knows nothing yet."""
     cursor = opened()
     steps = [
@@ -285,7 +283,7 @@ def test_drained_is_what_the_server_said_last() -> None:
     assert not cursor.drained
 
 
-def test_done_ends_the_body_and_not_the_stream() -> None:
+def test_done_ends_the_body_and_not_the_stream():
     """What follows is not read; the next body goes on."""
     cursor = opened()
     assert values(fed(cursor, batch(record(0, 0)) + DONE + batch(record(1, 1)))) == [0]
@@ -295,7 +293,7 @@ def test_done_ends_the_body_and_not_the_stream() -> None:
     assert values(fed(opened(cursor), batch(record(1, 1)))) == [1]
 
 
-def test_an_error_event_is_transient_and_loses_nothing() -> None:
+def test_an_error_event_is_transient_and_loses_nothing():
     """The parts before it are handed out, then `end` raises, once."""
     cursor = opened()
     assert values(fed(cursor, batch(record(0, 0)) + event("error", "read timed out"))) == [0]
@@ -307,7 +305,7 @@ def test_an_error_event_is_transient_and_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("data", ["{", "[]", "null", '{"records": 5}', "[" * 100_000])
-def test_a_batch_that_is_none_breaks_the_body(data: str) -> None:
+def test_a_batch_that_is_none_breaks_the_body(data):
     """How many records it held is unknown: the cursor stays where it was."""
     cursor = opened()
     assert values(fed(cursor, batch(record(0, 0)) + event("batch", data))) == [0]
@@ -317,7 +315,7 @@ def test_a_batch_that_is_none_breaks_the_body(data: str) -> None:
         cursor.end(clean=True)
 
 
-def test_bad_parts_are_reported_in_their_place() -> None:
+def test_bad_parts_are_reported_in_their_place():
     """They lose nothing else, and count as parts where they have a number."""
     cursor = opened()
     bodies = ["{", "[1]", None, "", '{"data": "ok"}', 5]
@@ -331,7 +329,7 @@ def test_bad_parts_are_reported_in_their_place() -> None:
     assert StreamCursor.restore(bad.id).last_event_id == "v2:1,1"
 
 
-def test_start_index_counts_parts_not_records() -> None:
+def test_start_index_counts_parts_not_records():
     """Commands and retries in between do not count; trimmed records do."""
     records = [record(0, "a"), {"seq_num": 1, "headers": [["", "trim"]]}, record(2, "a", "id0")]
     records += [record(3, "b"), record(4, "c")]
@@ -345,7 +343,7 @@ def test_start_index_counts_parts_not_records() -> None:
     assert [(part.value, part.index) for part in trimmed] == [("y", 4)]
 
 
-def test_a_start_at_the_tail_resumes_from_where_the_tail_was() -> None:
+def test_a_start_at_the_tail_resumes_from_where_the_tail_was():
     """Also when nothing was there to be read."""
     cursor = opened(StreamCursor(from_latest=True))
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
@@ -357,7 +355,7 @@ def test_a_start_at_the_tail_resumes_from_where_the_tail_was() -> None:
     assert (part.index, cursor.request_headers()) == (0, {"Last-Event-ID": "7"})
 
 
-def test_a_plain_sequence_number_is_sent_as_it_is() -> None:
+def test_a_plain_sequence_number_is_sent_as_it_is():
     """So that a number from another client works here."""
     cursor = opened(StreamCursor.restore("42"))
     assert cursor.last_event_id == "42"
@@ -366,7 +364,7 @@ def test_a_plain_sequence_number_is_sent_as_it_is() -> None:
     assert cursor.last_event_id == "v2:44,1"
 
 
-def test_a_server_that_changes_the_format_makes_the_stream_start_over() -> None:
+def test_a_server_that_changes_the_format_makes_the_stream_start_over():
     """The old id means nothing in the new format; the parts handed out are skipped by number."""
     v1 = b"".join(b"id: %d-0\ndata: %d\n\n" % (n, n) for n in range(1, 6))
     v2 = batch(*(record(n, n + 1) for n in range(7)))
@@ -387,7 +385,7 @@ def test_a_server_that_changes_the_format_makes_the_stream_start_over() -> None:
         ) == [8]
 
 
-def test_a_change_of_format_needs_no_second_request_when_no_id_was_sent() -> None:
+def test_a_change_of_format_needs_no_second_request_when_no_id_was_sent():
     """The body is the whole stream then."""
     cursor = StreamCursor()
     cursor.open("v1")
@@ -410,7 +408,7 @@ json_ish = st.lists(
 
 
 @given(st.lists(json_ish | st.just('{"data": 1}'), max_size=6))
-def test_texts_decoded_together_are_what_they_are_alone(texts: list[str]) -> None:
+def test_texts_decoded_together_are_what_they_are_alone(texts):
     """A malformed one can't lean on its neighbours, nor hide between them."""
     wanted = []
     for text in texts:
@@ -421,7 +419,7 @@ def test_texts_decoded_together_are_what_they_are_alone(texts: list[str]) -> Non
     assert loads_all(texts) == wanted
 
 
-def test_texts_that_only_make_sense_together_are_malformed() -> None:
+def test_texts_that_only_make_sense_together_are_malformed():
     """Three pieces that make three values when joined by commas."""
     assert loads_all(["[1", "2]", "3,4"]) == [MALFORMED] * 3
     assert loads_all(["1,2", " ", ""]) == [MALFORMED] * 3
@@ -429,7 +427,7 @@ def test_texts_that_only_make_sense_together_are_malformed() -> None:
     assert loads_all([]) == []
 
 
-def test_good_texts_are_decoded_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_good_texts_are_decoded_by_one_call(monkeypatch):
     """That is the gain: the parser's fixed cost per call is more than that of a small text."""
     calls: list[Any] = []
     monkeypatch.setattr(joined, "loads", lambda text: calls.append(text) or loads(text))
@@ -453,7 +451,7 @@ any_json = st.recursive(
     st.sampled_from(["batch", "ping", "error", "other", ""]),
     any_json | st.fixed_dictionaries({"records": st.lists(any_json)}) | st.text(max_size=20),
 )
-def test_garbage_is_never_a_crash(name: str, data: Any) -> None:
+def test_garbage_is_never_a_crash(name, data):
     """It makes bad parts, or breaks the body with a documented error, and a part has a position."""
     for version in ("v1", "v2"):
         cursor = StreamCursor()
