@@ -229,3 +229,19 @@ def _check_certificates(path: str) -> None:
         raise ConfigurationError(
             f"verify: the certificates of {path!r} can't be read: {type(error).__name__}"
         ) from None
+
+
+def check_branch(value: Any) -> str | None:
+    """Return the name of a preview branch, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or not (value.isprintable() and value.isascii()):
+        raise ConfigurationError(f"preview_branch must be the name of a branch, not {value!r}")
+    return value
+
+
+def check_type(value: Any, kind: type[Any], rule: str) -> Any:
+    """Return an instance of a class; `rule` begins the error otherwise."""
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{rule}, not {type(value).__name__}")
+    return value

@@ -13,6 +13,7 @@ import attrs
 from ._channel.target import StreamOptions, Target
 from ._checks import (
     check_base_url,
+    check_branch,
     check_callback,
     check_count,
     check_created_at,
@@ -23,6 +24,7 @@ from ._checks import (
     check_tags,
     check_throttle,
     check_token,
+    check_type,
     check_verify,
 )
 from ._http.session import HttpOptions
@@ -124,11 +126,11 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._engine = Engine(
             EngineOptions(
-                preview_branch=_check_branch(preview_branch),
-                retry=_check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
+                preview_branch=check_branch(preview_branch),
+                retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 http=HttpOptions(
-                    timeouts=_check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
+                    timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),
                     proxies=check_proxies(proxies),
                     verify=check_verify(verify),
@@ -642,12 +644,6 @@ def _check_tasks(tasks: Any) -> tuple[Task[Any, Any], ...]:
     return tuple(tasks or ())
 
 
-def _check_type(value: Any, kind: type[Any], rule: str) -> Any:
-    if not isinstance(value, kind):
-        raise ConfigurationError(f"{rule}, not {type(value).__name__}")
-    return value
-
-
 def _query(
     skip_columns: Iterable[str], more: Mapping[str, str | None] | None = None
 ) -> tuple[tuple[str, str], ...]:
@@ -698,19 +694,6 @@ def _base_url_option(base_url: Any) -> str:
     if os.environ.get("TRIGGER_API_URL"):
         return check_base_url(os.environ["TRIGGER_API_URL"], "TRIGGER_API_URL")
     return DEFAULT_BASE_URL
-
-
-def _check_branch(branch: Any) -> str | None:
-    if branch is None:
-        return None
-    if (
-        not isinstance(branch, str)
-        or not branch
-        or not branch.isprintable()
-        or not branch.isascii()
-    ):
-        raise ConfigurationError(f"preview_branch must be the name of a branch, not {branch!r}")
-    return branch
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

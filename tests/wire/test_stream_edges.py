@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trigger_realtime_sync._wire import sse
 from trigger_realtime_sync._wire.sse import MAX_EVENT_LINES, EventFramer
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
@@ -118,17 +119,18 @@ def test_a_start_at_the_tail_resumes_before_its_first_entry(first, before):
     assert values(again, frame(first, "1") + frame(first, "2")) == [2]
 
 
-def test_an_event_may_be_exactly_as_long_as_is_allowed():
+def test_an_event_may_be_exactly_as_long_as_is_allowed(monkeypatch):
     """One byte more is too long, in one chunk or in two, with its end or without."""
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 20)
     allowed, too_long = b"data: " + b"x" * 14, b"data: " + b"x" * 15
     for chunks in ((allowed + b"\n\n",), (allowed, b"\n\n")):
-        framer = EventFramer(max_event_bytes=20)
+        framer = EventFramer()
         assert [one for chunk in chunks for one in framer.feed(chunk)] == [
             (None, "x" * 14, "message")
         ]
     for chunk in (too_long + b"\n\n", too_long):
         with pytest.raises(ProtocolError, match="longer than 20 bytes"):
-            EventFramer(max_event_bytes=20).feed(chunk)
+            EventFramer().feed(chunk)
 
 
 def test_an_event_may_have_exactly_as_many_lines_as_is_allowed():

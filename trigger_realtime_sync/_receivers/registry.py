@@ -1,4 +1,4 @@
-"""Id → receivers and their channel, and the cache of what was last known under each id.
+"""Id → receivers and their channel.
 
 Control beside the flow: everything here is quick, and nothing here waits for the network.
 """
@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,6 +20,7 @@ from .._dispatch.pool import WorkerPool
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver
+from .view_cache import ViewCache
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
@@ -162,13 +162,12 @@ class Registry:
 
     def __init__(self, make_channel: MakeChannel, max_cached: int) -> None:
         self._make_channel = make_channel
-        self._max_cached = max_cached
         # Serialises all control: subscribing, cancelling, enabling. Taken before any other lock.
         self.lock = threading.RLock()
         self.slots: dict[str, Slot] = {}
         self.closed = False
         self.pool = WorkerPool()
-        self._cache: OrderedDict[str, tuple[Target, RunView]] = OrderedDict()
+        self._cache = ViewCache(max_cached)
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
         # Protects the threads.
@@ -198,7 +197,7 @@ class Registry:
             slot.seats.append(seat)
             self._seats.add(seat)
             seat.slot = slot
-            seat.see(self.cached(slot.id, slot.target))
+            seat.see(self._cache.get(slot.id, slot.target))
             if not enabled:
                 return
             try:
@@ -231,7 +230,7 @@ class Registry:
             seat.detach()
             if channel.detach(seat.receiver) and slot.channel is channel:
                 slot.channel = None
-            self.remember(slot, channel.view)
+            self._remember(slot, channel.view)
             if slot.channel is channel:
                 seat.see(channel.view.copy())
 
@@ -307,41 +306,22 @@ class Registry:
 
     # The cache.
 
-    def cached(self, id_: str, target: Target) -> RunView:
-        """Return what was last known of the target under the id."""
-        with self.lock:
-            known, view = self._cache.get(id_, (None, None))
-            if view is None or known != target:
-                return target.new_view()
-            self._cache.move_to_end(id_)
-            return view
-
-    def remember(self, slot: Slot, view: RunView) -> None:
-        """Put what is known into the cache."""
-        with self.lock:
-            if not view or not self._max_cached:
-                return
-            # A generated id cannot be resumed: keep the runs, drop the parts.
-            if slot.has_generated_id and view.parts is not None:
-                runs, view = view.by_key(), slot.target.new_view()
-                view.put(runs)
-            self._cache[slot.id] = (slot.target, view)
-            self._cache.move_to_end(slot.id)
-            while len(self._cache) > self._max_cached:
-                self._cache.popitem(last=False)
-
     def forget(self, id_: str | None = None) -> None:
         """Drop the cache of an id, or all of it. What is being read delivers its next snapshot
         anew."""
         with self.lock:
+            self._cache.forget(id_)
             slots = list(self.slots.values()) if id_ is None else [self.slots.get(id_)]
-            if id_ is None:
-                self._cache.clear()
-            else:
-                self._cache.pop(id_, None)
             for slot in slots:
                 if slot is not None:
                     slot.forget()
+
+    def _remember(self, slot: Slot, view: RunView) -> None:
+        # A generated id cannot be resumed: keep the runs, drop the parts.
+        if slot.has_generated_id and view.parts is not None:
+            runs, view = view.by_key(), slot.target.new_view()
+            view.put(runs)
+        self._cache.put(slot.id, slot.target, view)
 
     # The end.
 

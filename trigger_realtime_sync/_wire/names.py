@@ -1,6 +1,6 @@
-"""Every name of the wire: paths, query parameters, headers, and the columns of a run.
+"""The server's own names: paths, query parameters, headers, and the columns of a run.
 
-Source: docs/protocol.md, sections 1, 2 and 4.
+Headers of HTTP itself stand where they are used. Source: docs/protocol.md, sections 1, 2, 4 and 5.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The resume cursor of a stream: bytes of bodies in, each part once and in order out.
 
+Where each format resumes, and why that is exact, is in `stream_v1` and `stream_v2`.
+
 The caller does the I/O, and need not know which of the two formats a body has::
 
     cursor = StreamCursor()                       # or StreamCursor.restore(last_event_id)
