@@ -82,7 +82,7 @@ def test_bools():
     assert [values.parse_bool(text) for text in ("t", "true")] == [True, True]
     assert [values.parse_bool(text) for text in ("f", "false")] == [False, False]
     for text in ("", "T", "1", "yes"):
-        with pytest.raises(ValueError, match="not a bool"):
+        with pytest.raises(ValueError, match=r"^not a bool$"):
             values.parse_bool(text)
 
 
@@ -209,3 +209,13 @@ def outcome(parse: Any, text: str) -> str:
         return json.dumps(parse(text))
     except ValueError:
         return "refused"
+
+
+@pytest.mark.parametrize(
+    ("offset", "hour", "minute", "second"),
+    [("+05:30:15", 6, 29, 45), ("-00:00:01", 12, 0, 1), ("-0530", 17, 30, 0)],
+)
+def test_offsets_count_to_the_second(offset, hour, minute, second):
+    """East of Greenwich is earlier in UTC, west of it later."""
+    moment = datetime(2026, 11, 23, hour, minute, second, tzinfo=UTC)
+    assert values.parse_timestamp(f"2026-11-23T12:00:00{offset}") == moment
