@@ -100,17 +100,11 @@ def test_any_column_may_be_absent_or_null():
 @pytest.mark.parametrize(
     ("column", "text"),
     [
-        ("createdAt", "yesterday"),
-        ("completedAt", ""),
-        ("number", "seven"),
-        ("isTest", "maybe"),
-        ("usageDurationMs", "1.5"),
-        ("costInCents", "free"),
-        ("runTags", "{"),
-        ("error", "{"),
+        ("createdAt", "yesterday"), ("completedAt", ""), ("number", "seven"), ("isTest", "maybe"),
+        ("usageDurationMs", "1.5"), ("costInCents", "free"), ("runTags", "{"), ("error", "{"),
         ("updatedAt", 7),
     ],
-)
+)  # fmt: skip
 def test_a_column_that_does_not_decode_is_named(column, text):
     """With the run, so that it can be found."""
     with pytest.raises(ProtocolError, match=rf"run_1.*{column}"):
