@@ -7,7 +7,8 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trigger_realtime_sync import RealtimeClient
@@ -46,7 +47,8 @@ class Watcher:
         self.cancelled = False
         self.subscription: Any = None
 
-    def _begin(self, what: str) -> None:
+    @contextmanager
+    def _call(self, what: str) -> Iterator[None]:
         with self._lock:
             if self.cancelled:
                 self.wrong.append(f"{what} after cancel() returned")
@@ -54,45 +56,40 @@ class Watcher:
                 self.wrong.append(f"{what} while another callback runs")
             self._running += 1
         self.called.set()
-
-    def _end(self) -> None:
+        yield
         time.sleep(self._seconds)
         with self._lock:
             self._running -= 1
 
     def on_update(self, run: Any) -> None:
-        self._begin("on_update")
-        version = run.metadata["version"] if run.metadata else 0
-        before = self.versions.get(run.id, -1)
-        if version <= before:
-            self.wrong.append(f"{run.id}: version {version} after {before}")
-        if run.id in self.completed:
-            self.wrong.append(f"{run.id}: on_update after on_complete")
-        self.versions[run.id] = version
-        self._end()
+        with self._call("on_update"):
+            version = run.metadata["version"] if run.metadata else 0
+            before = self.versions.get(run.id, -1)
+            if version <= before:
+                self.wrong.append(f"{run.id}: version {version} after {before}")
+            if run.id in self.completed:
+                self.wrong.append(f"{run.id}: on_update after on_complete")
+            self.versions[run.id] = version
 
     def on_complete(self, run: Any) -> None:
-        self._begin("on_complete")
-        if run.id in self.completed:
-            self.wrong.append(f"{run.id}: on_complete twice")
-        if not run.is_finished:
-            self.wrong.append(f"{run.id}: on_complete as {run.status}")
-        self.completed.append(run.id)
-        self._end()
+        with self._call("on_complete"):
+            if run.id in self.completed:
+                self.wrong.append(f"{run.id}: on_complete twice")
+            if not run.is_finished:
+                self.wrong.append(f"{run.id}: on_complete as {run.status}")
+            self.completed.append(run.id)
 
     def on_error(self, error: Any) -> None:
-        self._begin("on_error")
-        self.wrong.append(f"on_error: {error!r}")
-        self._end()
+        with self._call("on_error"):
+            self.wrong.append(f"on_error: {error!r}")
 
     def on_stream(self, *arguments: Any) -> None:
-        self._begin("on_stream")
-        *where, parts = arguments
-        run_id = where[0] if len(where) == 2 else ""
-        if not parts:
-            self.wrong.append("on_stream without parts")
-        self.parts[(run_id, where[-1])] += parts
-        self._end()
+        with self._call("on_stream"):
+            *where, parts = arguments
+            run_id = where[0] if len(where) == 2 else ""
+            if not parts:
+                self.wrong.append("on_stream without parts")
+            self.parts[(run_id, where[-1])] += parts
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -157,9 +154,6 @@ class World:
                 f"victim {number}", [], self.client.subscribe_to_runs_with_tag, "chaos", slow=True
             )
 
-    def _token(self) -> Token:
-        return Token(len(self.watchers))
-
     def _run(self, **options: Any) -> str:
         run = self.server.create_run(status="EXECUTING", metadata={"version": 1}, **options)
         self.versions[run] = 1
@@ -182,7 +176,7 @@ class World:
             self.victims.append(watcher)
         more = {"on_stream": watcher.on_stream} if streams else {}
         subscription = watcher.subscription = subscribe(
-            subject, **watcher.callbacks, **more, access_token=self._token()
+            subject, **watcher.callbacks, **more, access_token=Token(len(self.watchers))
         )
         self.watchers.append(watcher)
         if runs:
@@ -199,7 +193,7 @@ class World:
             key,
             on_stream=watcher.on_stream,
             on_error=watcher.on_error,
-            access_token=self._token(),
+            access_token=Token(len(self.watchers)),
         )
         self.waits.append((watcher, lambda: subscription.wait_for_completion(PATIENCE), []))
 

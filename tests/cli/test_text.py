@@ -17,26 +17,15 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 @pytest.mark.parametrize(
     ("progress", "share"),
     [
-        ({"percentage": 40}, 0.4),
-        ({"percentage": 40, "current": 1, "total": 2}, 0.4),
-        ({"current": 1, "total": 4}, 0.25),
-        ({"current": 9, "total": 4}, 1.0),
-        ({"percentage": -3}, 0.0),
-        (0.5, 0.5),
-        (1, 1.0),
-        (40, 0.4),
-        ({"current": 1, "total": 0}, None),
-        ({"current": 1}, None),
-        ({"percentage": "40"}, None),
-        ({"percentage": math.nan}, None),
-        ({"percentage": 10**400}, None),
-        ({"current": 1e308, "total": 1e-308}, 1.0),
-        (True, None),
-        ("half", None),
-        (None, None),
+        ({"percentage": 40}, 0.4), ({"percentage": 40, "current": 1, "total": 2}, 0.4),
+        ({"current": 1, "total": 4}, 0.25), ({"current": 9, "total": 4}, 1.0),
+        ({"percentage": -3}, 0.0), (0.5, 0.5), (1, 1.0), (40, 0.4),
+        ({"current": 1, "total": 0}, None), ({"current": 1}, None), ({"percentage": "40"}, None),
+        ({"percentage": math.nan}, None), ({"percentage": 10**400}, None),
+        ({"current": 1e308, "total": 1e-308}, 1.0), (True, None), ("half", None), (None, None),
         ([1], None),
     ],
-)
+)  # fmt: skip
 def test_progress_is_read_where_it_makes_sense(progress, share):
     """Both common shapes and numbers are understood, anything else is ignored."""
     assert progress_of(Run(id="r", metadata={"progress": progress})) == share

@@ -435,3 +435,40 @@ def test_any_packet_is_a_value_or_a_payload_error(data, kind, type_):
         value_of(data, kind, type_=type_).read()
     except PayloadError:
         pass
+
+
+def test_hashes_tell_packets_apart():
+    """By text and content type: a set of many values is no list in disguise."""
+    hashes = {hash(value_of(str(n), kind)) for n in range(10) for kind in ("text/plain", "a/b")}
+    assert len(hashes) == 20
+
+
+def test_a_failure_shows_what_came_from_the_store():
+    """The packet that was fetched, not the path that led to it."""
+    stored = Packet("{", "application/json; charset=utf-8")
+    value = value_of("path", "application/store", fetch=lambda *_: stored)
+    with pytest.raises(PayloadError) as caught:
+        value.read()
+    error = caught.value
+    assert (error.run_id, error.field) == ("run_1", "output")
+    assert (error.raw, error.content_type) == stored
+
+
+def test_a_stored_packet_that_is_stored_again_is_refused():
+    """One fetch, not a chain of them."""
+    again = Packet("elsewhere", "application/store")
+    value = value_of("path", "application/store", fetch=lambda *_: again)
+    with pytest.raises(PayloadError, match=r"must be fetched"):
+        value.read()
+
+
+def test_an_empty_path_is_no_value():
+    """Nothing is fetched for it."""
+    assert value_of("", "application/store").read() is None
+    assert value_of(None, "application/store").read() is None
+
+
+def test_media_types_are_compared_in_lower_case_without_parameters():
+    """As HTTP has them."""
+    assert media_type("Application/JSON; charset=utf-8") == "application/json"
+    assert media_type(" text/plain ;a=b;c=d") == "text/plain"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigger_realtime_sync import ProtocolError, Run, RunError, RunStatus, Task
+from trigger_realtime_sync import PayloadError, ProtocolError, Run, RunError, RunStatus, Task
+from trigger_realtime_sync._decode.columns import parse_error, public_status
 from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync._wire.names import RUN_COLUMNS
 from trigger_realtime_sync.models import LazyValue
@@ -48,6 +49,8 @@ WHOLE = {
     "idempotencyKey": "key-1",
     "brandNew": "ignored",
 }
+# All of its packets are JSON.
+ROW = {**WHOLE, "output": "[1]", "outputType": "application/json"}
 
 
 def utc(second: int, micros: int = 0) -> datetime:
@@ -97,17 +100,11 @@ def test_any_column_may_be_absent_or_null():
 @pytest.mark.parametrize(
     ("column", "text"),
     [
-        ("createdAt", "yesterday"),
-        ("completedAt", ""),
-        ("number", "seven"),
-        ("isTest", "maybe"),
-        ("usageDurationMs", "1.5"),
-        ("costInCents", "free"),
-        ("runTags", "{"),
-        ("error", "{"),
+        ("createdAt", "yesterday"), ("completedAt", ""), ("number", "seven"), ("isTest", "maybe"),
+        ("usageDurationMs", "1.5"), ("costInCents", "free"), ("runTags", "{"), ("error", "{"),
         ("updatedAt", 7),
     ],
-)
+)  # fmt: skip
 def test_a_column_that_does_not_decode_is_named(column, text):
     """With the run, so that it can be found."""
     with pytest.raises(ProtocolError, match=rf"run_1.*{column}"):
@@ -194,7 +191,7 @@ def test_types_are_matched_by_the_task():
         n: int
 
     task = Task("my-task", output=Output)
-    columns = {**WHOLE, "output": '{"n": 1}', "outputType": "application/json"}
+    columns = {**ROW, "output": '{"n": 1}'}
     other = {**columns, "taskIdentifier": "other"}
     assert RowDecoder([task]).decode(columns).output == Output(1)
     assert RowDecoder([task]).decode(other).output == {"n": 1}
@@ -357,3 +354,58 @@ def test_editors_are_shown_the_same_names_of_all_runs():
     [run] = RowDecoder().decode_many([SURE]) or []
     assert dir(run) == dir(decode())
     assert "created_at" in dir(run)
+
+
+@pytest.mark.parametrize("field", ["payload", "output", "metadata"])
+def test_each_packet_stays_decoded_until_it_changes(field):
+    """From state to state it is the same object, until its text or its type is another."""
+    decoder = RowDecoder()
+    first = decoder.decode(ROW)
+    kept = getattr(first, field)
+    same = decoder.decode({**ROW, "status": "CANCELED"}, first)
+    assert getattr(same, field) is kept
+    for change in ({field: "[2]"}, {f"{field}Type": "text/plain"}):
+        changed = decoder.decode({**ROW, **change}, first)
+        assert getattr(changed, field) != kept
+
+
+def test_a_packet_without_a_type_is_json():
+    """Of old servers, and where the type's column was skipped."""
+    row = {key: value for key, value in ROW.items() if not key.endswith("Type")}
+    run = RowDecoder().decode(row)
+    assert (run.payload, run.output, run.metadata) == ({"a": 1}, [1], {"m": True})
+
+
+def test_metadata_has_no_type():
+    """A task types payload and output alone."""
+    task = Task("my-task", payload=dict[str, int], output=list[str])
+    run = RowDecoder([task]).decode(ROW)
+    assert run.payload == {"a": 1}
+    assert run.metadata == {"m": 1}
+    with pytest.raises(PayloadError):
+        _ = run.output
+
+
+@pytest.mark.parametrize(
+    ("column", "error"),
+    [
+        (None, None),
+        ("broke", RunError(message="broke")),
+        (5, RunError(message="5")),
+        ({"type": "INTERNAL_ERROR", "code": "X"}, RunError("trigger.dev internal error (X)")),
+        ({"type": "STRING_ERROR", "raw": "s", "message": "m"}, RunError(message="s")),
+        ({"type": "CUSTOM_ERROR", "raw": 5, "message": "m"}, RunError(message="5")),
+        ({"type": "BUILT_IN_ERROR", "raw": "s", "message": "m"}, RunError(message="m")),
+        ({"name": 5, "stackTrace": 5}, RunError(message="")),
+        ({"name": "E", "message": "m", "stackTrace": "s"}, RunError("m", "E", "s")),
+    ],
+)
+def test_every_shape_of_an_error(column, error):
+    """Each kind keeps its text where the server puts it; what is no text is none."""
+    assert parse_error(column) == error
+
+
+def test_an_unknown_status_keeps_its_text():
+    """An empty one as well."""
+    assert str(public_status("BRAND_NEW").value) == "BRAND_NEW"
+    assert public_status("PAUSED").value == "WAITING"

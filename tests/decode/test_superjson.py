@@ -200,28 +200,15 @@ def test_annotations_that_fit_nothing_change_nothing(meta):
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        ("bigint", "1_000"),
-        ("bigint", "9" * 10_001),
-        ("bigint", "٣"),
-        ("Date", "yesterday"),
-        ("Date", "+275760-09-13T00:00:00.000Z"),
-        ("regexp", "/(/"),
-        ("regexp", "no slashes"),
-        ("regexp", "/" + "(" * 9_000 + ")" * 9_000 + "/"),
-        ("regexp", "/a{99999999999}/"),
-        ("regexp", "/" + "x" * 50_000 + "/"),
-        ("set", [[1], 2]),
-        ("set", [1, True]),
-        ("map", [[[1], 2]]),
-        ("map", [[1, 2, 3]]),
-        ("map", [[1, "a"], [True, "b"]]),
-        ("number", "12"),
-        ("Error", "text"),
-        (["typed-array", "Uint8Array"], [256]),
-        (["custom", "buffer"], 10**12),
-        ("whatever", {"a": 1}),
+        ("bigint", "1_000"), ("bigint", "9" * 10_001), ("bigint", "٣"), ("Date", "yesterday"),
+        ("Date", "+275760-09-13T00:00:00.000Z"), ("regexp", "/(/"), ("regexp", "no slashes"),
+        ("regexp", "/" + "(" * 9_000 + ")" * 9_000 + "/"), ("regexp", "/a{99999999999}/"),
+        ("regexp", "/" + "x" * 50_000 + "/"), ("set", [[1], 2]), ("set", [1, True]),
+        ("map", [[[1], 2]]), ("map", [[1, 2, 3]]), ("map", [[1, "a"], [True, "b"]]),
+        ("number", "12"), ("Error", "text"), (["typed-array", "Uint8Array"], [256]),
+        (["custom", "buffer"], 10**12), ("whatever", {"a": 1}),
     ],
-)
+)  # fmt: skip
 def test_a_value_that_does_not_fit_its_type_stays_json(kind, value):
     """Nothing is lost, and nothing raised, where Python can't make the value."""
     assert decode({"json": value, "meta": {"values": [kind]}}) == value
@@ -371,3 +358,96 @@ def test_numbers_that_json_lacks():
     value = decode({"json": [None, 1], "meta": {"values": [["typed-array", "Float64Array"]]}})
     assert math.isnan(value[0])
     assert value[1] == 1
+
+
+def regexp(literal: str) -> Any:
+    return decode({"json": literal, "meta": {"values": ["regexp"]}})
+
+
+def test_an_empty_class_matches_nothing_and_its_negation_everything():
+    """`[]` and `[^]` are whole in JavaScript, and begin a class in Python."""
+    assert regexp("/a[]/").search("ab") is None
+    assert regexp("/a[^]/").fullmatch("a\n")
+
+
+def test_a_bracket_within_a_class_is_itself():
+    """What follows the class is outside of it again."""
+    pattern = regexp(r"/[a[](?<n>b)[]&&]?/")
+    assert pattern.groups == 1
+    match = regexp(r"/[a[](?<n>b)/").fullmatch("[b")
+    assert match["n"] == "b"
+    assert regexp(r"/[\]a]b/").fullmatch("]b")
+
+
+def test_flags_are_those_that_python_has():
+    """`i`, `m` and `s` count; the others mean nothing to one match."""
+    assert regexp("/a/gimsuy").flags & (re.I | re.M | re.S) == re.I | re.M | re.S
+    assert regexp("/a/").flags & (re.I | re.M | re.S) == 0
+
+
+@pytest.mark.parametrize("literal", ["a", "/a", "", "/(/", "/a{9999999999999}/"])
+def test_what_is_no_regexp_stays_text(literal):
+    """Without its closing slash, or refused by Python's compiler."""
+    assert regexp(literal) == literal
+
+
+def test_a_cycle_through_the_root():
+    """The root has no path of its own: the list of equal paths stands first."""
+    document = {"json": {"self": None}, "meta": {"referentialEqualities": [["self"]]}}
+    value = decode(document)
+    assert value["self"] is value
+
+
+def test_a_cycle_through_the_root_and_one_within():
+    """Both kinds in one document."""
+    equalities = [["self"], {"child": ["child.own"]}]
+    document = {
+        "json": {"self": None, "child": {"own": None}},
+        "meta": {"referentialEqualities": equalities},
+    }
+    value = decode(document)
+    assert value["self"] is value
+    assert value["child"]["own"] is value["child"]
+
+
+def test_typed_arrays_have_their_gaps_back():
+    """JSON's null was NaN in an array of floats; whole numbers stay a list."""
+    values = {"f": [["typed-array", "Float32Array"]], "i": [["typed-array", "Int8Array"]]}
+    value = decode({"json": {"f": [1.5, None], "i": [1, 2]}, "meta": {"values": values}})
+    assert value["f"][0] == 1.5
+    assert math.isnan(value["f"][1])
+    assert value["i"] == [1, 2]
+
+
+def test_bytes_out_of_range_stay_a_list():
+    """A Buffer's bytes are 0 to 255."""
+    buffer = {"values": [["custom", "buffer"]]}
+    assert decode({"json": [0, 255], "meta": buffer}) == b"\x00\xff"
+    assert decode({"json": [0, 256], "meta": buffer}) == [0, 256]
+
+
+def test_a_map_of_doubtful_keys_stays_a_list_of_pairs():
+    """1 and true are one key to Python, and a list is none."""
+    map_ = {"values": ["map"]}
+    assert decode({"json": [["a", 1], ["b", 2]], "meta": map_}) == {"a": 1, "b": 2}
+    for pairs in ([[1, "a"], [True, "b"]], [[[], 1]], [["a"]], [["a", 1, 2]]):
+        assert decode({"json": pairs, "meta": map_}) == pairs
+
+
+def test_an_error_without_its_parts():
+    """Name and message have JavaScript's defaults."""
+    error = decode({"json": {"name": 5}, "meta": {"values": ["Error"]}})
+    assert isinstance(error, SuperJSONError)
+    assert (error.name, error.message, error.cause, str(error)) == ("Error", "", None, "")
+
+
+@pytest.mark.parametrize("digits", ["", "-", "1.0", "1e3", "+1", " 1", "٣", "9" * 4301])
+def test_what_is_no_bigint_stays_text(digits):
+    """ASCII digits, perhaps after a minus, and no more of them than Python takes."""
+    assert decode({"json": digits, "meta": {"values": ["bigint"]}}) == digits
+
+
+def test_the_longest_bigint_is_read():
+    """As many digits as Python converts by default, the minus counted."""
+    digits = "-" + "9" * 4299
+    assert decode({"json": digits, "meta": {"values": ["bigint"]}}) == -(10**4299 - 1)

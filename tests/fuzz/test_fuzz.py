@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import HEADERS, PIECE, TARGETS, run_feed
+from tests.support.shape import UP_TO_DATE
 
 EXAMPLES = int(os.environ.get("TRIGGER_FUZZ_EXAMPLES", "40"))
 BOUNDED = settings(
@@ -140,9 +141,6 @@ def test_headers_of_any_kind(name, text):
     bodies = [b'[{"headers": {"control": "up-to-date"}}]'] * 2
     told = run_feed(PIECE.join([f"#{name}:{text}".encode("latin-1"), *bodies]))
     assert bool(told) == bool(text or name == "electric-cursor")
-
-
-UP_TO_DATE = {"headers": {"control": "up-to-date"}}
 
 
 def _message(operation: str, value: dict[str, Any]) -> dict[str, Any]:

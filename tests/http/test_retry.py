@@ -57,20 +57,12 @@ def answer(status: int, body: str = "", **headers: str) -> ApiError:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, BadRequestError),
-        (401, AuthenticationError),
-        (403, PermissionDeniedError),
-        (404, NotFoundError),
-        (409, ConflictError),
-        (422, UnprocessableEntityError),
-        (429, RateLimitError),
-        (500, ServerError),
-        (503, ServerError),
-        (524, ServerError),
-        (418, ApiError),
-        (302, ApiError),
+        (400, BadRequestError), (401, AuthenticationError), (403, PermissionDeniedError),
+        (404, NotFoundError), (409, ConflictError), (422, UnprocessableEntityError),
+        (429, RateLimitError), (500, ServerError), (503, ServerError), (524, ServerError),
+        (418, ApiError), (302, ApiError),
     ],
-)
+)  # fmt: skip
 def test_a_status_has_its_error(status, kind):
     """Texts vary, so the status decides."""
     error = answer(status)

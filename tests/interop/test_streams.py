@@ -10,26 +10,10 @@ import pytest
 from tests.interop.compare import differences
 
 PARTS = [
-    "text",
-    "",
-    " ",
-    "two\nlines",
-    "\u2028\u2029\ufeff\x00é😀",
-    '{"looks": "like JSON"}',
-    "123",
-    "[DONE]",
-    ": ping",
-    "data: x",
-    0,
-    -1.5,
-    1e21,
-    True,
-    None,
-    [],
-    {},
-    {"data": 1, "id": "x", "nested": [{"a": [None]}]},
-    "x" * 100_000,
-]
+    "text", "", " ", "two\nlines", "\u2028\u2029\ufeff\x00é😀", '{"looks": "like JSON"}', "123",
+    "[DONE]", ": ping", "data: x", 0, -1.5, 1e21, True, None, [], {},
+    {"data": 1, "id": "x", "nested": [{"a": [None]}]}, "x" * 100_000,
+]  # fmt: skip
 
 
 @pytest.fixture(params=["v1", "v2"])

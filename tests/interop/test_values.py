@@ -18,24 +18,11 @@ VECTORS = Path(__file__).parents[1] / "decode" / "vectors" / "superjson-2.2.1.js
 SUPERJSON = "application/super+json"
 
 TEXTS = [
-    "0",
-    "-0.0",
-    "1.0",
-    "1e400",
-    "12345678901234567890",
-    "0.1",
-    '""',
-    "null",
-    "false",
-    "[]",
-    "{}",
-    '{"__proto__": 1, "a": {"__proto__": {"b": 2}}}',
-    '{"a": 1, "a": 2}',
-    '"\\ud83d\\ude00 \\u2028 \\u0000"',
-    '" leading and trailing "',
-    "[" * 200 + "]" * 200,
+    "0", "-0.0", "1.0", "1e400", "12345678901234567890", "0.1", '""', "null", "false", "[]", "{}",
+    '{"__proto__": 1, "a": {"__proto__": {"b": 2}}}', '{"a": 1, "a": 2}',
+    '"\\ud83d\\ude00 \\u2028 \\u0000"', '" leading and trailing "', "[" * 200 + "]" * 200,
     json.dumps({"n" * 500: ["x"] * 500}),
-]
+]  # fmt: skip
 
 
 def _vectors() -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ class Soak:
         self._server = server
         self._count = count
         self._rng = random.Random(1)
-        self._running: dict[int, tuple[Any, int]] = {}
+        self._running: dict[int, Any] = {}
         # Protects the counts.
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
@@ -72,7 +72,7 @@ class Soak:
 
     def step(self) -> None:
         """Drop subscriptions that have ended, cancel a few, and fill up."""
-        for number, (subscription, _) in list(self._running.items()):
+        for number, subscription in list(self._running.items()):
             if subscription.state.value in ("COMPLETED", "FAILED"):
                 self._drop(number)
         for number in self._rng.sample(list(self._running), min(self._cancels, self.size)):
@@ -86,8 +86,7 @@ class Soak:
         return len(self._running)
 
     def _drop(self, number: int) -> None:
-        subscription, _ = self._running.pop(number)
-        subscription.cancel()
+        self._running.pop(number).cancel()
 
     def _subscribe(self) -> None:
         made = self._server.create(self._rng.choice(KINDS))
@@ -105,7 +104,7 @@ class Soak:
                 made["run"], on_stream=lambda key, parts: self._note("parts", len(parts)), **options
             )
         self._note("subscriptions")
-        self._running[self.counts["subscriptions"]] = (subscription, made["runs"])
+        self._running[self.counts["subscriptions"]] = subscription
 
     def _note(self, what: str, count: int = 1) -> None:
         with self._lock:
@@ -124,7 +123,7 @@ def main() -> None:
     logging.getLogger("trigger_realtime_sync").setLevel(logging.CRITICAL)
 
     server = Server(options.backend)
-    samples: list[tuple[float, float, int, int, int]] = []
+    samples: list[tuple[float, float, int, int]] = []
     with RealtimeClient(
         "tr_soak",
         base_url=server.url,
@@ -135,18 +134,16 @@ def main() -> None:
         started = time.monotonic()
         while (now := time.monotonic() - started) < options.minutes * 60:
             soak.step()
-            samples.append(
-                (now, resident_mb(), threading.active_count(), open_sockets(), soak.size)
-            )
+            samples.append((now, resident_mb(), threading.active_count(), open_sockets()))
             time.sleep(1.0)
     server.close()
     gc.collect()
     report(options, soak, samples)
 
 
-def report(options: Any, soak: Soak, samples: list[tuple[float, float, int, int, int]]) -> None:
+def report(options: Any, soak: Soak, samples: list[tuple[float, float, int, int]]) -> None:
     """Prints the figures, and writes the curves."""
-    seconds, memory, threads, sockets, _ = (list(column) for column in zip(*samples, strict=True))
+    seconds, memory, threads, sockets = (list(column) for column in zip(*samples, strict=True))
     curves = {"resident memory, MB": memory, "threads": threads, "sockets": sockets}
     title = f"{options.subscriptions} subscriptions with churn, {options.backend}"
     Path(options.svg).write_text(svg(title, seconds, curves), encoding="utf-8")

@@ -19,7 +19,7 @@ SHARE_OF_ENDS = 0.03
 
 
 class World:
-    """Runs that change until they end; those that ended are forgotten later."""
+    """Runs that change until they end."""
 
     def __init__(self, server: RealtimeServer) -> None:
         self._server = server
@@ -27,20 +27,19 @@ class World:
         # Protects the runs.
         self._lock = threading.Lock()
         self._alive: list[str] = []
-        self._ended: list[str] = []
         self._tags = 0
 
     def create(self, kind: str) -> Any:
         if kind == "batch":
             runs = [self._run() for _ in range(3)]
-            return {"batch": self._server.batch(*runs), "runs": 3}
+            return {"batch": self._server.batch(*runs)}
         if kind == "tag":
             self._tags += 1
             for _ in range(3):
                 self._run(tags=[f"tag {self._tags}"])
-            return {"tag": f"tag {self._tags}", "runs": 3}
+            return {"tag": f"tag {self._tags}"}
         streams = ["llm"] if kind == "streams" else []
-        return {"run": self._run(realtime_streams=streams), "runs": 1}
+        return {"run": self._run(realtime_streams=streams)}
 
     def _run(self, **options: Any) -> str:
         run = self._server.create_run(status="EXECUTING", payload={"a": "x" * 200}, **options)
@@ -56,23 +55,12 @@ class World:
             ends = self._rng.random() < SHARE_OF_ENDS
             if ends:
                 self._alive.remove(run)
-                self._ended.append(run)
         if ends:
             self._server.complete_run(run, output={"run": run})
         elif self._rng.random() < 0.5:
             self._server.update_run(run, metadata={"progress": self._rng.random()})
         else:
             self._server.append(run, "llm", *(f"token {n} " for n in range(5)))
-
-    def forget(self) -> None:
-        """Forget recorded requests, so that the server's own memory stays small."""
-        self._server.clear_requests()
-
-    def lose(self, what: str) -> None:
-        if what == "rotate":
-            self._server.rotate()
-        else:
-            self._server.drop_connections(reset=self._rng.random() < 0.5)
 
 
 def serve(backend: Any) -> None:
@@ -89,9 +77,10 @@ def serve(backend: Any) -> None:
             threading.Thread(target=loop, daemon=True).start()
 
         repeat(CHANGE, world.change)
-        repeat(ROTATION, lambda: world.lose("rotate"))
-        repeat(CUT, lambda: world.lose("cut"))
-        repeat(5.0, world.forget)
+        repeat(ROTATION, server.rotate)
+        repeat(CUT, lambda: server.drop_connections(reset=random.random() < 0.5))
+        # The server's own memory must stay small.
+        repeat(5.0, server.clear_requests)
         print(json.dumps({"url": server.url}), flush=True)
         for line in sys.stdin:
             print(json.dumps(world.create(json.loads(line)["create"])), flush=True)

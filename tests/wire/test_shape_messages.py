@@ -6,6 +6,7 @@ import copy
 import json
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.shape import UP_TO_DATE
 from trigger_realtime_sync._wire import message_reader as module
 from trigger_realtime_sync._wire.json import stdlib_loads
 from trigger_realtime_sync._wire.message_reader import BLOCK_BYTES, MessageReader
@@ -20,7 +22,6 @@ from trigger_realtime_sync._wire.shape_log import ShapeLog
 from trigger_realtime_sync._wire.shape_messages_fast import Inserts
 from trigger_realtime_sync.errors import ProtocolError
 
-UP_TO_DATE = {"headers": {"control": "up-to-date"}}
 HEADERS = {"electric-handle": "h1", "electric-offset": "1_1"}
 
 
@@ -46,6 +47,16 @@ def read(body: bytes, sizes: Iterable[int] = ()) -> Any:
 
 def many(count: int, **value: Any) -> list[Any]:
     return [row(f"row {n}", **value) for n in range(count)]
+
+
+@contextmanager
+def parsed_sizes() -> Iterator[list[int]]:
+    """Yield a list of the lengths of the texts that are parsed meanwhile."""
+    sizes: list[int] = []
+    with mock.patch.object(
+        module, "stdlib_loads", lambda text: sizes.append(len(text)) or stdlib_loads(text)
+    ):
+        yield sizes
 
 
 def test_a_snapshot_is_its_rows():
@@ -80,11 +91,8 @@ def test_a_large_snapshot_is_parsed_as_it_arrives():
     """What is left to parse at its end is no more than two blocks."""
     big = row("big", payload="p" * 3 * BLOCK_BYTES)
     body = compact([big, *many(2_000, payload="p" * 1_000), UP_TO_DATE])
-    parsed: list[int] = []
     reader = MessageReader()
-    with mock.patch.object(
-        module, "stdlib_loads", lambda text: parsed.append(len(text)) or stdlib_loads(text)
-    ):
+    with parsed_sizes() as parsed:
         for at in range(0, len(body), 10_000):
             reader.feed(body[at : at + 10_000])
         found = reader.close()
@@ -121,10 +129,7 @@ def test_a_snapshot_takes_little_more_memory_than_its_rows():
 def test_a_body_without_boundaries_is_parsed_three_times_at_most(size):
     """However long it is: what does not parse is tried again when it has doubled."""
     body = compact([row("a", payload=[{"at": 1}, {"key": "b"}] * (size // 20)), UP_TO_DATE])
-    parsed: list[int] = []
-    with mock.patch.object(
-        module, "stdlib_loads", lambda text: parsed.append(len(text)) or stdlib_loads(text)
-    ):
+    with parsed_sizes() as parsed:
         found = read(body, [65536] * (len(body) // 65536))
     assert list(found.rows) == ["a"]
     assert sum(parsed) < 3.1 * len(body)

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trigger_realtime_sync._wire import sse
-from trigger_realtime_sync._wire.sse import EventFramer
+from trigger_realtime_sync._wire.sse import MAX_EVENT_LINES, EventFramer
 from trigger_realtime_sync._wire.sse_fast import Event, usual_events
 from trigger_realtime_sync.errors import ProtocolError
 
@@ -168,3 +168,41 @@ def test_an_event_of_many_lines_is_refused_unless_they_are_comments():
         framed(b"data: x\n" * 100_000 + b"\n")
     assert framed(b":\n" * 100_000 + b"data: x\n\n") == [(None, "x", "message")]
     assert framed(b"data: x\n" * 60 + b"\n") == [(None, "\n".join(["x"] * 60), "message")]
+
+
+def test_an_event_may_be_exactly_as_long_as_is_allowed(monkeypatch):
+    """One byte more is too long, in one chunk or in two, with its end or without."""
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 20)
+    allowed, too_long = b"data: " + b"x" * 14, b"data: " + b"x" * 15
+    for chunks in ((allowed + b"\n\n",), (allowed, b"\n\n")):
+        assert framed(*chunks) == [(None, "x" * 14, "message")]
+    for chunk in (too_long + b"\n\n", too_long):
+        with pytest.raises(ProtocolError, match="longer than 20 bytes"):
+            EventFramer().feed(chunk)
+
+
+def test_an_event_may_have_exactly_as_many_lines_as_is_allowed():
+    """Comments are not counted."""
+    lines = b"data: x\n" * MAX_EVENT_LINES
+    [(_, data, _)] = EventFramer().feed(b": comment\n" * 9 + lines + b"\n")
+    assert data.count("x") == MAX_EVENT_LINES
+    with pytest.raises(ProtocolError, match=f"more than {MAX_EVENT_LINES} lines"):
+        EventFramer().feed(lines + b"data: x\n\n")
+
+
+def test_within_an_event_is_after_its_first_byte_and_before_its_end():
+    """A reader that closes then would lose the event."""
+    framer = EventFramer()
+    for chunk, within in ((b"", False), (b"data: 1", True), (b"\n", True), (b"\n", False)):
+        framer.feed(chunk)
+        assert framer.is_within_event is within, chunk
+    framer.feed(b"data: 2\n\ndata")
+    assert framer.is_within_event
+    assert not framer.ends_with_event
+
+
+@pytest.mark.parametrize("lead", [b"", b"id: 1-0\n", b": comment\n"])
+def test_bytes_that_are_not_utf_8_are_replaced(lead):
+    """They spoil their own characters, and neither the event nor the body."""
+    [(_, data, _)] = EventFramer().feed(lead + b"data: a\xffb\n\n")
+    assert data == "a\ufffdb"

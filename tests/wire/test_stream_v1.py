@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.wire.stream_bodies import fed, frame, opened, reopened, values
 from tests.wire.v1_server_model import PING, Reader, V1Server, run_trial
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
@@ -21,34 +22,6 @@ from trigger_realtime_sync.errors import ProtocolError
 # More are run by setting this; 40,000 take about 15 s.
 TRIALS = int(os.environ.get("STREAM_V1_TRIALS", "6000"))
 WIRE = Path(__file__).parents[1] / "recordings"
-
-
-def frame(ident: str, data: str) -> bytes:
-    """One part on the wire."""
-    return f"id: {ident}\ndata: {data}\n\n".encode()
-
-
-def opened(cursor: StreamCursor | None = None) -> StreamCursor:
-    """A cursor at the start of a v1 body."""
-    cursor = cursor or StreamCursor()
-    assert cursor.open("v1")
-    return cursor
-
-
-def values(parts: list[Any]) -> list[Any]:
-    """The values of parts, all of which are good."""
-    assert all(isinstance(part, Part) for part in parts)
-    return [part.value for part in parts]
-
-
-def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
-    """The parts in the next bytes of a body."""
-    return list(cursor.feed(data))
-
-
-def reopened(cursor: StreamCursor) -> StreamCursor:
-    """The cursor of another process that goes on at the same position, in a new body."""
-    return opened(StreamCursor.restore(cursor.last_event_id or ""))
 
 
 def test_random_streams_are_read_exactly():
@@ -84,7 +57,7 @@ def test_every_part_names_the_place_after_it():
     for n, part in enumerate(parts):
         cursor = StreamCursor.restore(part.id)
         body = server.body(cursor.request_headers())
-        opened(cursor)
+        opened("v1", cursor)
         assert values(fed(cursor, body.news())) == values(parts)[n + 1 :]
 
 
@@ -98,7 +71,7 @@ def test_parts_that_come_together_are_as_those_that_come_apart(steps, start_inde
     """The same values, indices and positions, whether a thousand arrive at once or each alone."""
     numbers = list(itertools.accumulate(step for step, _ in steps))
     frames = [frame(f"{n}-1", data) for n, (_, data) in zip(numbers, steps, strict=True)]
-    apart, together = (opened(StreamCursor(start_index=start_index)) for _ in range(2))
+    apart, together = (opened("v1", StreamCursor(start_index=start_index)) for _ in range(2))
     alone = [part for one in frames for part in fed(apart, one)]
     at_once = fed(together, b"".join(frames))
     assert [(p.value, p.index, p.id) for p in at_once] == [(p.value, p.index, p.id) for p in alone]
@@ -116,10 +89,10 @@ def test_every_split_of_a_body_gives_the_same_parts():
         + frame("4-1", "x")
     )
     for at in range(len(body) + 1):
-        cursor = opened()
+        cursor = opened("v1")
         got = fed(cursor, body[:at]) + fed(cursor, body[at:])
         assert values(got) == ["half", {"a": "ö"}, 3, "x"]
-        cursor = reopened(cursor)
+        cursor = reopened("v1", cursor)
         rest = body + frame("4-1", '"new"')
         assert values(fed(cursor, rest[:at]) + fed(cursor, rest[at:])) == ["new"]
 
@@ -131,7 +104,7 @@ def test_recorded_bodies(name):
     emitted = json.loads((WIRE / f"{name}.emitted.json").read_text())
     runs = [emitted] if name == "stream_v1" else [run.popitem()[1] for run in emitted]
     for exchange, run in zip(json.loads((WIRE / f"{name}.json").read_text()), runs, strict=True):
-        cursor = opened()
+        cursor = opened("v1")
         got = []
         for chunk in exchange["response"]["body_chunks"]:
             got += fed(cursor, chunk["text"].encode())
@@ -144,19 +117,19 @@ def test_the_recorded_stream_resumed_at_every_part():
     for entry in ['{"i":0}\n{"i":1}\n', '{"i":2}\n{"i"', ":3}\n"]:
         server.write(entry, later=4)
     for count in range(1, 5):
-        cursor = opened()
+        cursor = opened("v1")
         whole = server.body({}).news().split(b"\n\n")
         got = [part for one in whole[:count] for part in fed(cursor, one + b"\n\n")]
         cursor.end(clean=False)
         body = server.body(cursor.request_headers())
-        cursor = reopened(cursor)
+        cursor = reopened("v1", cursor)
         assert values(got + fed(cursor, body.news())) == [{"i": n} for n in range(4)]
 
 
 @pytest.mark.parametrize("data", ['{"a": 1}', "[1]", '"text"'])
 def test_whole_json_is_handed_out_at_once_even_after_a_silence(data):
     """Tokens of a language model are not late."""
-    cursor = opened()
+    cursor = opened("v1")
     cursor.idle()
     assert values(fed(cursor, frame("1-0", data))) == [json.loads(data)]
 
@@ -164,7 +137,7 @@ def test_whole_json_is_handed_out_at_once_even_after_a_silence(data):
 @pytest.mark.parametrize("data", ["12", "-", "some text", "tru", "null", '{"a":'])
 def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data):
     """It is handed out when any byte follows, and not when the body ends instead."""
-    cursor = opened()
+    cursor = opened("v1")
     assert len(fed(cursor, frame("1-0", data))) == 1  # no silence yet
     cursor.idle()
     assert fed(cursor, frame("2-0", data)) == []
@@ -173,20 +146,20 @@ def test_what_may_be_half_a_line_waits_for_more_bytes_after_a_silence(data):
     assert fed(cursor, b" ping\n\n") == []
     assert fed(cursor, frame("3-0", data)) == []  # the ping told of a silence
     cursor.end(clean=True)
-    cursor = reopened(cursor)
+    cursor = reopened("v1", cursor)
     replay = frame("1-0", data) + frame("2-0", data)
     assert values(fed(cursor, replay + frame("4-0", "all of it"))) == ["all of it"]
 
 
 def test_finish_hands_out_the_last_line_that_never_ended():
     """When the run is over, what looked like half a line is the whole of it, once."""
-    cursor = opened()
+    cursor = opened("v1")
     fed(cursor, frame("1-0", "a"))
     cursor.idle()
     assert fed(cursor, frame("2-0", "the end")) == []
     cursor.end(clean=True)
     assert cursor.drained
-    opened(cursor)
+    opened("v1", cursor)
     assert not cursor.drained
     assert values(cursor.finish()) == ["the end"]
     assert not cursor.finish()
@@ -194,20 +167,20 @@ def test_finish_hands_out_the_last_line_that_never_ended():
 
 def test_a_flushed_line_that_was_whole_comes_once():
     """Its newline comes in a later entry, so that it comes again under another id."""
-    cursor = opened()
+    cursor = opened("v1")
     cursor.idle()
     assert values(fed(cursor, frame("1-0", '{"a":1}'))) == [{"a": 1}]
     cursor.end(clean=True)
-    cursor = reopened(cursor)
+    cursor = reopened("v1", cursor)
     assert values(fed(cursor, frame("2-0", '{"a":1}') + frame("2-0", '{"a":2}'))) == [{"a": 2}]
 
 
 def test_start_index_counts_parts_across_bodies_and_processes():
     """Those before it are read and not handed out."""
-    cursor = opened(StreamCursor(start_index=3))
+    cursor = opened("v1", StreamCursor(start_index=3))
     body = b"".join(frame(f"{n // 2}-0", str(n)) for n in range(6))
     assert fed(cursor, body[: 2 * len(frame("0-0", "0"))]) == []
-    cursor = reopened(cursor)
+    cursor = reopened("v1", cursor)
     parts = fed(cursor, body)
     assert values(parts) == [3, 4, 5]
     assert parts[0].index == 3
@@ -223,7 +196,7 @@ def test_a_start_at_the_tail_is_asked_for_until_something_was_read():
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
     assert cursor.last_event_id is None
     body = server.body(cursor.request_headers())
-    opened(cursor)
+    opened("v1", cursor)
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
     ident = server.write("2\n3\n", later=1)
     assert values(fed(cursor, body.news())) == [2, 3]
@@ -232,13 +205,13 @@ def test_a_start_at_the_tail_is_asked_for_until_something_was_read():
     headers = cursor.request_headers()
     ms = int(ident.partition("-")[0])
     assert headers == {"Last-Event-ID": f"{ms - 1}-{2**64 - 1}"}
-    assert values(fed(reopened(cursor), server.body(headers).news())) == [4]
+    assert values(fed(reopened("v1", cursor), server.body(headers).news())) == [4]
 
 
 def test_parts_the_server_no_longer_has_are_reported():
     """It keeps the newest entries only. What is there is read, and the loss is told of."""
     server = V1Server(cap=5)
-    cursor = opened()
+    cursor = opened("v1")
     body = server.body({})
     got: list[Any] = []
     for n in range(4):
@@ -247,14 +220,14 @@ def test_parts_the_server_no_longer_has_are_reported():
     cursor.end(clean=False)
     for n in range(4, 20):
         server.write(f"{n}\n", later=1)
-    cursor_ = reopened(cursor)
+    cursor_ = reopened("v1", cursor)
     lost, *rest = fed(cursor_, server.body(cursor_.request_headers()).news())
     assert values(got) == [0, 1, 2, 3]
     assert isinstance(lost, BadPart)
     assert "no longer has the parts between" in lost.reason
     assert lost.raw is None
     assert values(rest) == [15, 16, 17, 18, 19]
-    assert values(fed(reopened(cursor_), server.body(cursor_.request_headers()).news())) == []
+    assert values(fed(reopened("v1", cursor_), server.body(cursor_.request_headers()).news())) == []
 
 
 def test_a_capped_stream_that_is_kept_up_with_is_read_exactly():
@@ -274,10 +247,10 @@ def test_a_plain_server_id_resumes_after_its_entry():
     """Inexact by nature, but usable; and from there on resuming is exact."""
     cursor = StreamCursor.restore("1795414755739-0")
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
-    opened(cursor)
+    opened("v1", cursor)
     body = frame("1795414755740-0", "1") + frame("1795414755740-0", "2")
     assert values(fed(cursor, body)) == [1, 2]
-    cursor = reopened(cursor)
+    cursor = reopened("v1", cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "1795414755739-0"}
     assert values(fed(cursor, body + frame("1795414755740-0", "3"))) == [3]
 
@@ -285,7 +258,7 @@ def test_a_plain_server_id_resumes_after_its_entry():
 def test_a_broken_body_is_no_sign_that_the_stream_is_drained(monkeypatch):
     """An event that is too long ends the body, and the position stays what it was."""
     monkeypatch.setattr("trigger_realtime_sync._wire.sse.MAX_EVENT_BYTES", 100)
-    cursor = opened()
+    cursor = opened("v1")
     assert values(fed(cursor, frame("1-0", "1"))) == [1]
     assert fed(cursor, b"x" * 200) == []
     assert cursor.over
@@ -297,17 +270,17 @@ def test_a_broken_body_is_no_sign_that_the_stream_is_drained(monkeypatch):
 
 def test_events_without_a_usable_id_are_counted():
     """They can only be resumed from the beginning; a malformed id is never sent back."""
-    cursor = opened()
+    cursor = opened("v1")
     body = b"data: 1\n\nid: \ndata: 2\n\nid: x\ndata: 3\n\nid: 99999999999999999999-0\ndata: 4\n\n"
     assert values(fed(cursor, body)) == [1, 2, 3, 4]
     assert cursor.request_headers() == {}
-    assert values(fed(reopened(cursor), body + b"data: 5\n\n")) == [5]
+    assert values(fed(reopened("v1", cursor), body + b"data: 5\n\n")) == [5]
 
 
 def test_what_is_not_json_is_text():
     """JavaScript's JSON has no NaN; depth and digits without limit are not crashes."""
     deep, long = "[" * 100_000, "9" * 10_000
-    cursor = opened()
+    cursor = opened("v1")
     data = ["NaN", "-Infinity", "1e5", '{"a"', deep, long, "", '"\\ud800"']
     got = values(fed(cursor, b"".join(frame("1-0", one) for one in data)))
     assert got == ["NaN", "-Infinity", 1e5, '{"a"', deep, long, "", "\ud800"]
@@ -337,3 +310,16 @@ def test_contradictions_are_no_last_event_id(text):
     """A position that no stream can have is refused when it is given, not later."""
     with pytest.raises(ValueError, match="last_event_id"):
         StreamCursor.restore(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "before"),
+    [("5-3", "5-2"), ("5-1", "5-0"), ("5-0", f"4-{2**64 - 1}"), ("1-0", f"0-{2**64 - 1}")],
+)
+def test_a_start_at_the_tail_resumes_before_its_first_entry(first, before):
+    """At the id right before it: the entry's own parts are sent again, and dropped."""
+    cursor = opened("v1", StreamCursor(from_latest=True))
+    assert values(fed(cursor, frame(first, "1"))) == [1]
+    assert cursor.request_headers() == {"Last-Event-ID": before}
+    again = reopened("v1", cursor)
+    assert values(fed(again, frame(first, "1") + frame(first, "2"))) == [2]

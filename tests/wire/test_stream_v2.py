@@ -1,4 +1,4 @@
-"""v2 streams: S2 batches, retried writes, and the cursor over versions and processes."""
+"""v2 streams: S2 batches, retried writes, and the cursor over formats, versions and processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.wire.stream_bodies import batch, event, fed, frame, opened, record, reopened, values
 from trigger_realtime_sync._wire import joined, stream_v2, stream_v2_fast
 from trigger_realtime_sync._wire.joined import MALFORMED, loads_all
 from trigger_realtime_sync._wire.json import loads
@@ -20,64 +21,21 @@ from trigger_realtime_sync.errors import ApiConnectionError, ProtocolError
 DONE = b"data: [DONE]\n\n"
 
 
-def event(name: str, data: Any) -> bytes:
-    """One event on the wire; data that is no text as JSON."""
-    text = data if isinstance(data, str) else json.dumps(data)
-    return f"event: {name}\ndata: {text}\n\n".encode()
-
-
-def record(seq_num: int, part: Any, ident: str | None = None) -> dict[str, Any]:
-    """A record that holds a part, under an envelope id of its own unless told otherwise."""
-    body = json.dumps({"data": part, "id": ident or f"id{seq_num}"}, separators=(",", ":"))
-    return {"seq_num": seq_num, "timestamp": 1700000000000, "headers": [], "body": body}
-
-
-def batch(*records: Any, tail: int | None = None) -> bytes:
-    """A batch event of these records."""
-    data: dict[str, Any] = {"records": list(records)}
-    if tail is not None:
-        data["tail"] = {"seq_num": tail, "timestamp": 1}
-    return b"id: 1,1,10\n" + event("batch", data)
-
-
 def ping(tail: int) -> bytes:
     """A ping that says where the tail is."""
     return event("ping", {"timestamp": 1, "tail": {"seq_num": tail, "timestamp": 1}})
 
 
-def opened(cursor: StreamCursor | None = None) -> StreamCursor:
-    """A cursor at the start of a v2 body."""
-    cursor = cursor or StreamCursor()
-    assert cursor.open("v2")
-    return cursor
-
-
-def fed(cursor: StreamCursor, data: bytes) -> list[Any]:
-    """The parts in the next bytes of a body."""
-    return list(cursor.feed(data))
-
-
-def reopened(cursor: StreamCursor) -> StreamCursor:
-    """The cursor of another process that goes on at the same position, in a new body."""
-    return opened(StreamCursor.restore(cursor.last_event_id or ""))
-
-
-def values(parts: list[Any]) -> list[Any]:
-    """The values of parts, all of which are good."""
-    assert all(isinstance(part, Part) for part in parts)
-    return [part.value for part in parts]
-
-
 def test_parts_come_in_order_with_their_index_and_place():
     """A string that holds JSON stays one."""
-    cursor = opened()
+    cursor = opened("v2")
     parts = fed(cursor, batch(record(0, {"a": 1}), record(1, '{"b": 2}')) + batch(record(2, None)))
     assert values(parts) == [{"a": 1}, '{"b": 2}', None]
     assert [part.index for part in parts] == [0, 1, 2]
     assert cursor.last_event_id == parts[-1].id
     assert cursor.request_headers() == {"Last-Event-ID": "2"}
     for n, part in enumerate(parts):
-        restored = opened(StreamCursor.restore(part.id))
+        restored = opened("v2", StreamCursor.restore(part.id))
         rest = fed(restored, batch(*(record(k, k) for k in range(4))))
         assert values(rest) == list(range(n + 1, 4))
 
@@ -100,7 +58,7 @@ def test_parts_that_come_together_are_as_those_that_come_apart(steps, start_inde
         record(n, {"n": n}, f"id{ident}" if type(ident) is int else ident)
         for n, (_, ident) in zip(numbers, steps, strict=True)
     ]
-    apart, together = (opened(StreamCursor(start_index=start_index)) for _ in range(2))
+    apart, together = (opened("v2", StreamCursor(start_index=start_index)) for _ in range(2))
     first = batch(record(0, "first"))
     fed(apart, first)
     fed(together, first)
@@ -148,7 +106,7 @@ def test_envelopes_that_are_not_parsed_are_what_parsing_them_shows(bodies):
 @pytest.mark.parametrize("data", ["tru", "", "1,2", '1,"id":"a","data":2'])
 def test_data_that_is_no_json_is_told_apart(data):
     """Though its envelope looks as usual, and stands among others that are well."""
-    cursor = opened()
+    cursor = opened("v2")
     fed(cursor, batch(record(0, "first")))
     broken = {**record(2, None), "body": f'{{"data":{data},"id":"x"}}'}
     good, bad, last = fed(cursor, batch(record(1, 1), broken, record(3, 3)))
@@ -172,7 +130,7 @@ def test_every_split_of_a_body_gives_the_same_parts():
     """Cut into two at every byte."""
     body = ping(0) + batch(record(0, "ö"), record(1, 2), tail=2) + b": x\r\n\r\n" + ping(2) + DONE
     for at in range(len(body) + 1):
-        cursor = opened()
+        cursor = opened("v2")
         assert values(fed(cursor, body[:at]) + fed(cursor, body[at:])) == ["ö", 2]
         assert (cursor.over, cursor.drained) == (True, True)
 
@@ -206,7 +164,7 @@ def _read(
     cursor: StreamCursor, records: list[Any], data: st.DataObject, got: list[Any], *, cut: bool
 ) -> None:
     first = int(cursor.request_headers().get("Last-Event-ID", "-1")) + 1
-    opened(cursor)
+    opened("v2", cursor)
     body = b"".join(batch(*records[n : n + 3]) for n in range(first, len(records), 3))
     size = data.draw(st.integers(1, 400))
     end = data.draw(st.integers(0, len(body))) if cut else len(body)
@@ -217,7 +175,7 @@ def _read(
 
 def test_records_that_are_not_data_only_advance_the_cursor():
     """Commands and control records; headers, bodies and tails may be missing."""
-    cursor = opened()
+    cursor = opened("v2")
     fence = {"seq_num": 0, "headers": [["", "fence"]], "body": "not json"}
     control = {"seq_num": 2, "headers": [["a", "b"], ["trigger-control", "turn-complete"]]}
     bare = {"seq_num": 1, "body": '{"data": 1}'}
@@ -229,12 +187,12 @@ def test_records_that_are_not_data_only_advance_the_cursor():
 
 def test_retries_of_one_write_come_once_even_over_a_restart():
     """A restored cursor reads a batch back for the ids; the memory for them is bounded."""
-    cursor = opened()
+    cursor = opened("v2")
     records = [record(n, n) for n in range(1500)]
     again = [record(1500 + n, n, f"id{n}") for n in range(1490, 1500)]
     assert len(fed(cursor, batch(*records))) == 1500
     assert cursor.request_headers() == {"Last-Event-ID": "1499"}
-    cursor = reopened(cursor)
+    cursor = reopened("v2", cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "499"}
     new = record(1510 + 1490, "new")
     assert values(fed(cursor, batch(*records[500:]) + batch(*again, new))) == ["new"]
@@ -243,7 +201,7 @@ def test_retries_of_one_write_come_once_even_over_a_restart():
 
 def test_the_memory_of_ids_is_bounded():
     """Old ones are forgotten, the last thousands never."""
-    cursor = opened()
+    cursor = opened("v2")
     limit = stream_v2.REMEMBERED_IDS
     for n in range(0, 3 * limit, 1000):
         assert len(fed(cursor, batch(*(record(k, k) for k in range(n, n + 1000))))) == 1000
@@ -257,7 +215,7 @@ def test_the_memory_of_ids_is_bounded():
 def test_a_read_back_is_over_once_its_end_was_seen():
     """Idle bodies do not each read a batch again."""
     for chunk in (batch(record(2000, "old")), ping(2001)):
-        cursor = opened(StreamCursor.restore("v2:2001,2001"))
+        cursor = opened("v2", StreamCursor.restore("v2:2001,2001"))
         assert cursor.request_headers() == {"Last-Event-ID": "1000"}
         assert fed(cursor, chunk) == []
         assert cursor.request_headers() == {"Last-Event-ID": "2000"}
@@ -265,7 +223,7 @@ def test_a_read_back_is_over_once_its_end_was_seen():
 
 def test_drained_is_what_the_server_said_last():
     """By the tail of a ping, never of a batch; a new body knows nothing yet."""
-    cursor = opened()
+    cursor = opened("v2")
     steps = [
         (ping(1), False),
         (batch(record(0, 0)), False),
@@ -279,35 +237,35 @@ def test_drained_is_what_the_server_said_last():
     for chunk, drained in steps:
         fed(cursor, chunk)
         assert cursor.drained is drained, chunk
-    opened(cursor)
+    opened("v2", cursor)
     assert not cursor.drained
 
 
 def test_done_ends_the_body_and_not_the_stream():
     """What follows is not read; the next body goes on."""
-    cursor = opened()
+    cursor = opened("v2")
     assert values(fed(cursor, batch(record(0, 0)) + DONE + batch(record(1, 1)))) == [0]
     assert cursor.over
     assert fed(cursor, batch(record(1, 1))) == []
     cursor.end(clean=True)
-    assert values(fed(opened(cursor), batch(record(1, 1)))) == [1]
+    assert values(fed(opened("v2", cursor), batch(record(1, 1)))) == [1]
 
 
 def test_an_error_event_is_transient_and_loses_nothing():
     """The parts before it are handed out, then `end` raises, once."""
-    cursor = opened()
+    cursor = opened("v2")
     assert values(fed(cursor, batch(record(0, 0)) + event("error", "read timed out"))) == [0]
     assert cursor.over
     with pytest.raises(ApiConnectionError, match="read timed out"):
         cursor.end(clean=True)
     cursor.end(clean=True)
-    assert values(fed(opened(cursor), batch(record(1, 1)))) == [1]
+    assert values(fed(opened("v2", cursor), batch(record(1, 1)))) == [1]
 
 
 @pytest.mark.parametrize("data", ["{", "[]", "null", '{"records": 5}', "[" * 100_000])
 def test_a_batch_that_is_none_breaks_the_body(data):
     """How many records it held is unknown: the cursor stays where it was."""
-    cursor = opened()
+    cursor = opened("v2")
     assert values(fed(cursor, batch(record(0, 0)) + event("batch", data))) == [0]
     assert cursor.over
     assert cursor.request_headers() == {"Last-Event-ID": "0"}
@@ -317,7 +275,7 @@ def test_a_batch_that_is_none_breaks_the_body(data):
 
 def test_bad_parts_are_reported_in_their_place():
     """They lose nothing else, and count as parts where they have a number."""
-    cursor = opened()
+    cursor = opened("v2")
     bodies = ["{", "[1]", None, "", '{"data": "ok"}', 5]
     records = [{"seq_num": n, "body": body} for n, body in enumerate(bodies)]
     got = fed(cursor, batch(*records, {"body": "{}"}, 7, record(6, "end")))
@@ -333,31 +291,31 @@ def test_start_index_counts_parts_not_records():
     """Commands and retries in between do not count; trimmed records do."""
     records = [record(0, "a"), {"seq_num": 1, "headers": [["", "trim"]]}, record(2, "a", "id0")]
     records += [record(3, "b"), record(4, "c")]
-    cursor = opened(StreamCursor(start_index=2))
+    cursor = opened("v2", StreamCursor(start_index=2))
     assert cursor.request_headers() == {}
     assert fed(cursor, batch(*records[:4])) == []
-    cursor = reopened(cursor)
+    cursor = reopened("v2", cursor)
     parts = fed(cursor, batch(*records))
     assert [(part.value, part.index) for part in parts] == [("c", 2)]
-    trimmed = fed(opened(StreamCursor(start_index=4)), batch(record(3, "x"), record(4, "y")))
+    trimmed = fed(opened("v2", StreamCursor(start_index=4)), batch(record(3, "x"), record(4, "y")))
     assert [(part.value, part.index) for part in trimmed] == [("y", 4)]
 
 
 def test_a_start_at_the_tail_resumes_from_where_the_tail_was():
     """Also when nothing was there to be read."""
-    cursor = opened(StreamCursor(from_latest=True))
+    cursor = opened("v2", StreamCursor(from_latest=True))
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
     fed(cursor, ping(7))
     assert cursor.request_headers() == {"Last-Event-ID": "6"}
-    assert values(fed(reopened(cursor), batch(record(7, 7)))) == [7]
-    cursor = opened(StreamCursor(from_latest=True))
+    assert values(fed(reopened("v2", cursor), batch(record(7, 7)))) == [7]
+    cursor = opened("v2", StreamCursor(from_latest=True))
     [part] = fed(cursor, batch(record(7, 7)))
     assert (part.index, cursor.request_headers()) == (0, {"Last-Event-ID": "7"})
 
 
 def test_a_plain_sequence_number_is_sent_as_it_is():
     """So that a number from another client works here."""
-    cursor = opened(StreamCursor.restore("42"))
+    cursor = opened("v2", StreamCursor.restore("42"))
     assert cursor.last_event_id == "42"
     assert cursor.request_headers() == {"Last-Event-ID": "42"}
     assert values(fed(cursor, batch(record(42, 42), record(43, 43)))) == [43]
@@ -464,3 +422,66 @@ def test_garbage_is_never_a_crash(name, data):
             assert cursor.over
         if cursor.last_event_id is not None:
             StreamCursor.restore(cursor.last_event_id)
+
+
+def test_a_cursor_before_its_first_body():
+    """It has nothing to hand out, and no position but the one it was asked to start at."""
+    cursor = StreamCursor()
+    assert list(cursor.feed(frame("1-0", "1"))) == []
+    assert list(cursor.finish()) == []
+    cursor.idle()
+    cursor.end(clean=True)
+    assert (cursor.over, cursor.drained, cursor.last_event_id) == (False, False, None)
+    assert cursor.request_headers() == {}
+
+
+@pytest.mark.parametrize("version", [None, "", "v1", " V2 "])
+def test_the_format_is_v1_unless_the_server_says_otherwise(version):
+    """In any case, with blanks around it."""
+    assert StreamCursor().open(version)
+
+
+def test_an_unknown_format_is_named_in_short():
+    """At most twenty characters of it go into the error."""
+    with pytest.raises(ProtocolError, match=r"unknown format 'xxxxxxxxxxxxxxxxxxxx'$"):
+        StreamCursor().open("x" * 21)
+
+
+def test_a_format_that_changes_before_any_part_starts_at_the_tail_still():
+    """Nothing was read: the new body is of use, and its position is not known yet."""
+    cursor = opened("v1", StreamCursor(from_latest=True))
+    cursor.end(clean=True)
+    assert cursor.open("v2")
+    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    [part] = cursor.feed(batch(record(7, "first")))
+    assert part.index == 0
+
+
+def test_a_format_that_changes_keeps_what_was_asked_to_be_skipped():
+    """Both what was handed out and what the user skips is skipped in the new format."""
+    cursor = opened("v2", StreamCursor(start_index=3))
+    assert values(fed(cursor, batch(record(0, "a")))) == []
+    assert not cursor.open("v1")
+    body = b"".join(frame(f"{n}-0", f'"{n}"') for n in range(1, 6))
+    parts = [(part.value, part.index) for part in cursor.feed(body) if isinstance(part, Part)]
+    assert parts == [("4", 3), ("5", 4)]
+
+
+def test_an_empty_stream_is_drained():
+    """A tail of 0 says that no record was ever written; a malformed tail says nothing."""
+    cursor = opened("v2")
+    for tail, drained in ((-1, False), (1.0, False), ("0", False), (0, True)):
+        cursor.feed(event("ping", {"tail": {"seq_num": tail}}))
+        assert cursor.drained is drained, tail
+
+
+def test_sequence_numbers_are_within_bounds():
+    """Of 15 digits at most, so that a position can be read back."""
+    cursor = opened("v2")
+    largest = 10**15 - 1
+    bad, part = cursor.feed(batch(record(-1, "x"), record(largest, "y")))
+    assert isinstance(bad, BadPart)
+    assert isinstance(part, Part)
+    [bad] = opened("v2").feed(batch(record(largest + 1, "x")))
+    assert isinstance(bad, BadPart)
+    assert "no sequence number" in bad.reason
