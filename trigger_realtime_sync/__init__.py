@@ -1,6 +1,6 @@
 """Follow Trigger.dev runs live from Python.
 
-`RealtimeClient` subscribes; callbacks hear of every change; scripts block on
+`RealtimeClient` subscribes; callbacks get every change; scripts block on
 `wait_for_completion()`.
 """
 
