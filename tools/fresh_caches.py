@@ -20,6 +20,3 @@ def _fresh_caches() -> None:
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
-    typed = sys.modules.get(f"{PACKAGE}._decode.typed")
-    if typed is not None:
-        vars(typed)["_converter"] = None
