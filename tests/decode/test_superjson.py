@@ -451,3 +451,9 @@ def test_the_longest_bigint_is_read():
     """As many digits as Python converts by default, the minus counted."""
     digits = "-" + "9" * 4299
     assert decode({"json": digits, "meta": {"values": ["bigint"]}}) == -(10**4299 - 1)
+
+
+def test_sets_and_maps_may_be_empty():
+    """They are no lists, though nothing in them says so."""
+    assert decode({"json": [], "meta": {"values": ["set"]}}) == set()
+    assert decode({"json": [], "meta": {"values": ["map"]}}) == {}
