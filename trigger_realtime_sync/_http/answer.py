@@ -13,11 +13,14 @@ import urllib3.exceptions
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
+from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
 
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
+# Statuses without a body, whatever their headers say.
+BODILESS = (204, 304)
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -57,14 +60,22 @@ class Answer:
         """Yield the body as it arrives, decoded. End only where the body proved to be whole.
 
         Raises:
-            ApiConnectionError: the body was cut, or silent for longer than `Timeouts.read`.
+            ApiConnectionError: the body was cut, does not decode, or was silent for longer than
+                `Timeouts.read`.
+            ProtocolError: its encoding is unknown.
             Interrupted: the call was cut off.
         """
+        decoder = self._decoder()
         while data := self._read():
-            yield data
+            if decoder is None:
+                yield data
+            else:
+                yield from self._decode(decoder, data)
         self._call.check()
         if self._raw.length_remaining not in (0, None):
             raise ApiConnectionError(f"{self._label}: the body is shorter than its Content-Length")
+        if decoder is not None and not decoder.ended:
+            raise ApiConnectionError(f"{self._label}: the body ended within its content-encoding")
 
     def body(self) -> bytes:
         """Return the whole body; for errors see `body_chunks`."""
@@ -87,12 +98,18 @@ class Answer:
             yield chunk
 
     def text(self, limit: int = 10_000) -> str:
-        """Return the start of the body, at most `limit` characters, for an error."""
+        """Return the start of the body, at most `limit` characters, for an error.
+
+        Return an empty text if its encoding is unknown: the status counts without it.
+        """
         start = bytearray()
-        for chunk in self.chunks():
-            start += chunk
-            if len(start) > limit:
-                break
+        try:
+            for chunk in self.chunks():
+                start += chunk
+                if len(start) > limit:
+                    break
+        except ProtocolError:
+            return ""
         return start[:limit].decode("utf-8", "replace")
 
     def limit_silence(self, seconds: float) -> None:
@@ -104,9 +121,25 @@ class Answer:
         self._call.release()
         self._response.close()
 
+    def _decoder(self) -> Decoder | None:
+        if self.status in BODILESS:
+            return None
+        try:
+            return decoder_of(self.headers.get("content-encoding", ""))
+        except UnknownEncoding as error:
+            raise ProtocolError(f"{self._label}: the body is in {error}") from None
+
+    def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
+        try:
+            yield from decoder.feed(data)
+        except BadEncoding as error:
+            raise ApiConnectionError(
+                f"{self._label}: the body does not decode by its content-encoding ({error})"
+            ) from None
+
     def _read(self) -> bytes:
         try:
-            return self._raw.read1(READ_SIZE, decode_content=True) or b""
+            return self._raw.read1(READ_SIZE, decode_content=False) or b""
         except NETWORK_ERRORS as error:
             raise connection_error(error, self._call, self._label) from None
 
