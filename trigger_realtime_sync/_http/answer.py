@@ -119,6 +119,8 @@ class Answer:
     def close(self) -> None:
         """Return the connection to its pool if the body was read to its end, else drop it."""
         self._call.release()
+        if self.status in BODILESS:
+            self._read()
         self._response.close()
 
     def _decoder(self) -> Decoder | None:
@@ -165,7 +167,8 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
 def innermost(error: BaseException) -> BaseException:
     """Return the root cause: the exceptions around it repeat the whole URL."""
     inner, seen = error, {id(error)}
-    while True:
+    # What is below an error of http.client's quotes what the server sent.
+    while not isinstance(inner, http.client.HTTPException):
         below = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
         if not isinstance(below, BaseException):
             below = inner.__cause__ or inner.__context__
@@ -173,6 +176,7 @@ def innermost(error: BaseException) -> BaseException:
             return inner
         seen.add(id(below))
         inner = below
+    return inner
 
 
 def _in_a_few_words(inner: BaseException) -> str:

@@ -67,7 +67,7 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: Any) -> str | None:
         """Drop the body of a redirect, which requests would read to an end that may not come."""
         target: str | None = super().get_redirect_target(resp)
-        if target is not None:
+        if target:
             resp.raw.close()
             resp.raw = io.BytesIO()
         return target
