@@ -64,6 +64,7 @@ __all__ = [
     "RunSubscription",
     "RunsSubscription",
     "ServerError",
+    "ShapeStale",
     "State",
     "StreamRewound",
     "StreamSubscription",

@@ -61,6 +61,12 @@ class ProtocolReport(ProtocolError):
         self.stream = stream
 
 
+class ShapeStale(ProtocolReport):
+    """The server has not brought a subscription up to date for a minute, though it answers: it asks
+    to start again and again, or a cache answers with an old state. Told again every hour.
+    """
+
+
 class StreamUnreadable(ProtocolReport):
     """A stream was given up: for `stream_patience` seconds after its run had finished, no read of
     it reached a proven end. Parts of it may be missing.
