@@ -43,7 +43,8 @@ class Got:
 
     @property
     def run_ids(self) -> list[str]:
-        return [value["friendlyId"] for value in self.values]
+        # An update of Electric has the primary key alone.
+        return ["run_" + value["id"] for value in self.values]
 
     @property
     def operations(self) -> list[str]:

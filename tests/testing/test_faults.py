@@ -143,7 +143,7 @@ def test_error_pages(server, client):
 def test_dropped_connections(server, held_socket, reset, end):
     """Every connection ends now, what is held included."""
     run_id = server.create_run()
-    sock = held_socket(f"/realtime/v1/runs/{run_id}?offset=1_99999999&handle=h&live=true")
+    sock = held_socket(f"/realtime/v1/runs/{run_id}?offset=9999999999999_1&handle=h&live=true")
     server.wait_until_held()
     server.drop_connections(reset=reset)
     assert _end_of(sock) == end

@@ -11,12 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 
-from .._feeds.run_feed import RunChanges, RunFeed
+from .._feeds.run_feed import OnChanges, RunChanges, RunFeed
+from .._feeds.second_opinion import PATIENCE, RestOpinion, RunOpinion, RunsOpinion
+from .._feeds.stray_runs import StrayRuns
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from .._wire.names import SKIP_COLUMNS, run_path
+from ..errors import NotFoundError, ProtocolError, ShapeStale, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
 from .run_view import RunView
@@ -49,17 +53,36 @@ class Channel:
         self._has_snapshot = False
         self._contact: float | None = None
         self._complete: set[str] = set()
+        self._stopped = False
         self._requesters: list[Requester] = []
         self._requester = self._make_requester(self._on_trouble)
         self._decoder = target.decoder(origin)
+        self._rest = RestOpinion(
+            lambda: self._make_requester(patience=PATIENCE), self._decoder, dict(target.query)
+        )
+        run_id = target.subject if target.is_single else None
         self._feed = RunFeed(
             self._requester,
             target.path,
             dict(target.query),
             self._decoder,
-            single=target.is_single,
+            run_id=run_id,
+            told=view.known,
             on_changes=self._on_changes,
+            on_stale=self._on_stale,
+            opinion=self._opinion(run_id),
         )
+        self._strays = StrayRuns(
+            target.subject,
+            make_requester=self._make_requester,
+            release=self._release,
+            make_feed=self._make_stray_feed,
+            start_thread=self._start_thread,
+            on_changes=self._on_stray_changes,
+            on_lost=self._on_stray_lost,
+        )
+        # The ids of runs that the feed told, and tells no longer.
+        self._left: set[str] = set()
 
     @property
     def state(self) -> State:
@@ -109,6 +132,7 @@ class Channel:
 
     def stop(self) -> None:
         """End the reading threads, whatever they are blocked on."""
+        self._stopped = True
         for requester in list(self._requesters):
             requester.stop()
 
@@ -124,10 +148,26 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
-    def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
-        requester = Requester(self._origin, self.target.label, on_trouble, self._on_contact)
+    def _make_requester(
+        self, on_trouble: Callable[[], None] = lambda: None, patience: float | None = None
+    ) -> Requester:
+        requester = Requester(
+            self._origin, self.target.label, on_trouble, self._on_contact, patience
+        )
         self._requesters.append(requester)
+        if self._stopped:
+            requester.stop()
         return requester
+
+    def _release(self, requester: Requester) -> None:
+        with suppress(ValueError):
+            self._requesters.remove(requester)
+
+    def _opinion(self, run_id: str | None) -> RunOpinion | RunsOpinion:
+        rations = self._origin.rations
+        if run_id is None:
+            return RunsOpinion(self._rest, rations)
+        return RunOpinion(self._rest, rations, run_id)
 
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
@@ -166,9 +206,11 @@ class Channel:
                 self._has_snapshot = True
                 self._drop_all_but(changes.rows)
             if changes or first:
-                self._apply(changes, all_rows=first)
+                self._apply(changes)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
+        if not self.target.is_single:
+            self._follow_those_left(changes)
         if changes:
             self._audience.end_complete()
             time.sleep(YIELD_SECONDS)
@@ -181,16 +223,26 @@ class Channel:
             if row_key not in row_keys and not self.target.is_single:
                 self._drop(row_key)
 
-    def _apply(self, changes: RunChanges, *, all_rows: bool = False) -> None:
-        """Put changes into the view and notify.
+    def _on_stale(self, error: ShapeStale) -> None:
+        logger.warning("%s", error)
+        with self._lock:
+            for receiver in self._audience:
+                receiver.notify_failure(self.target.label, error)
 
-        Args:
-            all_rows: also notify of rows that are older than the cached state, with that state.
-        """
+    def _follow_those_left(self, changes: RunChanges) -> None:
+        """Follow runs singly that the feed tells no longer, and leave those to it that it tells."""
+        told = {run.id for run in changes.rows.values()}
+        if changes.missing is not None:
+            left = {run.id for run in self.view.known(changes.missing).values()} - told
+        else:
+            left = self._left - told
+        self._strays.drop(self._left - left)
+        self._strays.follow(left - self._left)
+        self._left = left
+
+    def _apply(self, changes: RunChanges) -> None:
+        """Put changes into the view and notify."""
         runs = self.view.put(changes.rows)
-        if all_rows and len(runs) < len(changes.rows):
-            known = self.view.by_key()
-            runs = {row_key: run for row_key, run in known.items() if row_key in changes.rows}
         self._on_put(runs)
         finished = _finished(runs)
         complete = {row_key for row_key in finished if self._is_complete(runs[row_key])}
@@ -203,6 +255,47 @@ class Channel:
         for row_key, error in changes.failures.items():
             for receiver in self._audience:
                 receiver.notify_failure(row_key, error)
+
+    # On the threads of runs that are followed singly.
+
+    def _make_stray_feed(self, run_id: str, requester: Requester, on_changes: OnChanges) -> RunFeed:
+        query = {name: text for name, text in self.target.query if name == SKIP_COLUMNS}
+        return RunFeed(
+            requester,
+            run_path(run_id),
+            query,
+            self._decoder,
+            run_id=run_id,
+            told=self.view.known,
+            on_changes=on_changes,
+            opinion=self._opinion(run_id),
+        )
+
+    def _on_stray_changes(self, run_id: str, changes: RunChanges) -> bool:
+        with self._lock:
+            left = [one for one, run in changes.rows.items() if self._has_left(one, run)]
+            for row_key in left:
+                del changes.rows[row_key]
+                self._drop(row_key)
+            self._apply(changes)
+        log_failures(self.target.label, changes)
+        self._audience.end_complete()
+        finished = bool(changes.rows) and all(run.is_finished for run in changes.rows.values())
+        return not left and not finished and not self._audience.ended
+
+    def _has_left(self, row_key: str, run: AnyRun) -> bool:
+        """Return True if a run lost a tag by which it is followed."""
+        before = self.view.get(row_key)
+        tags = self.target.tags
+        return before is not None and tags <= set(before.tags) and not tags <= set(run.tags)
+
+    def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
+        logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)
+        if not isinstance(error, NotFoundError):
+            return
+        with self._lock:
+            for row_key in [one for one, run in self.view.by_key().items() if run.id == run_id]:
+                self._drop(row_key)
 
     # Overridden by channels that read more than runs. All are called under the lock.
 

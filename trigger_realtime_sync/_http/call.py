@@ -25,6 +25,7 @@ class Call:
         interrupted: whether the call was cut off for good.
         nudged: whether the current request, or else the next one, was cut off.
         reused: whether the current request was sent on a kept-alive connection.
+        connected: whether the current request had a connection, and so may have been sent.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Call:
         self.interrupted = False
         self.nudged = False
         self.reused = False
+        self.connected = False
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

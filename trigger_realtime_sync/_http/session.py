@@ -122,12 +122,14 @@ class Transport:
         token: str | None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        patience: float | None = None,
     ) -> Answer:
         """Send a GET and return when the headers arrived.
 
         Args:
             label: names the request in errors.
             token: None for the URL of a third party, which gets none of the user's headers either.
+            patience: seconds of silence, if fewer than `Timeouts.read`.
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
@@ -135,12 +137,14 @@ class Transport:
         """
         call.check()
         timeouts = self._options.timeouts
+        silence = timeouts.read if patience is None else min(patience, timeouts.read)
+        call.connected = False
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
                 call,
                 stream=True,
-                timeout=(timeouts.connect, timeouts.read),
+                timeout=(timeouts.connect, silence),
                 proxies=self._proxies(origin_of(url)),
                 verify=self._options.verify,
             )

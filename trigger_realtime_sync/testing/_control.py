@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
 from ._rows import EXECUTING, server_status, timestamp_ms
 from ._store import Store, StoredBatch, now
 from ._stream_logs import StreamLogs, StreamVersion
+
+
+@contextmanager
+def _calling(end: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        end()
 
 
 class RunControl:
@@ -85,6 +94,7 @@ class RunControl:
         *,
         status: str | None = None,
         tags: Iterable[str] | None = None,
+        stamp_back: float | None = None,
         **columns: Any,
     ) -> None:
         """Change a run, and move its `updatedAt` on by at least a millisecond.
@@ -92,6 +102,9 @@ class RunControl:
         A status of EXECUTING sets `startedAt`, unless it is set. No other column follows.
 
         Args:
+            stamp_back: how many seconds to move `updatedAt` back instead, 0 for the same stamp
+                again, as when writes are committed in another order than they were stamped
+                (docs/protocol.md, section 2, under "Order"). The methods below take it too.
             columns: `metadata`, `output` or any other column, as in `create_run`.
 
         Raises:
@@ -105,11 +118,14 @@ class RunControl:
                 values["started_at"] = now()
         if tags is not None:
             values["tags"] = tags
-        self._store.update(id, {**values, **columns})
+        self._store.update(id, {**values, **columns}, stamp_back=stamp_back)
 
-    def complete_run(self, id: str, output: Any = None, **columns: Any) -> None:
+    def complete_run(
+        self, id: str, output: Any = None, *, stamp_back: float | None = None, **columns: Any
+    ) -> None:
         """Finish a run with COMPLETED_SUCCESSFULLY, `completedAt` and its output."""
-        self._finish(id, {"status": "COMPLETED_SUCCESSFULLY", "output": output, **columns})
+        values = {"status": "COMPLETED_SUCCESSFULLY", "output": output, **columns}
+        self._finish(id, values, stamp_back)
 
     def fail_run(
         self,
@@ -119,6 +135,7 @@ class RunControl:
         name: str = "Error",
         stack_trace: str | None = None,
         status: str = "COMPLETED_WITH_ERRORS",
+        stamp_back: float | None = None,
         **columns: Any,
     ) -> None:
         """Finish a run with a BUILT_IN_ERROR; `error=` replaces the error."""
@@ -128,13 +145,14 @@ class RunControl:
             "message": message,
             "stackTrace": stack_trace if stack_trace is not None else f"{name}: {message}",
         }
-        self._finish(id, {"status": status, "error": error, **columns})
+        self._finish(id, {"status": status, "error": error, **columns}, stamp_back)
 
-    def cancel_run(self, id: str) -> None:
+    def cancel_run(self, id: str, *, stamp_back: float | None = None) -> None:
         """Cancel a run. It gets a `completedAt` only if it was executing."""
-        executing = self._store.need(id).row.get("status") in EXECUTING
-        change = self._finish if executing else self._store.update
-        change(id, {"status": "CANCELED"})
+        if self._store.need(id).row.get("status") in EXECUTING:
+            self._finish(id, {"status": "CANCELED"}, stamp_back)
+        else:
+            self._store.update(id, {"status": "CANCELED"}, stamp_back=stamp_back)
 
     def delete_run(self, id: str) -> None:
         """Delete a run: Electric sends a `delete`, native nothing; its own feed becomes a 404."""
@@ -144,14 +162,33 @@ class RunControl:
         """Let a run created with `lag=True` reach the replica."""
         self._store.catch_up(id)
 
-    def _finish(self, run_id: str, values: Mapping[str, Any]) -> None:
+    def transaction(self) -> AbstractContextManager[None]:
+        """Let the changes of the block be one transaction: no feed sees a part of them.
+
+        On Electric they have one `lsn`, and `last` only on the last row of each shape.
+        """
+        return self._store.transaction()
+
+    def hold_replication(self) -> AbstractContextManager[None]:
+        """Keep every change from the feeds until `release_replication`, or the end of the block.
+
+        REST sees it at once (docs/protocol.md, section 2, item 7).
+        """
+        self._store.hold_replication()
+        return _calling(self._store.release_replication)
+
+    def release_replication(self) -> None:
+        """Let the feeds see what was kept from them, one change after the other."""
+        self._store.release_replication()
+
+    def _finish(self, run_id: str, values: Mapping[str, Any], stamp_back: float | None) -> None:
         moment = now()
         times: dict[str, Any] = {"completedAt": moment}
         started = self._store.need(run_id).row.get("startedAt")
         if started:
             end = timestamp_ms(moment)
             times["usageDurationMs"] = max(0, end - (timestamp_ms(started) or end))
-        self._store.update(run_id, {**times, **values})
+        self._store.update(run_id, {**times, **values}, stamp_back=stamp_back)
 
     # --- batches
 

@@ -1,4 +1,4 @@
-"""The Electric backend (docs/protocol.md, section 2).
+"""The Electric backend (docs/protocol.md, section 2), and the web application before it.
 
 It sends a snapshot first, in parts; then every change, as the columns that differ. Its handles
 rotate.
@@ -9,60 +9,61 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import threading
 import time
-from collections.abc import Iterator
 
+import attrs
+
+from ._electric_log import SNAPSHOT_END, ElectricLog, Entry, offset_of, position_of
 from ._replies import to_json
-from ._rows import Row, electric, timestamp_of
-from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body, row_key
-from ._store import Change, RunState, Store
+from ._rows import BackendName, timestamp_of
+from ._shapes import Shape, ShapeAnswer, ShapePosition, messages_body
+from ._store import END, Position, Store
 
 _MUST_REFETCH = b'[{"headers":{"control":"must-refetch"}}]'
-# Bytes of messages in one answer of a snapshot, after which Electric begins the next.
-_SNAPSHOT_CHUNK_BYTES = 10_000_000
-# Differs from every value of a column: Postgres text holds no NUL.
-_ABSENT = "\0"
+# What it tells caches (docs/protocol.md, section 2, under "Caches").
+_CACHE_FIRST = "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"
+_CACHE_LIVE = "public, max-age=5, stale-while-revalidate=5"
+_CACHE_CATCH_UP = "public, max-age=60, stale-while-revalidate=300"
+_CACHE_MUST_REFETCH = "public, max-age=60, must-revalidate"
+_CACHE_MUST_REFETCH_ANYWHERE = "public, max-age=1, must-revalidate"
 
 
-class _ElectricLog:
-    """One shape: the snapshot taken at its birth, and the number from which its changes count."""
+@attrs.frozen(kw_only=True)
+class ElectricHabits:
+    """What differs between versions and settings of Electric.
 
-    def __init__(self, handle: str, shape: Shape, store: Store) -> None:
-        period = shape.period_ms
-        self.handle = handle
-        self.shape = shape
-        # No lower bound at all where the period was not understood.
-        self.floor = "" if period is None else timestamp_of(int(time.time() * 1000) - period)
-        self.born = store.seq
-        self.states = [s for s in store.members(shape.subject) if shape.holds(s, self.floor)]
-        # Offsets up to this one belong to a log that a restore lost.
-        self.lost = 0
-        # False after a restore, until a client starts over: offsets in the snapshot are refused.
-        self.fresh = True
-        # Protects `chunks` and `states`: the first reader renders the snapshot.
-        self.lock = threading.Lock()
-        self.chunks: list[bytes] | None = None
+    Attributes:
+        snapshot_chunk_rows: rows in each answer of a snapshot; bounded by bytes alone if None.
+        log_chunk_rows: rows in each answer of the log; not bounded if None.
+        first_answer_empty: begin each snapshot with an answer without rows.
+        empty_past_snapshot: answer `[]` once past the last part of a snapshot.
+    """
+
+    snapshot_chunk_rows: int | None = None
+    log_chunk_rows: int | None = None
+    first_answer_empty: bool = False
+    empty_past_snapshot: bool = False
 
 
 class ElectricBackend:
-    """Answers from one log per shape.
+    """Answers from one log per shape."""
 
-    Args:
-        snapshot_chunk_rows: rows in each answer of a snapshot; bounded by bytes alone if None.
-        first_answer_empty: begin each snapshot with an answer without rows.
-    """
+    name: BackendName = "electric"
 
-    def __init__(
-        self, store: Store, *, snapshot_chunk_rows: int | None, first_answer_empty: bool
-    ) -> None:
+    def __init__(self, store: Store, habits: ElectricHabits) -> None:
         self._store = store
-        self._chunk_rows = snapshot_chunk_rows
-        self._first_answer_empty = first_answer_empty
-        # Protected by the store's lock, as the two attributes below.
-        self._logs: dict[Shape, _ElectricLog] = {}
+        self._habits = habits
+        # All protected by the store's lock. A log by its shape and the lower bound of `createdAt`.
+        self._logs: dict[tuple[Shape, str], ElectricLog] = {}
+        # The web application's: the lower bound by the handle that was answered with it.
+        self._floors: dict[str, str] = {}
         self._keep_handle = False
         self._send_handle = True
+
+    def hold_seconds(self, hold: float) -> float:
+        return hold
+
+    # --- what happens to it
 
     def rotate(self, *, keep_handle: bool, send_handle: bool) -> None:
         with self._store.lock:
@@ -72,29 +73,67 @@ class ElectricBackend:
 
     def restore(self) -> None:
         with self._store.lock:
-            for shape, old in list(self._logs.items()):
-                log = self._logs[shape] = _ElectricLog(old.handle, shape, self._store)
-                log.lost, log.fresh = self._store.seq, False
+            for key, old in list(self._logs.items()):
+                self._logs[key] = ElectricLog(old.handle, old.shape, old.floor, self._store)
+                self._logs[key].fresh = False
         self._store.wake()
 
-    def read(self, shape: Shape, at: ShapePosition, *, stale: bool = False) -> ShapeAnswer | None:
+    def restart(self) -> None:
         with self._store.lock:
-            log = self._logs.get(shape)
-            if log is None:
-                log = self._logs[shape] = _ElectricLog(_new_handle(shape), shape, self._store)
-        refusal = self._refusal(log, at)
-        if refusal is not None:
-            return refusal
-        if at.offset == "-1":
-            log.fresh = True
-        if at.offset == "-1" or re.fullmatch(r"0_\d+", at.offset):
-            return self._snapshot(log, at.offset)
-        return self._stale_changes(log, at) if stale else self._changes(log, at)
+            for log in self._logs.values():
+                log.repeats = True
+        self._store.wake()
+
+    def crash(self) -> None:
+        with self._store.lock:
+            for log in self._logs.values():
+                log.forget()
+        self._store.wake()
+
+    # --- answers
+
+    def read(
+        self, shape: Shape, at: ShapePosition, *, stale: bool = False, leave_out: int = 0
+    ) -> ShapeAnswer | None:
+        with self._store.lock:
+            log = self._log(shape, at)
+            refusal = self._refusal(log, at)
+            if refusal is not None:
+                return refusal
+            if at.offset == "-1":
+                log.fresh = True
+                self._floors[log.handle] = log.floor
+            repeats = stale or log.repeats
+        # Without the store's lock, because the first reader renders the snapshot.
+        if (part := self._part_of_snapshot(log, at)) is not None:
+            return part
+        if repeats:
+            log.repeats = False
+            return self._repetition(log, at)
+        return self._changes(log, at, leave_out)
 
     def idle(self, shape: Shape, at: ShapePosition) -> ShapeAnswer:
-        return self._complete([], at.handle, at.offset)
+        return self._answer([], at, at.handle, at.offset)
 
-    def _refusal(self, log: _ElectricLog, at: ShapePosition) -> ShapeAnswer | None:
+    def _log(self, shape: Shape, at: ShapePosition) -> ElectricLog:
+        floor = self._floor(shape, at)
+        log = self._logs.get((shape, floor))
+        if log is None:
+            log = ElectricLog(_new_handle(shape), shape, floor, self._store)
+            self._logs[shape, floor] = log
+        return log
+
+    def _floor(self, shape: Shape, at: ShapePosition) -> str:
+        # Computed anew for each request without a handle, so that each is about another shape. With
+        # a handle that the web application does not know there is no bound whatsoever
+        # (docs/protocol.md, section 2, under "Restarts").
+        if shape.kind != "runs" or shape.period_ms is None:
+            return ""
+        if at.handle:
+            return self._floors.get(at.handle, "")
+        return timestamp_of(int(time.time() * 1000) - shape.period_ms)
+
+    def _refusal(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer | None:
         if not re.fullmatch(r"-1|\d{1,20}_(\d{1,20}|inf)", at.offset):
             return _invalid("offset", "has invalid format")
         first = at.offset == "-1"
@@ -102,114 +141,108 @@ class ElectricBackend:
             return _invalid("live", "can't be true when offset == -1")
         if not first and not at.handle:
             return _invalid("handle", "can't be blank when offset != -1")
-        if at.handle and at.handle != log.handle and not (first and self._keep_handle):
-            named = at.handle if self._keep_handle else log.handle
-            return ShapeAnswer(_MUST_REFETCH, named if self._send_handle else None, status=409)
-        lsn = int(at.offset.partition("_")[0]) if not first else -1
-        if 0 < lsn <= log.lost or (lsn == 0 and not log.fresh) or lsn > self._store.seq:
+        if at.handle and at.handle != log.handle and not (first and self._takes_any(log)):
+            return self._must_refetch(log, at)
+        if not first and self._is_out_of_bounds(log, at):
             return _invalid("offset", "out of bounds for this shape")
         return None
+
+    def _takes_any(self, log: ElectricLog) -> bool:
+        unbounded = log.shape.kind == "runs" and not log.floor
+        return self._keep_handle or unbounded
+
+    def _must_refetch(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer:
+        named: str | None = at.handle if self._keep_handle else log.handle
+        if at.held or not self._send_handle:
+            # A poll that was held is told without a handle.
+            named = None
+        cache = _CACHE_MUST_REFETCH if named else _CACHE_MUST_REFETCH_ANYWHERE
+        headers = {"cache-control": cache, **_etag(at, named, "")}
+        return ShapeAnswer(_MUST_REFETCH, named, status=409, headers=headers)
+
+    def _is_out_of_bounds(self, log: ElectricLog, at: ShapePosition) -> bool:
+        position = position_of(at.offset)
+        if position[0] == 0 and not log.fresh:
+            return True
+        if position[0] == 0 and position != SNAPSHOT_END:
+            return position[1] >= len(self._chunks(log))
+        if log.crashed:
+            # What it remembers ends with the snapshot, until something changes (item 7).
+            entries = log.entries(log.lost)
+            return not entries or position > entries[-1].position
+        if position == SNAPSHOT_END:
+            return False
+        return not log.born < position <= (self._store.seq, END)
 
     # --- the snapshot
 
-    def _snapshot(self, log: _ElectricLog, offset: str) -> ShapeAnswer:
-        chunks = self._chunks(log)
-        index = 0 if offset == "-1" else int(offset.partition("_")[2][:9]) + 1
-        if index >= len(chunks):
-            return _invalid("offset", "out of bounds for this shape")
-        last = index == len(chunks) - 1
-        return ShapeAnswer(chunks[index], log.handle, "0_inf" if last else f"0_{index}")
+    def _part_of_snapshot(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer | None:
+        first = at.offset == "-1"
+        position: Position = (0, -1) if first else position_of(at.offset)
+        if position[0] != 0 or position == SNAPSHOT_END:
+            return None
+        chunks, index = self._chunks(log), int(position[1]) + 1
+        if index < len(chunks):
+            return self._incomplete(chunks[index], log, at, (0, index))
+        if self._habits.empty_past_snapshot and not log.crashed and not at.live:
+            return self._incomplete(b"[]", log, at, SNAPSHOT_END)
+        return None
 
-    def _chunks(self, log: _ElectricLog) -> list[bytes]:
-        with log.lock:
-            if log.chunks is None:
-                log.chunks = list(self._render(log))
-                log.states = []
-            return log.chunks
-
-    def _render(self, log: _ElectricLog) -> Iterator[bytes]:
-        if self._first_answer_empty:
-            yield b"[]"
-        messages: list[bytes] = []
-        size = 0
-        for state in log.states:
-            full = self._chunk_rows is not None and len(messages) >= self._chunk_rows
-            if full or size > _SNAPSHOT_CHUNK_BYTES:
-                yield messages_body(messages)
-                messages, size = [], 0
-            row = log.shape.columns(electric(state.row, snapshot=True))
-            headers = {"operation": "insert", "relation": ["public", "TaskRun"]}
-            messages.append(to_json({"key": row_key(state), "value": row, "headers": headers}))
-            size += len(messages[-1])
-        end = {"control": "snapshot-end", "xmin": str(log.born), "xmax": str(log.born + 1)}
-        yield messages_body([*messages, to_json({"headers": {**end, "xip_list": []}})])
+    def _chunks(self, log: ElectricLog) -> list[bytes]:
+        habits = self._habits
+        return log.chunks(habits.snapshot_chunk_rows, empty_first=habits.first_answer_empty)
 
     # --- the changes since
 
-    def _changes(self, log: _ElectricLog, at: ShapePosition) -> ShapeAnswer | None:
-        changes = self._store.changes(log.shape.subject, _seq_of(log, at.offset))
-        messages = _messages(log, changes)
-        if not messages and at.live:
-            return None
-        return self._complete(messages, log.handle, _offset_of(changes) or at.offset)
+    def _changes(self, log: ElectricLog, at: ShapePosition, leave_out: int) -> ShapeAnswer | None:
+        position = position_of(at.offset)
+        entries = log.entries(position)
+        if not entries:
+            if at.live:
+                return None
+            past_snapshot = position[0] == 0 and not log.crashed
+            offset = offset_of(SNAPSHOT_END) if past_snapshot else at.offset
+            return self._answer([], at, log.handle, offset)
+        shown = entries[: self._habits.log_chunk_rows]
+        # A read that crosses a flush: the offset passes what is left out (item 7).
+        sent = shown[: max(0, len(shown) - leave_out)]
+        end = shown[-1].position
+        if len(shown) == len(entries):
+            return self._answer(sent, at, log.handle, offset_of(end))
+        return self._incomplete(messages_body([one.message() for one in sent]), log, at, end)
 
-    def _stale_changes(self, log: _ElectricLog, at: ShapePosition) -> ShapeAnswer:
+    def _repetition(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer:
         # The last change once more, at the offset of the one before it, or of the client's position
         # in the log, if that is earlier.
-        changes = self._store.changes(log.shape.subject, log.born)
-        offset = _offset_of(changes[:-1]) or "0_inf"
-        if changes[1:] and changes[-2].seq > _seq_of(log, at.offset):
-            offset = at.offset
-        return self._complete(_messages(log, changes[-1:]), log.handle, offset)
+        entries = log.entries(log.lost)
+        born: Position = (0, len(self._chunks(log)) - 1) if log.crashed else SNAPSHOT_END
+        earlier = entries[-2].position if len(entries) > 1 else born
+        offset = offset_of(min(earlier, position_of(at.offset)))
+        return self._answer(entries[-1:], at, log.handle, offset)
 
-    def _complete(self, messages: list[bytes], handle: str | None, offset: str) -> ShapeAnswer:
+    def _answer(
+        self, entries: list[Entry], at: ShapePosition, handle: str | None, offset: str
+    ) -> ShapeAnswer:
         end = {"control": "up-to-date", "global_last_seen_lsn": str(self._store.seq)}
+        messages = [entry.message() for entry in entries]
         body = messages_body([*messages, to_json({"headers": end})])
-        return ShapeAnswer(body, handle, offset, complete=True)
+        headers = _headers(at, handle, offset)
+        return ShapeAnswer(body, handle, offset, complete=True, headers=headers)
+
+    def _incomplete(
+        self, body: bytes, log: ElectricLog, at: ShapePosition, end: Position
+    ) -> ShapeAnswer:
+        offset = offset_of(end)
+        return ShapeAnswer(body, log.handle, offset, headers=_headers(at, log.handle, offset))
 
 
-def _seq_of(log: _ElectricLog, offset: str) -> int:
-    return log.born if offset.startswith("0_") else int(offset.partition("_")[0])
+def _headers(at: ShapePosition, handle: str | None, offset: str) -> dict[str, str]:
+    cache = _CACHE_FIRST if at.offset == "-1" else _CACHE_LIVE if at.live else _CACHE_CATCH_UP
+    return {"cache-control": cache, **_etag(at, handle, offset)}
 
 
-def _offset_of(changes: list[Change]) -> str | None:
-    return f"{changes[-1].seq}_0" if changes else None
-
-
-def _messages(log: _ElectricLog, changes: list[Change]) -> list[bytes]:
-    return [text for change in changes if (text := _message(log, change))]
-
-
-def _message(log: _ElectricLog, change: Change) -> bytes | None:
-    before = change.before if log.shape.holds(change.before, log.floor) else None
-    after = change.after if log.shape.holds(change.after, log.floor) else None
-    state = after or before
-    if state is None:
-        return None
-    value, operation = _value(log.shape, before, after)
-    if operation == "update" and len(value) == 1:
-        # Only columns changed that the client skips.
-        return None
-    headers = {
-        "last": True,
-        "relation": ["public", "TaskRun"],
-        "operation": operation,
-        "lsn": str(change.seq),
-        "op_position": 0,
-        "txids": [change.seq],
-    }
-    return to_json({"key": row_key(state), "value": value, "headers": headers})
-
-
-def _value(shape: Shape, before: RunState | None, after: RunState | None) -> tuple[Row, str]:
-    if after is None:
-        return {"id": before.row["id"] if before is not None else None}, "delete"
-    row = shape.columns(electric(after.row, snapshot=False))
-    if before is None:
-        return row, "insert"
-    old = shape.columns(electric(before.row, snapshot=False))
-    changed = {k: v for k, v in row.items() if k == "id" or old.get(k, _ABSENT) != v}
-    return changed, "update"
+def _etag(at: ShapePosition, handle: str | None, offset: str) -> dict[str, str]:
+    return {"etag": f'"{handle}:{at.offset}:{offset}"'} if handle else {}
 
 
 def _new_handle(shape: Shape) -> str:
@@ -219,4 +252,4 @@ def _new_handle(shape: Shape) -> str:
 
 def _invalid(field: str, why: str) -> ShapeAnswer:
     body = to_json({"message": "Invalid request", "errors": {field: [why]}})
-    return ShapeAnswer(body, status=400)
+    return ShapeAnswer(body, status=400, headers={"cache-control": "no-store"})

@@ -37,7 +37,14 @@ class Fault:
     delay: float = 0.0
     drop_headers: frozenset[str] = attrs.field(factory=frozenset, converter=_lower)
     stale: bool = False
+    leave_out: int = 0
+    lost: bool = False
     after_hold: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """True if a live poll is held before the fault strikes: what it spoils is the news."""
+        return self.after_hold or self.lost or self.leave_out > 0
 
     def replacement(self) -> Reply | None:
         """Return the reply that replaces the real one; None if the real one is sent."""

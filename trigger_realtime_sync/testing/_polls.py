@@ -6,41 +6,45 @@ import base64
 import json
 import re
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 import attrs
 
 from ._faults import Fault
 from ._http_server import HttpExchange
+from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._replies import Refused, Reply, not_found
 from ._rows import COLUMNS, NEVER_SKIPPED, BackendName, schema
 from ._shapes import Shape, ShapeAnswer, ShapeBackend, ShapePosition
-from ._store import Store
+from ._store import EVERY_RUN, Store, Subject
 
 _DAY_MS = 86_400_000
 _UNIT_MS = {"w": 7 * _DAY_MS, "d": _DAY_MS, "h": 3_600_000, "m": 60_000, "s": 1000}
 _FORBIDDEN_IN_TAGS = re.compile(r'[\x00-\x1f\x7f\\"]')
 _HEADERS = {
     "content-type": "application/json",
-    "cache-control": "no-store",
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "*",
 }
 
 
-@attrs.frozen
+@attrs.define
 class ShapePolls:
     """Answers polls with what a backend says, and holds the live ones.
 
     Args:
+        backend: may be replaced at any time, for the requests from then on.
         hold: seconds that a live poll is held.
         use_204: answer with 204 instead of `up-to-date` alone.
     """
 
-    backend_name: BackendName
     backend: ShapeBackend
     store: Store
     observer: Observer
+    limits: Limits
     hold: float
     use_204: bool
 
@@ -57,46 +61,72 @@ class ShapePolls:
         known = self.store.get(name) if request.kind == "run" else self.store.batches.get(name)
         if known is None:
             raise not_found(retry=request.kind == "batch")
-        return Shape(request.kind, (request.kind, name), skipped=skipped)
+        variant = request.query.get("replica", "")
+        return Shape(request.kind, (request.kind, name), skipped=skipped, replica=variant)
 
     def _tag_shape(self, request: RecordedRequest, skipped: frozenset[str]) -> Shape:
-        tags = request.query.get("tags", "").split(",")
+        asked = request.query.get("tags", "")
+        tags = asked.split(",") if asked else []
         if not all(tags) or any(_FORBIDDEN_IN_TAGS.search(tag) for tag in tags):
             error = {"code": "custom", "path": ["tags"], "message": "Not a list of tags"}
             raise Refused(400, {"error": "Query Error", "details": [error]})
-        period = _period_ms(request.query.get("createdAt"), self.backend_name)
-        return Shape("runs", ("tag", tags[0]), frozenset(tags), period, skipped)
+        period = _period_ms(request.query.get("createdAt"), self.backend.name)
+        # Without tags: all runs of the environment.
+        subject: Subject = ("tag", tags[0]) if tags else EVERY_RUN
+        variant = request.query.get("replica", "")
+        return Shape("runs", subject, frozenset(tags), period, skipped, variant)
 
     def answer(self, exchange: HttpExchange, shape: Shape, fault: Fault) -> Reply:
-        request = exchange.request
+        """Return the answer to a poll.
+
+        Raises:
+            Refused: there are too many requests.
+        """
+        request, backend = exchange.request, self.backend
         at = ShapePosition(
             offset=request.query.get("offset", "-1"),
             handle=request.query.get("handle") or request.query.get("shape_id") or None,
             live=request.live,
         )
-        # A fault strikes a live poll at once, unless it was ordered for after the hold.
-        hold = self.hold if fault.after_hold else 0.0
-        answer = self.backend.read(shape, at, stale=fault.stale)
-        if answer is None and hold > 0:
-            answer = self._hold(exchange, shape, at, hold)
-        return self._reply(request, shape, answer or self.backend.idle(shape, at))
+        # A fault strikes a live poll at once, unless it is about the news.
+        hold = backend.hold_seconds(self.hold) if fault.waits else 0.0
+        with ExitStack() as places:
+            if at.live and at.handle:
+                places.enter_context(self.limits.live_poll())
+            if backend.name == "electric":
+                first = at.offset == "-1"
+                places.enter_context(self.limits.electric_request(first=first, hold=hold))
+            read = partial(backend.read, shape, stale=fault.stale, leave_out=fault.leave_out)
+            answer = read(at)
+            if answer is None and hold > 0:
+                answer = self._hold(exchange, shape, at, read, hold)
+            return self._reply(exchange.request, shape, backend, answer or backend.idle(shape, at))
 
     def _hold(
-        self, exchange: HttpExchange, shape: Shape, at: ShapePosition, hold: float
+        self,
+        exchange: HttpExchange,
+        shape: Shape,
+        at: ShapePosition,
+        read: Callable[[ShapePosition], ShapeAnswer | None],
+        hold: float,
     ) -> ShapeAnswer | None:
         end = time.monotonic() + hold
         with self.store.waiting(shape.subject) as waiter:
-            answer = self.backend.read(shape, at)
+            answer = read(at)
             if answer is not None:
                 return answer
+            at = attrs.evolve(at, held=True)
             with exchange.watched(waiter), self.observer.holding(exchange.request):
                 while answer is None and (left := end - time.monotonic()) > 0:
                     exchange.wait(waiter, left)
-                    answer = self.backend.read(shape, at)
+                    answer = read(at)
         return answer
 
-    def _reply(self, request: RecordedRequest, shape: Shape, answer: ShapeAnswer) -> Reply:
-        headers = {**_HEADERS, **_position_headers(request, answer)}
+    def _reply(
+        self, request: RecordedRequest, shape: Shape, backend: ShapeBackend, answer: ShapeAnswer
+    ) -> Reply:
+        headers = {**_HEADERS, "cache-control": "no-store", **answer.headers}
+        headers.update(_position_headers(request, answer))
         if answer.status != 200:
             return Reply(answer.status, headers, answer.body)
         if answer.complete:
@@ -108,7 +138,7 @@ class ShapePolls:
         else:
             columns = [*COLUMNS, *self.store.extra_columns]
             shown = [name for name in columns if name not in shape.skipped]
-            headers["electric-schema"] = schema(shown, self.backend_name)
+            headers["electric-schema"] = schema(shown, backend.name)
         if self.use_204 and answer.body.count(b'"headers"') == 1 and b'"up-to-date"' in answer.body:
             return Reply(204, headers, b"")
         body = answer.body

@@ -14,6 +14,8 @@ from ._replies import Refused, Reply, json_reply, not_found
 from ._rows import PACKETS, Row, array_items, public_status
 from ._store import Store, StoredBatch
 
+# What REST calls completed: neither EXPIRED nor TIMED_OUT (docs/protocol.md, section 2, item 7).
+_COMPLETED = frozenset({"COMPLETED", "CANCELED", "FAILED", "CRASHED", "SYSTEM_FAILURE"})
 # Presigned URLs that stay valid before the oldest is dropped: bounds the memory of a long test.
 _KEPT_URLS = 10_000
 
@@ -75,7 +77,7 @@ class Rest:
             raise not_found(retry=True)
         run = _run_json(state.row)
         for name in ("payload", "output"):
-            if state.row.get(f"{name}Type") == "application/store":
+            if state.row.get(f"{name}Type") == "application/store" and state.row.get(name):
                 run[f"{name}PresignedUrl"] = self._sign(state.row.get(name) or "")
         return json_reply(200, run)
 
@@ -101,36 +103,56 @@ def _run_json(row: Row) -> dict[str, Any]:
         return value if isinstance(value, (int, float)) else 0
 
     status = public_status(row["status"] or "")
+    ended = status in _COMPLETED
     run: dict[str, Any] = {
         "id": row["friendlyId"],
         "taskIdentifier": row["taskIdentifier"],
         "status": status,
+        "isQueued": status in {"QUEUED", "DELAYED", "PENDING_VERSION"},
+        "isExecuting": status in {"EXECUTING", "DEQUEUED"},
+        "isWaiting": status == "WAITING",
+        "isCompleted": ended,
+        "isSuccess": status == "COMPLETED",
+        "isFailed": ended and status != "COMPLETED",
+        "isCancelled": status == "CANCELED",
+        "isTest": row.get("isTest") == "t",
         "createdAt": iso("createdAt"),
         "updatedAt": iso("updatedAt"),
         "startedAt": iso("startedAt"),
         "finishedAt": iso("completedAt"),
         "delayedUntil": iso("delayUntil"),
         "expiredAt": iso("expiredAt"),
-        "isTest": row.get("isTest") == "t",
-        "isQueued": status in {"QUEUED", "DELAYED", "PENDING_VERSION"},
-        "isExecuting": status in {"EXECUTING", "DEQUEUED"},
-        "isCompleted": bool(row.get("completedAt")),
-        "isSuccess": status == "COMPLETED",
-        "isFailed": status in {"FAILED", "CRASHED", "SYSTEM_FAILURE", "EXPIRED", "TIMED_OUT"},
-        "isCancelled": status == "CANCELED",
         "ttl": row.get("ttl"),
         "idempotencyKey": row.get("idempotencyKey"),
         "tags": list(array_items(row.get("runTags"))),
-        "durationMs": number("usageDurationMs"),
         "costInCents": number("costInCents"),
         "baseCostInCents": number("baseCostInCents"),
+        "durationMs": number("usageDurationMs"),
+        "taskKind": "STANDARD",
+        "depth": 0,
+        "triggerFunction": "trigger",
+        "attemptCount": 1 if row.get("startedAt") else 0,
         "attempts": [],
+        "relatedRuns": {"children": []},
     }
+    # What a run does not have is left out.
+    run = {name: value for name, value in run.items() if value is not None}
     if row.get("error"):
-        run["error"] = _json_or_text(row["error"])
+        run["error"] = _error_json(_json_or_text(row["error"]))
     for name in PACKETS:
-        _add_packet(run, row, name)
+        if name != "output" or status == "COMPLETED":
+            _add_packet(run, row, name)
     return run
+
+
+def _error_json(error: Any) -> Any:
+    if not isinstance(error, dict):
+        return {"message": str(error)}
+    if error.get("type") == "BUILT_IN_ERROR":
+        return {name: error.get(name) for name in ("name", "message", "stackTrace")}
+    if error.get("type") == "INTERNAL_ERROR":
+        return {"message": f"trigger.dev internal error ({error.get('code')})"}
+    return {"message": error.get("raw")}
 
 
 def _add_packet(run: dict[str, Any], row: Row, name: str) -> None:
@@ -154,16 +176,17 @@ def _json_or_text(text: str | None) -> Any:
 
 def _batch_json(batch: StoredBatch) -> dict[str, Any]:
     processing: dict[str, Any] = {"errors": list(batch.errors)}
+    completed = {}
     if batch.completed_at is not None:
         processing["completedAt"] = f"{batch.completed_at}Z"
+        completed["processingCompletedAt"] = f"{batch.completed_at}Z"
     return {
         "id": batch.id,
         "status": "PENDING" if batch.completed_at is not None else "PROCESSING",
         "createdAt": f"{batch.created_at}Z",
         "updatedAt": f"{batch.completed_at or batch.created_at}Z",
+        **completed,
         "runCount": len(batch.runs) if batch.run_count is None else batch.run_count,
         "runs": list(batch.runs),
         "processing": processing,
-        "successfulRunCount": len(batch.runs),
-        "failedRunCount": len(batch.errors),
     }

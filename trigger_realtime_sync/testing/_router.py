@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from urllib.parse import urlencode
 
 import attrs
 
 from ._faults import Fault, Faults
 from ._http_server import HttpExchange
+from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._polls import ShapePolls
 from ._replies import Refused, Reply
@@ -38,6 +40,7 @@ class Router:
     streams: StreamEvents
     rest: Rest
     access: Access
+    limits: Limits
     faults: Faults
     observer: Observer
 
@@ -46,7 +49,7 @@ class Router:
         fault = self.faults.take(exchange.request)
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
         exchange.drop_headers = fault.drop_headers
-        late = fault.after_hold and exchange.request.live
+        late = _is_late(fault, exchange.request)
         reply = None if late else _apply(fault, exchange)
         if reply is None:
             try:
@@ -55,12 +58,16 @@ class Router:
                 reply = refused.reply
         if late:
             reply = _apply(fault, exchange) or reply
+            if fault.lost and fault.replacement() is None:
+                exchange.reset()
         if reply is not None:
             _send(exchange, reply)
 
     def _route(self, exchange: HttpExchange, fault: Fault) -> Reply | None:
         # The feeds look for the run first: an unknown one is a 404 even for a forbidden token.
         request = exchange.request
+        if request.path.startswith("/realtime/") and request.path.endswith("/"):
+            return _without_slash(request)
         if request.kind == "presigned":
             return self.rest.presigned(request)
         token = self._authenticate(request)
@@ -75,7 +82,8 @@ class Router:
             self._authorize(token)
             return self.streams.serve(exchange, stream)
         self._authorize(token)
-        return self.rest.answer(request)
+        refusal = self.limits.check_api() if request.kind == "api" else None
+        return refusal or self.rest.answer(request)
 
     def _authenticate(self, request: RecordedRequest) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -87,6 +95,16 @@ class Router:
         if token in self.access.forbidden:
             error = {"error": "The token does not cover this", "code": "unauthorized"}
             raise Refused(403, {**error, "param": "access_token", "type": "authorization"})
+
+
+def _is_late(fault: Fault, request: RecordedRequest) -> bool:
+    """Return True if the backend answers first, and the fault befalls its answer."""
+    return (fault.lost and request.kind != "stream") or (fault.after_hold and request.live)
+
+
+def _without_slash(request: RecordedRequest) -> Reply:
+    query = f"?{urlencode(request.query)}" if request.query else ""
+    return Reply(301, {"location": request.path.rstrip("/") + query}, b"")
 
 
 def _apply(fault: Fault, exchange: HttpExchange) -> Reply | None:

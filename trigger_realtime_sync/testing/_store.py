@@ -1,11 +1,16 @@
 """The server's data: runs, batches, packets, and the log of every change, under one lock.
 
-A *subject* is what a feed can be about: a run, a tag, a batch or a stream. Changes are logged, and
-waiting requests woken, per subject, so that a change costs nothing to the requests about others.
+A *subject* is what a feed can be about: a run, a tag, a batch, every run, or a stream. Changes are
+logged, and waiting requests woken, per subject, so that a change costs nothing to the requests
+about others.
+
+REST reads the runs as they were written. The feeds read a replica, which may lag behind
+(docs/protocol.md, section 2, item 7).
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -29,7 +34,14 @@ from ._rows import (
 )
 
 Subject = tuple[str, ...]
+# A place in the log: the number of a transaction, and the change within it.
+Position = tuple[int, float]
 
+EVERY_RUN: Subject = ("every run",)
+END = math.inf
+
+# What the numbers of two changes of one transaction differ by, as Electric counts.
+_OP_STEP = 2
 # The first number of the sequence. Far from 0, so that no test relies on small numbers.
 _FIRST_SEQ = 16000
 
@@ -57,7 +69,7 @@ class RunState:
 
     def subjects(self) -> set[Subject]:
         subjects: set[Subject] = {("tag", tag) for tag in self.tags}
-        subjects.add(("run", self.id))
+        subjects |= {("run", self.id), EVERY_RUN}
         if self.batch is not None:
             subjects.add(("batch", self.batch))
         return subjects
@@ -65,11 +77,21 @@ class RunState:
 
 @attrs.frozen
 class Change:
-    """A run went from one state to another; None before it exists, and after it is deleted."""
+    """A run went from one state to another; None before it exists, and after it is deleted.
+
+    Attributes:
+        seq: the number of its transaction.
+        op: its number in the transaction.
+    """
 
     seq: int
+    op: int
     before: RunState | None
     after: RunState | None
+
+    @property
+    def position(self) -> Position:
+        return self.seq, self.op
 
     @property
     def id(self) -> str:
@@ -114,9 +136,15 @@ class Store:
         self.batches: dict[str, StoredBatch] = {}
         self.packets: dict[str, tuple[bytes, str]] = {}
         self.extra_columns: dict[str, None] = {}
+        # As they were written, and as they have reached the replica.
         self._states: dict[str, RunState] = {}
-        # Runs that exist, but have not reached the replica that the feeds read.
+        self._replica: dict[str, RunState] = {}
+        # Runs whose creation has not reached the replica.
         self._lagging: set[str] = set()
+        # Writes that wait for the end of a hold, while there is one.
+        self._held: list[tuple[RunState | None, RunState | None]] | None = None
+        # The number of the open transaction, and how many changes it has; None outside of one.
+        self._transaction: tuple[int, int] | None = None
         self._members: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         self._logs: defaultdict[Subject, list[Change]] = defaultdict(list)
         self._waiters: defaultdict[Subject, set[Waiter]] = defaultdict(set)
@@ -161,19 +189,29 @@ class Store:
             raise KeyError(f"this server has no run {run_id!r}")
         return state
 
+    def replica(self, run_id: str) -> RunState | None:
+        """Return the run as the feeds see it."""
+        with self.lock:
+            return self._replica.get(run_id)
+
     def members(self, subject: Subject) -> list[RunState]:
         """Return the runs in a snapshot of the subject, oldest first."""
         with self.lock:
-            states = [self._states[run_id] for run_id in self._members.get(subject, ())]
+            states = [self._replica[run_id] for run_id in self._members.get(subject, ())]
         return sorted(states, key=lambda state: state.row.get("createdAt") or "")
 
-    def changes(self, subject: Subject, after: int) -> list[Change]:
-        """Return the changes of the subject after the number `after`, in order."""
+    def count(self, subject: Subject) -> int:
+        """Return how many runs the subject has, whatever their age."""
+        with self.lock:
+            return len(self._members.get(subject, ()))
+
+    def changes(self, subject: Subject, after: Position) -> list[Change]:
+        """Return the changes of the subject after that position, in order."""
         with self.lock:
             log = self._logs.get(subject)
-            if not log or log[-1].seq <= after:
+            if not log or log[-1].position <= after:
                 return []
-            return log[bisect_right(log, after, key=lambda change: change.seq) :]
+            return log[bisect_right(log, after, key=lambda change: change.position) :]
 
     # --- writing
 
@@ -205,14 +243,18 @@ class Store:
                 self._states[run_id] = state
                 self._lagging.add(run_id)
             else:
-                self._publish(None, state)
+                self._write(None, state)
         return run_id
 
-    def update(self, run_id: str, values: Mapping[str, Any]) -> None:
+    def update(
+        self, run_id: str, values: Mapping[str, Any], *, stamp_back: float | None = None
+    ) -> None:
         row = to_row(values)
         with self.lock:
             before = self.need(run_id)
             moment = max(timestamp_ms(now()), before.updated_ms + 1)
+            if stamp_back is not None:
+                moment = before.updated_ms - round(stamp_back * 1000)
             after = {**before.row, "updatedAt": timestamp_of(moment), **row}
             self._add_columns(row)
             self._change(before, _state(after, before.batch))
@@ -237,29 +279,71 @@ class Store:
     def delete(self, run_id: str) -> None:
         with self.lock:
             before = self.need(run_id)
+            if run_id not in self._lagging:
+                self._write(before, None)
+            self._states.pop(run_id, None)
             self._lagging.discard(run_id)
-            self._publish(before, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Let the changes of the block reach the log as one transaction."""
+        with self.lock:
+            self._transaction = (self.tick(), 0)
+            try:
+                yield
+            finally:
+                self._transaction = None
+                self.wake()
+
+    def hold_replication(self) -> None:
+        """Keep what is written from now on from the feeds."""
+        with self.lock:
+            if self._held is None:
+                self._held = []
+
+    def release_replication(self) -> None:
+        """Let the feeds see what was kept from them, in the order of the writes."""
+        with self.lock:
+            held, self._held = self._held or [], None
+            for before, after in held:
+                self._publish(before, after)
 
     def _change(self, before: RunState, after: RunState) -> None:
         lagging = before.id in self._lagging
         self._lagging.discard(before.id)
-        self._publish(None if lagging else before, after)
+        self._write(None if lagging else before, after)
+
+    def _write(self, before: RunState | None, after: RunState | None) -> None:
+        if after is not None:
+            self._states[after.id] = after
+        if self._held is not None:
+            self._held.append((before, after))
+        else:
+            self._publish(before, after)
 
     def _publish(self, before: RunState | None, after: RunState | None) -> None:
-        change = Change(self.tick(), before, after)
+        change = Change(*self._next_position(), before, after)
         old = before.subjects() if before is not None else set()
         new = after.subjects() if after is not None else set()
         if after is None:
-            self._states.pop(change.id, None)
+            self._replica.pop(change.id, None)
         else:
-            self._states[change.id] = after
+            self._replica[change.id] = after
         for subject in old - new:
             self._members[subject].pop(change.id, None)
         for subject in new - old:
             self._members[subject][change.id] = None
         for subject in old | new:
             self._logs[subject].append(change)
-        self.wake(old | new)
+        if self._transaction is None:
+            self.wake(old | new)
+
+    def _next_position(self) -> tuple[int, int]:
+        if self._transaction is None:
+            return self.tick(), 0
+        seq, count = self._transaction
+        self._transaction = (seq, count + 1)
+        return seq, count * _OP_STEP
 
     def _add_columns(self, row: Row) -> None:
         for name in row:

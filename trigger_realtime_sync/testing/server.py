@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Literal, TypeVar
 
-from ._control import RunControl
-from ._electric import ElectricBackend
-from ._faults import Fault, Faults
+from ._electric import ElectricBackend, ElectricHabits
+from ._faults import Faults
 from ._http_server import HttpServer
+from ._limits import Limits
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._polls import ShapePolls
 from ._rest import Rest
 from ._router import Access, Router
 from ._stream_events import StreamEvents
+from ._trouble import TroubleControl
 
 _ServerT = TypeVar("_ServerT", bound="RealtimeServer")
 
 
-class RealtimeServer(RunControl):
+class RealtimeServer(TroubleControl):
     """An in-process server of the Realtime API over real HTTP.
+
+    What real servers of a backend do is simply played, as docs/protocol.md says: native answers a
+    live poll only with a later `updatedAt` than it sent last, and moves a handle's working set
+    before the answer leaves; Electric's first answer is never up to date, and its answers are made
+    to be cached. What only some versions do, or what takes time, is an option below, a method
+    (`crash()`, `switch_backend()`, `hold_replication()`, …) or a fault (`fail_next`).
 
     Use it as a context manager, or `start()` and `stop()` it. Every method may be called from any
     thread, and every change wakes the requests that wait for it.
@@ -37,6 +44,15 @@ class RealtimeServer(RunControl):
         ssl_context: serve HTTPS with it.
         snapshot_chunk_rows: Electric: split a snapshot into answers of that many rows.
         first_answer_empty: Electric: send no rows in the first answer.
+        log_chunk_rows: Electric: split what follows a snapshot into answers of that many rows; but
+            for the last one they are not up to date, and may end within a transaction.
+        empty_past_snapshot: Electric: answer `[]`, not up to date, past the end of a snapshot.
+        live_polls: the environment's limit of live polls at once; more get a 429.
+        electric_requests: Electric: its limit of requests at once, three tenths of that for those
+            at `offset=-1`; more get a 503 with `Retry-After`. A poll that was cut keeps its place
+            for as long as it would have been held.
+        api_requests: requests to `/api` in ten seconds, without those about packets; more get a 429
+            with `x-ratelimit-reset`.
         use_204: answer with 204 instead of `up-to-date` alone, as old servers do.
         stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
     """
@@ -55,29 +71,35 @@ class RealtimeServer(RunControl):
         ssl_context: ssl.SSLContext | None = None,
         snapshot_chunk_rows: int | None = None,
         first_answer_empty: bool = False,
+        log_chunk_rows: int | None = None,
+        empty_past_snapshot: bool = False,
+        live_polls: int | None = None,
+        electric_requests: int | None = None,
+        api_requests: int | None = None,
         use_204: bool = False,
         stream_start: bool = True,
     ) -> None:
         super().__init__(streams)
-        if backend not in ("native", "electric"):
-            raise ValueError(f"backend must be 'native' or 'electric', not {backend!r}")
         self._address = (host, port)
         self._ssl_context = ssl_context
         self._server: HttpServer | None = None
         self._observer = Observer()
         self._faults = Faults()
         self._access = Access(None if tokens is None else set(tokens))
-        self._electric = ElectricBackend(
-            self._store,
+        self._limits = Limits(live_polls, electric_requests, api_requests)
+        habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
+            log_chunk_rows=log_chunk_rows,
             first_answer_empty=first_answer_empty,
+            empty_past_snapshot=empty_past_snapshot,
         )
-        native = NativeBackend(self._store)
-        polls = ShapePolls(
-            backend_name=backend,
-            backend=native if backend == "native" else self._electric,
+        self._electric = ElectricBackend(self._store, habits)
+        self._native = NativeBackend(self._store)
+        self._polls = ShapePolls(
+            backend=self._backend(backend),
             store=self._store,
             observer=self._observer,
+            limits=self._limits,
             hold=hold,
             use_204=use_204,
         )
@@ -90,10 +112,11 @@ class RealtimeServer(RunControl):
             honours_start=stream_start,
         )
         self._router = Router(
-            polls=polls,
+            polls=self._polls,
             streams=stream_events,
             rest=Rest(self._store, lambda: self.url),
             access=self._access,
+            limits=self._limits,
             faults=self._faults,
             observer=self._observer,
         )
@@ -151,85 +174,6 @@ class RealtimeServer(RunControl):
         self._access.forbidden.discard(token)
         if self._access.tokens is not None:
             self._access.tokens.add(token)
-
-    # --- trouble
-
-    def rotate(self, keep_handle: bool = False, send_handle: bool = True) -> None:
-        """Electric: answer every handle of before with a 409 `must-refetch`.
-
-        Args:
-            keep_handle: name the handle that the client used in the 409, not a new one.
-            send_handle: send an `electric-handle` header with the 409.
-        """
-        self._electric.rotate(keep_handle=keep_handle, send_handle=send_handle)
-
-    def restore(self) -> None:
-        """Electric: lose the logs, but not the handles: old offsets get a 400 "out of bounds"."""
-        self._electric.restore()
-
-    def drop_connections(self, *, reset: bool = False) -> None:
-        """Close every connection now, as a proxy or a crash does: with a TCP reset if `reset`."""
-        if self._server is not None:
-            self._server.drop_connections(reset=reset)
-
-    def fail_next(
-        self,
-        *,
-        times: int = 1,
-        match: MatchT = None,
-        live: bool | None = None,
-        status: int | None = None,
-        body: bytes | str | Mapping[str, Any] | Sequence[Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        html: bool = False,
-        cut_at: int | None = None,
-        cut_body_at: int | None = None,
-        reset: bool = False,
-        stall: float | None = None,
-        delay: float = 0.0,
-        drop_headers: Sequence[str] = (),
-        stale: bool = False,
-        after_hold: bool = False,
-    ) -> None:
-        """Let the next `times` matching requests fail; faults are used up in the order of calls.
-
-        Args:
-            match: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"`
-                (all of `/api/`), a callable that returns True for a recorded request, or None: any.
-            live: only polls that may be held (True), or only other requests (False).
-            status, body, headers: answer with these. A body that is no text becomes JSON.
-            html: answer with an error page of a proxy, status 200 unless given.
-            cut_at: send only that many bytes of the real answer, head included, then close.
-            cut_body_at: as `cut_at`, without the head and the framing of chunks.
-            reset: TCP reset instead of an answer.
-            stall: seconds without an answer, then a reset.
-            delay: seconds before the answer.
-            drop_headers: names of headers to leave out of the real answer.
-            stale: answer from an earlier state, as a lagging replica does.
-            after_hold: hold a live poll first, and let it fail when it would be answered.
-        """
-        fault = Fault(
-            times=times,
-            match=match,
-            live=live,
-            status=status,
-            body=body,
-            headers=dict(headers or {}),
-            html=html,
-            cut_at=cut_at,
-            cut_body_at=cut_body_at,
-            reset=reset,
-            stall=stall,
-            delay=delay,
-            drop_headers=drop_headers,
-            stale=stale,
-            after_hold=after_hold,
-        )
-        self._faults.add(fault)
-
-    def clear_faults(self) -> None:
-        """Drop the faults that have not happened yet."""
-        self._faults.clear()
 
     # --- the record
 

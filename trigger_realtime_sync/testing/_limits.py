@@ -1,0 +1,126 @@
+"""Requests that a server refuses because there are too many (docs/protocol.md, section 5)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ._http_server import ExchangeEnded
+from ._replies import Refused, Reply, json_reply
+
+# Electric's limit for requests at `offset=-1`, as a share of that for all: 300 of 1,000.
+_FIRST_SHARE = 0.3
+# Seconds that an overloaded Electric asks for, at the least.
+_RETRY_AFTER = "1"
+# The window of the limit of `/api`.
+_API_SECONDS = 10.0
+
+
+class Limits:
+    """How many requests are answered at once, or in a time. None means any number.
+
+    Args:
+        live_polls: live polls at once, of all clients.
+        electric_requests: requests to Electric at once; three tenths of that at `offset=-1`.
+        api_requests: requests to `/api` in ten seconds; packets are not counted.
+    """
+
+    def __init__(
+        self,
+        live_polls: int | None,
+        electric_requests: int | None,
+        api_requests: int | None,
+    ) -> None:
+        self.live_polls = live_polls
+        self.electric_requests = electric_requests
+        self.api_requests = api_requests
+        # Protects the attributes below.
+        self._lock = threading.Lock()
+        self._live = 0
+        self._at_electric = 0
+        self._first_at_electric = 0
+        # When the places of polls that were cut become free, on the monotonic clock.
+        self._kept: list[float] = []
+        self._api_count = 0
+        # When the window began, in seconds since the epoch.
+        self._api_since = 0.0
+
+    @contextmanager
+    def live_poll(self) -> Iterator[None]:
+        """Take a place for a live poll until the end of the block.
+
+        Raises:
+            Refused: all are taken.
+        """
+        with self._lock:
+            if self.live_polls is not None and self._live >= self.live_polls:
+                raise Refused(429, {"error": "Too many concurrent requests"})
+            self._live += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._live -= 1
+
+    @contextmanager
+    def electric_request(self, *, first: bool, hold: float) -> Iterator[None]:
+        """Take a place at Electric. A poll that is cut keeps it for the `hold` seconds it had.
+
+        Raises:
+            Refused: all are taken.
+        """
+        until = time.monotonic() + hold
+        self._enter_electric(first)
+        try:
+            yield
+        except ExchangeEnded:
+            with self._lock:
+                self._kept.append(until)
+            raise
+        finally:
+            with self._lock:
+                self._at_electric -= 1
+                self._first_at_electric -= first
+
+    def _enter_electric(self, first: bool) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._kept = [until for until in self._kept if until > now]
+            limit = self.electric_requests
+            if limit is not None:
+                full = self._at_electric + len(self._kept) >= limit
+                if full or (first and self._first_at_electric >= max(1, limit * _FIRST_SHARE)):
+                    raise Refused(
+                        503,
+                        {"message": f"Concurrent request limit exceeded (limit: {limit})"},
+                        {"retry-after": _RETRY_AFTER, "cache-control": "no-store"},
+                    )
+            self._at_electric += 1
+            self._first_at_electric += first
+
+    def check_api(self) -> Reply | None:
+        """Count a request to `/api`. Return the refusal if there were too many."""
+        with self._lock:
+            limit = self.api_requests
+            if limit is None:
+                return None
+            if time.time() >= self._api_since + _API_SECONDS:
+                self._api_since, self._api_count = time.time(), 0
+            self._api_count += 1
+            if self._api_count <= limit:
+                return None
+            return _rate_limited(limit, round((self._api_since + _API_SECONDS) * 1000))
+
+
+def _rate_limited(limit: int, reset_ms: int) -> Reply:
+    detail = f"Rate limit exceeded 0/{limit} requests remaining."
+    body = {"title": "Rate Limit Exceeded", "status": 429, "detail": detail, "error": detail}
+    headers = {
+        "content-type": "application/problem+json",
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(reset_ms),
+    }
+    return json_reply(429, {**body, "reset": reset_ms, "limit": limit, "remaining": 0}, headers)
