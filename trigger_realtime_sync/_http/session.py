@@ -138,7 +138,7 @@ class Transport:
         call.check()
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
-        call.connected = False
+        call.connected = call.resent = False
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
@@ -159,7 +159,8 @@ class Transport:
         """Send the request, again and at once if the server had closed the kept-alive connection.
 
         A server may do that at any time. Each such attempt uses up one kept connection, so the loop
-        ends. (A poll that is cut off after it was held is a failure.)
+        ends. (A poll that is cut off after it was held is a failure.) Nothing tells this from an
+        answer that was lost at once: see `Call.resent`.
         """
         while True:
             sent = time.monotonic()
@@ -171,6 +172,7 @@ class Transport:
                 was_closed = call.reused and at_once and isinstance(innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
                     raise
+                call.resent = True
 
     def close(self) -> None:
         """Close the kept-alive connections. Calls in progress must be interrupted first."""
