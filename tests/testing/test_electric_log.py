@@ -237,6 +237,12 @@ def test_a_handle_at_minus_one_has_no_window(server, client):
     assert client.runs(tags="a").run_ids == [young]
 
 
+def test_too_many_tags(server, client):
+    """They make the URL too long."""
+    tags = ",".join(f"a tag with a long name {n}" for n in range(300))
+    assert client.runs(tags=tags).status == 414
+
+
 # --- what goes wrong
 
 
@@ -268,6 +274,7 @@ def test_a_flush_within_a_transaction(server, client):
     (headers,) = headers_of(feed.live())
     assert "lsn" in headers
     assert "last" not in headers
+    assert feed.live().rows == []
 
 
 def test_a_restart_repeats_changes(server, client):
@@ -284,7 +291,7 @@ def test_a_restart_repeats_changes(server, client):
     assert feed.live().rows == []
 
 
-@serving(snapshot_chunk_rows=1)
+@serving({}, {"empty_past_snapshot": True})
 def test_a_crash_forgets_the_end_of_the_log(server, client):
     """Held offsets: 400. From -1: the snapshot of the birth, up to date where it was, and silence
     until the run changes again."""
