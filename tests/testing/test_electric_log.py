@@ -172,6 +172,54 @@ def test_a_409_may_be_cached(server, client, send_handle, age):
     assert f"max-age={age}," in got.headers["cache-control"]
 
 
+@serving(cache="url")
+def test_a_cache_repeats_an_old_snapshot(server, client):
+    """Whatever the request says of caches; another URL gets past it."""
+    run_id = server.create_run()
+    first = client.run(run_id, {"Cache-Control": "no-store"})
+    server.rotate()
+    server.complete_run(run_id)
+    again = client.run(run_id, {"Cache-Control": "no-store"})
+    assert (again.body, again.headers["age"]) == (first.body, "0")
+    assert again.headers["electric-handle"] == first.headers["electric-handle"]
+    new = client.run(run_id, bust="1")
+    assert new.values[0]["status"] == "COMPLETED_SUCCESSFULLY"
+    assert "age" not in new.headers
+
+
+@serving(cache="known")
+def test_a_cache_can_ignore_unknown_parameters(server, client):
+    """Then nothing helps against an old snapshot, and its handle is refused."""
+    feed = client.feed(server.create_run())
+    feed.ask()
+    server.rotate()
+    again = client.run(feed.path.rpartition("/")[2], log="full", bust="1")
+    assert again.headers["electric-handle"] == feed.handle
+    assert feed.ask().status == 409
+
+
+@serving(cache="url")
+def test_a_cache_repeats_a_409(server, client):
+    """Its handle is refused for as long as the answer is kept; errors are not kept at all."""
+    feed = client.feed(server.create_run()).start()
+    server.rotate()
+    assert feed.ask().headers.get("age") is None
+    assert (feed.ask().status, feed.ask().headers["age"]) == (409, "0")
+    feed.offset = "9_9"
+    feed.handle = feed.ask().headers["electric-handle"]
+    assert [feed.ask().headers.get("age") for _ in range(2)] == [None, None]
+
+
+@serving(cache="url")
+def test_a_cursor_gets_past_a_cache(server, client):
+    """Each answer names the cursor of the next, and so another URL."""
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    cursor = feed.ask(live="true", cursor="").headers["electric-cursor"]
+    server.update_run(run_id, status="EXECUTING")
+    assert feed.ask(live="true", cursor=cursor).rows
+
+
 # --- shapes and windows
 
 

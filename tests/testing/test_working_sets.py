@@ -230,8 +230,12 @@ def test_no_tags_are_all_runs(server, client):
     assert feed.live().run_ids == [runs[0]]
 
 
+@serving({}, {"cache": "url"})
 def test_nothing_is_cached(server, client):
     """Native forbids it, and sends no tag to compare."""
-    got = client.run(server.create_run())
+    run_id = server.create_run()
+    client.run(run_id)
+    got = client.run(run_id)
+    assert "age" not in got.headers
     assert got.headers["cache-control"] == "no-store"
     assert "etag" not in got.headers
