@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trigger_realtime_sync.testing import RealtimeServer
@@ -158,7 +160,8 @@ def test_headers_for_caches(server, client):
         "public, max-age=5, stale-while-revalidate=5",
         "no-store",
     ]
-    assert catch_up.headers["etag"] == f'"{feed.handle}:0_0:0_inf"'
+    assert first.headers["etag"] == f'"{feed.handle}:-1:0_0"'
+    assert re.fullmatch(rf'"{feed.handle}:0_0:0_inf:\d+"', catch_up.headers["etag"])
     assert [("etag" in got.headers) for got in (first, live, wrong)] == [True, True, False]
 
 

@@ -223,6 +223,9 @@ class ElectricBackend:
         messages = [entry.message() for entry in entries]
         body = messages_body([*messages, to_json({"headers": end})])
         headers = _headers(at, handle, offset)
+        if not entries and handle:
+            # So that no cache takes it for the answer to the next poll.
+            headers["etag"] = f'{headers["etag"][:-1]}:{time.monotonic_ns()}"'
         return ShapeAnswer(body, handle, offset, complete=True, headers=headers)
 
     def _incomplete(

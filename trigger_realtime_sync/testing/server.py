@@ -49,9 +49,9 @@ class RealtimeServer(TroubleControl):
             for the last one they are not up to date, and may end within a transaction.
         empty_past_snapshot: Electric: answer `[]`, not up to date, past the end of a snapshot.
         live_polls: the environment's limit of live polls at once; more get a 429.
-        electric_requests: Electric: its limit of requests at once, three tenths of that for those
-            at `offset=-1`; more get a 503 with `Retry-After`. A poll that was cut keeps its place
-            for as long as it would have been held.
+        electric_requests: Electric: its limit of requests at once, and three tenths as many at
+            `offset=-1`; more get a 503 with `Retry-After`. A poll that was cut keeps its place for
+            as long as it would have been held.
         api_requests: requests to `/api` in ten seconds, without those about packets; more get a 429
             with `x-ratelimit-reset`.
         cache: put a cache before the feeds that obeys the headers of answers, not of requests: the
