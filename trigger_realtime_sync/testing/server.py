@@ -38,7 +38,7 @@ class RealtimeServer(TroubleControl):
         backend: the behaviour of the run feeds: `"native"` or `"electric"`.
         streams: the format of streams: `"v2"` (S2) or `"v1"` (Redis).
         tokens: the access tokens that are good; any by default.
-        hold: seconds that a live poll is held.
+        hold: seconds that a live poll is held; native adds or takes off up to 15 %.
         stream_idle: seconds without a part after which a stream is closed.
         ping_interval: seconds between the keep-alives of a stream.
         port: 0 for any free one.
