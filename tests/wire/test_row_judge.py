@@ -1,4 +1,4 @@
-"""Which rows are news, and which are old states sent again (docs/protocol.md, section 2, "Order")."""
+"""Which rows are news, and which are old states sent again (docs/protocol.md, section 2)."""
 
 from __future__ import annotations
 
