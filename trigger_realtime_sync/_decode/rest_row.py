@@ -37,6 +37,13 @@ def _bool(value: Any) -> str | None:
     return ("t" if value else "f") if isinstance(value, bool) else None
 
 
+def _array(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return None
+    texts = [one.replace("\\", "\\\\").replace('"', '\\"') for one in value if isinstance(one, str)]
+    return "{" + ",".join(f'"{text}"' for text in texts) + "}"
+
+
 # Field of `Run` → its name in the REST API, and what makes the column's text of it.
 _FIELDS: dict[str, tuple[str, Callable[[Any], str | None]]] = {
     "id": ("id", _text),
@@ -50,6 +57,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], str | None]]] = {
     "duration_ms": ("durationMs", _number),
     "cost_in_cents": ("costInCents", _number),
     "base_cost_in_cents": ("baseCostInCents", _number),
+    "tags": ("tags", _array),
     "ttl": ("ttl", _text),
     "is_test": ("isTest", _bool),
     "idempotency_key": ("idempotencyKey", _text),
