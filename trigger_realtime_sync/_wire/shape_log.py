@@ -183,7 +183,7 @@ class ShapeLog(Generic[RowT]):
         self._handle = None
         self._cursor = ""
         self._cache_buster = secrets.token_hex(8)
-        self.live = self.ask_again = self.from_cache = False
+        self.live = self.ask_again = self.from_cache = self.unmoved = False
         self._columns.clear()
         self._touched.clear()
         self._deleted.clear()
@@ -254,6 +254,7 @@ class ShapeLog(Generic[RowT]):
             self.offset = headers.get(wire.OFFSET) or self.offset
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         self.live = self._handle is not None and self.offset != wire.START_OFFSET
+        self.ask_again = self.unmoved = False
         return self._up_to_date(live=live, now=now) if self.live else Changes()
 
     def _is_of_another_log(self, handle: str, up_to_date: Mapping[str, Any] | None) -> bool:
@@ -406,6 +407,8 @@ class ShapeLog(Generic[RowT]):
         for row_key in [row_key for row_key in self._rows if row_key in unseen]:
             if row_key in self._deleted:
                 continue
+            # No later answer of this log would confirm what is doubted of it.
+            self._judge.forget(row_key)
             if row_key in told and not is_finished(told[row_key]):
                 missing.append(row_key)
             elif restarted:
