@@ -103,6 +103,8 @@ class StrayRuns:
 
     def drop(self, run_ids: Iterable[str]) -> None:
         """Follow these runs no longer: their feed tells them again. Safe from any thread."""
+        if not self._strays:
+            return
         with self._lock:
             dropped = [self._strays.pop(one) for one in run_ids if one in self._strays]
         for stray in dropped:
