@@ -189,3 +189,22 @@ def test_a_name_that_is_no_encoding(name, raw, connect):
     headers = {"content-type": "text/plain", "content-encoding": name}
     client = connect(raw(shape.stored_output(reply(200, headers, TEXT))))
     assert client.wait_for_completion("run_1", timeout=10).output == TEXT
+
+
+@pytest.mark.parametrize("cut", [0, 5, 40, -1])
+def test_every_request_of_a_run(cut, server, connect):
+    """A batch's list of runs, snapshots, changes, presigned URLs, stored values: each is asked for
+    again."""
+    run_id = server.create_run(payload=(server.store_packet("[1, 2]"), "application/store"))
+    batch_id = server.batch(run_id)
+    for kind in ("api", "batch", "packets", "presigned"):
+        server.fail_next(match=kind, live=False, cut_body_at=cut, reframed=True)
+    server.fail_next(match="batch", live=True, after_hold=True, cut_body_at=cut, reframed=True)
+    recorder = Recorder()
+    client = connect(server, retry=RETRY)
+    subscription = client.subscribe_to_batch(batch_id, **recorder.options)
+    server.wait_until_held()
+    server.complete_run(run_id, output="done")
+    (run,) = subscription.wait_for_completion(20)
+    assert (run.payload, run.output) == ([1, 2], "done")
+    assert recorder.errors == []

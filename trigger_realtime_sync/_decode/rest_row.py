@@ -38,10 +38,10 @@ def _bool(value: Any) -> str | None:
 
 
 def _array(value: Any) -> str | None:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list):
         return None
-    quoted = ['"' + item.replace("\\", r"\\").replace('"', r"\"") + '"' for item in value]
-    return "{" + ",".join(quoted) + "}"
+    texts = [one.replace("\\", "\\\\").replace('"', '\\"') for one in value if isinstance(one, str)]
+    return "{" + ",".join(f'"{text}"' for text in texts) + "}"
 
 
 # Field of `Run` → its name in the REST API, and what makes the column's text of it.

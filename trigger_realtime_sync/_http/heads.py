@@ -78,7 +78,8 @@ class Framing(NamedTuple):
     Attributes:
         chunked: with its last chunk.
         length: after so many bytes. None: with its last chunk, or else with the connection.
-        is_odd: whether the status has no body, and the headers announce one that may still come.
+        is_odd: whether what follows may be neither a body nor the next answer: another protocol, or
+            the body that the headers of a 204 announce.
     """
 
     chunked: bool
@@ -102,7 +103,8 @@ def framing_of(status: int, headers: Message) -> Framing:
     length = int(lengths.pop()) if lengths else None
     if status < 200 or status in (204, 304):
         # The length in a 304 is that of the body which it stands for.
-        return Framing(False, 0, is_odd=status == 204 and bool(encodings or length))
+        has_more = status == 204 and bool(encodings or length)
+        return Framing(False, 0, is_odd=has_more or status < 200)
     return Framing(bool(encodings), length)
 
 

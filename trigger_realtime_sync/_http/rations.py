@@ -96,3 +96,7 @@ class Rations:
     def api_refused(self, now: float) -> None:
         """Note that the REST API answered 429."""
         self.opinions.close_until(now + SECONDS_AFTER_REFUSAL)
+
+    def api_asked_to_wait(self, seconds: float, now: float) -> None:
+        """Note that the REST API failed, and named a time to wait."""
+        self.opinions.close_until(now + seconds)

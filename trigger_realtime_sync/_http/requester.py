@@ -17,7 +17,7 @@ from ..errors import ApiConnectionError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .rations import Rations
-from .retry import Backoff, UnreadableAnswer, error_of
+from .retry import Backoff, UnreadableAnswer, asked_wait, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -137,8 +137,8 @@ class Requester:
         if answer.status in (200, 204):
             self._token.accepted()
             return answer
-        if answer.status == 429 and path.startswith(wire.API_PREFIX):
-            self.rations.api_refused(time.monotonic())
+        if path.startswith(wire.API_PREFIX):
+            self._spare_api(answer)
         body = self.hide_token(self._error_text(answer))
         headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
         raise error_of(answer.status, headers_shown, body, self.label)
@@ -213,6 +213,14 @@ class Requester:
             self._wake.wait(seconds - at_least)
         if self._stop.is_set():
             raise Interrupted
+
+    def _spare_api(self, answer: Answer) -> None:
+        """Ask for no second opinion as long as an error of the REST API says."""
+        now = time.monotonic()
+        if answer.status == 429:
+            self.rations.api_refused(now)
+        if asked := asked_wait(answer.headers, time.time()):
+            self.rations.api_asked_to_wait(asked, now)
 
     def _error_text(self, answer: Answer) -> str:
         """Return the body of an error, by which the kinds of 400 are told apart.

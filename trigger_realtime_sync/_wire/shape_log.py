@@ -405,6 +405,8 @@ class ShapeLog(Generic[RowT]):
         told = self._told(unseen)
         missing = []
         for row_key in [row_key for row_key in self._rows if row_key in unseen]:
+            # Later answers of this log say nothing of it, not that a doubted state is true.
+            self._judge.forget(row_key)
             if row_key in self._deleted:
                 continue
             # No later answer of this log would confirm what is doubted of it.
