@@ -54,9 +54,9 @@ class Strays:
             on_lost=on_lost,
         )
 
-    def follow(self, run_ids: Iterable[str]) -> None:
-        """Follow runs that the feed never shows."""
-        self._runs.follow(run_ids)
+    def ask(self, run_ids: Iterable[str]) -> None:
+        """Ask for runs that the feed never shows, and follow those that have not finished."""
+        self._runs.ask(run_ids)
 
     def follow_those_left(self, changes: RunChanges) -> None:
         """Follow the runs that the feed tells no longer, and leave those to it that it tells."""

@@ -83,6 +83,7 @@ class RunFeed:
 
     Attributes:
         log: the shape as read so far.
+        requests: how many were sent.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class RunFeed:
         self._live_failed = False
         # What that poll would have said is still to be asked for.
         self._answer_lost = False
+        self.requests = 0
         self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many, told)
 
     def forget_seen(self) -> None:
@@ -211,6 +213,7 @@ class RunFeed:
             self._forget_requested = False
             self.log.forget_seen()
         query = {**self._query, **self.log.query(at_once=not live)}
+        self.requests += 1
         try:
             answer = self._requester.get(self._path, query, POLL_HEADERS)
         except ApiError as error:

@@ -409,8 +409,6 @@ class ShapeLog(Generic[RowT]):
             self._judge.forget(row_key)
             if row_key in self._deleted:
                 continue
-            # No later answer of this log would confirm what is doubted of it.
-            self._judge.forget(row_key)
             if row_key in told and not is_finished(told[row_key]):
                 missing.append(row_key)
             elif restarted:
