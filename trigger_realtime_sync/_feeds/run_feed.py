@@ -39,8 +39,8 @@ class Opinion(Protocol):
         """Called when the feed said what a sound one does not say."""
 
     def after(self, log: ShapeLog[AnyRun], changes: RunChanges) -> RunChanges | None:
-        """Called after each answer. Returns a run that has finished though the feed does not say
-        so."""
+        """Called after each answer, or failure. Returns a run that has finished though the feed
+        does not say so."""
 
 
 # After this many consecutive empty answers that came back at once, assume that the server does not
@@ -83,6 +83,7 @@ class RunFeed:
 
     Attributes:
         log: the shape as read so far.
+        requests: how many were sent.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class RunFeed:
         self._live_failed = False
         # What that poll would have said is still to be asked for.
         self._answer_lost = False
+        self.requests = 0
         self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many, told)
 
     def forget_seen(self) -> None:
@@ -155,7 +157,7 @@ class RunFeed:
                 continue
             self._answered(changes, live=False, took=time.monotonic() - started)
             if self.log.live:
-                goes_on = self._on_changes(changes)
+                goes_on = self._on_changes(changes) and self._ask_others(changes)
                 if not goes_on or not self.log.ask_again:
                     return goes_on
         raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
@@ -167,13 +169,13 @@ class RunFeed:
             changes = self._ask(live=live)
         except TriggerRealtimeError as error:
             self._recover(error, live=live)
-            return True
+            return self._ask_others(Changes())
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
         self._answered(changes, live=live, took=time.monotonic() - started)
         if not self.log.live:
-            return True
+            return self._ask_others(Changes())
         self._restarts.up_to_date()
         go_on = self._on_changes(changes) and self._ask_others(changes)
         if go_on and self._run_id is not None and changes.gone:
@@ -211,6 +213,7 @@ class RunFeed:
             self._forget_requested = False
             self.log.forget_seen()
         query = {**self._query, **self.log.query(at_once=not live)}
+        self.requests += 1
         try:
             answer = self._requester.get(self._path, query, POLL_HEADERS)
         except ApiError as error:

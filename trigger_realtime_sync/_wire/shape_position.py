@@ -80,7 +80,7 @@ class ShapePosition:
             if len(self._refused) > REFUSED_LIMIT:
                 del self._refused[next(iter(self._refused))]
         self.offset = wire.START_OFFSET
-        self.live = self.ask_again = self.from_cache = False
+        self.live = self.ask_again = self.from_cache = self.unmoved = False
         self._handle = None
         self._cursor = ""
         self._cache_buster = secrets.token_hex(8)
@@ -143,6 +143,7 @@ class ShapePosition:
             self.offset = headers.get(wire.OFFSET) or self.offset
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         self.live = self._handle is not None and not self.is_at_start
+        self.ask_again = self.unmoved = False
 
     def _may_look_again(self, offset: str) -> bool:
         """Return True once for each offset: what is asked for there again is the last word."""
