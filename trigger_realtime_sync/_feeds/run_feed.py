@@ -141,18 +141,24 @@ class RunFeed:
         """
         restarts = 0
         while restarts <= MOST_RESTARTS_OF_A_LOOK:
-            started = time.monotonic()
+            asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
                 restarts += 1
-            elif self.log.live and not self.log.ask_again:
-                self._times.answered(time.monotonic(), time.monotonic() - started)
-                return self._on_changes(changes)
+                continue
+            took = time.monotonic() - started
+            self._times.answered(time.monotonic(), took)
+            self._pace(changes, live=False, moved=self.log.offset != asked, took=took)
+            if not self.log.live:
+                continue
+            go_on = self._on_changes(changes) and self._ask_others(changes)
+            if not go_on or not self.log.ask_again:
+                return go_on
         raise Rotated(f"{self._requester.label}: the server asks to start again and again")
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
-        started = time.monotonic()
+        asked, started = self.log.offset, time.monotonic()
         try:
             changes = self._ask(live=live)
         except TriggerRealtimeError as error:
@@ -161,7 +167,9 @@ class RunFeed:
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
-        self._answered(changes, live=live, took=time.monotonic() - started)
+        took = time.monotonic() - started
+        self._answered(changes, live=live, took=took)
+        self._pace(changes, live=live, moved=self.log.offset != asked, took=took)
         if not self.log.live:
             return True
         self._restarts.up_to_date()
@@ -202,7 +210,8 @@ class RunFeed:
             self.log.forget_seen()
         query = {**self._query, **self.log.query(at_once=not live)}
         try:
-            answer = self._requester.get(self._path, query, POLL_HEADERS)
+            # A live poll is not sent twice: what answered the first one may be told to no other.
+            answer = self._requester.get(self._path, query, POLL_HEADERS, resend=not live)
         except ApiError as error:
             if not is_rotation(error):
                 raise
@@ -230,11 +239,18 @@ class RunFeed:
                 self._answer_lost = False
                 if not self._live_failed:
                     self._requester.succeeded()
-        # A row that does not decode is no progress: it may come again and again.
-        progress = changes.rows or changes.gone or (changes.news and not live)
-        if progress or took >= HELD_SECONDS:
+
+    def _pace(self, changes: RunChanges, *, live: bool, moved: bool, took: float) -> None:
+        """Wait if the server answers at once, again and again, and gets no further."""
+        # A row that does not decode, or that comes again, is no progress.
+        is_part = changes.news and moved and not self.log.live
+        if changes.rows or changes.gone or is_part or took >= HELD_SECONDS:
             self._pauses.reset()
-        elif (live or not self.log.live) and (pause := self._pauses.take()):
+        elif live or not self.log.live:
+            self._pause_if_hot()
+
+    def _pause_if_hot(self) -> None:
+        if pause := self._pauses.take():
             self._requester.pause(min(pause, self._requester.policy.max_delay))
 
     def _recover(self, error: TriggerRealtimeError, *, live: bool) -> None:
@@ -242,6 +258,10 @@ class RunFeed:
             self._unplaced.refused(error)
             return
         at_least = 0.0
+        if live and self._requester.hung_up:
+            self._answer_lost = True
+            self._pause_if_hot()
+            return
         if live:
             self._live_failed = True
             self._answer_lost |= self._may_have_been_answered(error)

@@ -120,6 +120,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         patience: float | None = None,
+        resend: bool = True,
     ) -> Answer:
         """Send a GET and return when the headers arrived.
 
@@ -127,6 +128,8 @@ class Transport:
             label: names the request in errors.
             token: None for the URL of a third party, which gets none of the user's headers either.
             patience: seconds of silence, if fewer than `Timeouts.read`.
+            resend: whether it may be sent again if the server had closed the kept-alive connection.
+                The server may have received it nevertheless.
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
@@ -135,11 +138,12 @@ class Transport:
         call.check()
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
-        call.connected = False
+        call.connected = call.hung_up = False
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
                 call,
+                resend,
                 stream=True,
                 timeout=(timeouts.connect, silence),
                 proxies=self._proxies(origin_of(url)),
@@ -156,7 +160,7 @@ class Transport:
         return answer
 
     def _send(
-        self, request: requests.PreparedRequest, call: Call, **options: Any
+        self, request: requests.PreparedRequest, call: Call, resend: bool, **options: Any
     ) -> requests.Response:
         """Send the request, again and at once if the server had closed the kept-alive connection.
 
@@ -172,6 +176,9 @@ class Transport:
                 at_once = time.monotonic() - sent < STALE_SECONDS
                 was_closed = call.reused and at_once and isinstance(innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
+                    raise
+                if not resend:
+                    call.hung_up = True
                     raise
 
     def close(self) -> None:
