@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ from ..errors import (
 )
 from ..models import AnyRun
 from .unplaced import Unplaced
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 RunChanges = Changes[AnyRun]
 OnChanges = Callable[[RunChanges], bool]
@@ -261,7 +264,9 @@ class RunFeed:
         error = Rotated(f"{label}: starts again, since {why}")
         delay = self._restarts.wait(error, now, cached=cached)
         if self._restarts.is_stale(now):
-            self._on_stale(self._stale())
+            stale = self._stale()
+            logger.warning("%s", stale)
+            self._on_stale(stale)
         if delay > 0:
             self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from urllib.parse import urlencode
 
 import attrs
 
+from ._cache import Cache
 from ._faults import Fault, Faults
 from ._http_server import HttpExchange
 from ._limits import Limits
@@ -41,6 +43,7 @@ class Router:
     rest: Rest
     access: Access
     limits: Limits
+    cache: Cache | None
     faults: Faults
     observer: Observer
 
@@ -61,7 +64,7 @@ class Router:
             if fault.lost and fault.replacement() is None:
                 exchange.reset()
         if reply is not None:
-            _send(exchange, reply)
+            _send(exchange, reply, reframed=fault.reframed)
 
     def _route(self, exchange: HttpExchange, fault: Fault) -> Reply | None:
         # The feeds look for the run first: an unknown one is a 404 even for a forbidden token.
@@ -76,7 +79,8 @@ class Router:
         if request.kind in ("run", "runs", "batch"):
             shape = self.polls.shape(request, token)
             self._authorize(token)
-            return self.polls.answer(exchange, shape, fault)
+            ask = partial(self.polls.answer, exchange, shape, fault)
+            return ask() if self.cache is None else self.cache.answer(request, ask)
         if request.kind == "stream":
             stream = self.streams.find(request)
             self._authorize(token)
@@ -118,7 +122,7 @@ def _apply(fault: Fault, exchange: HttpExchange) -> Reply | None:
     return fault.replacement()
 
 
-def _send(exchange: HttpExchange, reply: Reply) -> None:
+def _send(exchange: HttpExchange, reply: Reply, *, reframed: bool) -> None:
     headers, body = dict(reply.headers), reply.body
     accepted = exchange.request.headers.get("accept-encoding", "")
     is_json = headers.get("content-type", "").startswith("application/json")
@@ -126,4 +130,6 @@ def _send(exchange: HttpExchange, reply: Reply) -> None:
         body = gzip.compress(body, 1, mtime=0)
         headers["content-encoding"] = "gzip"
         headers["vary"] = "Accept-Encoding"
+    if reframed:
+        body, exchange.cut_body_at = body[: exchange.cut_body_at], None
     exchange.reply(reply.status, headers, body)
