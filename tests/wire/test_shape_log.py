@@ -103,12 +103,12 @@ def test_a_snapshot_is_read_on_until_it_is_up_to_date(log):
     }
 
 
-
 def test_an_answer_of_another_log_starts_again(log):
     """A 200 with another handle than the one that was asked with is of another backend."""
     read(log, row("a", status="1"), UP_TO_DATE)
     assert read(log, row("a", "update", status="2"), UP_TO_DATE, handle="h2") is None
     assert (log.query()["offset"], log.from_cache) == ("-1", False)
+
 
 def test_the_cursor_of_an_answer_goes_into_the_next_request(log):
     """It is echoed, whatever it is, and kept while an answer brings none."""
