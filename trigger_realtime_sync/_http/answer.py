@@ -36,7 +36,6 @@ class Answer:
         call: the call that reads it.
         label: names the request in errors.
 
-    Attributes:
     """
 
     def __init__(self, response: requests.Response, call: Call, label: str) -> None:
