@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trigger_realtime_sync.testing import RealtimeServer
@@ -158,7 +160,8 @@ def test_headers_for_caches(server, client):
         "public, max-age=5, stale-while-revalidate=5",
         "no-store",
     ]
-    assert catch_up.headers["etag"] == f'"{feed.handle}:0_0:0_inf"'
+    assert first.headers["etag"] == f'"{feed.handle}:-1:0_0"'
+    assert re.fullmatch(rf'"{feed.handle}:0_0:0_inf:\d+"', catch_up.headers["etag"])
     assert [("etag" in got.headers) for got in (first, live, wrong)] == [True, True, False]
 
 
@@ -170,6 +173,54 @@ def test_a_409_may_be_cached(server, client, send_handle, age):
     got = feed.ask()
     assert (got.status, "etag" in got.headers) == (409, send_handle)
     assert f"max-age={age}," in got.headers["cache-control"]
+
+
+@serving(cache="url")
+def test_a_cache_repeats_an_old_snapshot(server, client):
+    """Whatever the request says of caches; another URL gets past it."""
+    run_id = server.create_run()
+    first = client.run(run_id, {"Cache-Control": "no-store"})
+    server.rotate()
+    server.complete_run(run_id)
+    again = client.run(run_id, {"Cache-Control": "no-store"})
+    assert (again.body, again.headers["age"]) == (first.body, "0")
+    assert again.headers["electric-handle"] == first.headers["electric-handle"]
+    new = client.run(run_id, bust="1")
+    assert new.values[0]["status"] == "COMPLETED_SUCCESSFULLY"
+    assert "age" not in new.headers
+
+
+@serving(cache="known")
+def test_a_cache_can_ignore_unknown_parameters(server, client):
+    """Then nothing helps against an old snapshot, and its handle is refused."""
+    feed = client.feed(server.create_run())
+    feed.ask()
+    server.rotate()
+    again = client.run(feed.path.rpartition("/")[2], log="full", bust="1")
+    assert again.headers["electric-handle"] == feed.handle
+    assert feed.ask().status == 409
+
+
+@serving(cache="url")
+def test_a_cache_repeats_a_409(server, client):
+    """Its handle is refused for as long as the answer is kept; errors are not kept at all."""
+    feed = client.feed(server.create_run()).start()
+    server.rotate()
+    assert feed.ask().headers.get("age") is None
+    assert (feed.ask().status, feed.ask().headers["age"]) == (409, "0")
+    feed.offset = "9_9"
+    feed.handle = feed.ask().headers["electric-handle"]
+    assert [feed.ask().headers.get("age") for _ in range(2)] == [None, None]
+
+
+@serving(cache="url")
+def test_a_cursor_gets_past_a_cache(server, client):
+    """Each answer names the cursor of the next, and so another URL."""
+    run_id = server.create_run()
+    feed = client.feed(run_id).start()
+    cursor = feed.ask(live="true", cursor="").headers["electric-cursor"]
+    server.update_run(run_id, status="EXECUTING")
+    assert feed.ask(live="true", cursor=cursor).rows
 
 
 # --- shapes and windows
@@ -237,6 +288,12 @@ def test_a_handle_at_minus_one_has_no_window(server, client):
     assert client.runs(tags="a").run_ids == [young]
 
 
+def test_too_many_tags(server, client):
+    """They make the URL too long."""
+    tags = ",".join(f"a tag with a long name {n}" for n in range(300))
+    assert client.runs(tags=tags).status == 414
+
+
 # --- what goes wrong
 
 
@@ -268,6 +325,7 @@ def test_a_flush_within_a_transaction(server, client):
     (headers,) = headers_of(feed.live())
     assert "lsn" in headers
     assert "last" not in headers
+    assert feed.live().rows == []
 
 
 def test_a_restart_repeats_changes(server, client):
@@ -284,7 +342,7 @@ def test_a_restart_repeats_changes(server, client):
     assert feed.live().rows == []
 
 
-@serving(snapshot_chunk_rows=1)
+@serving({}, {"empty_past_snapshot": True})
 def test_a_crash_forgets_the_end_of_the_log(server, client):
     """Held offsets: 400. From -1: the snapshot of the birth, up to date where it was, and silence
     until the run changes again."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime, timezone
 
 import pytest
 
 from .conftest import serving
-
-OLD = "2020-01-01T00:00:00.000"
 
 
 def shape(client, server, kind):
@@ -146,7 +145,9 @@ def test_a_handle_that_the_server_does_not_know(server, client):
     feed.handle = "33-1764000000000"
     assert feed.live().rows == []
     feed.handle, feed.offset = "34-1764000000000", "0_inf"
-    assert (feed.live().run_ids, feed.live().rows) == ([run_id], [])
+    assert (feed.live().run_ids, feed.handle) == ([run_id], "34-1764000000000")
+    late = server.create_run(tags=["a"], updated_at="2020-01-01T00:00:00.000")
+    assert (feed.live().run_ids, feed.ask().run_ids) == ([late], [run_id, late])
 
 
 @serving(hold=0.01)
@@ -168,7 +169,8 @@ def test_the_floor_of_a_day_moves_with_each_request(server, client):
     feed = client.tag_feed("a").start()
     moment = int(time.time() * 1000)
     feed.handle = re.sub(r"runs_\d+", f"runs_{moment - 90_000_000}", feed.handle)
-    old = server.create_run(tags=["a"], created_at=OLD)
+    yesterday = datetime.fromtimestamp(moment / 1000 - 88_000, timezone.utc)
+    old = server.create_run(tags=["a"], created_at=yesterday)
     assert feed.ask().run_ids == [run_id]
     server.update_run(old, status="EXECUTING")
     assert feed.live().rows == []
@@ -189,6 +191,16 @@ def test_the_1001st_run_is_not_told(server, client):
     server.update_run(first, status="WAITING")
     assert feed.live().run_ids == [newest]
     assert first not in feed.ask().run_ids
+
+
+def test_a_stale_snapshot_seeds_an_older_set(server, client):
+    """The newer row follows by itself."""
+    run_id = server.create_run(tags=["a"])
+    server.update_run(run_id, status="EXECUTING")
+    server.fail_next(stale=True)
+    feed = client.tag_feed("a")
+    assert feed.ask().values[0]["status"] == "PENDING"
+    assert feed.live().values[0]["status"] == "EXECUTING"
 
 
 def test_an_untagged_run_is_never_mentioned(server, client, in_background):
@@ -218,8 +230,12 @@ def test_no_tags_are_all_runs(server, client):
     assert feed.live().run_ids == [runs[0]]
 
 
+@serving({}, {"cache": "url"})
 def test_nothing_is_cached(server, client):
     """Native forbids it, and sends no tag to compare."""
-    got = client.run(server.create_run())
+    run_id = server.create_run()
+    client.run(run_id)
+    got = client.run(run_id)
+    assert "age" not in got.headers
     assert got.headers["cache-control"] == "no-store"
     assert "etag" not in got.headers

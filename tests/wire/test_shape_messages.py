@@ -251,7 +251,7 @@ def test_what_is_parsed_as_it_arrives_is_what_is_parsed_whole(given_bodies, bloc
 
     def state(log: ShapeLog[Any]) -> Any:
         query = {name: text for name, text in log.query().items() if name != "cache-buster"}
-        known = (log._columns, log._rows, log._gone, log._deleted, log._stale, log._touched)
+        known = (log._columns, log._rows, log._gone, log._deleted, log._unseen, log._touched)
         return query, list(log._columns), list(log._touched), copy.deepcopy(known)
 
     arriving, whole = ShapeLog(decode), ShapeLog(decode)

@@ -72,7 +72,7 @@ class BatchChannel(Channel):
         if self._audience.ended or self._thread is not None or known:
             return
         self._wanted, self.members_error = False, None
-        requester = self._make_requester()
+        requester = self._requesters.make()
         self._thread = self._start_thread(
             lambda: self._read_members(requester), f"batch-members {self.target.subject}"
         )
@@ -116,8 +116,8 @@ class BatchChannel(Channel):
 
     # On the threads of runs that are followed singly.
 
-    def _on_stray_changes(self, run_id: str, changes: RunChanges) -> bool:
-        goes_on = super()._on_stray_changes(run_id, changes)
+    def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
+        goes_on = super()._on_stray_changes(changes, left)
         self._end_if_complete()
         return goes_on
 

@@ -11,19 +11,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 
-from .._feeds.run_feed import OnChanges, RunChanges, RunFeed
-from .._feeds.second_opinion import PATIENCE, RestOpinion, RunOpinion, RunsOpinion
-from .._feeds.stray_runs import StrayRuns
+from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
-from .._http.requester import Origin, Requester
-from .._wire.names import SKIP_COLUMNS, run_path
-from ..errors import NotFoundError, ProtocolError, ShapeStale, TriggerRealtimeError
+from .._http.requester import Origin
+from ..errors import NotFoundError, ProtocolError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
+from .feeds import Feeds
+from .requesters import Requesters
 from .run_view import RunView
+from .strays import Strays
 from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -48,41 +48,24 @@ class Channel:
         self._audience = Audience(lambda: self.stop())
         # Protects everything below.
         self._lock = self._audience.lock
-        self._origin = origin
         self._state = State.CONNECTING
         self._has_snapshot = False
-        self._contact: float | None = None
         self._complete: set[str] = set()
-        self._stopped = False
-        self._requesters: list[Requester] = []
-        self._requester = self._make_requester(self._on_trouble)
-        self._decoder = target.decoder(origin)
-        self._rest = RestOpinion(
-            lambda: self._make_requester(patience=PATIENCE), self._decoder, dict(target.query)
+        self._requesters = Requesters(origin, target.label)
+        self._requester = self._requesters.make(self._on_trouble)
+        feeds = Feeds(target, self._requesters, target.decoder(origin), view)
+        self._feed = feeds.of_target(
+            self._requester, self._on_changes, partial(self._audience.report, target.label)
         )
-        run_id = target.subject if target.is_single else None
-        self._feed = RunFeed(
-            self._requester,
-            target.path,
-            dict(target.query),
-            self._decoder,
-            run_id=run_id,
-            told=view.known,
-            on_changes=self._on_changes,
-            on_stale=self._on_stale,
-            opinion=self._opinion(run_id),
-        )
-        self._strays = StrayRuns(
-            target.subject,
-            make_requester=self._make_requester,
-            release=self._release,
-            make_feed=self._make_stray_feed,
-            start_thread=self._start_thread,
+        self._strays = Strays(
+            target,
+            view,
+            self._requesters,
+            feeds,
+            self._start_thread,
             on_changes=self._on_stray_changes,
             on_lost=self._on_stray_lost,
         )
-        # The ids of runs that the feed told, and tells no longer.
-        self._left: set[str] = set()
 
     @property
     def state(self) -> State:
@@ -94,7 +77,7 @@ class Channel:
     @property
     def last_contact(self) -> datetime | None:
         """When the server last answered anything (aware, UTC)."""
-        contact = self._contact
+        contact = self._requesters.contact
         return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
     def start(self, started: Callable[[threading.Thread], None]) -> None:
@@ -132,9 +115,7 @@ class Channel:
 
     def stop(self) -> None:
         """End the reading threads, whatever they are blocked on."""
-        self._stopped = True
-        for requester in list(self._requesters):
-            requester.stop()
+        self._requesters.stop()
 
     @property
     def notifying(self) -> threading.Lock:
@@ -148,36 +129,11 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
-    def _make_requester(
-        self, on_trouble: Callable[[], None] = lambda: None, patience: float | None = None
-    ) -> Requester:
-        requester = Requester(
-            self._origin, self.target.label, on_trouble, self._on_contact, patience
-        )
-        self._requesters.append(requester)
-        if self._stopped:
-            requester.stop()
-        return requester
-
-    def _release(self, requester: Requester) -> None:
-        with suppress(ValueError):
-            self._requesters.remove(requester)
-
-    def _opinion(self, run_id: str | None) -> RunOpinion | RunsOpinion:
-        rations = self._origin.rations
-        if run_id is None:
-            return RunsOpinion(self._rest, rations)
-        return RunOpinion(self._rest, rations, run_id)
-
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
         self._started(thread)
         thread.start()
         return thread
-
-    def _on_contact(self) -> None:
-        # A plain attribute: a forked child reads it, whatever lock its parent held.
-        self._contact = time.time()
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING
@@ -209,8 +165,7 @@ class Channel:
                 self._apply(changes)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
-        if not self.target.is_single:
-            self._follow_those_left(changes)
+        self._strays.follow_those_left(changes)
         if changes:
             self._audience.end_complete()
             time.sleep(YIELD_SECONDS)
@@ -222,23 +177,6 @@ class Channel:
         for row_key in self.view.by_key():
             if row_key not in row_keys and not self.target.is_single:
                 self._drop(row_key)
-
-    def _on_stale(self, error: ShapeStale) -> None:
-        logger.warning("%s", error)
-        with self._lock:
-            for receiver in self._audience:
-                receiver.notify_failure(self.target.label, error)
-
-    def _follow_those_left(self, changes: RunChanges) -> None:
-        """Follow runs singly that the feed tells no longer, and leave those to it that it tells."""
-        told = {run.id for run in changes.rows.values()}
-        if changes.missing is not None:
-            left = {run.id for run in self.view.known(changes.missing).values()} - told
-        else:
-            left = self._left - told
-        self._strays.drop(self._left - left)
-        self._strays.follow(left - self._left)
-        self._left = left
 
     def _apply(self, changes: RunChanges) -> None:
         """Put changes into the view and notify."""
@@ -258,22 +196,8 @@ class Channel:
 
     # On the threads of runs that are followed singly.
 
-    def _make_stray_feed(self, run_id: str, requester: Requester, on_changes: OnChanges) -> RunFeed:
-        query = {name: text for name, text in self.target.query if name == SKIP_COLUMNS}
-        return RunFeed(
-            requester,
-            run_path(run_id),
-            query,
-            self._decoder,
-            run_id=run_id,
-            told=self.view.known,
-            on_changes=on_changes,
-            opinion=self._opinion(run_id),
-        )
-
-    def _on_stray_changes(self, run_id: str, changes: RunChanges) -> bool:
+    def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
         with self._lock:
-            left = [one for one, run in changes.rows.items() if self._has_left(one, run)]
             for row_key in left:
                 del changes.rows[row_key]
                 self._drop(row_key)
@@ -282,12 +206,6 @@ class Channel:
         self._audience.end_complete()
         finished = bool(changes.rows) and all(run.is_finished for run in changes.rows.values())
         return not left and not finished and not self._audience.ended
-
-    def _has_left(self, row_key: str, run: AnyRun) -> bool:
-        """Return True if a run lost a tag by which it is followed."""
-        before = self.view.get(row_key)
-        tags = self.target.tags
-        return before is not None and tags <= set(before.tags) and not tags <= set(run.tags)
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
         logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)

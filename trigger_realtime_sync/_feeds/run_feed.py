@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ from ..errors import (
 )
 from ..models import AnyRun
 from .unplaced import Unplaced
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 RunChanges = Changes[AnyRun]
 OnChanges = Callable[[RunChanges], bool]
@@ -49,8 +52,9 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How often one look starts again.
-MOST_RESTARTS_OF_A_LOOK = 3
+# How often one look starts again, and how many answers it reads at most: the next one goes on.
+MOST_RESTARTS_OF_A_LOOK = 1
+MOST_ANSWERS_OF_A_LOOK = 10
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -136,19 +140,25 @@ class RunFeed:
             What `on_changes` returned: True to go on.
 
         Raises:
-            TriggerRealtimeError: the shape can't be read now.
+            TriggerRealtimeError: the shape can't be read now; `Rotated` where it is not brought up
+                to date.
             Interrupted: the requester was stopped.
         """
         restarts = 0
-        while restarts <= MOST_RESTARTS_OF_A_LOOK:
+        for _ in range(MOST_ANSWERS_OF_A_LOOK):
             started = time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
                 restarts += 1
-            elif self.log.live and not self.log.ask_again:
-                self._times.answered(time.monotonic(), time.monotonic() - started)
-                return self._on_changes(changes)
-        raise Rotated(f"{self._requester.label}: the server asks to start again and again")
+                if restarts > MOST_RESTARTS_OF_A_LOOK:
+                    break
+                continue
+            self._answered(changes, live=False, took=time.monotonic() - started)
+            if self.log.live:
+                goes_on = self._on_changes(changes)
+                if not goes_on or not self.log.ask_again:
+                    return goes_on
+        raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
@@ -261,7 +271,9 @@ class RunFeed:
         error = Rotated(f"{label}: starts again, since {why}")
         delay = self._restarts.wait(error, now, cached=cached)
         if self._restarts.is_stale(now):
-            self._on_stale(self._stale())
+            stale = self._stale()
+            logger.warning("%s", stale)
+            self._on_stale(stale)
         if delay > 0:
             self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
 

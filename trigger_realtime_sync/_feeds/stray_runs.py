@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -85,8 +84,8 @@ class StrayRuns:
         # Protects everything below.
         self._lock = threading.Lock()
         self._strays: dict[str, _Stray] = {}
-        self._new: deque[_Stray] = deque()
-        self._waiting: deque[_Stray] = deque()
+        self._new: list[_Stray] = []
+        self._waiting: list[_Stray] = []
         self._followers = 0
         self._takes_turns = False
 
@@ -142,7 +141,7 @@ class StrayRuns:
         with self._lock:
             for strays in (self._new, self._waiting):
                 while strays:
-                    stray = strays.popleft()
+                    stray = strays.pop(0)
                     if not stray.ended:
                         return stray
             self._followers -= 1

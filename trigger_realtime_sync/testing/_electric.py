@@ -95,6 +95,8 @@ class ElectricBackend:
     def read(
         self, shape: Shape, at: ShapePosition, *, stale: bool = False, leave_out: int = 0
     ) -> ShapeAnswer | None:
+        if (wrong := _invalid_position(at)) is not None:
+            return wrong
         with self._store.lock:
             log = self._log(shape, at)
             refusal = self._refusal(log, at)
@@ -134,13 +136,7 @@ class ElectricBackend:
         return timestamp_of(int(time.time() * 1000) - shape.period_ms)
 
     def _refusal(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer | None:
-        if not re.fullmatch(r"-1|\d{1,20}_(\d{1,20}|inf)", at.offset):
-            return _invalid("offset", "has invalid format")
         first = at.offset == "-1"
-        if first and at.live:
-            return _invalid("live", "can't be true when offset == -1")
-        if not first and not at.handle:
-            return _invalid("handle", "can't be blank when offset != -1")
         if at.handle and at.handle != log.handle and not (first and self._takes_any(log)):
             return self._must_refetch(log, at)
         if not first and self._is_out_of_bounds(log, at):
@@ -227,6 +223,9 @@ class ElectricBackend:
         messages = [entry.message() for entry in entries]
         body = messages_body([*messages, to_json({"headers": end})])
         headers = _headers(at, handle, offset)
+        if not entries and handle:
+            # So that no cache takes it for the answer to the next poll.
+            headers["etag"] = f'{headers["etag"][:-1]}:{time.monotonic_ns()}"'
         return ShapeAnswer(body, handle, offset, complete=True, headers=headers)
 
     def _incomplete(
@@ -248,6 +247,17 @@ def _etag(at: ShapePosition, handle: str | None, offset: str) -> dict[str, str]:
 def _new_handle(shape: Shape) -> str:
     digest = int(hashlib.sha256(repr(shape).encode()).hexdigest()[:7], 16)
     return f"{digest}-{time.time_ns() // 1000}{secrets.randbelow(10)}"
+
+
+def _invalid_position(at: ShapePosition) -> ShapeAnswer | None:
+    if not re.fullmatch(r"-1|\d{1,20}_(\d{1,20}|inf)", at.offset):
+        return _invalid("offset", "has invalid format")
+    first = at.offset == "-1"
+    if first and at.live:
+        return _invalid("live", "can't be true when offset == -1")
+    if not first and not at.handle:
+        return _invalid("handle", "can't be blank when offset != -1")
+    return None
 
 
 def _invalid(field: str, why: str) -> ShapeAnswer:

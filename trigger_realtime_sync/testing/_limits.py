@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ._http_server import ExchangeEnded
 from ._replies import Refused, Reply, json_reply
 
-# Electric's limit for requests at `offset=-1`, as a share of that for all: 300 of 1,000.
+# Electric's limit for requests at `offset=-1`, as a share of that for all others: 300 to 1,000.
 _FIRST_SHARE = 0.3
 # Seconds that an overloaded Electric asks for, at the least.
 _RETRY_AFTER = "1"
@@ -23,7 +23,8 @@ class Limits:
 
     Args:
         live_polls: live polls at once, of all clients.
-        electric_requests: requests to Electric at once; three tenths of that at `offset=-1`.
+        electric_requests: requests to Electric at once; those at `offset=-1` are counted apart, and
+            three tenths as many are taken.
         api_requests: requests to `/api` in ten seconds; packets are not counted.
     """
 
@@ -39,8 +40,7 @@ class Limits:
         # Protects the attributes below.
         self._lock = threading.Lock()
         self._live = 0
-        self._at_electric = 0
-        self._first_at_electric = 0
+        self._at_electric = {"initial": 0, "existing": 0}
         # When the places of polls that were cut become free, on the monotonic clock.
         self._kept: list[float] = []
         self._api_count = 0
@@ -72,7 +72,8 @@ class Limits:
             Refused: all are taken.
         """
         until = time.monotonic() + hold
-        self._enter_electric(first)
+        kind = "initial" if first else "existing"
+        self._enter_electric(kind)
         try:
             yield
         except ExchangeEnded:
@@ -81,24 +82,20 @@ class Limits:
             raise
         finally:
             with self._lock:
-                self._at_electric -= 1
-                self._first_at_electric -= first
+                self._at_electric[kind] -= 1
 
-    def _enter_electric(self, first: bool) -> None:
+    def _enter_electric(self, kind: str) -> None:
         with self._lock:
             now = time.monotonic()
             self._kept = [until for until in self._kept if until > now]
-            limit = self.electric_requests
-            if limit is not None:
-                full = self._at_electric + len(self._kept) >= limit
-                if full or (first and self._first_at_electric >= max(1, limit * _FIRST_SHARE)):
-                    raise Refused(
-                        503,
-                        {"message": f"Concurrent request limit exceeded (limit: {limit})"},
-                        {"retry-after": _RETRY_AFTER, "cache-control": "no-store"},
-                    )
-            self._at_electric += 1
-            self._first_at_electric += first
+            taken, limit = self._at_electric[kind], self.electric_requests
+            if kind == "existing":
+                taken += len(self._kept)
+            elif limit is not None:
+                limit = max(1, int(limit * _FIRST_SHARE))
+            if limit is not None and taken >= limit:
+                raise _overloaded(kind, limit)
+            self._at_electric[kind] += 1
 
     def check_api(self) -> Reply | None:
         """Count a request to `/api`. Return the refusal if there were too many."""
@@ -112,6 +109,12 @@ class Limits:
             if self._api_count <= limit:
                 return None
             return _rate_limited(limit, round((self._api_since + _API_SECONDS) * 1000))
+
+
+def _overloaded(kind: str, limit: int) -> Refused:
+    message = f"Concurrent {kind} request limit exceeded (limit: {limit}), please retry"
+    body = {"code": "concurrent_request_limit_exceeded", "message": message}
+    return Refused(503, body, {"retry-after": _RETRY_AFTER, "cache-control": "no-store"})
 
 
 def _rate_limited(limit: int, reset_ms: int) -> Reply:

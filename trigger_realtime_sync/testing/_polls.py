@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from urllib.parse import quote
 
 import attrs
 
@@ -23,6 +24,8 @@ from ._store import EVERY_RUN, Store, Subject
 
 _DAY_MS = 86_400_000
 _UNIT_MS = {"w": 7 * _DAY_MS, "d": _DAY_MS, "h": 3_600_000, "m": 60_000, "s": 1000}
+# Bytes of tags that make the URL of a request to Electric too long.
+_MAX_TAGS_BYTES = 10_000
 _FORBIDDEN_IN_TAGS = re.compile(r'[\x00-\x1f\x7f\\"]')
 _HEADERS = {
     "content-type": "application/json",
@@ -70,6 +73,8 @@ class ShapePolls:
         if not all(tags) or any(_FORBIDDEN_IN_TAGS.search(tag) for tag in tags):
             error = {"code": "custom", "path": ["tags"], "message": "Not a list of tags"}
             raise Refused(400, {"error": "Query Error", "details": [error]})
+        if self.backend.name == "electric" and len(quote(asked)) > _MAX_TAGS_BYTES:
+            raise Refused(414, {"error": "Request-URI too long"})
         period = _period_ms(request.query.get("createdAt"), self.backend.name)
         # Without tags: all runs of the environment.
         subject: Subject = ("tag", tags[0]) if tags else EVERY_RUN

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from urllib.parse import urlencode
 
 import attrs
 
+from ._cache import Cache
 from ._faults import Fault, Faults
 from ._http_server import HttpExchange
 from ._limits import Limits
@@ -41,6 +43,7 @@ class Router:
     rest: Rest
     access: Access
     limits: Limits
+    cache: Cache | None
     faults: Faults
     observer: Observer
 
@@ -76,7 +79,8 @@ class Router:
         if request.kind in ("run", "runs", "batch"):
             shape = self.polls.shape(request, token)
             self._authorize(token)
-            return self.polls.answer(exchange, shape, fault)
+            ask = partial(self.polls.answer, exchange, shape, fault)
+            return ask() if self.cache is None else self.cache.answer(request, ask)
         if request.kind == "stream":
             stream = self.streams.find(request)
             self._authorize(token)

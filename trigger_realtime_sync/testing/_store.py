@@ -287,13 +287,13 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Let the changes of the block reach the log as one transaction."""
+        # Whoever is woken in the meantime waits for the lock.
         with self.lock:
             self._transaction = (self.tick(), 0)
             try:
                 yield
             finally:
                 self._transaction = None
-                self.wake()
 
     def hold_replication(self) -> None:
         """Keep what is written from now on from the feeds."""
@@ -335,8 +335,7 @@ class Store:
             self._members[subject][change.id] = None
         for subject in old | new:
             self._logs[subject].append(change)
-        if self._transaction is None:
-            self.wake(old | new)
+        self.wake(old | new)
 
     def _next_position(self) -> tuple[int, int]:
         if self._transaction is None:

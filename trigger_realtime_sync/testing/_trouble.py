@@ -139,7 +139,8 @@ class TroubleControl(RunControl):
                 A live poll is held first.
             lost: the backend answers, and moves on; the client gets a reset, or whatever else is
                 ordered, instead. A live poll is held first. Not for streams.
-            after_hold: hold a live poll first, and let it fail when it would be answered.
+            after_hold: hold a live poll first, and let it fail when it would be answered: what it
+                would have said is lost.
         """
         fault = Fault(
             times=times,

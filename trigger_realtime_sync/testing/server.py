@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Literal, TypeVar
 
+from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
 from ._http_server import HttpServer
@@ -37,7 +38,7 @@ class RealtimeServer(TroubleControl):
         backend: the behaviour of the run feeds: `"native"` or `"electric"`.
         streams: the format of streams: `"v2"` (S2) or `"v1"` (Redis).
         tokens: the access tokens that are good; any by default.
-        hold: seconds that a live poll is held.
+        hold: seconds that a live poll is held; native adds or takes off up to 15 %.
         stream_idle: seconds without a part after which a stream is closed.
         ping_interval: seconds between the keep-alives of a stream.
         port: 0 for any free one.
@@ -48,11 +49,14 @@ class RealtimeServer(TroubleControl):
             for the last one they are not up to date, and may end within a transaction.
         empty_past_snapshot: Electric: answer `[]`, not up to date, past the end of a snapshot.
         live_polls: the environment's limit of live polls at once; more get a 429.
-        electric_requests: Electric: its limit of requests at once, three tenths of that for those
-            at `offset=-1`; more get a 503 with `Retry-After`. A poll that was cut keeps its place
-            for as long as it would have been held.
+        electric_requests: Electric: its limit of requests at once, and three tenths as many at
+            `offset=-1`; more get a 503 with `Retry-After`. A poll that was cut keeps its place for
+            as long as it would have been held.
         api_requests: requests to `/api` in ten seconds, without those about packets; more get a 429
             with `x-ratelimit-reset`.
+        cache: put a cache before the feeds that obeys the headers of answers, not of requests: the
+            same URL is answered with the same snapshot, or the same 409, again. `"known"`: one that
+            ignores unknown parameters, so that a cache-busting one does not help.
         use_204: answer with 204 instead of `up-to-date` alone, as old servers do.
         stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
     """
@@ -76,6 +80,7 @@ class RealtimeServer(TroubleControl):
         live_polls: int | None = None,
         electric_requests: int | None = None,
         api_requests: int | None = None,
+        cache: Literal["url", "known"] | None = None,
         use_204: bool = False,
         stream_start: bool = True,
     ) -> None:
@@ -117,6 +122,7 @@ class RealtimeServer(TroubleControl):
             rest=Rest(self._store, lambda: self.url),
             access=self._access,
             limits=self._limits,
+            cache=Cache(known_only=cache == "known") if cache else None,
             faults=self._faults,
             observer=self._observer,
         )
