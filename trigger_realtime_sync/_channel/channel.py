@@ -58,7 +58,10 @@ class Channel:
         self._requester = self._make_requester(self._on_trouble)
         self._decoder = target.decoder(origin)
         self._rest = RestOpinion(
-            lambda: self._make_requester(patience=PATIENCE), self._decoder, dict(target.query)
+            lambda: self._make_requester(patience=PATIENCE),
+            self._release,
+            self._decoder,
+            dict(target.query),
         )
         run_id = target.subject if target.is_single else None
         self._feed = RunFeed(

@@ -42,11 +42,11 @@ PATIENCE = 10.0
 
 
 class RestOpinion:
-    """Asks REST whether a run has finished.
+    """Asks REST whether a run has finished. Safe from any thread.
 
     Args:
-        make_requester: makes what sends the requests, on the thread of the feed. Called once, when
-            REST is first asked.
+        make_requester: makes what sends the requests of one opinion, on the thread of a feed.
+        release: takes it back.
         decoder: decodes the row.
         query: the parameters of the feed.
     """
@@ -54,19 +54,14 @@ class RestOpinion:
     def __init__(
         self,
         make_requester: Callable[[], Requester],
+        release: Callable[[Requester], None],
         decoder: RowDecoder,
         query: Mapping[str, str],
     ) -> None:
         self._make_requester = make_requester
-        self._made: Requester | None = None
+        self._release = release
         self._decoder = decoder
         self._query = {name: text for name, text in query.items() if name == SKIP_COLUMNS}
-
-    @property
-    def _requester(self) -> Requester:
-        if self._made is None:
-            self._made = self._make_requester()
-        return self._made
 
     def finished(
         self, run_id: str, row_key: str | None, columns: Mapping[str, str]
@@ -82,46 +77,59 @@ class RestOpinion:
             TriggerRealtimeError: REST can't be asked, or knows no such run.
             Interrupted: the requester was stopped.
         """
-        document = self._ask(rest_run_path(run_id))
+        requester = self._make_requester()
+        try:
+            return self._finished(requester, run_id, row_key, columns)
+        finally:
+            self._release(requester)
+
+    def _finished(
+        self,
+        requester: Requester,
+        run_id: str,
+        row_key: str | None,
+        columns: Mapping[str, str],
+    ) -> RunChanges | None:
+        document = self._ask(requester, rest_run_path(run_id))
         skipped = frozenset(self._query.get(SKIP_COLUMNS, "").split(","))
         finished = finished_columns(document, run_id, columns, skipped)
         if finished is None:
             return None
         logger.warning(
-            "%s: run %s has finished, which the feed does not say", self._requester.label, run_id
+            "%s: run %s has finished, which the feed does not say", requester.label, run_id
         )
-        found = self._row(run_id)
-        if found is None:
+        rows = self._rows(requester, run_id)
+        if not rows:
             key = row_key or f'"public"."TaskRun"/"{run_id.removeprefix("run_")}"'
-            found = Changes(rows={key: self._decoder.decode(finished)})
-        return found
+            rows = {key: self._decoder.decode(finished)}
+        return Changes(rows=rows)
 
-    def _ask(self, path: str) -> object:
+    def _ask(self, requester: Requester, path: str) -> object:
         try:
-            return self._requester.get_json(path, POLL_HEADERS)
+            return requester.get_json(path, POLL_HEADERS)
         except TriggerRealtimeError as error:
-            if not self._requester.renew_token(error):
+            if not requester.renew_token(error):
                 raise
-            return self._requester.get_json(path, POLL_HEADERS)
+            return requester.get_json(path, POLL_HEADERS)
 
-    def _row(self, run_id: str) -> RunChanges | None:
-        """Return the run's finished row out of a snapshot of now, or None."""
-        found: list[RunChanges] = []
+    def _rows(self, requester: Requester, run_id: str) -> dict[str, AnyRun]:
+        """Return the run's finished row out of a snapshot of now, by its key; empty if it has
+        none."""
+        found: dict[str, AnyRun] = {}
 
         def keep(changes: RunChanges) -> bool:
-            if any(map(is_finished, changes.rows.values())):
-                found.append(changes)
-            return False
+            found.update((key, run) for key, run in changes.rows.items() if is_finished(run))
+            return True
 
         query = {**self._query, **ANOTHER_SHAPE}
         feed = RunFeed(
-            self._requester, run_path(run_id), query, self._decoder, run_id=run_id, on_changes=keep
+            requester, run_path(run_id), query, self._decoder, run_id=run_id, on_changes=keep
         )
         try:
             feed.look()
         except TriggerRealtimeError as error:
-            logger.info("%s: no other shape can be read: %s", self._requester.label, error)
-        return found[0] if found else None
+            logger.info("%s: no other shape can be read: %s", requester.label, error)
+        return found
 
 
 class RunOpinion:
@@ -196,7 +204,10 @@ class RunsOpinion:
             return None
         self._hear(row_key, run_id, now)
         try:
-            return self._rest.finished(run_id, row_key, log.columns(row_key))
+            found = self._rest.finished(run_id, row_key, log.columns(row_key))
+            if found is not None:
+                del self._silent[row_key]
+            return found
         except NotFoundError:
             del self._silent[row_key]
         except (AuthenticationError, PermissionDeniedError):
