@@ -49,8 +49,9 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How often one look starts again.
-MOST_RESTARTS_OF_A_LOOK = 3
+# How many answers that get one look nowhere it takes: that start again, or bring no row. An empty one
+# may begin a snapshot, and another one end it.
+USELESS_ANSWERS = 5
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -139,22 +140,24 @@ class RunFeed:
             TriggerRealtimeError: the shape can't be read now.
             Interrupted: the requester was stopped.
         """
-        restarts = 0
-        while restarts <= MOST_RESTARTS_OF_A_LOOK:
+        useless = 0
+        while useless <= USELESS_ANSWERS:
             asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
-                restarts += 1
+                useless += 1
                 continue
             took = time.monotonic() - started
             self._times.answered(time.monotonic(), took)
-            self._pace(changes, live=False, moved=self.log.offset != asked, took=took)
+            moved = self.log.offset != asked
+            self._pace(changes, live=False, moved=moved, took=took)
             if not self.log.live:
+                useless += not (moved and changes.news)
                 continue
             go_on = self._on_changes(changes) and self._ask_others(changes)
             if not go_on or not self.log.ask_again:
                 return go_on
-        raise Rotated(f"{self._requester.label}: the server asks to start again and again")
+        raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
