@@ -211,8 +211,7 @@ class ElectricBackend:
         # The last change once more, at the offset of the one before it, or of the client's position
         # in the log, if that is earlier.
         entries = log.entries(log.lost)
-        born: Position = (0, len(self._chunks(log)) - 1) if log.crashed else SNAPSHOT_END
-        earlier = entries[-2].position if len(entries) > 1 else born
+        earlier = entries[-2].position if len(entries) > 1 else SNAPSHOT_END
         offset = offset_of(min(earlier, position_of(at.offset)))
         return self._answer(entries[-1:], at, log.handle, offset)
 
