@@ -73,6 +73,20 @@ def test_idle_subscriptions_are_measured(harness):
         assert median > 0
 
 
+def test_what_following_costs_at_rest(harness):
+    """Each client's requests by their kinds, while all of its subscriptions are live."""
+    from benchmarks.at_rest import BACKENDS, SUBSCRIPTIONS, markdown, measure
+
+    costs = measure([ROOT, ROOT], 2.0, hold=0.5)
+    assert [cost.backend for cost in costs] == [*BACKENDS, *BACKENDS]
+    for cost in costs:
+        # Most polls are held for half a second; a loaded machine has fewer.
+        assert SUBSCRIPTIONS <= cost.requests <= 6 * SUBSCRIPTIONS
+        assert cost.not_live + cost.api < SUBSCRIPTIONS / 2
+        assert cost.cpu > 0
+    assert len(markdown(costs).splitlines()) == 2 + len(costs)
+
+
 def test_ratios_are_of_paired_runs(harness):
     """Each round is compared with itself, so that a slow round of both changes nothing."""
     from benchmarks._measure import Figures

@@ -19,6 +19,8 @@ from .errors import ConfigurationError
 
 # The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
+# How the tokens begin that `trigger.dev login` and the account's settings make.
+PERSONAL_TOKEN = "tr_pat_"
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 # Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -57,7 +59,10 @@ def check_base_url(value: Any, name: str = "base_url") -> str:
 
 
 def check_token(value: Any, name: str = "access_token") -> str:
-    """Return the token as it goes into a header. The error never shows the value."""
+    """Return the token as it goes into a header. The error never shows the value.
+
+    A personal access token is refused: no endpoint of runs takes one.
+    """
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     token = value.strip()
@@ -65,6 +70,11 @@ def check_token(value: Any, name: str = "access_token") -> str:
         raise ConfigurationError(f"{name} is empty")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"{name} holds a blank, a control or a non-ASCII character")
+    if token.startswith(PERSONAL_TOKEN):
+        raise ConfigurationError(
+            f"{name} is a personal access token ({PERSONAL_TOKEN}…), which can't read runs:"
+            f" use the environment's secret key or a public access token"
+        )
     return token
 
 
@@ -231,13 +241,14 @@ def _check_certificates(path: str) -> None:
         ) from None
 
 
-def check_branch(value: Any) -> str | None:
-    """Return the name of a preview branch, or None."""
+def check_branch(value: Any, name: str = "preview_branch") -> str | None:
+    """Return the name of a preview branch as it goes into a header, or None."""
     if value is None:
         return None
-    if not isinstance(value, str) or not value or not (value.isprintable() and value.isascii()):
-        raise ConfigurationError(f"preview_branch must be the name of a branch, not {value!r}")
-    return value
+    branch = value.strip() if isinstance(value, str) else ""
+    if not branch or not (branch.isprintable() and branch.isascii()):
+        raise ConfigurationError(f"{name} must be the name of a branch, not {value!r}")
+    return branch
 
 
 def check_type(value: Any, kind: type[Any], rule: str) -> Any:

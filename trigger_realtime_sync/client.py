@@ -90,10 +90,11 @@ class RealtimeClient:
     Args:
         access_token: a secret key (`tr_…`) or a public access token; or a callable that returns
             one, called before each request, so keep it cheap, and once more when the server
-            refused the token. Default: `TRIGGER_ACCESS_TOKEN`, then `TRIGGER_SECRET_KEY`.
+            refused the token. Default: `TRIGGER_SECRET_KEY`, then `TRIGGER_ACCESS_TOKEN`. A
+            personal access token (`tr_pat_…`) can't read runs, and is refused.
         base_url: of the API. Default: `TRIGGER_API_URL`, then `https://api.trigger.dev`.
         throttle_in_ms: the least time between two rounds of callbacks of a subscription.
-        preview_branch: the name of a preview branch.
+        preview_branch: the name of a preview branch. Default: `TRIGGER_PREVIEW_BRANCH`, then none.
         retry: how long to wait between attempts when the network or the server fails.
         timeouts: for connecting, and for the silence on a connection.
         max_cached: how many ids the last known state is remembered for.
@@ -126,7 +127,7 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._engine = Engine(
             EngineOptions(
-                preview_branch=check_branch(preview_branch),
+                preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 http=HttpOptions(
@@ -574,7 +575,7 @@ class RealtimeClient:
         if token is None:
             raise ConfigurationError(
                 "no access_token: pass one to RealtimeClient or to the subscription,"
-                " or set TRIGGER_ACCESS_TOKEN or TRIGGER_SECRET_KEY"
+                " or set TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN"
             )
         return token
 
@@ -694,6 +695,12 @@ def _base_url_option(base_url: Any) -> str:
     if os.environ.get("TRIGGER_API_URL"):
         return check_base_url(os.environ["TRIGGER_API_URL"], "TRIGGER_API_URL")
     return DEFAULT_BASE_URL
+
+
+def _branch_option(branch: Any) -> str | None:
+    if branch is None and os.environ.get("TRIGGER_PREVIEW_BRANCH", "").strip():
+        return check_branch(os.environ["TRIGGER_PREVIEW_BRANCH"], "TRIGGER_PREVIEW_BRANCH")
+    return check_branch(branch)
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

@@ -43,6 +43,8 @@ OF_A_FEED = frozenset({"stale", "204", "must-refetch", "offset out of bounds"})
 # A few of these in a row are taken for the server's own words, and end a subscription.
 UNREADABLE = frozenset({"not json", "html"})
 RETRY_AFTER = 0.15
+# No answer arrives, whether or not the server has sent one.
+REFUSED_UNHEARD = frozenset({"reset", "no answer", "stall"})
 # The answer is refused before anything of it is read: the next request waits for the back-off.
 REFUSED = frozenset({"reset", "no answer", "500", "502", "503", "504", "524", "408"})
 
@@ -55,7 +57,7 @@ class Fault:
         kind: a key of `WEIGHTS`, or "" for none.
         at: after how many bytes of the answer, where it is cut; bytes at a time, where it drips.
         seconds: how long it is delayed.
-        late: a made-up answer comes only when the server has answered, which is lost.
+        late: a made-up answer, or a reset, comes only when the server has answered, which is lost.
     """
 
     kind: str = ""

@@ -7,18 +7,22 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import closing
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from tests.chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
+from tests.chaos.faults import REFUSED_UNHEARD, RETRY_AFTER, UNREADABLE, Fault, Plan
 from tests.support.raw import Exchange, Hangup, RawServer
+from trigger_realtime_sync._wire.names import CACHE_BUSTER
 
 STATUS_TEXT = (
     b"HTTP/1.1 %d Something\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"
 )
 LONGEST_STALL = 5.0
+# Seconds; no older answer comes from the cache.
+OLDEST_STALE = 0.8
 
 
 @attrs.frozen
@@ -63,14 +67,20 @@ class Answer:
 
 
 class Proxy(RawServer):
-    """Answers each request with what the upstream says, or with what the plan makes of it."""
+    """Answers each request with what the upstream says, or with what the plan makes of it.
 
-    def __init__(self, upstream: str, plan: Plan) -> None:
+    Args:
+        rotate: makes the upstream drop its shapes. A 409 that no server sent would be a lie: the
+            handle that it refuses never comes back.
+    """
+
+    def __init__(self, upstream: str, plan: Plan, rotate: Callable[[], None]) -> None:
         super().__init__(self._meet)
+        self._rotate = rotate
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port)
         self._plan = plan
-        self._earlier: dict[tuple[str, str], deque[bytes]] = {}
+        self._earlier: dict[tuple[str, str], deque[tuple[float, bytes]]] = {}
         self.seen: list[Seen] = []
         self.tokens: set[str] = set()
 
@@ -86,6 +96,8 @@ class Proxy(RawServer):
             earlier = self._earlier.setdefault((target, place), deque(maxlen=4))
         if fault.kind == "delay":
             time.sleep(fault.seconds)
+        if fault.kind == "must-refetch":
+            self._rotate()
         made_up = self._made_up(fault, earlier)
         if made_up is not None:
             is_over = fault.late and not stream and not _lose_answer(client, upstream, head)
@@ -93,16 +105,19 @@ class Proxy(RawServer):
             if is_over or not made_up.startswith(b"HTTP/1.1"):
                 raise Hangup
             return
+        if fault.late and not stream and fault.kind in REFUSED_UNHEARD:
+            _lose_answer(client, upstream, head)
         _refuse(client, fault)
         upstream.sendall(head)
+        asked = time.monotonic()
         answer = self._relay(client, upstream, fault)
         if answer.can_be_repeated and not stream:
-            earlier.append(answer.data)
+            earlier.append((asked, answer.data))
 
     def _note_token_and_target(self, head: bytes) -> tuple[str, str, bool]:
-        """Return the target and its subscription, the kind of position it is read from, and
-        whether it is a stream. A snapshot is never answered by what comes after one,
-        however stale a cache is."""
+        """Return the target and its subscription, what a cache takes it for, and whether it is a
+        stream. To a bad cache all requests for a snapshot are one, and it overlooks our
+        parameter against it; but no place in a log is another one."""
         first, *lines = head.decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in lines if line)
         token = fields.get("authorization", "")
@@ -111,22 +126,23 @@ class Proxy(RawServer):
         query = parse_qs(parts.query)
         subscriber = token.rpartition("_")[0].rpartition("_")[2]
         target = f"{subscriber}: {parts.path} {','.join(query.get('tags', []))}"
-        place = "live" if "live" in query else query.get("offset", [""])[0]
+        place = "-1"
+        if query.get("offset") != ["-1"]:
+            place = urlencode([one for one in parse_qsl(parts.query) if one[0] != CACHE_BUSTER])
         return target, place, "/streams/" in parts.path
 
-    def _made_up(self, fault: Fault, earlier: deque[bytes]) -> bytes | None:
+    def _made_up(self, fault: Fault, earlier: deque[tuple[float, bytes]]) -> bytes | None:
         kind = fault.kind
         if kind == "stale":
-            return earlier[fault.at % len(earlier)] if earlier else None
+            now = time.monotonic()
+            kept = [answer for asked, answer in earlier if now - asked < OLDEST_STALE]
+            return kept[fault.at % len(kept)] if kept else None
         if kind == "not http":
             return bytes(range(fault.at % 200, 256)) * 3
         if kind in UNREADABLE:
             body = b"<html>in the way</html>" if kind == "html" else b'[{"headers": {'
             fields = b"electric-handle: x\r\nelectric-offset: 0_0\r\nelectric-cursor: 1\r\n"
             return STATUS_TEXT % (200, fields, len(body), body)
-        if kind == "must-refetch":
-            body = b'[{"headers": {"control": "must-refetch"}}]'
-            return STATUS_TEXT % (409, b"", len(body), body)
         if kind == "offset out of bounds":
             body = b'{"message": "Invalid request", "errors": {"offset": ["out of bounds"]}}'
             return STATUS_TEXT % (400, b"", len(body), body)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
 from tests.chaos.proxy import Proxy, Seen
-from tests.chaos.world import SECRET, World
+from tests.chaos.world import SECRET, Habits, World
 from tests.support.process import open_sockets, resident_mb
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
@@ -53,22 +53,28 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("streams", ["v1", "v2"])
 @pytest.mark.parametrize("backend", ["native", "electric"])
-def test_what_is_promised_holds(backend, streams, seed, log):
+def test_what_is_promised_holds(backend, streams, seed, log, clock):
     """States in order and none twice, the last one always; parts exact; nothing after cancel; no
     thread, socket or memory left; no more requests than the back-off allows; no token logged."""
     gc.collect()
     sockets, memory = open_sockets(), resident_mb()
-    plan = Plan(seed)
+    habits = Habits.of(seed)
+    plan = Plan(seed, without=frozenset({"stale"} if habits.stamps_go_back else {}))
     with (
         RealtimeServer(
-            backend, streams=streams, hold=0.5, ping_interval=0.3, stream_idle=1.0
+            backend,
+            streams=streams,
+            hold=0.5,
+            ping_interval=0.3,
+            stream_idle=1.0,
+            **habits.electric,
         ) as server,
-        Proxy(server.url, plan) as proxy,
+        Proxy(server.url, plan, server.rotate) as proxy,
     ):
         with RealtimeClient(
             base_url=proxy.url, retry=RETRY, timeouts=Timeouts(connect=2, read=1.5)
         ) as client:
-            world = World(server, client, seed)
+            world = World(server, client, seed, clock)
             world.subscribe()
             world.storm(STORM_SECONDS)
             world.finish()

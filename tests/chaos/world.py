@@ -8,14 +8,26 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from trigger_realtime_sync import RealtimeClient
+import attrs
+
+from tests.chaos.conftest import Clock
+from tests.support.waiting import eventually
+from trigger_realtime_sync import RealtimeClient, WaitTimeout
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
 SECRET = "SECRETofTHEchaosTESTS"
+# Seconds that a replica lags.
+LAG = 0.3
+# Seconds that an ordered fault waits for its request.
+FAULT_SECONDS = 0.5
+FEEDS = ("run", "runs", "batch")
+# Places for live polls while the environment's limit is low: far fewer than there are subscriptions.
+FEW_PLACES = 3
+A_DAY = 86_400.0
 
 
 class Token:
@@ -43,6 +55,7 @@ class Watcher:
         self.wrong: list[str] = []
         self.versions: dict[str, int] = {}
         self.completed: list[str] = []
+        self.outputs: dict[str, Any] = {}
         self.parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self.cancelled = False
         self.subscription: Any = None
@@ -78,6 +91,7 @@ class Watcher:
             if not run.is_finished:
                 self.wrong.append(f"{run.id}: on_complete as {run.status}")
             self.completed.append(run.id)
+            self.outputs[run.id] = run.output
 
     def on_error(self, error: Any) -> None:
         with self._call("on_error"):
@@ -106,32 +120,78 @@ class Watcher:
             self.cancelled = True
 
 
+@attrs.frozen
+class Habits:
+    """What the server and its network do in a seed.
+
+    By `updatedAt` alone an old snapshot can't be told from a new one whose stamp went back: what a
+    client may do then is in docs/protocol.md, section 2, "Order", and is not exact. So a seed has
+    either the one or the other.
+
+    Attributes:
+        stamps_go_back: writes commit in another order than their stamps say; no old answers, and no
+            crash, which brings old snapshots back.
+        switches: the backend changes under running subscriptions.
+        electric: the settings of Electric.
+    """
+
+    stamps_go_back: bool
+    switches: bool
+    electric: dict[str, Any]
+
+    @classmethod
+    def of(cls, seed: int) -> Habits:
+        rng = random.Random(f"habits {seed}")
+        electric = {
+            "snapshot_chunk_rows": rng.choice([None, 1, 2]),
+            "log_chunk_rows": rng.choice([None, 1, 2]),
+            "first_answer_empty": rng.random() < 0.3,
+            "empty_past_snapshot": rng.random() < 0.3,
+        }
+        return cls(seed % 2 == 1, seed % 3 == 0, electric)
+
+
 class World:
     """The server's runs, which only go forward: a run's version counts its states."""
 
-    def __init__(self, server: RealtimeServer, client: RealtimeClient, seed: int) -> None:
+    def __init__(
+        self, server: RealtimeServer, client: RealtimeClient, seed: int, clock: Clock
+    ) -> None:
         self.server = server
         self.client = client
         self.rng = random.Random(seed)
+        self.habits = Habits.of(seed)
+        self._clock = clock
         self.versions: dict[str, int] = {}
+        self._changed_at: dict[str, float] = {}
+        self._members: dict[str, list[str]] = {}
+        self._lags_until: float | None = None
         self.written: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self.watchers: list[Watcher] = []
         self.waits: list[tuple[Watcher, Callable[[], Any], list[str]]] = []
         self.victims: list[Watcher] = []
+        # Followed, and never finished.
+        self.endless = ""
+        self._endless_watchers: list[Watcher] = []
 
     # --- what is there
 
     def subscribe(self) -> None:
         """Every kind of subscription, and some that will be cancelled on the way."""
-        singles = [self._run() for _ in range(3)]
+        singles = [self._run() for _ in range(2)] + [self._run(lag=True)]
         tagged = [self._run(tags=["chaos"]) for _ in range(5)]
         batched = [self._run() for _ in range(3)]
+        reused = [self._run() for _ in range(6)]
         streaming = [self._run(realtime_streams=["a", "b"], tags=["streams"]) for _ in range(2)]
-        batch = self.server.batch(*batched)
+        batch = self.server.batch(*batched, reused=reused)
+        self._members = {"chaos": tagged, "streams": streaming, batch: batched}
         for run in singles:
             self._follow(f"run {run}", [run], self.client.subscribe_to_run, run)
         self._follow("tag", tagged, self.client.subscribe_to_runs_with_tag, "chaos", many=True)
-        self._follow("batch", batched, self.client.subscribe_to_batch, batch)
+        self._follow("batch", batched + reused, self.client.subscribe_to_batch, batch)
+        with suppress(WaitTimeout):
+            # Whoever waits makes the client ask for the runs that were reused.
+            self.watchers[-1].subscription.wait_for_completion(0.01)
         for run in streaming:
             self._follow(
                 f"streams {run}",
@@ -153,6 +213,11 @@ class World:
             self._follow(
                 f"victim {number}", [], self.client.subscribe_to_runs_with_tag, "chaos", slow=True
             )
+        self.endless = self._run(tags=["endless"])
+        self._members["endless"] = [self.endless]
+        self._follow("endless run", [], self.client.subscribe_to_run, self.endless)
+        self._follow("endless tag", [], self.client.subscribe_to_runs_with_tag, "endless")
+        self._endless_watchers = self.watchers[-2:]
 
     def _run(self, **options: Any) -> str:
         run = self.server.create_run(status="EXECUTING", metadata={"version": 1}, **options)
@@ -202,27 +267,125 @@ class World:
     def storm(self, seconds: float) -> None:
         """Changes, rotations, dropped connections and cancellations, in an order that the seed
         decides."""
+        actions: dict[Callable[[], None], float] = {
+            self._change_any: 44,
+            self._write: 38,
+            self._drop_connections: 3,
+            self._cancel_one: 2,
+            self._lose_the_shape: 1.5,
+            self._change_together: 3,
+            self._lag: 1.5,
+            self._limit: 1.5,
+            self._spoil: 3,
+            self.server.restart: 1,
+            self._move_window: 0.5,
+        }
+        if not self.habits.stamps_go_back:
+            actions[self._crash] = 1
+        if self.habits.switches:
+            actions[self._switch] = 1.5
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self._happen(self.rng.random())
+            self.rng.choices(list(actions), list(actions.values()))[0]()
             time.sleep(self.rng.uniform(0.0, 0.02))
+            if self._lags_until is not None and time.monotonic() > self._lags_until:
+                self._catch_up()
 
-    def _happen(self, what: float) -> None:
-        run = self.rng.choice(list(self.versions))
-        if what < 0.55:
-            self._change(run)
-        elif what < 0.93:
-            self._write()
-        elif what < 0.96:
-            self.server.drop_connections(reset=self.rng.random() < 0.5)
-        elif what < 0.98 and self.victims:
-            self.victims.pop().cancel()
-        else:
-            self._lose_the_shape(self.rng.random())
+    def _change_any(self) -> None:
+        self._change(self.rng.choice(list(self.versions)))
 
     def _change(self, run: str) -> None:
         self.versions[run] += 1
-        self.server.update_run(run, metadata={"version": self.versions[run]})
+        self._changed_at[run] = time.monotonic()
+        self.server.update_run(
+            run, metadata={"version": self.versions[run]}, stamp_back=self._stamp_back()
+        )
+
+    def _stamp_back(self) -> float | None:
+        """How far the stamp of the next write goes back: committed in another order, or stamped by
+        a server whose clock is behind."""
+        if not self.habits.stamps_go_back:
+            return None
+        return self.rng.choice([None, None, 0.0, 0.05, 3.0])
+
+    def _change_all(self) -> None:
+        for run in self.versions:
+            self._change(run)
+
+    def _change_together(self) -> None:
+        """A transaction of several rows, some of which change twice."""
+        with self.server.transaction():
+            for _ in range(self.rng.randint(2, 8)):
+                self._change_any()
+
+    def _drop_connections(self) -> None:
+        self.server.drop_connections(reset=self.rng.random() < 0.5)
+
+    def _cancel_one(self) -> None:
+        if self.victims:
+            self.victims.pop().cancel()
+
+    def _lose_the_shape(self) -> None:
+        how = self.rng.random()
+        if how < 0.5:
+            self.server.rotate(keep_handle=how < 0.1, send_handle=how < 0.3)
+        else:
+            self.server.restore()
+            self.server.drop_connections()
+
+    def _crash(self) -> None:
+        """A crash of 1.2.4, which tells the runs as they were at first until they change again."""
+        self.server.crash()
+        self.server.drop_connections()
+        self._change_all()
+
+    def _switch(self) -> None:
+        self.server.switch_backend(self.rng.choice(["native", "electric"]))
+
+    def _lag(self) -> None:
+        if self._lags_until is None:
+            self.server.hold_replication()
+            self._lags_until = time.monotonic() + self.rng.uniform(0, LAG)
+
+    def _catch_up(self) -> None:
+        self._lags_until = None
+        self.server.release_replication()
+
+    def _limit(self) -> None:
+        self.server.live_polls = self.rng.choice([None, FEW_PLACES])
+
+    def _spoil(self) -> None:
+        """Let the answer to the next poll be lost, be that of a replica that lags, or lack what a
+        flush left out."""
+        until = time.monotonic() + FAULT_SECONDS
+        how = self.rng.random()
+
+        def is_any(request: Any) -> bool:
+            return request.kind in FEEDS and request.at < until
+
+        def is_just_changed(request: Any) -> bool:
+            now = time.monotonic()
+            runs = self._runs_of(request)
+            return is_any(request) and all(self._changed_at.get(r, 0) > now - LAG for r in runs)
+
+        if how < 0.4:
+            self.server.fail_next(match=is_any, lost=True)
+        elif how < 0.7:
+            self.server.fail_next(match=is_any, leave_out=self.rng.randint(1, 3))
+        elif not self.habits.stamps_go_back:
+            self.server.fail_next(match=is_just_changed, stale=True)
+
+    def _runs_of(self, request: Any) -> list[str]:
+        if request.kind == "run":
+            return [request.segments[-1]]
+        return self._members[request.query.get("tags") or request.segments[-1]]
+
+    def _move_window(self) -> None:
+        """Let a day pass on the server: its feeds by tags begin after all runs from now on."""
+        expected = {"tag": "chaos", "streams of a tag": "streams", "endless tag": "endless"}
+        told = {one.name: set(one.versions) for one in self.watchers}
+        if all(told[name] == set(self._members[tag]) for name, tag in expected.items()):
+            self._clock.ahead = 1.1 * A_DAY
 
     def _write(self) -> None:
         run = self.rng.choice([r for r in self.versions if self._streams_of(r)])
@@ -240,27 +403,34 @@ class World:
     def _streams_of(self, run: str) -> bool:
         return any(run in watcher.name for watcher in self.watchers if "streams" in watcher.name)
 
-    def _lose_the_shape(self, how: float) -> None:
-        if how < 0.5:
-            self.server.rotate(keep_handle=how < 0.1, send_handle=how < 0.3)
-        else:
-            self.server.restore()
-            self.server.drop_connections()
-
     def finish(self) -> None:
         """Cancel the remaining victims amid their callbacks, and complete every run: from now on
         the last states and parts are known."""
+        self._catch_up()
         for victim in self.victims:
             victim.called.clear()
-            for run in self.versions:
-                self._change(run)
+            self._change_all()
             victim.called.wait(5)
             victim.cancel()
+        self._lag()
         for run in self.versions:
-            self.versions[run] += 1
-            self.server.complete_run(
-                run, output={"run": run}, metadata={"version": self.versions[run]}
-            )
+            if run != self.endless:
+                self._complete(run)
+        self._catch_up()
+        if not self.habits.stamps_go_back and self.rng.random() < 0.5:
+            # Electric says no more of what has finished: only REST knows.
+            self.server.crash()
+            self.server.drop_connections()
+        self._change(self.endless)
+
+    def _complete(self, run: str) -> None:
+        self.versions[run] += 1
+        self.server.complete_run(
+            run,
+            output={"run": run},
+            metadata={"version": self.versions[run]},
+            stamp_back=self._stamp_back(),
+        )
 
     # --- what must hold
 
@@ -275,9 +445,26 @@ class World:
                 continue
             wrong += self._check_last_states(watcher, runs)
             wrong += self._check_parts(watcher)
+        wrong += self._check_endless()
         for watcher in self.watchers:
             wrong += [f"{watcher.name}: {line}" for line in watcher.wrong]
         return wrong
+
+    def _check_endless(self) -> list[str]:
+        """The last state of a run that does not finish is told too."""
+        last = self.versions[self.endless]
+        watchers = self._endless_watchers
+        with suppress(AssertionError):
+            eventually(
+                lambda: all(one.versions.get(self.endless) == last for one in watchers),
+                seconds=PATIENCE / 4,
+            )
+        return [
+            f"{one.name}: last told version is {one.versions.get(self.endless)}, not {last}"
+            f" ({one.subscription})"
+            for one in watchers
+            if one.versions.get(self.endless) != last
+        ]
 
     def _check_last_states(self, watcher: Watcher, runs: list[str]) -> list[str]:
         wrong = []
@@ -287,12 +474,14 @@ class World:
                 wrong.append(f"{watcher.name}: last told version of {run} is {told}, not {last}")
             if watcher.completed.count(run) != 1:
                 wrong.append(f"{watcher.name}: on_complete of {run} was not called once")
+            if watcher.outputs.get(run) != {"run": run}:
+                wrong.append(f"{watcher.name}: output of {run} is {watcher.outputs.get(run)!r}")
+        # What has finished and is older than the window is not shown any more.
         shown = getattr(watcher.subscription, "runs", None) or [watcher.subscription.run]
-        outputs = {run.id: run.output for run in shown}
         wrong += [
-            f"{watcher.name}: shows {outputs.get(run)!r} as the output of {run}, not {shown}"
-            for run in runs
-            if outputs.get(run) != {"run": run}
+            f"{watcher.name}: shows {run.output!r} as the output of {run.id}"
+            for run in shown
+            if run is not None and run.output != {"run": run.id}
         ]
         return wrong
 

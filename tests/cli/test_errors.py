@@ -44,7 +44,7 @@ def test_no_token_is_told_with_the_variables_to_set(command, environment):
     del environment["TRIGGER_ACCESS_TOKEN"]
     end = ended(command("watch", "run", "run_1"))
     assert end.code == 64
-    assert "TRIGGER_ACCESS_TOKEN" in end.err
+    assert "TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN" in end.err
     assert len(end.err.splitlines()) == 1
 
 

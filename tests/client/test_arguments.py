@@ -9,8 +9,9 @@ from typing import Any
 import certifi
 import pytest
 
-from tests.support.raw import hold
-from tests.support.shape import answer, done
+from tests.support.raw import hold, reply
+from tests.support.settings import ENVIRONMENT
+from tests.support.shape import answer, done, stored_output
 from tests.support.waiting import eventually
 from trigger_realtime_sync import ConfigurationError, RealtimeClient, RetryPolicy, Task, Timeouts
 
@@ -24,7 +25,7 @@ OF_THE_CLIENT: list[tuple[str, Any]] = [
     *(("base_url", f"http://{bad}") for bad in ("x:99999", "x:0", "user:pw@x")),
     *(("base_url", f"https://{bad}") for bad in ("x?a=b", "x#a", "x/ y")),
     *(("throttle_in_ms", bad) for bad in (-1, NAN, INFINITE, "5", True, HUGE, 1e300)),
-    *(("preview_branch", bad) for bad in ("", 7, "a\nb", "\u00e9")),
+    *(("preview_branch", bad) for bad in ("", " ", 7, "a\nb", "\u00e9")),
     *(("retry", bad) for bad in (3, None, "for ever")),
     *(("timeouts", bad) for bad in (3, None, (1, 2))),
     *(("max_cached", bad) for bad in (-1, 1.5, "1", True, None)),
@@ -63,15 +64,39 @@ def test_of_the_policies(kind, name, bad):
         kind(**{name: bad})
 
 
-@pytest.mark.parametrize("name", ["TRIGGER_API_URL", "TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY"])
+@pytest.mark.parametrize("name", ENVIRONMENT)
 def test_of_the_environment(name, monkeypatch):
     """The variable is named."""
-    monkeypatch.setenv(name, "not a good one")
+    monkeypatch.setenv(name, "not a\ngood one")
     with (
         pytest.raises(ConfigurationError, match=name),
         RealtimeClient() as client,
     ):
         client.subscribe_to_run("run_1")
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "sent"),
+    [
+        ("mine", "other", "mine"),
+        (None, "feature/a b", "feature/a b"),
+        (None, " mine\n", "mine"),
+        (None, "", None),
+        (None, "  ", None),
+        (None, None, None),
+    ],
+)
+def test_the_preview_branch(given, variable, sent, raw, connect, monkeypatch):
+    """The argument, else `TRIGGER_PREVIEW_BRANCH`: sent with every request to the API."""
+    if variable is not None:
+        monkeypatch.setenv("TRIGGER_PREVIEW_BRANCH", variable)
+    server = raw(stored_output(reply(200, {}, "7")))
+    client = connect(server, preview_branch=given)
+    # It was read when the client was made.
+    monkeypatch.setenv("TRIGGER_PREVIEW_BRANCH", "later")
+    assert client.wait_for_completion("run_1", timeout=5).output == 7
+    told = {one.path.split("/")[1]: one.headers.get("x-trigger-branch") for one in server.exchanges}
+    assert told == {"realtime": sent, "api": sent, "store": None}
 
 
 BAD_IDS = ["", "  ", ".", "..", "a\nb", "a\x00", "\ud800", 7, None, b"run"]

@@ -12,7 +12,7 @@ import requests
 import responses
 
 from tests.support import shape
-from tests.support.raw import Exchange, Hangup, Step, by_path, hangup, in_turn, send
+from tests.support.raw import Exchange, Hangup, Step, by_path, hangup, in_turn, reply, send
 from tests.support.shape import answer, done, row
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder
@@ -27,6 +27,7 @@ from trigger_realtime_sync import (
     RetryPolicy,
     UnprocessableEntityError,
 )
+from trigger_realtime_sync._feeds import run_feed as runs
 from trigger_realtime_sync._http import session as http
 from trigger_realtime_sync._http.requester import Requester
 
@@ -142,6 +143,18 @@ def test_a_head_that_only_announces_the_answer_is_skipped(raw, connect):
     client = connect(raw(hinted(row()), hinted(done())), retry=ONCE)
     client.subscribe_to_run("run_1", **recorder.options).wait_for_completion(10)
     assert recorder.statuses == ["EXECUTING", "COMPLETED"]
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_204_keeps_its_connection(odd, raw, connect, monkeypatch):
+    """Old servers say so after each hold; one that announces a body may still send it."""
+    monkeypatch.setattr(runs, "LONGEST_PAUSE", 0.0)
+    extra = {"content-length": "5"} if odd else {}
+    nothing = reply(204, {**shape.headers(cursor="1"), **extra})
+    server = raw(answer(row()), *[nothing] * 5, answer(done()))
+    assert connect(server).wait_for_completion("run_1", timeout=10).is_success
+    connections = {id(exchange.sock) for exchange in server.exchanges}
+    assert len(connections) == (6 if odd else 1)
 
 
 def test_a_new_connection_that_is_closed_is_a_failure(raw, connect):

@@ -11,6 +11,7 @@ from tests.support.shape import answer, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import ProtocolError, RetryPolicy, State, Timeouts
 from trigger_realtime_sync._feeds import run_feed as feed
+from trigger_realtime_sync._http import retry as retries
 from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -41,8 +42,9 @@ def finished(server: RealtimeServer) -> str:
     "fault",
     [{"status": 500}, {"status": 502, "html": True}, {"status": 524}, {"reset": True}],
 )
-def test_backs_off_exponentially(server, connect, waits, fault):
+def test_backs_off_exponentially(server, connect, waits, fault, monkeypatch):
     """Full jitter below a bound that doubles, and that has a highest value."""
+    monkeypatch.setattr(retries, "SNAPSHOT_SECONDS", 0.0)
     server.fail_next(times=12, **fault)
     connect(server, retry=POLICY).wait_for_completion(finished(server), timeout=10)
     assert len(waits) == 12
@@ -50,6 +52,17 @@ def test_backs_off_exponentially(server, connect, waits, fault):
         assert 0 <= seconds <= min(30.0, 0.5 * 2**attempt)
     assert max(waits) > 1
     assert len(set(waits)) > 6
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"reset": True}])
+def test_a_snapshot_that_failed_is_not_asked_for_at_once(server, connect, waits, fault):
+    """Each try of a tag's makes a new shape at the server, and a query."""
+    server.create_run(tags=["a"])
+    server.fail_next(times=4, **fault)
+    connect(server, retry=POLICY).subscribe_to_runs_with_tag("a")
+    server.wait_until_held(1)
+    assert len(waits) == 4
+    assert min(waits) >= 2
 
 
 @pytest.mark.parametrize(("status", "header"), [(503, "7"), (429, "7"), (500, "7"), (408, "7")])
@@ -95,7 +108,8 @@ def test_an_error_page_instead_of_json(server, connect, waits, where):
     server.wait_until_held(1)
     server.complete_run(run_id)
     assert subscription.wait_for_completion(5).is_success
-    assert len(waits) == 4
+    # After a live poll also that until the next request which is not live.
+    assert len(waits) >= 4
     assert recorder.errors == []
 
 

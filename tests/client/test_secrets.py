@@ -44,10 +44,11 @@ def test_it_is_in_no_error_and_no_log(raw, connect, caplog, echo):
     assert all(part not in repr(vars(record)) for record in caplog.records)
 
 
-def test_a_broken_status_line_that_echoes_it(raw, connect, caplog):
-    """Bytes before the status line are not quoted."""
+@pytest.mark.parametrize("line", ["{} HTTP/1.1 200 OK", "HTTP/1.1 {}", "{}"])
+def test_a_broken_status_line_that_echoes_it(line, raw, connect, caplog):
+    """Nothing of a line that is no status line is quoted."""
     caplog.set_level(logging.DEBUG)
-    echo = hangup(f"{TOKEN} HTTP/1.1 200 OK\r\n\r\n".encode())
+    echo = hangup(f"{line.format(TOKEN)}\r\n\r\n".encode())
     connect(raw(echo, answer(done()))).wait_for_completion("run_1", timeout=5)
     assert TOKEN[:12] not in caplog.text
 
@@ -108,7 +109,7 @@ def test_redirects_in_a_circle_end(raw, connect):
 
 
 @pytest.mark.parametrize(
-    "location", ["http://[::1", "http://h:99999/", "ftp://x/", "http://", "\\"]
+    "location", ["", "http://[::1", "http://h:99999/", "ftp://x/", "http://", "\\"]
 )
 def test_redirects_to_nowhere_end(raw, connect, location):
     """A location that is none is an error of this library, or passes, but never a crash."""

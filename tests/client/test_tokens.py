@@ -14,9 +14,12 @@ import pytest
 from tests.support.raw import reply
 from tests.support.settings import TOKEN
 from tests.support.shape import answer, done
+from tests.support.shown import everything_shown
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, ConfigurationError, PermissionDeniedError
 from trigger_realtime_sync.testing import RealtimeServer
+
+VARIABLES = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
 
 
 class Provider:
@@ -193,19 +196,41 @@ def test_the_subscription_s_own_token_goes_first(server, connect):
 
 
 def test_the_environment(server, monkeypatch, connect):
-    """`TRIGGER_ACCESS_TOKEN`, then `TRIGGER_SECRET_KEY`; without any, subscribing is refused."""
+    """`TRIGGER_SECRET_KEY`, then `TRIGGER_ACCESS_TOKEN`; without any, subscribing is refused."""
     run_id = server.create_run()
     server.complete_run(run_id)
     client = connect(server, access_token=None)
     with pytest.raises(ConfigurationError, match="access_token"):
         client.subscribe_to_run(run_id)
-    monkeypatch.setenv("TRIGGER_SECRET_KEY", "tr_second")
+    monkeypatch.setenv("TRIGGER_ACCESS_TOKEN", "tr_second")
     client.wait_for_completion(run_id, timeout=5)
-    monkeypatch.setenv("TRIGGER_ACCESS_TOKEN", "tr_first")
+    monkeypatch.setenv("TRIGGER_SECRET_KEY", "tr_first")
     client.wait_for_completion(run_id, timeout=5)
     told = [request.headers["authorization"] for request in server.requests if not request.live]
     assert told[0] == "Bearer tr_second"
     assert told[-1] == "Bearer tr_first"
+
+
+@pytest.mark.parametrize("how", ["client", "subscription", "callable", "renewed", *VARIABLES])
+def test_a_personal_token_is_refused_unseen(how, raw, connect, monkeypatch):
+    """Wherever it comes from, before it is sent: the server would only say that it is wrong."""
+    personal = "tr_pat_0123456789abcdef"
+    server = raw(reply(401))
+    options: dict[str, Any] = {"access_token": None if how in VARIABLES else TOKEN}
+    if how in VARIABLES:
+        monkeypatch.setenv(how, f" {personal}")
+    elif how == "client":
+        options["access_token"] = personal
+    elif how in ("callable", "renewed"):
+        tokens = iter([TOKEN, personal] if how == "renewed" else [personal])
+        options["access_token"] = lambda: next(tokens)
+    own = {"access_token": personal} if how == "subscription" else {}
+    with pytest.raises(ConfigurationError, match="personal access token") as caught:  # noqa: PT012
+        subscription = connect(server, **options).subscribe_to_run("run_1", **own)
+        subscription.wait_for_completion(5)
+    assert personal not in everything_shown(caught.value)
+    assert (how if how in VARIABLES else "access_token") in str(caught.value)
+    assert [exchange.token for exchange in server.exchanges] == [TOKEN] * (how == "renewed")
 
 
 def test_a_function_that_had_no_better_token_is_asked_again(raw, connect):

@@ -24,10 +24,12 @@ from trigger_realtime_sync import (
     UnprocessableEntityError,
 )
 from trigger_realtime_sync._http.retry import (
+    LONGEST_UNDATED_WAIT,
     LONGEST_WAIT,
     NOT_FOUND_SECONDS,
     UNREADABLE_LIMIT,
     Backoff,
+    Restarts,
     Rotated,
     UnreadableAnswer,
     asked_wait,
@@ -45,8 +47,19 @@ class Most(random.Random):
         return b
 
 
-def backoff(**policy: Any) -> Backoff:
-    return Backoff(RetryPolicy(**policy), Most())
+class Waits(Backoff):
+    """A back-off with one clock for everything."""
+
+    def wait_after(self, error: Any, now: float, today: float = 0.0) -> float:
+        return super().wait_after(error, now, now)
+
+
+def backoff(**policy: Any) -> Waits:
+    return Waits(RetryPolicy(**policy), Most())
+
+
+def restarts(**policy: Any) -> Restarts:
+    return Restarts(RetryPolicy(**policy), Most())
 
 
 def answer(status: int, body: str = "", **headers: str) -> ApiError:
@@ -107,7 +120,7 @@ def test_waits_grow_to_a_limit():
 
 def test_waits_have_full_jitter():
     """They are spread from 0 to the limit, so that clients do not come back together."""
-    waits = Backoff(RetryPolicy(initial_delay=8, max_delay=8), random.Random(1))
+    waits = Waits(RetryPolicy(initial_delay=8, max_delay=8), random.Random(1))
     seen = [waits.wait_after(ApiConnectionError("lost"), NOW) for _ in range(200)]
     assert min(seen) < 1 < 7 < max(seen) <= 8
 
@@ -189,14 +202,93 @@ def test_an_absurd_header_is_bounded(value, wait):
     assert asked_wait({"retry-after": value}, NOW) == wait
 
 
-def test_rotations_are_no_failures():
-    """The first is followed at once, whatever `max_retries` is; a series is backed off from."""
-    waits = backoff(initial_delay=1, max_retries=1)
-    assert waits.wait_after(Rotated("409"), NOW) == 0
-    assert waits.wait_after(Rotated("409"), NOW + 60) == 0
-    assert waits.wait_after(Rotated("409"), NOW + 60.1) == 1
-    with pytest.raises(Rotated):
-        waits.wait_after(Rotated("409"), NOW + 60.2)
+def test_one_restart_a_minute_is_no_failure():
+    """It happens at once, whatever `max_retries` is."""
+    waits = restarts(max_retries=0)
+    for minute in range(5):
+        assert waits.wait(Rotated("409"), NOW + 61 * minute, cached=False) == 0
+
+
+def test_restarts_in_a_row_are_backed_off_from():
+    """Two within a minute of each other are, whatever came in between, up to date or not. The time
+    that was waited does not count."""
+    waits = restarts(initial_delay=1, max_delay=64)
+    now, seen = NOW, []
+    for _ in range(9):
+        seen.append(waits.wait(Rotated("409"), now, cached=False))
+        waits.up_to_date()
+        now += seen[-1] + 59
+    assert seen == [0, 2, 4, 8, 16, 32, 64, 64, 64]
+    assert waits.wait(Rotated("409"), now + 62, cached=False) == 0
+
+
+def test_restarts_are_no_less_than_two_seconds_apart():
+    """Each makes a new shape at the server; `max_delay` is a limit to that as well."""
+    waits = Restarts(RetryPolicy(initial_delay=0.001), random.Random(1))
+    seen = [waits.wait(Rotated("409"), NOW, cached=False) for _ in range(5)]
+    assert seen == [0, 2, 2, 2, 2]
+    assert restarts(initial_delay=0.1, max_delay=0.5).floor == 0.5
+
+
+def test_a_cache_is_asked_with_the_longest_pauses():
+    """Three more times with usual ones: then it will not change its mind soon."""
+    waits = restarts(initial_delay=1, max_delay=30)
+    assert waits.wait(Rotated("409"), NOW, cached=False) == 0
+    assert [waits.wait(Rotated("old"), NOW, cached=True) for _ in range(5)] == [2, 4, 8, 30, 30]
+    waits.up_to_date()
+    assert waits.wait(Rotated("old"), NOW + 200, cached=True) == 0
+
+
+def test_restarts_use_up_max_retries():
+    """They are failures when they come in a row."""
+    waits = restarts(max_retries=1)
+    waits.wait(Rotated("1"), NOW, cached=False)
+    waits.wait(Rotated("2"), NOW, cached=False)
+    with pytest.raises(Rotated, match="3"):
+        waits.wait(Rotated("3"), NOW, cached=False)
+
+
+def test_a_log_is_stale_after_a_minute_and_said_so_every_hour():
+    """Counted from the first restart since it was up to date."""
+    waits = restarts()
+    assert not waits.is_stale(NOW)
+    waits.wait(Rotated("409"), NOW, cached=False)
+    assert not waits.is_stale(NOW + 59.9)
+    assert waits.is_stale(NOW + 60)
+    assert not waits.is_stale(NOW + 3659)
+    assert waits.is_stale(NOW + 3660)
+    waits.up_to_date()
+    assert not waits.is_stale(NOW + 9999)
+    waits.wait(Rotated("409"), NOW + 9999, cached=False)
+    assert not waits.is_stale(NOW + 9999)
+    assert waits.is_stale(NOW + 10059)
+
+
+def test_a_point_in_time_is_measured_by_the_clock_of_the_answer():
+    """Ours may be wrong by hours, and then only the answer tells how long the wait is."""
+    date = email.utils.formatdate(NOW + 7200, usegmt=True)
+    for reset in (str(int((NOW + 7205) * 1000)), str(int(NOW + 7205))):
+        assert asked_wait({"date": date, "x-ratelimit-reset": reset}, NOW) == pytest.approx(5)
+    later = email.utils.formatdate(NOW + 7209, usegmt=True)
+    assert asked_wait({"date": date, "retry-after": later}, NOW) == pytest.approx(9)
+    assert asked_wait({"date": date, "retry-after": "7"}, NOW) == 7
+
+
+def test_without_a_clock_of_the_answer_a_point_in_time_is_not_far():
+    """Our own clock may be wrong, so that it must not make us wait for an hour."""
+    reset = {"x-ratelimit-reset": str(int((NOW + 1800) * 1000))}
+    assert asked_wait(reset, NOW) == LONGEST_UNDATED_WAIT
+    assert asked_wait({**reset, "date": "yesterday"}, NOW) == LONGEST_UNDATED_WAIT
+
+
+def test_how_long_a_404_is_retried_is_not_measured_by_the_date():
+    """A clock that is set must not end it, nor prolong it."""
+    waits = Backoff(RetryPolicy(), Most())
+    missing = answer(404, x_should_retry="true")
+    waits.wait_after(missing, 0.0, NOW)
+    waits.wait_after(missing, NOT_FOUND_SECONDS - 0.1, NOW + 86_400)
+    with pytest.raises(NotFoundError):
+        waits.wait_after(missing, NOT_FOUND_SECONDS, NOW - 86_400)
 
 
 def test_which_answers_mean_a_rotation():

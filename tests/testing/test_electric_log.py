@@ -342,6 +342,17 @@ def test_a_restart_repeats_changes(server, client):
     assert feed.live().rows == []
 
 
+def test_a_restart_skips_no_change(server, client):
+    """Whoever is behind the last change gets those before it too, in order."""
+    run_id = server.create_run(metadata={"n": 0})
+    feed = client.feed(run_id).start()
+    for n in (1, 2, 3):
+        server.update_run(run_id, metadata={"n": n})
+    server.restart()
+    told = [*feed.live().values, *feed.live().values]
+    assert [row["metadata"] for row in told] == ['{"n":1}', '{"n":2}', '{"n":3}', '{"n":3}']
+
+
 @serving({}, {"empty_past_snapshot": True})
 def test_a_crash_forgets_the_end_of_the_log(server, client):
     """Held offsets: 400. From -1: the snapshot of the birth, up to date where it was, and silence
@@ -363,6 +374,15 @@ def test_a_crash_forgets_the_end_of_the_log(server, client):
     assert set(feed.live().values[0]) == {"id", "status", "updatedAt", "startedAt"}
     assert feed.ask().controls == UP_TO_DATE
     assert client.row(run_id, replica="full")["metadata"] == '{"n":1}'
+
+
+def test_a_restart_after_a_crash_stays_in_bounds(server, client):
+    """What it repeats is at an offset that it remembers."""
+    feed = client.feed(server.create_run()).start()
+    server.crash()
+    feed.offset = "0_0"
+    server.restart()
+    assert [(feed.live().rows, feed.offset) for _ in range(2)] == [([], "0_0")] * 2
 
 
 def test_a_crash_refuses_the_end_of_a_snapshot(server, client):

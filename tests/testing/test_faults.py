@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import socket
 import time
@@ -53,6 +54,26 @@ def test_cut_body_at_counts_the_body(server, raw_request):
     head, _, body = got.partition(b"\r\n\r\n")
     assert body == b'[{"key"'
     assert b"content-length" in head
+
+
+def test_a_cut_body_that_is_framed_as_a_whole(server, client):
+    """Only its encoding tells that the rest is missing; the connection is kept."""
+    run_id = server.create_run()
+    path, headers = (
+        f"/api/v3/runs/{run_id}",
+        {"Authorization": "Bearer t", "Accept-Encoding": "gzip"},
+    )
+    got = []
+    server.fail_next(cut_body_at=30, reframed=True)
+    for _ in range(2):
+        client.connection.request("GET", path, headers=headers)
+        with client.connection.getresponse() as answer:
+            got.append(answer.read())
+    assert len(got[0]) == 30
+    assert got[1].startswith(got[0])
+    with pytest.raises(EOFError):
+        gzip.decompress(got[0])
+    assert server.open_connections == 1
 
 
 def test_cut_on_a_live_poll_strikes_at_once_or_after_the_hold(server, client, in_background):

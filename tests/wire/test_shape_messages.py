@@ -63,8 +63,8 @@ def test_a_snapshot_is_its_rows():
     """Whatever is said between them."""
     snapshot = [row("a"), {"headers": {"control": "snapshot-end"}}, row("b"), UP_TO_DATE]
     rows = {"a": {"friendlyId": "run_a"}, "b": {"friendlyId": "run_b"}}
-    assert read(compact(snapshot)) == Inserts(rows, is_last=True)
-    assert read(compact(snapshot[:3])) == Inserts(rows, is_last=False)
+    assert read(compact(snapshot)) == Inserts(rows, {"control": "up-to-date"})
+    assert read(compact(snapshot[:3])) == Inserts(rows)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_large_snapshot_is_parsed_as_it_arrives():
             reader.feed(body[at : at + 10_000])
         found = reader.close()
     assert list(found.rows) == ["big", *[f"row {n}" for n in range(2_000)]]
-    assert found.is_last
+    assert found.up_to_date is not None
     assert max(parsed[1:]) < 2 * BLOCK_BYTES
     assert sum(parsed) < 1.01 * len(body)
 
@@ -251,7 +251,7 @@ def test_what_is_parsed_as_it_arrives_is_what_is_parsed_whole(given_bodies, bloc
 
     def state(log: ShapeLog[Any]) -> Any:
         query = {name: text for name, text in log.query().items() if name != "cache-buster"}
-        known = (log._columns, log._rows, log._gone, log._deleted, log._stale, log._touched)
+        known = (log._columns, log._rows, log._gone, log._deleted, log._unseen, log._touched)
         return query, list(log._columns), list(log._touched), copy.deepcopy(known)
 
     arriving, whole = ShapeLog(decode), ShapeLog(decode)

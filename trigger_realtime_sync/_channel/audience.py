@@ -107,6 +107,12 @@ class Audience:
         for receiver in receivers:
             receiver.wake()
 
+    def report(self, topic: str, error: TriggerRealtimeError) -> None:
+        """Notify every receiver of something that lasts, or that is lost."""
+        with self.lock:
+            for receiver in self._receivers:
+                receiver.notify_failure(topic, error)
+
     def end_complete(self) -> None:
         """End the receivers that want no more, and the channel with the last of them."""
         self._end(lambda receiver: receiver.is_complete)

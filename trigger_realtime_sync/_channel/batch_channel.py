@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from .._feeds.batch_members import follow_members
+from .._feeds.batch_members import read_members
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
 from ..errors import ProtocolError, TriggerRealtimeError
 from ..models import AnyRun
-from .channel import Channel, log_failures
+from .channel import Channel
 from .run_view import RunView
 from .target import Target
 
@@ -72,7 +72,7 @@ class BatchChannel(Channel):
         if self._audience.ended or self._thread is not None or known:
             return
         self._wanted, self.members_error = False, None
-        requester = self._make_requester()
+        requester = self._requesters.make()
         self._thread = self._start_thread(
             lambda: self._read_members(requester), f"batch-members {self.target.subject}"
         )
@@ -88,13 +88,7 @@ class BatchChannel(Channel):
 
     def _read_members(self, requester: Requester) -> None:
         try:
-            follow_members(
-                requester,
-                self.target.subject,
-                self._decoder,
-                on_members=self._on_members,
-                on_changes=self._on_member_changes,
-            )
+            members = read_members(requester, self.target.subject)
         except Interrupted:
             return
         except TriggerRealtimeError as error:
@@ -103,6 +97,8 @@ class BatchChannel(Channel):
         except Exception as error:
             logger.exception("%s: asking for its runs failed", self.target.label)
             self._members_failed(ProtocolError(f"{self.target.label}: {error!r}"))
+        else:
+            self._on_members(members)
 
     def _members_failed(self, error: TriggerRealtimeError) -> None:
         with self._lock:
@@ -110,16 +106,22 @@ class BatchChannel(Channel):
             self._thread = None
         self._audience.wake()
 
-    def _on_members(self, members: list[str]) -> list[str]:
+    def _on_members(self, members: list[str]) -> None:
         with self._lock:
             self.members = members
         self._end_if_complete()
         known = {run.id for run in self.view.runs()}
-        return [run_id for run_id in members if run_id not in known]
+        # Runs that were reused by their idempotency key belong to the batch, but not to its feed.
+        self._strays.follow(run_id for run_id in members if run_id not in known)
 
-    def _on_member_changes(self, changes: RunChanges) -> bool:
-        with self._lock:
-            self._apply(changes)
-        log_failures(self.target.label, changes)
+    # On the threads of runs that are followed singly.
+
+    def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
+        goes_on = super()._on_stray_changes(changes, left)
         self._end_if_complete()
-        return not changes.rows or not all(run.is_finished for run in changes.rows.values())
+        return goes_on
+
+    def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
+        # It is one of those that are waited for.
+        logger.warning("%s: run %s can't be followed: %s", self.target.label, run_id, error)
+        self._members_failed(error)

@@ -12,14 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timezone
+from functools import partial
 
-from .._feeds.run_feed import RunChanges, RunFeed
+from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
-from .._http.requester import Origin, Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from .._http.requester import Origin
+from ..errors import NotFoundError, ProtocolError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
+from .feeds import Feeds
+from .requesters import Requesters
 from .run_view import RunView
+from .strays import Strays
 from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -44,21 +48,23 @@ class Channel:
         self._audience = Audience(lambda: self.stop())
         # Protects everything below.
         self._lock = self._audience.lock
-        self._origin = origin
         self._state = State.CONNECTING
         self._has_snapshot = False
-        self._contact: float | None = None
         self._complete: set[str] = set()
-        self._requesters: list[Requester] = []
-        self._requester = self._make_requester(self._on_trouble)
-        self._decoder = target.decoder(origin)
-        self._feed = RunFeed(
-            self._requester,
-            target.path,
-            dict(target.query),
-            self._decoder,
-            single=target.is_single,
-            on_changes=self._on_changes,
+        self._requesters = Requesters(origin, target.label)
+        self._requester = self._requesters.make(self._on_trouble)
+        feeds = Feeds(target, self._requesters, target.decoder(origin), view)
+        self._feed = feeds.of_target(
+            self._requester, self._on_changes, partial(self._audience.report, target.label)
+        )
+        self._strays = Strays(
+            target,
+            view,
+            self._requesters,
+            feeds,
+            self._start_thread,
+            on_changes=self._on_stray_changes,
+            on_lost=self._on_stray_lost,
         )
 
     @property
@@ -71,7 +77,7 @@ class Channel:
     @property
     def last_contact(self) -> datetime | None:
         """When the server last answered anything (aware, UTC)."""
-        contact = self._contact
+        contact = self._requesters.contact
         return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
     def start(self, started: Callable[[threading.Thread], None]) -> None:
@@ -109,8 +115,7 @@ class Channel:
 
     def stop(self) -> None:
         """End the reading threads, whatever they are blocked on."""
-        for requester in list(self._requesters):
-            requester.stop()
+        self._requesters.stop()
 
     @property
     def notifying(self) -> threading.Lock:
@@ -124,20 +129,11 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
-    def _make_requester(self, on_trouble: Callable[[], None] = lambda: None) -> Requester:
-        requester = Requester(self._origin, self.target.label, on_trouble, self._on_contact)
-        self._requesters.append(requester)
-        return requester
-
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
         self._started(thread)
         thread.start()
         return thread
-
-    def _on_contact(self) -> None:
-        # A plain attribute: a forked child reads it, whatever lock its parent held.
-        self._contact = time.time()
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING
@@ -166,9 +162,10 @@ class Channel:
                 self._has_snapshot = True
                 self._drop_all_but(changes.rows)
             if changes or first:
-                self._apply(changes, all_rows=first)
+                self._apply(changes)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
+        self._strays.follow_those_left(changes)
         if changes:
             self._audience.end_complete()
             time.sleep(YIELD_SECONDS)
@@ -181,16 +178,9 @@ class Channel:
             if row_key not in row_keys and not self.target.is_single:
                 self._drop(row_key)
 
-    def _apply(self, changes: RunChanges, *, all_rows: bool = False) -> None:
-        """Put changes into the view and notify.
-
-        Args:
-            all_rows: also notify of rows that are older than the cached state, with that state.
-        """
+    def _apply(self, changes: RunChanges) -> None:
+        """Put changes into the view and notify."""
         runs = self.view.put(changes.rows)
-        if all_rows and len(runs) < len(changes.rows):
-            known = self.view.by_key()
-            runs = {row_key: run for row_key, run in known.items() if row_key in changes.rows}
         self._on_put(runs)
         finished = _finished(runs)
         complete = {row_key for row_key in finished if self._is_complete(runs[row_key])}
@@ -203,6 +193,27 @@ class Channel:
         for row_key, error in changes.failures.items():
             for receiver in self._audience:
                 receiver.notify_failure(row_key, error)
+
+    # On the threads of runs that are followed singly.
+
+    def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
+        with self._lock:
+            for row_key in left:
+                del changes.rows[row_key]
+                self._drop(row_key)
+            self._apply(changes)
+        log_failures(self.target.label, changes)
+        self._audience.end_complete()
+        finished = bool(changes.rows) and all(run.is_finished for run in changes.rows.values())
+        return not left and not finished and not self._audience.ended
+
+    def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
+        logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)
+        if not isinstance(error, NotFoundError):
+            return
+        with self._lock:
+            for row_key in [one for one, run in self.view.by_key().items() if run.id == run_id]:
+                self._drop(row_key)
 
     # Overridden by channels that read more than runs. All are called under the lock.
 

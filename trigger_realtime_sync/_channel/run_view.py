@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 
-from .._wire.shape_log import went_back
 from ..models import AnyRun
 from .part_store import PartStore
 
@@ -35,8 +34,8 @@ class RunView:
         self._order: list[str] | None = None
 
     def put(self, runs: Mapping[str, AnyRun]) -> Mapping[str, AnyRun]:
-        """Put the runs that are not older than the known ones: a cache, or another feed, may have
-        been ahead.
+        """Put new states of runs. A run that is known to have finished stays so: another feed may
+        have been ahead.
 
         Returns:
             The runs that were put, by row key.
@@ -51,7 +50,7 @@ class RunView:
                 before = self._runs.get(row_key)
                 if before is None:
                     self._order = None
-                elif went_back(before, run):
+                elif before.is_finished and not run.is_finished:
                     continue
                 elif before.created_at != run.created_at:
                     self._order = None
@@ -69,6 +68,14 @@ class RunView:
         """Return a run, or None."""
         with self._lock:
             return self._runs.get(row_key)
+
+    def known(self, row_keys: Iterable[str]) -> dict[str, AnyRun]:
+        """Return those of these runs that are known."""
+        with self._lock:
+            runs = self._runs
+            return (
+                {row_key: runs[row_key] for row_key in row_keys if row_key in runs} if runs else {}
+            )
 
     def by_key(self) -> dict[str, AnyRun]:
         """Return the runs by row key, in the order of creation."""

@@ -125,10 +125,10 @@ class StreamChannel(Channel):
     def _make_reader(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader:
         stream = (run_id, key)
         requester = Requester(
-            self._origin,
+            self._requesters.origin,
             f"stream {key} of run {run_id}",
             on_trouble=lambda: self._troubled.add(stream),
-            on_contact=self._on_contact,
+            on_contact=self._requesters.on_contact,
         )
         feed = StreamFeed(
             requester,

@@ -86,6 +86,11 @@ class Target:
         return self.kind in ("run", "stream")
 
     @property
+    def tags(self) -> frozenset[str]:
+        """The tags that its runs carry, where it is about tags."""
+        return frozenset(_names(self.subject)) if self.kind == "tag" else frozenset()
+
+    @property
     def is_batch(self) -> bool:
         """Whether it is a batch."""
         return self.kind == "batch"

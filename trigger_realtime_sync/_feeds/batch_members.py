@@ -1,19 +1,17 @@
-"""The runs of a batch, and those of them that its feed never shows.
+"""The runs of a batch, which its feed need not show all.
 
 Source: docs/protocol.md, section 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._decode.rows import RowDecoder
 from .._http.requester import Requester
 from .._http.retry import DoublingPause, UnreadableAnswer
-from .._wire.names import batch_members_path, run_path
+from .._wire.names import batch_members_path
 from ..errors import TriggerRealtimeError
-from .run_feed import POLL_HEADERS, RunChanges, RunFeed
+from .run_feed import POLL_HEADERS
 
 # Seconds between the requests while the batch's list of runs is still filling, doubling from the
 # first pause to the longest: a small batch is known soon, a large one costs few requests.
@@ -38,35 +36,14 @@ def members_of(document: Any, label: str) -> list[str] | None:
     return runs if processed or len(runs) == document.get("runCount") else None
 
 
-def follow_members(
-    requester: Requester,
-    batch_id: str,
-    decoder: RowDecoder,
-    *,
-    on_members: Callable[[list[str]], Iterable[str]],
-    on_changes: Callable[[RunChanges], bool],
-) -> None:
-    """Poll a batch's list of runs until it is whole, then follow the runs that its feed lacks.
-
-    A run that was reused by its idempotency key belongs to the batch, but is not in its feed. They
-    are followed one after the other.
-
-    Args:
-        requester: sends the requests of the calling thread.
-        decoder: decodes the rows of the runs that are followed.
-        on_members: called once with the ids of the batch's runs. Returns those to follow.
-        on_changes: called with the changes of a run that is followed. Returns True to keep
-            following it.
+def read_members(requester: Requester, batch_id: str) -> list[str]:
+    """Poll a batch's list of runs until it is whole, and return their ids.
 
     Raises:
-        TriggerRealtimeError: the list or a run can't be read.
+        TriggerRealtimeError: the list can't be read.
         Interrupted: the requester was stopped.
     """
-    for run_id in on_members(_members(requester, batch_members_path(batch_id))):
-        RunFeed(requester, run_path(run_id), {}, decoder, single=True, on_changes=on_changes).run()
-
-
-def _members(requester: Requester, path: str) -> list[str]:
+    path = batch_members_path(batch_id)
     pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
         try:

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from .._decode.rows import RowDecoder
 from .._http.answer import Answer
 from .._http.requester import Requester
-from .._http.retry import DoublingPause, Rotated, UnreadableAnswer, is_rotation
-from .._wire.message_reader import MessageReader
+from .._http.retry import DoublingPause, Restarts, Rotated, UnreadableAnswer, is_rotation
+from .._wire.message_reader import MessageReader, names_another_run
+from .._wire.poll_times import PollTimes
 from .._wire.shape_log import Changes, MissingHeader, ShapeLog
-from ..errors import ApiConnectionError, ApiError, ProtocolError, TriggerRealtimeError
+from ..errors import (
+    ApiConnectionError,
+    ApiError,
+    ProtocolError,
+    RateLimitError,
+    ShapeStale,
+    TriggerRealtimeError,
+)
 from ..models import AnyRun
+from .unplaced import Unplaced
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 RunChanges = Changes[AnyRun]
+OnChanges = Callable[[RunChanges], bool]
+ToldRuns = Callable[[Iterable[str]], Mapping[str, AnyRun]]
+
+
+class Opinion(Protocol):
+    """Who else knows of the runs of a feed. Called on the feed's thread."""
+
+    def hasten(self) -> None:
+        """Called when the feed said what a sound one does not say."""
+
+    def after(self, log: ShapeLog[AnyRun], changes: RunChanges) -> RunChanges | None:
+        """Called after each answer. Returns a run that has finished though the feed does not say
+        so."""
+
 
 # After this many consecutive empty answers that came back at once, assume that the server does not
 # hold polls.
@@ -26,22 +52,34 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+# How often one look starts again, and how many answers it reads at most: the next one goes on.
+MOST_RESTARTS_OF_A_LOOK = 1
+MOST_ANSWERS_OF_A_LOOK = 10
 
-POLL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+POLL_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    # Electric's answers are made to be cached.
+    "Cache-Control": "no-store",
+}
 
 
 class RunFeed:
     """Follows one shape.
 
     Args:
-        requester: sends the requests of the thread that calls `run`.
+        requester: sends the requests of the thread that calls `run` or `look`.
         path: the path of the shape.
         query: the parameters that select its rows and columns.
         decoder: decodes its rows.
-        single: whether the shape is one run. Its row may be missing at first, but a deletion makes
-            the feed start again.
+        run_id: the run that the shape is, None where it is many. Its row may be missing at first,
+            but a deletion makes the feed start again.
+        told: returns the last known states of rows, by row key. Called on the feed's thread.
         on_changes: called on the feed's thread after each up-to-date answer, with its changes,
             which may be empty. Returns True to go on.
+        on_stale: called on the feed's thread when the server does not bring the feed up to date for
+            a minute, and every hour from then on.
+        opinion: who else knows of the runs.
 
     Attributes:
         log: the shape as read so far.
@@ -54,17 +92,29 @@ class RunFeed:
         query: Mapping[str, str],
         decoder: RowDecoder,
         *,
-        single: bool,
+        run_id: str | None,
         on_changes: Callable[[RunChanges], bool],
+        told: ToldRuns | None = None,
+        on_stale: Callable[[ShapeStale], None] = lambda error: None,
+        opinion: Opinion | None = None,
     ) -> None:
         self._requester = requester
         self._path = path
         self._query = query
-        self._single = single
+        self._run_id = run_id
         self._on_changes = on_changes
+        self._on_stale = on_stale
+        self._opinion = opinion
         self._forget_requested = False
         self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE, free=HOT_ANSWERS - 1)
-        self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many)
+        self._restarts = Restarts(requester.policy)
+        self._times = PollTimes(single=run_id is not None)
+        self._unplaced = Unplaced(requester)
+        # A live poll failed, and no later one has ended well.
+        self._live_failed = False
+        # What that poll would have said is still to be asked for.
+        self._answer_lost = False
+        self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many, told)
 
     def forget_seen(self) -> None:
         """Report every row again when the next snapshot contains it. Safe from any thread."""
@@ -77,58 +127,174 @@ class RunFeed:
             TriggerRealtimeError: the shape can't be read.
             Interrupted: the requester was stopped.
         """
-        while self._step():
-            pass
+        try:
+            while self._step():
+                pass
+        finally:
+            self._unplaced.end()
+
+    def look(self) -> bool:
+        """Read until the log is up to date, once, without a live poll and without retries.
+
+        Returns:
+            What `on_changes` returned: True to go on.
+
+        Raises:
+            TriggerRealtimeError: the shape can't be read now; `Rotated` where it is not brought up
+                to date.
+            Interrupted: the requester was stopped.
+        """
+        restarts = 0
+        for _ in range(MOST_ANSWERS_OF_A_LOOK):
+            started = time.monotonic()
+            changes = self._ask(live=False)
+            if changes is None:
+                restarts += 1
+                if restarts > MOST_RESTARTS_OF_A_LOOK:
+                    break
+                continue
+            self._answered(changes, live=False, took=time.monotonic() - started)
+            if self.log.live:
+                goes_on = self._on_changes(changes)
+                if not goes_on or not self.log.ask_again:
+                    return goes_on
+        raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:
+        live = self.log.live and self._waits_for_change()
+        started = time.monotonic()
         try:
-            changes = self._poll()
+            changes = self._ask(live=live)
         except TriggerRealtimeError as error:
-            self._requester.recover(error)
+            self._recover(error, live=live)
             return True
-        go_on = not self.log.live or self._on_changes(changes)
-        if go_on and self._single and changes.gone:
+        if changes is None:
+            self._start_again()
+            return self._ask_others(Changes())
+        self._answered(changes, live=live, took=time.monotonic() - started)
+        if not self.log.live:
+            return True
+        self._restarts.up_to_date()
+        go_on = self._on_changes(changes) and self._ask_others(changes)
+        if go_on and self._run_id is not None and changes.gone:
             # The row may come back; if the run is gone for good, the server answers 404.
             self.log.refetch()
+            self._start_again()
         return go_on
 
-    def _poll(self) -> RunChanges:
+    def _ask_others(self, changes: RunChanges) -> bool:
+        found = self._opinion.after(self.log, changes) if self._opinion is not None else None
+        return found is None or self._on_changes(found)
+
+    # What to ask next.
+
+    def _waits_for_change(self) -> bool:
+        """Wait as long as needed. Return whether the next request is a live poll."""
+        if self.log.ask_again:
+            return False
+        if self._answer_lost:
+            if wait := self._times.until_catch_up(time.monotonic()):
+                self._requester.pause(wait)
+            return False
+        if self._unplaced:
+            return self._unplaced.wait()
+        due = self._times.is_look_due(time.monotonic(), doubts=self.log.doubts)
+        return not due or not self._is_unfinished()
+
+    def _is_unfinished(self) -> bool:
+        """Return True if a run that is followed may still change."""
+        return self.log.unfinished() or (self._run_id is not None and not self.log.has_rows)
+
+    def _ask(self, *, live: bool) -> RunChanges | None:
+        """Send one request. Return None if the log starts again."""
         if self._forget_requested:
             self._forget_requested = False
             self.log.forget_seen()
-        offset, started = self.log.offset, time.monotonic()
-        changes = self._ask()
-        if changes is None:
-            raise Rotated(f"{self._requester.label}: the server asked to start again")
-        # A row that does not decode is no progress: it may come again and again.
-        moved = bool(changes.rows or changes.gone) or self.log.offset != offset
-        held = time.monotonic() - started >= HELD_SECONDS
-        if moved or held:
-            self._pauses.reset()
-            self._requester.succeeded()
-        elif pause := self._pauses.take():
-            self._requester.pause(min(pause, self._requester.max_delay))
-        return changes
-
-    def _ask(self) -> RunChanges | None:
-        """Send one poll. Return None if the server asked to start again."""
-        query = {**self._query, **self.log.query()}
+        query = {**self._query, **self.log.query(at_once=not live)}
         try:
             answer = self._requester.get(self._path, query, POLL_HEADERS)
         except ApiError as error:
             if not is_rotation(error):
                 raise
-            self.log.refetch()
+            if error.status == 400 and self._opinion is not None:
+                self._opinion.hasten()
+            self.log.refetch(refused=error.status == 409)
             return None
         with answer:
-            return self._receive(answer)
+            return self._receive(answer, live=live)
 
-    def _receive(self, answer: Answer) -> RunChanges | None:
+    # What the answer means.
+
+    def _answered(self, changes: RunChanges, *, live: bool, took: float) -> None:
+        now = time.monotonic()
+        if changes.rows or changes.gone:
+            self._times.row_came(now)
+        if live:
+            self._live_failed = False
+            self._requester.succeeded()
+            self._unplaced.granted()
+        else:
+            self._times.answered(now, took)
+            self._unplaced.answered(took)
+            if self.log.live:
+                self._answer_lost = False
+                if not self._live_failed:
+                    self._requester.succeeded()
+        # A row that does not decode is no progress: it may come again and again.
+        progress = changes.rows or changes.gone or (changes.news and not live)
+        if progress or took >= HELD_SECONDS:
+            self._pauses.reset()
+        elif (live or not self.log.live) and (pause := self._pauses.take()):
+            self._requester.pause(min(pause, self._requester.policy.max_delay))
+
+    def _recover(self, error: TriggerRealtimeError, *, live: bool) -> None:
+        if live and isinstance(error, RateLimitError):
+            self._unplaced.refused(error)
+            return
+        at_least = 0.0
+        if live:
+            self._live_failed = True
+            self._answer_lost |= self._may_have_been_answered(error)
+        elif self.log.is_at_start and self._may_have_been_answered(error):
+            at_least = self._restarts.floor
+        self._requester.recover(error, at_least)
+
+    def _may_have_been_answered(self, error: TriggerRealtimeError) -> bool:
+        """Return True if the server may have sent what we did not receive."""
+        if isinstance(error, ApiError):
+            return error.status >= 500 and error.status != 503
+        return self._requester.may_have_reached
+
+    def _start_again(self) -> None:
+        label, now, cached = self._requester.label, time.monotonic(), self.log.from_cache
+        why = "a cache answered for the server" if cached else "the server asked for it"
+        error = Rotated(f"{label}: starts again, since {why}")
+        delay = self._restarts.wait(error, now, cached=cached)
+        if self._restarts.is_stale(now):
+            stale = self._stale()
+            logger.warning("%s", stale)
+            self._on_stale(stale)
+        if delay > 0:
+            self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
+
+    def _stale(self) -> ShapeStale:
+        label = self._requester.label
+        return ShapeStale(
+            f"{label}: the server has not brought it up to date for a minute; it keeps asking to"
+            f" start again, or a cache answers with an old state",
+            run_id=self._run_id,
+        )
+
+    def _receive(self, answer: Answer, *, live: bool) -> RunChanges | None:
+        now = time.monotonic()
         if answer.status == 204:
-            return self.log.receive_nothing(answer.headers)
+            return self.log.receive_nothing(answer.headers, live=live, now=now)
         messages = self._messages_of(answer)
+        label = self._requester.label
+        if self._run_id is not None and names_another_run(messages, self._run_id):
+            raise UnreadableAnswer(f"{label}: the answer has the row of another run")
         try:
-            changes = self.log.receive(answer.headers, messages, self._requester.label)
+            changes = self.log.receive(answer.headers, messages, label, live=live, now=now)
         except MissingHeader:
             raise
         except ProtocolError as error:

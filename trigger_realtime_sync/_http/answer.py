@@ -13,11 +13,14 @@ import urllib3.exceptions
 from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
+from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
 
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
+# Statuses without a body, whatever their headers say.
+BODILESS = (204, 304)
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -32,6 +35,9 @@ class Answer:
     Args:
         call: the call that reads it.
         label: names the request in errors.
+
+    Attributes:
+        resent: see `Call`.
     """
 
     def __init__(self, response: requests.Response, call: Call, label: str) -> None:
@@ -39,6 +45,7 @@ class Answer:
         self._response = response
         self._call = call
         self._label = label
+        self.resent = call.resent
         self.status: int = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.framed = (
@@ -57,14 +64,22 @@ class Answer:
         """Yield the body as it arrives, decoded. End only where the body proved to be whole.
 
         Raises:
-            ApiConnectionError: the body was cut, or silent for longer than `Timeouts.read`.
+            ApiConnectionError: the body was cut, does not decode, or was silent for longer than
+                `Timeouts.read`.
+            ProtocolError: its encoding is unknown.
             Interrupted: the call was cut off.
         """
+        decoder = self._decoder()
         while data := self._read():
-            yield data
+            if decoder is None:
+                yield data
+            else:
+                yield from self._decode(decoder, data)
         self._call.check()
         if self._raw.length_remaining not in (0, None):
             raise ApiConnectionError(f"{self._label}: the body is shorter than its Content-Length")
+        if decoder is not None and not decoder.ended:
+            raise ApiConnectionError(f"{self._label}: the body ended within its content-encoding")
 
     def body(self) -> bytes:
         """Return the whole body; for errors see `body_chunks`."""
@@ -87,12 +102,18 @@ class Answer:
             yield chunk
 
     def text(self, limit: int = 10_000) -> str:
-        """Return the start of the body, at most `limit` characters, for an error."""
+        """Return the start of the body, at most `limit` characters, for an error.
+
+        Return an empty text if its encoding is unknown: the status counts without it.
+        """
         start = bytearray()
-        for chunk in self.chunks():
-            start += chunk
-            if len(start) > limit:
-                break
+        try:
+            for chunk in self.chunks():
+                start += chunk
+                if len(start) > limit:
+                    break
+        except ProtocolError:
+            return ""
         return start[:limit].decode("utf-8", "replace")
 
     def limit_silence(self, seconds: float) -> None:
@@ -102,11 +123,29 @@ class Answer:
     def close(self) -> None:
         """Return the connection to its pool if the body was read to its end, else drop it."""
         self._call.release()
+        if self.status in BODILESS:
+            self._read()
         self._response.close()
+
+    def _decoder(self) -> Decoder | None:
+        if self.status in BODILESS:
+            return None
+        try:
+            return decoder_of(self.headers.get("content-encoding", ""))
+        except UnknownEncoding as error:
+            raise ProtocolError(f"{self._label}: the body is in {error}") from None
+
+    def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
+        try:
+            yield from decoder.feed(data)
+        except BadEncoding as error:
+            raise ApiConnectionError(
+                f"{self._label}: the body does not decode by its content-encoding ({error})"
+            ) from None
 
     def _read(self) -> bytes:
         try:
-            return self._raw.read1(READ_SIZE, decode_content=True) or b""
+            return self._raw.read1(READ_SIZE, decode_content=False) or b""
         except NETWORK_ERRORS as error:
             raise connection_error(error, self._call, self._label) from None
 
@@ -132,7 +171,8 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
 def innermost(error: BaseException) -> BaseException:
     """Return the root cause: the exceptions around it repeat the whole URL."""
     inner, seen = error, {id(error)}
-    while True:
+    # What is below an error of http.client's quotes what the server sent.
+    while not isinstance(inner, http.client.HTTPException):
         below = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
         if not isinstance(below, BaseException):
             below = inner.__cause__ or inner.__context__
@@ -140,6 +180,7 @@ def innermost(error: BaseException) -> BaseException:
             return inner
         seen.add(id(below))
         inner = below
+    return inner
 
 
 def _in_a_few_words(inner: BaseException) -> str:

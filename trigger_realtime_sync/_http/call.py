@@ -25,6 +25,9 @@ class Call:
         interrupted: whether the call was cut off for good.
         nudged: whether the current request, or else the next one, was cut off.
         reused: whether the current request was sent on a kept-alive connection.
+        connected: whether the current request had a connection, and so may have been sent.
+        resent: whether the current request was sent again, so that the server may have answered it
+            before, unheard.
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,8 @@ class Call:
         self.interrupted = False
         self.nudged = False
         self.reused = False
+        self.connected = False
+        self.resent = False
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

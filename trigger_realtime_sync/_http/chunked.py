@@ -10,6 +10,8 @@ import http.client
 import re
 from typing import Any
 
+from .heads import MOST_INTERIM, BadHead, HeadLines, framing_of
+
 # Bytes that one read takes from the connection, unless the caller limits it.
 READ_SIZE = 65536
 # Bytes of a chunk's size line, and of all trailers together. Real ones have a few dozen; more means
@@ -17,7 +19,7 @@ READ_SIZE = 65536
 LONGEST_LINE = 4096
 LONGEST_TRAILERS = 65536
 
-_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
+_SIZE = re.compile(rb"[ \t]*0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?")
 
 
 class Dechunker:
@@ -114,32 +116,51 @@ class EagerResponse(http.client.HTTPResponse):
     """A response that returns all of a chunked body that has arrived, and rejects a cut head."""
 
     _dechunker: Dechunker | None = None
+    _interim = 0
 
     def begin(self) -> None:
         """Read the head.
 
         Raises:
-            http.client.IncompleteRead: the connection ended within the head, which http.client
-                itself takes for the end of the head.
+            http.client.HTTPException: it was cut, which http.client itself takes for its end, or it
+                does not tell where the body ends.
         """
         file: Any = self.fp
-        lines: Any = _Lines(file)
+        lines: Any = HeadLines(file)
         self.fp = lines
         try:
             super().begin()
         finally:
             if self.fp is lines:
                 self.fp = file
-        if lines.last not in (b"\r\n", b"\n"):
+        try:
+            if lines.last not in (b"\r\n", b"\n"):
+                raise http.client.IncompleteRead(b"")
+            self._set_framing()
+        except http.client.HTTPException:
             self.close()
-            raise http.client.IncompleteRead(b"")
+            raise
+
+    def _set_framing(self) -> None:
+        framing = framing_of(self.status, self.headers)
+        self.chunked, self.length = framing.chunked, framing.length
+        is_endless = not self.chunked and self.length is None
+        self.will_close = self._check_close() or is_endless or framing.is_odd  # type: ignore[attr-defined]
 
     def _read_status(self) -> Any:
+        lines: Any = self.fp
+        if isinstance(lines, HeadLines):
+            # Not where it is the answer of a proxy to CONNECT.
+            lines.expect_status()
         version, status, reason = super()._read_status()  # type: ignore[misc]
         # http.client skips interim heads only if their status is 100 (Continue); it would take any
         # other for the answer, and the answer for that of the next request.
-        announces = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
-        return version, http.HTTPStatus.CONTINUE if announces else status, reason
+        if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return version, status, reason
+        self._interim += 1
+        if self._interim > MOST_INTERIM:
+            raise BadHead
+        return version, http.HTTPStatus.CONTINUE, reason
 
     def read1(self, n: int = -1) -> bytes:
         """Return what has arrived, at most `n` bytes; block until something has.
@@ -162,18 +183,3 @@ class EagerResponse(http.client.HTTPResponse):
         if not whole:
             raise http.client.IncompleteRead(b"")
         return b""
-
-
-class _Lines:
-    """A file that remembers the last line read from it."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self.file.readline(limit)
-        return self.last
-
-    def close(self) -> None:
-        self.file.close()

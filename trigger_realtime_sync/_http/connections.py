@@ -63,6 +63,8 @@ class WatchedConnection(HTTPConnection):
         watch(None)
         super().connect()
         watch(self.sock)
+        if call is not None:
+            call.connected = True
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request. A kept-alive connection leaves the call that used it last."""
@@ -75,6 +77,8 @@ class WatchedConnection(HTTPConnection):
                 self.close()
             else:
                 watch(self.sock)
+                if call is not None:
+                    call.connected = True
         super().request(*args, **kwargs)
 
 

@@ -16,7 +16,8 @@ from ..config import RetryPolicy
 from ..errors import ApiConnectionError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
-from .retry import Backoff, UnreadableAnswer, error_of
+from .rations import Rations
+from .retry import Backoff, UnreadableAnswer, asked_wait, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -35,6 +36,7 @@ class Origin:
     token: TokenSource
     retry: RetryPolicy
     preview_branch: str | None = None
+    rations: Rations = attrs.field(factory=Rations, repr=False)
 
 
 class Requester:
@@ -44,6 +46,7 @@ class Requester:
         label: names the feed in errors and logs.
         on_trouble: called before each wait for another attempt.
         on_contact: called after each answer of any status.
+        patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Requester:
         label: str,
         on_trouble: Callable[[], None] = lambda: None,
         on_contact: Callable[[], None] = lambda: None,
+        patience: float | None = None,
     ) -> None:
         self._origin = origin
+        self._patience = patience
         self.label = label
         self._on_trouble = on_trouble
         self._on_contact = on_contact
@@ -65,9 +70,19 @@ class Requester:
         self._cut_errors = 0
 
     @property
-    def max_delay(self) -> float:
-        """`RetryPolicy.max_delay`, in seconds."""
-        return self._origin.retry.max_delay
+    def policy(self) -> RetryPolicy:
+        """How long to wait between attempts."""
+        return self._origin.retry
+
+    @property
+    def rations(self) -> Rations:
+        """What the client's feeds share."""
+        return self._origin.rations
+
+    @property
+    def may_have_reached(self) -> bool:
+        """Whether the last request may have come to the server: there was a connection."""
+        return self._call.connected
 
     @property
     def read_timeout(self) -> float:
@@ -116,11 +131,14 @@ class Requester:
             token=self._token.take(),
             query=query,
             headers=self._headers(headers),
+            patience=self._patience,
         )
         self._on_contact()
         if answer.status in (200, 204):
             self._token.accepted()
             return answer
+        if path.startswith(wire.API_PREFIX):
+            self._spare_api(answer)
         body = self.hide_token(self._error_text(answer))
         headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
         raise error_of(answer.status, headers_shown, body, self.label)
@@ -147,22 +165,40 @@ class Requester:
         self._backoff.succeeded()
         self._cut_errors = 0
 
-    def recover(self, error: TriggerRealtimeError) -> None:
+    def recover(self, error: TriggerRealtimeError, at_least: float = 0.0) -> None:
         """Wait until the next attempt is due.
+
+        Args:
+            at_least: seconds that it is not due before.
 
         Raises:
             TriggerRealtimeError: `error` itself, if it must not be retried.
             Interrupted: `stop` was called.
         """
-        if self._token.renew_after(error):
+        if self.renew_token(error):
             return
-        delay = self._backoff.wait_after(error, time.time())
-        if delay == 0:
-            return
-        level = logging.WARNING if self._backoff.failures == 1 else logging.INFO
-        logger.log(level, "%s; trying again in %.1f s", error, delay)
+        delay = max(at_least, self.delay_after(error))
+        if delay > 0:
+            self.wait_out(error, delay, is_first=self._backoff.failures == 1)
+
+    def renew_token(self, error: TriggerRealtimeError) -> bool:
+        """Return True if the error was a refused token, and there is a new one now."""
+        return self._token.renew_after(error)
+
+    def delay_after(self, error: TriggerRealtimeError) -> float:
+        """Return the seconds until the next attempt is due; for errors see `recover`."""
+        return self._backoff.wait_after(error, time.monotonic(), time.time())
+
+    def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:
+        """Log an error, a warning if it is the first one, and wait.
+
+        Raises:
+            Interrupted: `stop` was called.
+        """
+        level = logging.WARNING if is_first else logging.INFO
+        logger.log(level, "%s; trying again in %.1f s", error, seconds)
         self._on_trouble()
-        self.pause(delay, at_least=self._backoff.asked)
+        self.pause(seconds, at_least=self._backoff.asked)
 
     def pause(self, seconds: float, at_least: float = 0.0) -> None:
         """Wait this many seconds, or until nudged.
@@ -177,6 +213,14 @@ class Requester:
             self._wake.wait(seconds - at_least)
         if self._stop.is_set():
             raise Interrupted
+
+    def _spare_api(self, answer: Answer) -> None:
+        """Ask for no second opinion as long as an error of the REST API says."""
+        now = time.monotonic()
+        if answer.status == 429:
+            self.rations.api_refused(now)
+        if asked := asked_wait(answer.headers, time.time()):
+            self.rations.api_asked_to_wait(asked, now)
 
     def _error_text(self, answer: Answer) -> str:
         """Return the body of an error, by which the kinds of 400 are told apart.

@@ -48,11 +48,23 @@ NOT_FOUND_SECONDS = 5.0
 UNREADABLE_LIMIT = 5
 # Seconds; a header that asks for a longer wait is broken.
 LONGEST_WAIT = 3600.0
+# Seconds; the same for a point in time where the answer does not say what time it is there, so that
+# only our own clock is left to measure it.
+LONGEST_UNDATED_WAIT = 60.0
+# A reset below this is in epoch seconds, any other in milliseconds.
+LEAST_MILLISECONDS = 1e11
 # Seconds before the first retry of a 429 that does not say how long to wait: the realtime endpoints
 # send no such header.
 RATE_LIMIT_FIRST_WAIT = 1.0
-# Seconds; rotations closer together than this are a fault of the server, and are backed off from.
-ROTATION_SECONDS = 1.0
+# Seconds; restarts closer together than this are a fault of the server, and are backed off from.
+RESTART_SECONDS = 60.0
+# Seconds between two requests for a snapshot, after a failure: each may cost the server a query.
+SNAPSHOT_SECONDS = 2.0
+# How often a cached answer is asked for again with the usual pauses. Then they are the longest.
+CACHED_TRIES = 3
+# Seconds without coming up to date after which that is told, and after which it is told again.
+STALE_SECONDS = 60.0
+STALE_AGAIN_SECONDS = 3600.0
 
 
 class UnreadableAnswer(ProtocolError):
@@ -60,7 +72,7 @@ class UnreadableAnswer(ProtocolError):
 
 
 class Rotated(ProtocolError):
-    """The server dropped the shape, so the feed starts again. Normal now and then."""
+    """The feed starts again, mostly since the server dropped the shape. Normal now and then."""
 
 
 def error_of(status: int, headers: Mapping[str, str], body: str, label: str) -> ApiError:
@@ -93,32 +105,43 @@ def is_rotation(error: ApiError) -> bool:
 
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that the server asks to wait from `now` (epoch seconds), or None."""
-    for read in (_retry_after, _rate_limit_reset):
-        seconds = read(headers, now)
+    """Return the seconds that the server asks to wait, or None.
+
+    Args:
+        now: epoch seconds, used where an answer has no `Date`. By that a point in time is measured,
+            so that our clock need not agree with the server's.
+    """
+    date = _epoch_of(headers.get("date", ""))
+    longest = LONGEST_WAIT if date is not None else LONGEST_UNDATED_WAIT
+    for read, most in ((_retry_after, LONGEST_WAIT), (_moment, longest)):
+        seconds = read(headers, now if date is None else date)
         if seconds is not None and math.isfinite(seconds):
-            return min(max(seconds, 0.0), LONGEST_WAIT)
+            return min(max(seconds, 0.0), most)
     return None
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    text = headers.get("retry-after")
-    if text is None:
-        return None
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _rate_limit_reset(headers: Mapping[str, str], now: float) -> float | None:
-    try:
-        return float(headers[wire.RATE_LIMIT_RESET]) / 1000 - now
+        return float(headers["retry-after"])
     except (KeyError, ValueError):
+        return None
+
+
+def _moment(headers: Mapping[str, str], now: float) -> float | None:
+    moment = _epoch_of(headers.get("retry-after", ""))
+    if moment is None:
+        try:
+            reset = float(headers[wire.RATE_LIMIT_RESET])
+        except (KeyError, ValueError):
+            return None
+        moment = reset if reset < LEAST_MILLISECONDS else reset / 1000
+    return moment - now
+
+
+def _epoch_of(date: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
@@ -137,7 +160,6 @@ class Backoff:
         self.asked = 0.0
         self._unreadable = 0
         self._not_found_since: float | None = None
-        self._rotated_at = -math.inf
 
     def succeeded(self) -> None:
         """Start counting again: data arrived."""
@@ -145,26 +167,24 @@ class Backoff:
         self._unreadable = 0
         self._not_found_since = None
 
-    def wait_after(self, error: TriggerRealtimeError, now: float) -> float:
-        """Return the seconds to wait before the next attempt, at `now` (epoch seconds).
+    def wait_after(self, error: TriggerRealtimeError, now: float, today: float) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Args:
+            now: seconds of a clock that does not go back.
+            today: epoch seconds.
 
         Raises:
             TriggerRealtimeError: `error` itself, if waiting can't help or `max_retries` is used up.
         """
-        if isinstance(error, Rotated) and self._is_first_rotation(now):
-            return 0.0
         if not self._is_retryable(error, now):
             raise error
         limit = self._policy.max_retries
         if limit is not None and self.failures >= limit:
             raise error
-        delay = self._delay(error, now)
+        delay = self._delay(error, today)
         self.failures += 1
         return delay
-
-    def _is_first_rotation(self, now: float) -> bool:
-        before, self._rotated_at = self._rotated_at, now
-        return now - before > ROTATION_SECONDS
 
     def _is_retryable(self, error: TriggerRealtimeError, now: float) -> bool:
         if isinstance(error, (ApiConnectionError, ServerError, ConflictError, Rotated)):
@@ -185,18 +205,92 @@ class Backoff:
             self._not_found_since = now
         return now - self._not_found_since < NOT_FOUND_SECONDS
 
-    def _delay(self, error: TriggerRealtimeError, now: float) -> float:
+    def _delay(self, error: TriggerRealtimeError, today: float) -> float:
         policy = self._policy
         first = policy.initial_delay
-        floor = asked_wait(error.headers, now) if isinstance(error, ApiError) else None
+        floor = asked_wait(error.headers, today) if isinstance(error, ApiError) else None
         self.asked = floor or 0.0
         if isinstance(error, RateLimitError) and floor is None:
             first = floor = max(first, RATE_LIMIT_FIRST_WAIT)
-        try:
-            ceiling = min(policy.max_delay, first * policy.multiplier**self.failures)
-        except OverflowError:
-            ceiling = policy.max_delay
-        return self._uniform(0.0, ceiling) + (floor or 0.0)
+        return self._uniform(0.0, _ceiling(policy, first, self.failures)) + (floor or 0.0)
+
+
+def _ceiling(policy: RetryPolicy, first: float, failures: int) -> float:
+    try:
+        return min(policy.max_delay, first * policy.multiplier**failures)
+    except OverflowError:
+        return policy.max_delay
+
+
+class Restarts:
+    """Counts how often one feed starts again, and decides how long to wait before.
+
+    What comes in between is no success: neither a snapshot that will be refused next nor an answer
+    that is up to date. Source: docs/protocol.md, section 2, "409: the shape was rotated".
+    """
+
+    def __init__(self, policy: RetryPolicy, rng: random.Random | None = None) -> None:
+        self._policy = policy
+        self._uniform = (rng or random).uniform
+        self._in_a_row = 0
+        self._last = -math.inf
+        self._cached = 0
+        self._stale_since: float | None = None
+        self._told_at = -math.inf
+
+    @property
+    def is_second(self) -> bool:
+        """Whether this is the first restart that is waited for."""
+        return self._in_a_row == 2
+
+    @property
+    def floor(self) -> float:
+        """Seconds between two requests for a snapshot, after a failure."""
+        return min(SNAPSHOT_SECONDS, self._policy.max_delay)
+
+    def up_to_date(self) -> None:
+        """Note that the log came up to date."""
+        self._cached = 0
+        self._stale_since = None
+        self._told_at = -math.inf
+
+    def wait(self, error: Rotated, now: float, *, cached: bool) -> float:
+        """Return the seconds to wait before starting again, 0 for the first time in a minute.
+
+        Args:
+            cached: a cache answered for the server.
+
+        Raises:
+            Rotated: `error` itself, if `max_retries` is used up.
+        """
+        if now - self._last > RESTART_SECONDS:
+            self._in_a_row = 0
+        limit = self._policy.max_retries
+        if limit is not None and self._in_a_row > limit:
+            raise error
+        self._cached += cached
+        if self._stale_since is None:
+            self._stale_since = now
+        delay = self._delay() if self._in_a_row else 0.0
+        self._in_a_row += 1
+        self._last = now + delay
+        return delay
+
+    def is_stale(self, now: float) -> bool:
+        """Return True, once an hour, if the log did not come up to date for a minute."""
+        since = self._stale_since
+        stale = since is not None and now - since >= STALE_SECONDS
+        if not stale or now - self._told_at < STALE_AGAIN_SECONDS:
+            return False
+        self._told_at = now
+        return True
+
+    def _delay(self) -> float:
+        policy = self._policy
+        if self._cached > CACHED_TRIES:
+            return self._uniform(policy.max_delay / 2, policy.max_delay)
+        ceiling = _ceiling(policy, policy.initial_delay, self._in_a_row)
+        return max(self.floor, self._uniform(0.0, ceiling))
 
 
 class DoublingPause:

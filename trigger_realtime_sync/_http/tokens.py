@@ -17,7 +17,8 @@ from ..errors import (
 
 Token = str | Callable[[], str]
 
-ENVIRONMENT = ("TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY")
+# In the order of the official client, whose command line takes a personal token from the second.
+ENVIRONMENT = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
 
 # A prefix of a token up to this many characters gives away no more than its kind, and is shown.
 LONGEST_SHOWN_PREFIX = 8

@@ -13,6 +13,7 @@ from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
+from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
 from .._http.tokens import Token, TokenSource
@@ -43,6 +44,7 @@ class Engine:
 
     def _renew(self) -> None:
         self._transport = Transport(self._options.http)
+        self._rations = Rations()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # Protects the token sources.
@@ -93,6 +95,7 @@ class Engine:
             token=self._token_source(target.token),
             retry=self._options.retry,
             preview_branch=self._options.preview_branch,
+            rations=self._rations,
         )
         if target.streams is not None:
             # Imported here, because most clients read no stream.

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import names as wire
 from .json import stdlib_loads
 from .shape_messages_fast import Inserts, only_inserts
 
+_RUN_ID = wire.RUN_COLUMNS["id"]
 # Stands between two messages. Within a string its quotes would be escaped.
 _BOUNDARY = b'},{"key":'
 # How many bytes are parsed at once: few enough for the L2 cache.
 BLOCK_BYTES = 256 * 1024
+
+
+def names_another_run(messages: Any, run_id: str) -> bool:
+    """Return True if a row in what `MessageReader` returned is that of another run."""
+    if isinstance(messages, Inserts):
+        rows: list[Any] = list(messages.rows.values())
+    elif isinstance(messages, list):
+        rows = [message.get("value") for message in messages if isinstance(message, dict)]
+    else:
+        return False
+    return any(isinstance(row, dict) and row.get(_RUN_ID, run_id) != run_id for row in rows)
 
 
 class MessageReader:
@@ -26,7 +39,7 @@ class MessageReader:
         # Put before the next block: `[`, once the array has been cut.
         self._opening = b""
         # A list of messages once one was not an insert.
-        self._parsed: Inserts | list[Any] = Inserts({}, is_last=False)
+        self._parsed: Inserts | list[Any] = Inserts({})
 
     @property
     def begins_as_array(self) -> bool:
@@ -74,7 +87,7 @@ class MessageReader:
             rows, inserts = self._parsed.rows, only_inserts(messages)
             if inserts is not None and rows.keys().isdisjoint(inserts.rows):
                 rows.update(inserts.rows)
-                self._parsed = Inserts(rows, inserts.is_last)
+                self._parsed = Inserts(rows, inserts.up_to_date)
                 return
             self._parsed = self._parsed.messages()
         self._parsed += messages

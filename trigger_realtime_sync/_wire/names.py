@@ -24,6 +24,14 @@ def batch_path(batch_id: str) -> str:
     return f"/realtime/v1/batches/{segment(batch_id)}"
 
 
+# How the paths of the REST API begin, which share one rate limit.
+API_PREFIX = "/api/"
+
+
+def rest_run_path(run_id: str) -> str:
+    return f"/api/v3/runs/{segment(run_id)}"
+
+
 def batch_members_path(batch_id: str) -> str:
     return f"/api/v2/batches/{segment(batch_id)}"
 
@@ -47,7 +55,17 @@ TAGS = "tags"
 CREATED_AT = "createdAt"
 SKIP_COLUMNS = "skipColumns"
 CACHE_BUSTER = "cache-buster"
+# Makes Electric answer from another shape, whose snapshot is one of now.
+ANOTHER_SHAPE = {"replica": "full"}
 START_OFFSET = "-1"
+# Electric: how the offsets of a snapshot begin, and the one after its end.
+SNAPSHOT_OFFSETS = "0_"
+SNAPSHOT_END = "0_inf"
+
+# Headers of Electric's messages: of `up-to-date`, and of the rows of its log.
+LAST_SEEN_LSN = "global_last_seen_lsn"
+LSN = "lsn"
+LAST_OF_TRANSACTION = "last"
 
 # Headers of requests.
 REQUEST_HEADERS = {

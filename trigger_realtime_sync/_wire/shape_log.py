@@ -6,7 +6,7 @@ Source: docs/protocol.md, section 2.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -14,12 +14,14 @@ import attrs
 from ..errors import ProtocolError
 from . import names as wire
 from .postgres import parse_timestamp
-from .shape_messages import check_messages, control_of, is_last
+from .row_judge import RowJudge, is_finished
+from .shape_messages import check_messages, control_of, ends_within, up_to_date_of
 from .shape_messages_fast import Inserts
 
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
 DecodeMany = Callable[[Sequence[Mapping[str, Any]]], "Sequence[RowT] | None"]
+Told = Callable[[Iterable[str]], Mapping[str, RowT]]
 
 # In every whole row, since it can't be skipped.
 _RUN_ID = wire.RUN_COLUMNS["id"]
@@ -30,21 +32,30 @@ MANY_ROWS = 20
 MOST_AT_ONCE = 500
 # How many deleted rows are remembered, to recognize a late, older state of one.
 GONE_LIMIT = 10_000
+# How many offsets are remembered that were looked at twice.
+LOOKED_AT_LIMIT = 1000
+# How many handles are remembered that a 409 refused.
+REFUSED_LIMIT = 10
 
 
-@attrs.frozen
+@attrs.define
 class Changes(Generic[RowT]):
-    """What changed by one answer: nothing, unless the answer was up to date.
+    """What one answer changed: nothing yet, unless the log is up to date with it.
 
     Attributes:
         rows: the changed rows by row key, in the order first touched.
         gone: the row keys of rows that are no longer part of the shape.
         failures: the errors of rows that did not decode, by row key.
+        missing: the row keys of unfinished rows that a new snapshot lacks, which need not have
+            ended: the window of a shape moves, and it may be full. None without a new snapshot.
+        news: whether the answer had any row, changed or not.
     """
 
     rows: dict[str, RowT] = attrs.field(factory=dict)
     gone: list[str] = attrs.field(factory=list)
     failures: dict[str, ProtocolError] = attrs.field(factory=dict)
+    missing: list[str] | None = None
+    news: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.gone or self.failures)
@@ -55,67 +66,144 @@ class ShapeLog(Generic[RowT]):
 
     Attributes:
         offset: where in the log the next request starts.
-        live: whether the next request is a long poll.
+        live: whether the log is up to date, so that the next request may be a long poll.
+        electric: whether the backend is Electric, by its last answer that was up to date.
+        ask_again: whether this offset must be asked for once more, not live: Electric may have left
+            a change out.
+        from_cache: whether the last answer named a handle that a 409 had refused, as only a cache
+            does.
+        unmoved: whether the first answer after a snapshot left the offset where it was. A sound
+            Electric moves it.
 
     Args:
         decode: makes a row of all its columns and of the row it returned last for them, if any. It
-            may raise ProtocolError. Rows compare with `==`, and may have an `updated_at`.
+            may raise ProtocolError. Rows compare with `==`, and may have an `updated_at` and an
+            `is_finished`.
         decode_many: decodes many rows that were not known before; returns None where they are to
             be decoded one by one.
+        told: returns the last known states of rows, by anyone's account; by default this log's.
     """
 
     def __init__(
-        self, decode: Decode[RowT], decode_many: DecodeMany[RowT] = lambda rows: None
+        self,
+        decode: Decode[RowT],
+        decode_many: DecodeMany[RowT] = lambda rows: None,
+        told: Told[RowT] | None = None,
     ) -> None:
         self._decode = decode
         self._decode_many = decode_many
+        self._told = told or self._reported
         self._columns: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, RowT] = {}
         self._gone: dict[str, RowT] = {}
+        self._judge: RowJudge[RowT] = RowJudge()
         self._touched: dict[str, None] = {}
         self._deleted: dict[str, None] = {}
-        self._stale: set[str] | None = None
-        self._unseen: set[str] = set()
+        # The rows that a snapshot under way has not shown yet, and whether it is a new log's.
+        self._unseen: set[str] | None = None
+        self._restarted = False
+        self._forgotten: set[str] = set()
+        self._news = False
         self.offset = wire.START_OFFSET
         self._handle: str | None = None
+        self._refused: dict[str, None] = {}
         self._cursor = ""
         self._cache_buster: str | None = None
+        self._looked_at: set[str] = set()
         self.live = False
+        self.electric = False
+        self.ask_again = False
+        self.from_cache = False
+        self.unmoved = False
 
-    def query(self) -> dict[str, str]:
-        """Return the parameters of the next request."""
+    def query(self, *, at_once: bool = False) -> dict[str, str]:
+        """Return the parameters of the next request.
+
+        Args:
+            at_once: whether it must not be a long poll, though the log is up to date. It asks for
+                what follows the offset, or (native) for a whole snapshot, from no cache.
+        """
+        live = self.live and not at_once
         query = {"log": "full", "offset": self.offset}
         if self._handle is not None:
             query["handle"] = self._handle
-        if self.live:
+        if live:
             query["live"] = "true"
             query["cursor"] = self._cursor
-        if self._cache_buster is not None:
+        elif self.live:
+            query[wire.CACHE_BUSTER] = secrets.token_hex(8)
+        elif self._cache_buster is not None:
             query[wire.CACHE_BUSTER] = self._cache_buster
         return query
 
-    def refetch(self) -> None:
+    @property
+    def doubts(self) -> bool:
+        """Whether a state is held back that another answer may confirm."""
+        return self._judge.doubts
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the next request asks for a snapshot of a new log."""
+        return self.offset == wire.START_OFFSET
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any row is known."""
+        return bool(self._rows)
+
+    def latest(self) -> tuple[str | None, RowT | None]:
+        """Return the key and the last known state of the row of a shape that has one row."""
+        row_key = next(reversed(self._rows), None)
+        if row_key is None:
+            return None, None
+        return row_key, self._told((row_key,)).get(row_key, self._rows[row_key])
+
+    def unfinished(self) -> bool:
+        """Return True if a known row may still change."""
+        told = self._told(self._rows)
+        return not all(map(is_finished, told.values()))
+
+    def columns(self, row_key: str) -> Mapping[str, Any]:
+        """Return the columns of a row, as far as the log told them."""
+        return self._columns.get(row_key, {})
+
+    def refetch(self, *, refused: bool = False) -> None:
         """Start again from the beginning of the log, because the server rotated the shape, say.
 
-        The rows stay, to be compared with those that come back: an equal one is no change, and one
-        that does not come back is gone.
+        The rows stay, to be compared with those that come back: an equal one is no change.
+
+        Args:
+            refused: the server no longer knows the handle. No later answer may bring it back.
         """
+        if refused and self._handle is not None:
+            self._refused[self._handle] = None
+            if len(self._refused) > REFUSED_LIMIT:
+                del self._refused[next(iter(self._refused))]
         self.offset = wire.START_OFFSET
         self._handle = None
         self._cursor = ""
         self._cache_buster = secrets.token_hex(8)
-        self.live = False
+        self.live = self.ask_again = self.from_cache = False
         self._columns.clear()
         self._touched.clear()
         self._deleted.clear()
-        self._stale = set(self._rows)
+        self._looked_at.clear()
+        self._judge.start_over()
+        self._unseen = set(self._rows)
+        self._restarted = True
 
     def forget_seen(self) -> None:
         """Report every row as changed when it next arrives, even if it is equal."""
-        self._unseen = set(self._rows)
+        self._forgotten = set(self._rows)
 
     def receive(
-        self, headers: Mapping[str, str], messages: Any, source: str
+        self,
+        headers: Mapping[str, str],
+        messages: Any,
+        source: str,
+        *,
+        live: bool = False,
+        now: float = 0.0,
     ) -> Changes[RowT] | None:
         """Apply a whole 200 answer. Return None if it asks to start again, as the log then does.
 
@@ -124,37 +212,38 @@ class ShapeLog(Generic[RowT]):
             messages: its body, as `MessageReader` returns it. A list is emptied: it is most of the
                 memory of a large answer.
             source: names the request in errors.
+            live: whether the request was a long poll.
+            now: seconds of any clock that does not go back.
 
         Raises:
             ProtocolError: a header is missing, or a message has no known form. Nothing of the
                 answer was applied.
         """
-        if isinstance(messages, Inserts):
-            if messages.rows.keys().isdisjoint(self._columns):
-                _check_headers(headers, source)
-                self._insert(messages.rows)
-                return self._go_on(headers, up_to_date=messages.is_last)
-            messages = messages.messages()
-        check_messages(messages, source)
+        inserts = messages if isinstance(messages, Inserts) else None
+        if inserts is None or not inserts.rows.keys().isdisjoint(self._columns):
+            messages = messages.messages() if inserts is not None else messages
+            inserts = None
+            check_messages(messages, source)
         _check_headers(headers, source)
+        up_to_date = up_to_date_of(messages) if inserts is None else inserts.up_to_date
+        if self._is_of_another_log(headers[wire.HANDLE], up_to_date):
+            return None
+        if not live and self.live and self._unseen is None:
+            self._unseen = set(self._rows)
+        if inserts is not None:
+            self._insert(inserts.rows)
+            return self._go_on(headers, up_to_date, within=False, live=live, now=now)
         for message in messages:
-            if not self._apply(message):
+            if not self._apply(message, live=live):
                 self.refetch()
                 return None
-        up_to_date = is_last(messages)
+        within = ends_within(messages)
         messages.clear()
-        return self._go_on(headers, up_to_date=up_to_date)
+        return self._go_on(headers, up_to_date, within=within, live=live, now=now)
 
-    def _go_on(self, headers: Mapping[str, str], *, up_to_date: bool) -> Changes[RowT]:
-        self._handle, self.offset = headers[wire.HANDLE], headers[wire.OFFSET]
-        self._cursor = headers.get(wire.CURSOR) or self._cursor
-        if not up_to_date:
-            return Changes()
-        self._cache_buster = None
-        self.live = True
-        return self._up_to_date()
-
-    def receive_nothing(self, headers: Mapping[str, str]) -> Changes[RowT]:
+    def receive_nothing(
+        self, headers: Mapping[str, str], *, live: bool = False, now: float = 0.0
+    ) -> Changes[RowT]:
         """Apply a 204: nothing new, up to date.
 
         A known offset stays: a 204 has no body that would prove its headers whole, and half an
@@ -165,17 +254,79 @@ class ShapeLog(Generic[RowT]):
             self.offset = headers.get(wire.OFFSET) or self.offset
         self._cursor = headers.get(wire.CURSOR) or self._cursor
         self.live = self._handle is not None and self.offset != wire.START_OFFSET
-        return self._up_to_date() if self.live else Changes()
+        return self._up_to_date(live=live, now=now) if self.live else Changes()
+
+    def _is_of_another_log(self, handle: str, up_to_date: Mapping[str, Any] | None) -> bool:
+        """Return True, and start again, for a cache's answer or that of another backend."""
+        # Native's handle of a run is always the same one, and only Electric refuses handles.
+        native = up_to_date is not None and wire.LAST_SEEN_LSN not in up_to_date
+        cached = handle in self._refused and not native
+        if not cached and self._handle in (None, handle):
+            return False
+        self.refetch()
+        self.from_cache = cached
+        return True
+
+    def _go_on(
+        self,
+        headers: Mapping[str, str],
+        up_to_date: Mapping[str, Any] | None,
+        *,
+        within: bool,
+        live: bool,
+        now: float,
+    ) -> Changes[RowT]:
+        asked, first = self.offset, not self.live
+        self._handle, self.offset = headers[wire.HANDLE], headers[wire.OFFSET]
+        self._cursor = headers.get(wire.CURSOR) or self._cursor
+        if up_to_date is None:
+            self.live = False
+            news, self._news = self._news, False
+            return Changes(news=news)
+        self._cache_buster = None
+        self.live = True
+        self.electric = wire.LAST_SEEN_LSN in up_to_date
+        self.unmoved = (
+            first
+            and self.electric
+            and asked == self.offset
+            and asked.startswith(wire.SNAPSHOT_OFFSETS)
+            and asked != wire.SNAPSHOT_END
+        )
+        self.ask_again = self.electric and self._may_lack(asked, within=within)
+        if self.ask_again:
+            self.offset = asked
+        return self._up_to_date(live=live, now=now)
+
+    def _may_lack(self, asked: str, *, within: bool) -> bool:
+        """Return True, once for each offset, if Electric may have left out what follows `asked`.
+
+        A flush between two reads moves the offset past a change, or ends an answer within a
+        transaction. The log is whole at the old offset.
+        """
+        skipped = (
+            not self._news
+            and self.offset != asked
+            and not self.offset.startswith(wire.SNAPSHOT_OFFSETS)
+        )
+        if asked == wire.START_OFFSET or asked in self._looked_at or not (skipped or within):
+            return False
+        if len(self._looked_at) >= LOOKED_AT_LIMIT:
+            self._looked_at.clear()
+        self._looked_at.add(asked)
+        return True
 
     def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
+        self._news = True
         self._columns.update(rows)
         self._touched.update(dict.fromkeys(rows))
+        self._judge.came_whole(rows)
         for row_key in self._deleted.keys() & rows.keys():
             del self._deleted[row_key]
-        if self._stale is not None:
-            self._stale.difference_update(rows)
+        if self._unseen is not None:
+            self._unseen.difference_update(rows)
 
-    def _apply(self, message: dict[str, Any]) -> bool:
+    def _apply(self, message: dict[str, Any], *, live: bool) -> bool:
         """Apply one message.
 
         Returns:
@@ -187,45 +338,82 @@ class ShapeLog(Generic[RowT]):
             return False
         if "key" not in message:
             return True
+        self._news = True
         row_key, operation = message["key"], message["headers"]["operation"]
         if operation == "delete":
             self._columns.pop(row_key, None)
             self._touched.pop(row_key, None)
+            self._judge.forget(row_key)
             self._deleted[row_key] = None
             return True
         value, known = message["value"], self._columns.get(row_key)
-        if known is None:
-            if operation == "update" and _RUN_ID not in value:
-                return False
-        elif _is_older(value, known):
-            return True
-        elif operation == "update":
-            value = {**known, **value}
-        self._columns[row_key] = value
-        self._touched[row_key] = None
+        whole = operation == "insert" or known is None or value.keys() >= known.keys()
+        if known is None and operation == "update" and _RUN_ID not in value:
+            return False
         self._deleted.pop(row_key, None)
-        if self._stale is not None:
-            self._stale.discard(row_key)
+        if self._unseen is not None:
+            self._unseen.discard(row_key)
+        if value == known and not self._forgotten and not self._judge.doubts:
+            return True
+        self._touched[row_key] = None
+        if not whole:
+            self._columns[row_key] = {**known, **value}  # type: ignore[dict-item]
+            self._judge.went_on(row_key)
+        elif wire.LSN in message["headers"] and live:
+            self._columns[row_key] = value
+            self._judge.went_on(row_key)
+        elif known is not None and _is_older(value, known):
+            # Not the base of later partial rows: the log does not go on from it.
+            self._judge.hold(row_key, value)
+        else:
+            self._columns[row_key] = value
+            self._judge.came_whole((row_key,))
         return True
 
-    def _up_to_date(self) -> Changes[RowT]:
-        changes: Changes[RowT] = Changes()
+    def _up_to_date(self, *, live: bool, now: float) -> Changes[RowT]:
+        changes: Changes[RowT] = Changes(news=self._news)
+        self._news = False
         decoded = self._decoded_at_once()
-        if len(decoded) == len(self._touched) and not self._gone:
+        told = self._told(self._touched)
+        if len(decoded) == len(self._touched) and not told and not self._gone:
             # All are new: there is nothing to compare them with.
             self._rows.update(decoded)
             changes.rows.update(decoded)
         else:
             for row_key in self._touched:
-                self._settle(row_key, decoded.get(row_key), changes)
-        for row_key in [*self._deleted, *(self._stale or ())]:
+                self._settle(row_key, decoded.get(row_key), told, changes, live=live, now=now)
+        if self.electric and not live:
+            self._settle_untouched(changes, now)
+        changes.missing = self._missing(changes)
+        for row_key in self._deleted:
             if row_key in self._rows:
                 self._forget(row_key)
                 changes.gone.append(row_key)
         self._touched.clear()
         self._deleted.clear()
-        self._stale = None
+        self._judge.start_over()
         return changes
+
+    def _missing(self, changes: Changes[RowT]) -> list[str] | None:
+        """Return the unfinished rows that a whole snapshot lacks; None without one."""
+        unseen, restarted = self._unseen, self._restarted
+        self._unseen, self._restarted = None, False
+        if unseen is None or (self.electric and not restarted):
+            # Electric says what follows the offset, and nothing of all other rows.
+            return None
+        told = self._told(unseen)
+        missing = []
+        for row_key in [row_key for row_key in self._rows if row_key in unseen]:
+            # Later answers of this log say nothing of it, not that a doubted state is true.
+            self._judge.forget(row_key)
+            if row_key in self._deleted:
+                continue
+            if row_key in told and not is_finished(told[row_key]):
+                missing.append(row_key)
+            elif restarted:
+                self._forget(row_key)
+                changes.gone.append(row_key)
+        return missing
 
     def _decoded_at_once(self) -> dict[str, RowT]:
         new = [row_key for row_key in self._touched if row_key not in self._rows]
@@ -239,27 +427,49 @@ class ShapeLog(Generic[RowT]):
                 decoded.update(zip(keys, rows, strict=True))
         return decoded
 
-    def _settle(self, row_key: str, row: RowT | None, changes: Changes[RowT]) -> None:
+    def _settle(
+        self,
+        row_key: str,
+        row: RowT | None,
+        told: Mapping[str, RowT],
+        changes: Changes[RowT],
+        *,
+        live: bool,
+        now: float,
+    ) -> None:
         last = self._rows.get(row_key)
+        before = told.get(row_key, last)
+        columns = self._judge.columns(row_key, self._columns[row_key])
         try:
             if row is None:
-                row = self._decode(self._columns[row_key], last)
+                row = self._decode(columns, before)
         except ProtocolError as error:
             changes.failures[row_key] = error
             return
-        before = last if last is not None else self._gone.pop(row_key, None)
-        if before is not None and went_back(before, row):
-            # The row was gone and is back in an older state: keep the newest one.
+        if before is None:
+            before = self._gone.pop(row_key, None)
+        if self._judge.accepts(row_key, before, row, live=live, now=now):
+            self._columns[row_key] = columns
+        elif before is not None:
             row = before
         self._rows[row_key] = row
-        if last is None or row != last or row_key in self._unseen:
-            self._unseen.discard(row_key)
+        if last is None or row != before or row_key in self._forgotten:
+            self._forgotten.discard(row_key)
+            changes.rows[row_key] = row
+
+    def _settle_untouched(self, changes: Changes[RowT], now: float) -> None:
+        for row_key, row in self._judge.confirmed(self._touched, now):
+            self._rows[row_key] = row
             changes.rows[row_key] = row
 
     def _forget(self, row_key: str) -> None:
         self._gone[row_key] = self._rows.pop(row_key)
         if len(self._gone) > GONE_LIMIT:
             del self._gone[next(iter(self._gone))]
+
+    def _reported(self, row_keys: Iterable[str]) -> dict[str, RowT]:
+        rows = self._rows
+        return {row_key: rows[row_key] for row_key in row_keys if row_key in rows}
 
 
 class MissingHeader(ProtocolError):
@@ -284,10 +494,3 @@ def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
         return parse_timestamp(later) < parse_timestamp(earlier)
     except ValueError:
         return False
-
-
-def went_back(before: Any, after: Any) -> bool:
-    """Return True if a state is older than the one before it (replica lag, a stale cache)."""
-    earlier = getattr(before, "updated_at", None)
-    later = getattr(after, "updated_at", None)
-    return earlier is not None and later is not None and later < earlier

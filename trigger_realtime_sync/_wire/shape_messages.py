@@ -8,12 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ProtocolError
+from . import names as wire
 from .excerpt import excerpt
 
 
-def is_last(messages: list[Any]) -> bool:
-    """Return True if the answer is up to date at its end."""
-    return bool(messages) and control_of(messages[-1]) == "up-to-date"
+def up_to_date_of(messages: list[Any]) -> dict[str, Any] | None:
+    """Return the headers of the `up-to-date` that ends the answer; None if another message does."""
+    if not messages or control_of(messages[-1]) != "up-to-date":
+        return None
+    headers: dict[str, Any] = messages[-1]["headers"]
+    return headers
+
+
+def ends_within(messages: list[Any]) -> bool:
+    """Return True if the last row of the answer is not the last one of its transaction."""
+    rows = (message["headers"] for message in reversed(messages) if "key" in message)
+    headers: dict[str, Any] = next(rows, {})
+    return wire.LSN in headers and not headers.get(wire.LAST_OF_TRANSACTION)
 
 
 def control_of(message: dict[str, Any]) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 import attrs
 
-from .shape_messages import control_of, is_last, is_message
+from .names import LSN
+from .shape_messages import control_of, is_message, up_to_date_of
 
 
 @attrs.frozen
@@ -15,11 +16,11 @@ class Inserts:
 
     Attributes:
         rows: the columns by row key.
-        is_last: whether the answer is up to date at its end.
+        up_to_date: the headers of the `up-to-date` that ends the answer, None without one.
     """
 
     rows: dict[str, dict[str, Any]]
-    is_last: bool
+    up_to_date: dict[str, Any] | None = None
 
     def messages(self) -> list[Any]:
         """Return the messages one by one, as in any other answer."""
@@ -27,11 +28,12 @@ class Inserts:
             {"key": row_key, "value": value, "headers": {"operation": "insert"}}
             for row_key, value in self.rows.items()
         ]
-        return [*messages, {"headers": {"control": "up-to-date"}}] if self.is_last else messages
+        return messages if self.up_to_date is None else [*messages, {"headers": self.up_to_date}]
 
 
 def only_inserts(messages: Any) -> Inserts | None:
-    """Return the rows if every message is an insert, else None, without judging validity."""
+    """Return the rows if every message is an insert of a snapshot, else None, without judging
+    validity."""
     if not isinstance(messages, list):
         return None
     rows: dict[str, dict[str, Any]] = {}
@@ -42,7 +44,7 @@ def only_inserts(messages: Any) -> Inserts | None:
                 controls.append(message)
                 continue
             headers = message["headers"]
-            if headers["operation"] != "insert" or "control" in headers:
+            if headers["operation"] != "insert" or "control" in headers or LSN in headers:
                 return None
             rows[message["key"]] = message["value"]
     except (TypeError, LookupError):
@@ -53,4 +55,4 @@ def only_inserts(messages: Any) -> Inserts | None:
         return None
     if not all(map(is_message, controls)) or "must-refetch" in map(control_of, controls):
         return None
-    return Inserts(rows, is_last(messages))
+    return Inserts(rows, up_to_date_of(messages))

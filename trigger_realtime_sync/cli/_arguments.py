@@ -12,8 +12,9 @@ from ._exits import Exit
 
 _EPILOG = """\
 environment:
-  TRIGGER_ACCESS_TOKEN, or else TRIGGER_SECRET_KEY   the token
+  TRIGGER_SECRET_KEY, or else TRIGGER_ACCESS_TOKEN   the token; no personal one (tr_pat_…)
   TRIGGER_API_URL                                    default: https://api.trigger.dev
+  TRIGGER_PREVIEW_BRANCH                             the preview branch, if any
 
 exit codes of watch and wait:
   0 completed   1 failed   2 cancelled   124 timed out   130 interrupted
@@ -113,7 +114,7 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token",
         metavar="TOKEN",
-        help="visible to other users of this machine: prefer TRIGGER_ACCESS_TOKEN",
+        help="visible to other users of this machine: prefer TRIGGER_SECRET_KEY",
     )
 
 

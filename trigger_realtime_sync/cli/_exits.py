@@ -76,7 +76,7 @@ def explain(error: TriggerRealtimeError) -> CommandError:
         return CommandError(str(error), Exit.USAGE)
     if isinstance(error, AuthenticationError):
         hint = (
-            "check TRIGGER_ACCESS_TOKEN or TRIGGER_SECRET_KEY: wrong, expired, or for another host"
+            "check TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN: wrong, expired, or for another host"
         )
         return CommandError(f"{error} ({hint})", Exit.REFUSED)
     if isinstance(error, PermissionDeniedError):

@@ -13,8 +13,9 @@
         return realtime.sse_response(shared(realtime.client.subscribe_to_run, run_id))
 
 Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
-(`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`…), and `TRIGGER_REALTIME_KEEP_ALIVE`,
-in seconds.
+(`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
+those left out come from the environment, as `RealtimeClient` says), and
+`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds.
 """
 
 from __future__ import annotations

@@ -208,12 +208,13 @@ class ElectricBackend:
         return self._incomplete(messages_body([one.message() for one in sent]), log, at, end)
 
     def _repetition(self, log: ElectricLog, at: ShapePosition) -> ShapeAnswer:
-        # The last change once more, at the offset of the one before it, or of the client's position
-        # in the log, if that is earlier.
+        # What follows the client's position, or else the last change once more; at the offset of
+        # the change before the last, from which it comes again.
         entries = log.entries(log.lost)
-        earlier = entries[-2].position if len(entries) > 1 else SNAPSHOT_END
-        offset = offset_of(min(earlier, position_of(at.offset)))
-        return self._answer(entries[-1:], at, log.handle, offset)
+        following = log.entries(position_of(at.offset)) or entries[-1:]
+        born: Position = (0, len(self._chunks(log)) - 1) if log.crashed else SNAPSHOT_END
+        earlier = entries[-2].position if len(entries) > 1 else born
+        return self._answer(following, at, log.handle, offset_of(earlier))
 
     def _answer(
         self, entries: list[Entry], at: ShapePosition, handle: str | None, offset: str

@@ -32,6 +32,7 @@ class Fault:
     html: bool = False
     cut_at: int | None = None
     cut_body_at: int | None = None
+    reframed: bool = False
     reset: bool = False
     stall: float | None = None
     delay: float = 0.0

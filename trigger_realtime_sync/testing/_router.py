@@ -64,7 +64,7 @@ class Router:
             if fault.lost and fault.replacement() is None:
                 exchange.reset()
         if reply is not None:
-            _send(exchange, reply)
+            _send(exchange, reply, reframed=fault.reframed)
 
     def _route(self, exchange: HttpExchange, fault: Fault) -> Reply | None:
         # The feeds look for the run first: an unknown one is a 404 even for a forbidden token.
@@ -122,7 +122,7 @@ def _apply(fault: Fault, exchange: HttpExchange) -> Reply | None:
     return fault.replacement()
 
 
-def _send(exchange: HttpExchange, reply: Reply) -> None:
+def _send(exchange: HttpExchange, reply: Reply, *, reframed: bool) -> None:
     headers, body = dict(reply.headers), reply.body
     accepted = exchange.request.headers.get("accept-encoding", "")
     is_json = headers.get("content-type", "").startswith("application/json")
@@ -130,4 +130,6 @@ def _send(exchange: HttpExchange, reply: Reply) -> None:
         body = gzip.compress(body, 1, mtime=0)
         headers["content-encoding"] = "gzip"
         headers["vary"] = "Accept-Encoding"
+    if reframed:
+        body, exchange.cut_body_at = body[: exchange.cut_body_at], None
     exchange.reply(reply.status, headers, body)

@@ -100,6 +100,7 @@ class TroubleControl(RunControl):
         html: bool = False,
         cut_at: int | None = None,
         cut_body_at: int | None = None,
+        reframed: bool = False,
         reset: bool = False,
         stall: float | None = None,
         delay: float = 0.0,
@@ -125,6 +126,9 @@ class TroubleControl(RunControl):
             html: answer with an error page of a proxy, status 200 unless given.
             cut_at: send only that many bytes of the real answer, head included, then close.
             cut_body_at: as `cut_at`, without the head and the framing of chunks.
+            reframed: with `cut_body_at`, call what is sent a whole body, and keep the connection: a
+                proxy that lost its own server does (docs/protocol.md, section 5). Where the client
+                takes gzip, the end of the encoding is missing. Not for streams.
             reset: TCP reset instead of an answer.
             stall: seconds without an answer, then a reset.
             delay: seconds before the answer.
@@ -148,6 +152,7 @@ class TroubleControl(RunControl):
             html=html,
             cut_at=cut_at,
             cut_body_at=cut_body_at,
+            reframed=reframed,
             reset=reset,
             stall=stall,
             delay=delay,

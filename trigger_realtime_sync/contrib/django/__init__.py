@@ -10,7 +10,8 @@
 - `manage.py watch_run RUN_ID`.
 
 Settings, all optional, in the dictionary `TRIGGER_REALTIME`: the options of `RealtimeClient` in
-capitals (`ACCESS_TOKEN`, `BASE_URL`…), `KEEP_ALIVE` (seconds of silence after which a browser is
-sent a comment), and `PERMISSION` (a callable that decides who may see runs, or its dotted path, see
+capitals (`ACCESS_TOKEN`, `BASE_URL`, `PREVIEW_BRANCH`…; those left out come from the environment,
+as `RealtimeClient` says), `KEEP_ALIVE` (seconds of silence after which a browser is sent a
+comment), and `PERMISSION` (a callable that decides who may see runs, or its dotted path, see
 `….views`).
 """

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ... import ConfigurationError, RealtimeClient
 from . import conf
 
-TOKEN_VARIABLES = ("TRIGGER_ACCESS_TOKEN", "TRIGGER_SECRET_KEY")
+TOKEN_VARIABLES = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
 
 
 def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
