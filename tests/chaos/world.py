@@ -25,7 +25,7 @@ LAG = 0.3
 # Seconds that an ordered fault waits for its request.
 FAULT_SECONDS = 0.5
 FEEDS = ("run", "runs", "batch")
-# Places for live polls while the environment's limit is low: far fewer than there are subscriptions.
+# Places for live polls while the environment's limit is low: fewer than there are subscriptions.
 FEW_PLACES = 3
 A_DAY = 86_400.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import Exchange, RawServer, reply
+from tests.support.raw import Exchange, RawServer, by_poll, reply
 from tests.support.settings import QUICK, TOKEN
 from tests.support.shape import done, headers, message, row
 from trigger_realtime_sync import RetryPolicy, Timeouts
@@ -19,14 +19,31 @@ from trigger_realtime_sync._http.retry import Rotated
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 from trigger_realtime_sync._http.tokens import TokenSource
 from trigger_realtime_sync._wire.names import run_path
+from trigger_realtime_sync._wire.shape_log import Changes
 
 UP_TO_DATE = {"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}
 
 
-class Look:
-    """A feed that is looked at, and the runs that it told."""
+class Opinion:
+    """Knows that the run has finished, once it was asked so often."""
 
-    def __init__(self, server: RawServer, retry: RetryPolicy = QUICK) -> None:
+    def __init__(self, asked: int) -> None:
+        self._left = asked
+
+    def hasten(self) -> None:
+        """Not told apart."""
+
+    def after(self, log: Any, changes: Any) -> Any:
+        self._left -= 1
+        return Changes(rows={"the row": RowDecoder().decode(done())}) if self._left == 0 else None
+
+
+class Look:
+    """A feed, and the states of the run that it told."""
+
+    def __init__(
+        self, server: RawServer, retry: RetryPolicy = QUICK, opinion: Opinion | None = None
+    ) -> None:
         origin = Origin(
             transport=Transport(HttpOptions(timeouts=Timeouts())),
             base_url=server.url,
@@ -35,6 +52,7 @@ class Look:
         )
         self.requester = Requester(origin, "run run_1")
         self.told: list[str] = []
+        self._follows_on = opinion is None
         self.feed = RunFeed(
             self.requester,
             run_path("run_1"),
@@ -42,11 +60,12 @@ class Look:
             RowDecoder(),
             run_id="run_1",
             on_changes=self._keep,
+            opinion=opinion,
         )
 
     def _keep(self, changes: Any) -> bool:
         self.told += [run.status.value for run in changes.rows.values()]
-        return True
+        return self._follows_on or "COMPLETED" not in self.told
 
 
 @pytest.fixture
@@ -93,3 +112,22 @@ def test_a_look_that_starts_again_and_again_is_tried_later(raw, look):
         feed.feed.look()
     assert len(server.exchanges) == 2
     assert feed.requester.delay_after(caught.value) >= 0
+
+
+def test_a_look_asks_for_a_second_opinion(raw, look):
+    """A run that is followed in turn may be one that Electric never tells the end of, too."""
+    server = raw(reply(200, headers("0_inf"), [message(row()), UP_TO_DATE]))
+    feed = look(server, opinion=Opinion(asked=2))
+    assert feed.feed.look()
+    assert not feed.feed.look()
+    assert feed.told == ["EXECUTING", "COMPLETED"]
+
+
+def test_a_feed_that_fails_asks_for_a_second_opinion(raw, look):
+    """REST may know of the end while the feed is down for hours."""
+    server = raw(
+        by_poll(reply(200, headers("0_inf"), [message(row()), UP_TO_DATE]), reply(503)),
+    )
+    feed = look(server, opinion=Opinion(asked=3))
+    feed.feed.run()
+    assert feed.told == ["EXECUTING", "COMPLETED"]

@@ -12,15 +12,19 @@ import pytest
 
 from tests.support.raw import hold
 from tests.support.settings import QUICK, TOKEN
+from tests.support.shape import done, row
 from tests.support.waiting import eventually
 from trigger_realtime_sync import Timeouts
 from trigger_realtime_sync._channel.requesters import Requesters
 from trigger_realtime_sync._decode.rows import RowDecoder
-from trigger_realtime_sync._feeds.second_opinion import RestOpinion
+from trigger_realtime_sync._feeds import second_opinion
+from trigger_realtime_sync._feeds.second_opinion import RestOpinion, RunsOpinion
 from trigger_realtime_sync._http.call import Interrupted
+from trigger_realtime_sync._http.rations import Rations
 from trigger_realtime_sync._http.requester import Origin
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 from trigger_realtime_sync._http.tokens import TokenSource
+from trigger_realtime_sync._wire.shape_log import Changes, ShapeLog
 
 
 def requesters_of(server: Any) -> Requesters:
@@ -52,3 +56,26 @@ def test_all_that_ask_at_once_are_cut_off(raw):
     for thread in threads:
         thread.join(2)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_run_that_rest_calls_finished_is_not_asked_for_again(monkeypatch):
+    """Of the silent runs of a tag, those whose end REST told are silent for good."""
+    monkeypatch.setattr(second_opinion, "SILENT_RUN_SECONDS", 0.0)
+    asked = []
+
+    class Rest:
+        def finished(self, run_id: str, row_key: str, columns: Any) -> Any:
+            asked.append(run_id)
+            return Changes(rows={row_key: RowDecoder().decode(done(run_id))})
+
+    rations = Rations()
+    log = ShapeLog(RowDecoder().decode)
+    log.electric = True
+    opinion = RunsOpinion(Rest(), rations)
+    first = Changes(rows={"key": RowDecoder().decode(row("run_1"))})
+    assert opinion.after(log, first)
+    for _ in range(3):
+        rations.silent_runs.__init__(0.1)
+        rations.opinions.__init__(2.0)
+        assert opinion.after(log, Changes()) is None
+    assert asked == ["run_1"]

@@ -95,12 +95,23 @@ def _packets(document: Mapping[str, Any]) -> dict[str, str]:
         if document.get(f"{name}PresignedUrl"):
             # The path is not told, and not needed: the run's own route finds it.
             columns[name], columns[name + CONTENT_TYPE_SUFFIX] = name, STORE
-        elif document.get(name) is not None:
-            columns[name], columns[name + CONTENT_TYPE_SUFFIX] = json.dumps(document[name]), JSON
+        elif (text := _json(document.get(name))) is not None:
+            columns[name], columns[name + CONTENT_TYPE_SUFFIX] = text, JSON
     return columns
 
 
 def _error(error: Any) -> dict[str, str]:
     if not isinstance(error, dict):
         return {}
-    return {RUN_COLUMNS["error"]: json.dumps({"type": "BUILT_IN_ERROR", **error})}
+    text = _json({"type": "BUILT_IN_ERROR", **error})
+    return {} if text is None else {RUN_COLUMNS["error"]: text}
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        # The parser allows more levels than this.
+        return None

@@ -191,7 +191,10 @@ class RunsOpinion:
             return None
         self._hear(row_key, run_id, now)
         try:
-            return self._rest.finished(run_id, row_key, log.columns(row_key))
+            found = self._rest.finished(run_id, row_key, log.columns(row_key))
+            if found is not None:
+                del self._silent[row_key]
+            return found
         except NotFoundError:
             del self._silent[row_key]
         except (AuthenticationError, PermissionDeniedError):
