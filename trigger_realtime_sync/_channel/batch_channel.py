@@ -36,6 +36,10 @@ class BatchChannel(Channel):
         self.members: list[str] | None = None
         self.members_error: TriggerRealtimeError | None = None
         self._unfinished: set[str] = set()
+        # The ids of runs that finished, be they still in the view or not.
+        self._finished: set[str] = set()
+        # The ids of members that could not be followed.
+        self._lost: set[str] = set()
         self._wanted = False
         self._thread: threading.Thread | None = None
 
@@ -60,6 +64,7 @@ class BatchChannel(Channel):
         for row_key, run in runs.items():
             if run.is_finished:
                 self._unfinished.discard(row_key)
+                self._finished.add(run.id)
             else:
                 self._unfinished.add(row_key)
 
@@ -80,8 +85,7 @@ class BatchChannel(Channel):
     def _end_if_complete(self) -> None:
         if self.members is None or self._unfinished:
             return
-        finished = {run.id for run in self.view.runs() if run.is_finished}
-        if finished.issuperset(self.members):
+        if self._finished.issuperset(self.members):
             self._audience.end_all()
 
     # On the thread that asks for the members.
@@ -109,10 +113,12 @@ class BatchChannel(Channel):
     def _on_members(self, members: list[str]) -> None:
         with self._lock:
             self.members = members
+            known = {run.id for run in self.view.runs()} | self._finished
+            known -= self._lost
+            self._lost.clear()
         self._end_if_complete()
-        known = {run.id for run in self.view.runs()}
         # Runs that were reused by their idempotency key belong to the batch, but not to its feed.
-        self._strays.follow(run_id for run_id in members if run_id not in known)
+        self._strays.ask(run_id for run_id in members if run_id not in known)
 
     # On the threads of runs that are followed singly.
 
@@ -124,4 +130,6 @@ class BatchChannel(Channel):
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
         # It is one of those that are waited for.
         logger.warning("%s: run %s can't be followed: %s", self.target.label, run_id, error)
+        with self._lock:
+            self._lost.add(run_id)
         self._members_failed(error)

@@ -26,7 +26,7 @@ class Feeds:
         self._decoder = decoder
         self._view = view
         self._rations = requesters.origin.rations
-        self._rest = RestOpinion(lambda: requesters.make(patience=PATIENCE), decoder, self._query)
+        self._rest = RestOpinion(lambda: requesters.lend(PATIENCE), decoder, self._query)
 
     def of_target(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from .._http.requester import Origin, Requester
 
@@ -48,6 +48,15 @@ class Requesters:
         """Forget a requester that is not needed any more."""
         with suppress(ValueError):
             self._made.remove(requester)
+
+    @contextmanager
+    def lend(self, patience: float | None = None) -> Iterator[Requester]:
+        """Lend this thread a requester of its own for the block; for the argument see `make`."""
+        requester = self.make(patience=patience)
+        try:
+            yield requester
+        finally:
+            self.release(requester)
 
     def stop(self) -> None:
         """Stop all requesters, and those that are still to be made."""

@@ -42,8 +42,8 @@ class Strays:
         self._target = target
         self._view = view
         self._on_changes = on_changes
-        # The ids of runs that the feed told, and tells no longer.
-        self._left: set[str] = set()
+        # The runs that the feed told, and tells no longer: their ids by row key.
+        self._left: dict[str, str] = {}
         self._runs = StrayRuns(
             target.subject,
             make_requester=requesters.make,
@@ -54,21 +54,24 @@ class Strays:
             on_lost=on_lost,
         )
 
-    def follow(self, run_ids: Iterable[str]) -> None:
-        """Follow runs that the feed never shows."""
-        self._runs.follow(run_ids)
+    def ask(self, run_ids: Iterable[str]) -> None:
+        """Ask for runs that the feed never shows, and follow those that have not finished."""
+        self._runs.ask(run_ids)
 
     def follow_those_left(self, changes: RunChanges) -> None:
         """Follow the runs that the feed tells no longer, and leave those to it that it tells."""
         if self._target.is_single:
             return
-        told = {run.id for run in changes.rows.values()}
+        before = set(self._left.values())
         left = self._left
         if changes.missing is not None:
-            left = {run.id for run in self._view.known(changes.missing).values()}
-        left = left - told
-        self._runs.drop(self._left - left)
-        self._runs.follow(left - self._left)
+            left = {row_key: run.id for row_key, run in self._view.known(changes.missing).items()}
+        if left:
+            told_or_gone = changes.rows.keys() | set(changes.gone)
+            left = {row_key: left[row_key] for row_key in left.keys() - told_or_gone}
+        now, told = set(left.values()), {run.id for run in changes.rows.values()}
+        self._runs.drop(told | (before - now))
+        self._runs.follow(now - before)
         self._left = left
 
     def _sort(self, run_id: str, changes: RunChanges) -> bool:

@@ -37,6 +37,13 @@ def _bool(value: Any) -> str | None:
     return ("t" if value else "f") if isinstance(value, bool) else None
 
 
+def _array(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return None
+    texts = [one.replace("\\", "\\\\").replace('"', '\\"') for one in value if isinstance(one, str)]
+    return "{" + ",".join(f'"{text}"' for text in texts) + "}"
+
+
 # Field of `Run` → its name in the REST API, and what makes the column's text of it.
 _FIELDS: dict[str, tuple[str, Callable[[Any], str | None]]] = {
     "id": ("id", _text),
@@ -50,6 +57,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], str | None]]] = {
     "duration_ms": ("durationMs", _number),
     "cost_in_cents": ("costInCents", _number),
     "base_cost_in_cents": ("baseCostInCents", _number),
+    "tags": ("tags", _array),
     "ttl": ("ttl", _text),
     "is_test": ("isTest", _bool),
     "idempotency_key": ("idempotencyKey", _text),
@@ -87,12 +95,23 @@ def _packets(document: Mapping[str, Any]) -> dict[str, str]:
         if document.get(f"{name}PresignedUrl"):
             # The path is not told, and not needed: the run's own route finds it.
             columns[name], columns[name + CONTENT_TYPE_SUFFIX] = name, STORE
-        elif document.get(name) is not None:
-            columns[name], columns[name + CONTENT_TYPE_SUFFIX] = json.dumps(document[name]), JSON
+        elif (text := _json(document.get(name))) is not None:
+            columns[name], columns[name + CONTENT_TYPE_SUFFIX] = text, JSON
     return columns
 
 
 def _error(error: Any) -> dict[str, str]:
     if not isinstance(error, dict):
         return {}
-    return {RUN_COLUMNS["error"]: json.dumps({"type": "BUILT_IN_ERROR", **error})}
+    text = _json({"type": "BUILT_IN_ERROR", **error})
+    return {} if text is None else {RUN_COLUMNS["error"]: text}
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        # The parser allows more levels than this.
+        return None

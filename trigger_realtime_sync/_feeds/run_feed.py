@@ -39,8 +39,8 @@ class Opinion(Protocol):
         """Called when the feed said what a sound one does not say."""
 
     def after(self, log: ShapeLog[AnyRun], changes: RunChanges) -> RunChanges | None:
-        """Called after each answer. Returns a run that has finished though the feed does not say
-        so."""
+        """Called after each answer, or failure. Returns a run that has finished though the feed
+        does not say so."""
 
 
 # After this many consecutive empty answers that came back at once, assume that the server does not
@@ -52,8 +52,9 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How often one look starts again.
-MOST_RESTARTS_OF_A_LOOK = 3
+# How often one look starts again, and how many answers it reads at most: the next one goes on.
+MOST_RESTARTS_OF_A_LOOK = 1
+MOST_ANSWERS_OF_A_LOOK = 10
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -82,6 +83,7 @@ class RunFeed:
 
     Attributes:
         log: the shape as read so far.
+        requests: how many were sent.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class RunFeed:
         self._live_failed = False
         # What that poll would have said is still to be asked for.
         self._answer_lost = False
+        self.requests = 0
         self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many, told)
 
     def forget_seen(self) -> None:
@@ -139,34 +142,44 @@ class RunFeed:
             What `on_changes` returned: True to go on.
 
         Raises:
-            TriggerRealtimeError: the shape can't be read now.
+            TriggerRealtimeError: the shape can't be read now; `Rotated` where it is not brought up
+                to date.
             Interrupted: the requester was stopped.
         """
         restarts = 0
-        while restarts <= MOST_RESTARTS_OF_A_LOOK:
-            started = time.monotonic()
+        for _ in range(MOST_ANSWERS_OF_A_LOOK):
+            asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
                 restarts += 1
-            elif self.log.live and not self.log.ask_again:
-                self._times.answered(time.monotonic(), time.monotonic() - started)
-                return self._on_changes(changes)
-        raise Rotated(f"{self._requester.label}: the server asks to start again and again")
+                if restarts > MOST_RESTARTS_OF_A_LOOK:
+                    break
+                continue
+            took = time.monotonic() - started
+            self._answered(changes, live=False, took=took)
+            self._pace(changes, live=False, moved=self.log.offset != asked, took=took)
+            if self.log.live:
+                goes_on = self._on_changes(changes) and self._ask_others(changes)
+                if not goes_on or not self.log.ask_again:
+                    return goes_on
+        raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
-        started = time.monotonic()
+        asked, started = self.log.offset, time.monotonic()
         try:
             changes = self._ask(live=live)
         except TriggerRealtimeError as error:
             self._recover(error, live=live)
-            return True
+            return self._ask_others(Changes())
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
-        self._answered(changes, live=live, took=time.monotonic() - started)
+        took = time.monotonic() - started
+        self._answered(changes, live=live, took=took)
+        self._pace(changes, live=live, moved=self.log.offset != asked, took=took)
         if not self.log.live:
-            return True
+            return self._ask_others(Changes())
         self._restarts.up_to_date()
         go_on = self._on_changes(changes) and self._ask_others(changes)
         if go_on and self._run_id is not None and changes.gone:
@@ -204,8 +217,10 @@ class RunFeed:
             self._forget_requested = False
             self.log.forget_seen()
         query = {**self._query, **self.log.query(at_once=not live)}
+        self.requests += 1
         try:
-            answer = self._requester.get(self._path, query, POLL_HEADERS)
+            # A live poll is not sent twice: what answered the first one may be told to no other.
+            answer = self._requester.get(self._path, query, POLL_HEADERS, resend=not live)
         except ApiError as error:
             if not is_rotation(error):
                 raise
@@ -233,11 +248,18 @@ class RunFeed:
                 self._answer_lost = False
                 if not self._live_failed:
                     self._requester.succeeded()
-        # A row that does not decode is no progress: it may come again and again.
-        progress = changes.rows or changes.gone or (changes.news and not live)
-        if progress or took >= HELD_SECONDS:
+
+    def _pace(self, changes: RunChanges, *, live: bool, moved: bool, took: float) -> None:
+        """Wait if the server answers at once, again and again, and gets no further."""
+        # A row that does not decode, or that comes again, is no progress.
+        is_part = changes.news and moved and not self.log.live
+        if changes.rows or changes.gone or is_part or took >= HELD_SECONDS:
             self._pauses.reset()
-        elif (live or not self.log.live) and (pause := self._pauses.take()):
+        elif live or not self.log.live:
+            self._pause_if_hot()
+
+    def _pause_if_hot(self) -> None:
+        if pause := self._pauses.take():
             self._requester.pause(min(pause, self._requester.policy.max_delay))
 
     def _recover(self, error: TriggerRealtimeError, *, live: bool) -> None:
@@ -245,6 +267,10 @@ class RunFeed:
             self._unplaced.refused(error)
             return
         at_least = 0.0
+        if live and self._requester.hung_up:
+            self._answer_lost = True
+            self._pause_if_hot()
+            return
         if live:
             self._live_failed = True
             self._answer_lost |= self._may_have_been_answered(error)

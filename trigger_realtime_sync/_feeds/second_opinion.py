@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from .._decode.rest_row import finished_columns
 from .._decode.rows import RowDecoder
@@ -42,31 +43,23 @@ PATIENCE = 10.0
 
 
 class RestOpinion:
-    """Asks REST whether a run has finished.
+    """Asks REST whether a run has finished, on any thread.
 
     Args:
-        make_requester: makes what sends the requests, on the thread of the feed. Called once, when
-            REST is first asked.
+        lend_requester: lends what sends the requests of one question, on the thread that asks.
         decoder: decodes the row.
         query: the parameters of the feed.
     """
 
     def __init__(
         self,
-        make_requester: Callable[[], Requester],
+        lend_requester: Callable[[], AbstractContextManager[Requester]],
         decoder: RowDecoder,
         query: Mapping[str, str],
     ) -> None:
-        self._make_requester = make_requester
-        self._made: Requester | None = None
+        self._lend_requester = lend_requester
         self._decoder = decoder
         self._query = {name: text for name, text in query.items() if name == SKIP_COLUMNS}
-
-    @property
-    def _requester(self) -> Requester:
-        if self._made is None:
-            self._made = self._make_requester()
-        return self._made
 
     def finished(
         self, run_id: str, row_key: str | None, columns: Mapping[str, str]
@@ -82,29 +75,22 @@ class RestOpinion:
             TriggerRealtimeError: REST can't be asked, or knows no such run.
             Interrupted: the requester was stopped.
         """
-        document = self._ask(rest_run_path(run_id))
-        skipped = frozenset(self._query.get(SKIP_COLUMNS, "").split(","))
-        finished = finished_columns(document, run_id, columns, skipped)
-        if finished is None:
-            return None
-        logger.warning(
-            "%s: run %s has finished, which the feed does not say", self._requester.label, run_id
-        )
-        found = self._row(run_id)
+        with self._lend_requester() as requester:
+            document = _ask(requester, rest_run_path(run_id))
+            skipped = frozenset(self._query.get(SKIP_COLUMNS, "").split(","))
+            finished = finished_columns(document, run_id, columns, skipped)
+            if finished is None:
+                return None
+            logger.warning(
+                "%s: run %s has finished, which the feed does not say", requester.label, run_id
+            )
+            found = self._row(requester, run_id)
         if found is None:
             key = row_key or f'"public"."TaskRun"/"{run_id.removeprefix("run_")}"'
             found = Changes(rows={key: self._decoder.decode(finished)})
         return found
 
-    def _ask(self, path: str) -> object:
-        try:
-            return self._requester.get_json(path, POLL_HEADERS)
-        except TriggerRealtimeError as error:
-            if not self._requester.renew_token(error):
-                raise
-            return self._requester.get_json(path, POLL_HEADERS)
-
-    def _row(self, run_id: str) -> RunChanges | None:
+    def _row(self, requester: Requester, run_id: str) -> RunChanges | None:
         """Return the run's finished row out of a snapshot of now, or None."""
         found: list[RunChanges] = []
 
@@ -115,13 +101,22 @@ class RestOpinion:
 
         query = {**self._query, **ANOTHER_SHAPE}
         feed = RunFeed(
-            self._requester, run_path(run_id), query, self._decoder, run_id=run_id, on_changes=keep
+            requester, run_path(run_id), query, self._decoder, run_id=run_id, on_changes=keep
         )
         try:
             feed.look()
         except TriggerRealtimeError as error:
-            logger.info("%s: no other shape can be read: %s", self._requester.label, error)
+            logger.info("%s: no other shape can be read: %s", requester.label, error)
         return found[0] if found else None
+
+
+def _ask(requester: Requester, path: str) -> object:
+    try:
+        return requester.get_json(path, POLL_HEADERS)
+    except TriggerRealtimeError as error:
+        if not requester.renew_token(error):
+            raise
+        return requester.get_json(path, POLL_HEADERS)
 
 
 class RunOpinion:
@@ -196,7 +191,10 @@ class RunsOpinion:
             return None
         self._hear(row_key, run_id, now)
         try:
-            return self._rest.finished(run_id, row_key, log.columns(row_key))
+            found = self._rest.finished(run_id, row_key, log.columns(row_key))
+            if found is not None:
+                del self._silent[row_key]
+            return found
         except NotFoundError:
             del self._silent[row_key]
         except (AuthenticationError, PermissionDeniedError):

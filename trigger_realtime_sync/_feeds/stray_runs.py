@@ -19,7 +19,7 @@ from .._http.requester import Requester
 from ..errors import TriggerRealtimeError
 from .run_feed import RunChanges, RunFeed
 
-# How many strays are looked at side by side, and then followed by live polls, which are limited.
+# How many strays are asked for side by side, and then followed by live polls, which are limited.
 MOST_LIVE = 4
 # The others are asked for in turn, not live: seconds between two requests, and between two for one
 # run.
@@ -92,17 +92,27 @@ class StrayRuns:
     def __len__(self) -> int:
         return len(self._strays)
 
+    def ask(self, run_ids: Iterable[str]) -> None:
+        """Look at each of these runs as soon as may be, then follow those that have not finished.
+        Safe from any thread."""
+        self._add(run_ids, self._new)
+
     def follow(self, run_ids: Iterable[str]) -> None:
         """Follow these runs too. Safe from any thread."""
+        self._add(run_ids, self._waiting)
+
+    def _add(self, run_ids: Iterable[str], queue: list[_Stray]) -> None:
         with self._lock:
             for run_id in run_ids:
                 if run_id not in self._strays:
                     stray = self._strays[run_id] = self._make(run_id)
-                    self._new.append(stray)
+                    queue.append(stray)
         self._start_threads()
 
     def drop(self, run_ids: Iterable[str]) -> None:
         """Follow these runs no longer: their feed tells them again. Safe from any thread."""
+        if not self._strays:
+            return
         with self._lock:
             dropped = [self._strays.pop(one) for one in run_ids if one in self._strays]
         for stray in dropped:
@@ -172,8 +182,9 @@ class StrayRuns:
         pacer = self._make_requester()
         try:
             while (stray := self._next_in_turn(pacer)) is not None:
+                before = stray.feed.requests
                 self._look(stray)
-                pacer.pause(TURN_SECONDS)
+                pacer.pause(TURN_SECONDS * max(1, stray.feed.requests - before))
         except Interrupted:
             pass
         finally:

@@ -187,7 +187,7 @@ class Backoff:
         return delay
 
     def _is_retryable(self, error: TriggerRealtimeError, now: float) -> bool:
-        if isinstance(error, (ApiConnectionError, ServerError, ConflictError)):
+        if isinstance(error, (ApiConnectionError, ServerError, ConflictError, Rotated)):
             return True
         if isinstance(error, UnreadableAnswer):
             self._unreadable += 1
