@@ -52,9 +52,10 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How many answers may get one look nowhere: those that start again, or bring no row. An empty one may
-# begin a snapshot, and another one end it.
-USELESS_ANSWERS = 5
+# How often one look starts again, and how many answers may bring it nothing: an empty one may begin
+# a snapshot, and another one end it.
+MOST_RESTARTS_OF_A_LOOK = 1
+USELESS_ANSWERS = 7
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -146,12 +147,12 @@ class RunFeed:
                 to date.
             Interrupted: the requester was stopped.
         """
-        useless = 0
-        while useless <= USELESS_ANSWERS:
+        restarts = useless = 0
+        while restarts <= MOST_RESTARTS_OF_A_LOOK and useless <= USELESS_ANSWERS:
             asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
-                useless += 1
+                restarts += 1
                 continue
             took, moved = time.monotonic() - started, self.log.offset != asked
             self._answered(changes, live=False, took=took)
