@@ -52,9 +52,9 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How often one look starts again, and how many answers it reads at most: the next one goes on.
-MOST_RESTARTS_OF_A_LOOK = 1
-MOST_ANSWERS_OF_A_LOOK = 10
+# How many answers may get one look nowhere: those that start again, or bring no row. An empty one may
+# begin a snapshot, and another one end it.
+USELESS_ANSWERS = 5
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -146,22 +146,22 @@ class RunFeed:
                 to date.
             Interrupted: the requester was stopped.
         """
-        restarts = 0
-        for _ in range(MOST_ANSWERS_OF_A_LOOK):
+        useless = 0
+        while useless <= USELESS_ANSWERS:
             asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
-                restarts += 1
-                if restarts > MOST_RESTARTS_OF_A_LOOK:
-                    break
+                useless += 1
                 continue
-            took = time.monotonic() - started
+            took, moved = time.monotonic() - started, self.log.offset != asked
             self._answered(changes, live=False, took=took)
-            self._pace(changes, live=False, moved=self.log.offset != asked, took=took)
-            if self.log.live:
-                goes_on = self._on_changes(changes) and self._ask_others(changes)
-                if not goes_on or not self.log.ask_again:
-                    return goes_on
+            self._pace(changes, live=False, moved=moved, took=took)
+            if not self.log.live:
+                useless += not (moved and changes.news)
+                continue
+            goes_on = self._on_changes(changes) and self._ask_others(changes)
+            if not goes_on or not self.log.ask_again:
+                return goes_on
         raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:

@@ -84,20 +84,20 @@ class RestOpinion:
             logger.warning(
                 "%s: run %s has finished, which the feed does not say", requester.label, run_id
             )
-            found = self._row(requester, run_id)
-        if found is None:
+            rows = self._rows(requester, run_id)
+        if not rows:
             key = row_key or f'"public"."TaskRun"/"{run_id.removeprefix("run_")}"'
-            found = Changes(rows={key: self._decoder.decode(finished)})
-        return found
+            rows = {key: self._decoder.decode(finished)}
+        return Changes(rows=rows)
 
-    def _row(self, requester: Requester, run_id: str) -> RunChanges | None:
-        """Return the run's finished row out of a snapshot of now, or None."""
-        found: list[RunChanges] = []
+    def _rows(self, requester: Requester, run_id: str) -> dict[str, AnyRun]:
+        """Return the run's finished row out of a snapshot of now, by its key; empty if it has
+        none."""
+        found: dict[str, AnyRun] = {}
 
         def keep(changes: RunChanges) -> bool:
-            if any(map(is_finished, changes.rows.values())):
-                found.append(changes)
-            return False
+            found.update((key, run) for key, run in changes.rows.items() if is_finished(run))
+            return True
 
         query = {**self._query, **ANOTHER_SHAPE}
         feed = RunFeed(
@@ -107,7 +107,7 @@ class RestOpinion:
             feed.look()
         except TriggerRealtimeError as error:
             logger.info("%s: no other shape can be read: %s", requester.label, error)
-        return found[0] if found else None
+        return found
 
 
 def _ask(requester: Requester, path: str) -> object:

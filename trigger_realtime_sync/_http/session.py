@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import requests
@@ -66,10 +67,28 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: Any) -> str | None:
         """Drop the body of a redirect, which requests would read to an end that may not come."""
-        target: str | None = super().get_redirect_target(resp)
+        try:
+            target = self._target_of(resp)
+        except ValueError:
+            resp.raw.close()
+            raise
         if target:
             resp.raw.close()
             resp.raw = io.BytesIO()
+        return target
+
+    def _target_of(self, response: Any) -> str | None:
+        """Return where a redirect leads.
+
+        Raises:
+            ValueError: to no URL of HTTP. What requests would raise later does not tell it from a
+                mistake in the user's own.
+        """
+        target: str | None = super().get_redirect_target(response)
+        if target:
+            parts = urlsplit(urljoin(response.url, target))
+            if parts.scheme not in ("http", "https") or parts.port == 0:
+                raise ValueError
         return target
 
 
