@@ -52,8 +52,8 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How many answers may get one look nowhere: those that start again, or bring no row. An empty one may
-# begin a snapshot, and another one end it.
+# How many answers may get one look nowhere: those that start again, or bring no row. An empty one
+# may begin a snapshot, and another one end it.
 USELESS_ANSWERS = 5
 
 POLL_HEADERS = {
