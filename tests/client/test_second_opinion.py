@@ -76,6 +76,37 @@ def test_a_run_that_finished_before_a_crash(connect, no_looks, fresh):
         assert recorder.errors == []
 
 
+@pytest.mark.parametrize("kind", ["run", "tag"])
+def test_what_rest_told_is_not_told_again(connect, no_looks, silence, kind):
+    """The feed brings the same state when replication has caught up."""
+    with electric() as server:
+        run_id = server.create_run(tags=["t"], metadata={"n": 1, "é": [1.5, None]})
+        recorder, client = Recorder(), connect(server)
+        if kind == "run":
+            client.subscribe_to_run(run_id, stop_on_completion=False, **recorder.options)
+        else:
+            client.subscribe_to_runs_with_tag("t", **recorder.options)
+        recorder.wait("update")
+        with server.hold_replication():
+            server.complete_run(run_id, output={"é": "\u2028"}, metadata={"n": 2})
+            recorder.wait("complete")
+            server.clear_requests()
+        # The answer with what was held has been read.
+        server.wait_for_requests(2, live=True)
+        server.update_run(run_id, metadata={"n": 3})
+        assert [run.metadata["n"] for run in recorder.wait("update", 3)] == [1, 2, 3]
+
+
+def test_rest_is_left_alone_as_long_as_it_asks(connect, no_looks, silence):
+    """A `Retry-After` of its own counts for every second opinion of the client."""
+    with electric() as server:
+        server.create_run(id="run_1")
+        server.fail_next(match="api", status=503, headers={"retry-after": "1.5"})
+        connect(server).subscribe_to_run("run_1")
+        first, second = server.wait_for_requests(2, match="api", timeout=10)[:2]
+        assert second.at - first.at >= 1.5
+
+
 def test_no_unfinished_row_is_told_afterwards(connect, no_looks):
     """Though the feed goes on saying so, through rotations too."""
     with electric() as server:

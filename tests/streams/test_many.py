@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from tests.support.clocks import shorten
 from tests.support.streams import PartRecorder
-from tests.support.waiting import Recorder, eventually, threads_named
+from tests.support.waiting import Gate, Recorder, eventually, threads_named
 from trigger_realtime_sync.testing import RealtimeServer
 
 MOST_READERS = 64
@@ -150,3 +151,32 @@ def test_fifty_streams_at_a_thousand_parts_a_second(version, connect):
 def rounds(times: list[float], gap: float) -> list[float]:
     """When each group of calls began that lie closer together than the gap."""
     return [at for before, at in zip([0.0, *times], times, strict=False) if at - before > gap]
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["unread", "untaken"])
+def test_a_finished_run_that_its_window_left_behind(connect, monkeypatch, is_read):
+    """A rotation moves the window past a finished run whose last parts are still to be read, or to
+    be delivered: they come, and it completes."""
+    clock, gate, parts, told = shorten(monkeypatch), Gate(), PartRecorder(), Recorder()
+    with RealtimeServer("electric") as server:
+        run = server.create_run(tags="t", status="EXECUTING")
+        server.append(run, "s", 1)
+        subscription = connect(server).subscribe_to_runs_with_streams(
+            "t", on_stream=lambda *what: (parts(*what), gate()), **told.options
+        )
+        assert gate.entered.wait(10)
+        if not is_read:
+            server.fail_next(match="stream", times=100_000, status=503)
+            server.drop_connections()
+        server.append(run, "s", 2)
+        server.complete_run(run)
+        eventually(lambda: [one.is_finished for one in subscription.runs] == [True])
+        clock.let_a_day_pass()
+        server.clear_requests()
+        server.rotate()
+        server.wait_for_requests(1, match="runs", live=True, timeout=10)
+        server.clear_faults()
+        gate.go.set()
+        subscription.wait_for_completion(10, expected=1)
+        assert parts.by_stream == {(run, "s"): [1, 2]}
+        assert len(told.completes) == 1

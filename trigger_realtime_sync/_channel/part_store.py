@@ -185,6 +185,16 @@ class PartStore:
             log = self._logs.get(stream)
             return None if log is None else log.position
 
+    def is_taken(self, run_id: str) -> bool:
+        """Return True if every taker has all parts of the run's streams."""
+        with self._changed:
+            logs = [(stream, log) for stream, log in self._logs.items() if stream[0] == run_id]
+            return all(
+                taker.progress(stream, log)[0] >= log.end
+                for taker in self._takers
+                for stream, log in logs
+            )
+
     def forget(self, run_id: str) -> None:
         """Drop the streams of a run that is gone."""
         with self._changed:

@@ -87,6 +87,11 @@ class StreamChannel(Channel):
 
     def _drop(self, row_key: str) -> None:
         run = self.view.get(row_key)
+        if run is not None and run.is_finished:
+            is_read = row_key in self._complete and self.parts.is_taken(run.id)
+            if not is_read:
+                # A shape lacks a run that its window has left behind: its parts are still due.
+                return
         super()._drop(row_key)
         if run is not None:
             self._row_keys.pop(run.id, None)

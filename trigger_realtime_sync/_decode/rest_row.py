@@ -111,7 +111,8 @@ def _json(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        return json.dumps(value)
+        # As JavaScript writes it, so that the feed's row of the same state is no news.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
         # The parser allows more levels than this.
         return None

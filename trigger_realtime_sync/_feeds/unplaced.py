@@ -32,6 +32,7 @@ class Unplaced:
         self._places = requester.rations.places
         self._is_refused = False
         self._asked = 0
+        self._tried = False
         self._took = 0.0
         self._at_least = 0.0
 
@@ -44,6 +45,7 @@ class Unplaced:
         if not self._is_refused:
             self._is_refused = True
             self._asked = 0
+            self._tried = False
             self._places.refused(self._requester.label)
 
     def granted(self) -> None:
@@ -60,12 +62,15 @@ class Unplaced:
         Raises:
             Interrupted: the requester was stopped.
         """
-        pause = max(random.uniform(LEAST_PAUSE, MOST_PAUSE), PAUSE_TIMES * self._took)
+        # A try that was refused brought nothing: what it put off must not wait for long.
+        most = LEAST_PAUSE if self._tried else MOST_PAUSE
+        pause = max(random.uniform(LEAST_PAUSE, most), PAUSE_TIMES * self._took)
         self._requester.pause(max(pause, self._at_least), self._at_least)
         self._requester.pause(self._places.turns.reserve(time.monotonic()))
         self._at_least = 0.0
         self._asked += 1
-        return self._asked % TRY_EVERY == 0
+        self._tried = self._asked % TRY_EVERY == 0
+        return self._tried
 
     def end(self) -> None:
         """Note that the feed has a place, or needs none any more."""
