@@ -38,6 +38,7 @@ class Fault:
     drop_headers: frozenset[str] = attrs.field(factory=frozenset, converter=_lower)
     stale: bool = False
     after_hold: bool = False
+    silence: tuple[int, float] | None = None
 
     def replacement(self) -> Reply | None:
         """Return the reply that replaces the real one; None if the real one is sent."""

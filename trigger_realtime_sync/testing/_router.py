@@ -46,6 +46,7 @@ class Router:
         fault = self.faults.take(exchange.request)
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
         exchange.drop_headers = fault.drop_headers
+        exchange.silence = fault.silence
         late = fault.after_hold and exchange.request.live
         reply = None if late else _apply(fault, exchange)
         if reply is None:

@@ -15,6 +15,7 @@ from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._polls import ShapePolls
 from ._rest import Rest
 from ._router import Access, Router
+from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
 
 _ServerT = TypeVar("_ServerT", bound="RealtimeServer")
@@ -32,13 +33,19 @@ class RealtimeServer(RunControl):
         tokens: the access tokens that are good; any by default.
         hold: seconds that a live poll is held.
         stream_idle: seconds without a part after which a stream is closed.
-        ping_interval: seconds between the keep-alives of a stream.
+        ping_interval: seconds between the keep-alives of a stream, half as much more or less on v2.
         port: 0 for any free one.
         ssl_context: serve HTTPS with it.
         snapshot_chunk_rows: Electric: split a snapshot into answers of that many rows.
         first_answer_empty: Electric: send no rows in the first answer.
         use_204: answer with 204 instead of `up-to-date` alone, as old servers do.
-        stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
+        stream_start: obey `X-Trigger-Stream-Start`, which no server up to 4.5.12 does.
+        stream_step: v1: seconds that the server waits for an entry before it looks at its clock:
+            5 in the world. 0: it looks when it is time, so that a stream of a second takes one.
+        stream_ids: v1: False: no ids, pings and ends, and each body starts at the oldest entry
+            kept, as servers before 4.1.2 have it.
+        ping_tail: v2: False: pings without `tail`, as S2 before 0.39.3 sends them.
+        creates_streams: v2: False: a stream that nothing was written to is a 500.
     """
 
     def __init__(
@@ -56,7 +63,11 @@ class RealtimeServer(RunControl):
         snapshot_chunk_rows: int | None = None,
         first_answer_empty: bool = False,
         use_204: bool = False,
-        stream_start: bool = True,
+        stream_start: bool = False,
+        stream_step: float = 0.0,
+        stream_ids: bool = True,
+        ping_tail: bool = True,
+        creates_streams: bool = True,
     ) -> None:
         super().__init__(streams)
         if backend not in ("native", "electric"):
@@ -85,9 +96,15 @@ class RealtimeServer(RunControl):
             logs=self._stream_logs,
             store=self._store,
             observer=self._observer,
-            idle=stream_idle,
-            ping_interval=ping_interval,
-            honours_start=stream_start,
+            options=StreamOptions(
+                idle=stream_idle,
+                ping_interval=ping_interval,
+                honours_start=stream_start,
+                step=stream_step,
+                ids=stream_ids,
+                ping_tail=ping_tail,
+                creates_streams=creates_streams,
+            ),
         )
         self._router = Router(
             polls=polls,
@@ -190,6 +207,7 @@ class RealtimeServer(RunControl):
         drop_headers: Sequence[str] = (),
         stale: bool = False,
         after_hold: bool = False,
+        silence: tuple[int, float] | None = None,
     ) -> None:
         """Let the next `times` matching requests fail; faults are used up in the order of calls.
 
@@ -207,6 +225,7 @@ class RealtimeServer(RunControl):
             drop_headers: names of headers to leave out of the real answer.
             stale: answer from an earlier state, as a lagging replica does.
             after_hold: hold a live poll first, and let it fail when it would be answered.
+            silence: bytes of a chunked body, and how many seconds nothing follows them.
         """
         fault = Fault(
             times=times,
@@ -224,6 +243,7 @@ class RealtimeServer(RunControl):
             drop_headers=drop_headers,
             stale=stale,
             after_hold=after_hold,
+            silence=silence,
         )
         self._faults.add(fault)
 
