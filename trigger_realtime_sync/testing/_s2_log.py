@@ -76,8 +76,9 @@ class S2Log:
         with self._lock:
             first = self._tail
             self._append(given)
-            for record in given:
-                self._trim_below(_trim_point(record))
+            for seq_num, record in enumerate(given, first):
+                # As far as the command itself, and no later record.
+                self._trim_below(min(_trim_point(record), seq_num + 1))
             return list(range(first, self._tail))
 
     def trim(self, keep: int) -> None:
@@ -120,7 +121,7 @@ class S2Log:
         self._lease = Lease()
 
     def _trim_below(self, seq_num: int) -> None:
-        self._first = max(self._first, min(seq_num, self._tail))
+        self._first = max(self._first, seq_num)
         # A reader that follows is sent an append even if it was trimmed in the meantime.
         held = self._ends[-_HELD_APPENDS - 1] if len(self._ends) > _HELD_APPENDS else 0
         dropped = min(self._first, held) - self._base
@@ -179,11 +180,16 @@ def trim_body(before: int) -> str:
 
 def _trim_point(record: Mapping[str, Any]) -> int:
     """Return the number before which a record lets S2 trim; 0 if it is no trim command."""
-    headers, body = record.get("headers") or (), record.get("body")
-    if not headers or list(headers[0]) != ["", "trim"] or not isinstance(body, str):
+    body = record.get("body")
+    if not _is_trim(record) or not isinstance(body, str):
         return 0
     data = body.encode("utf-8", "replace")
     return int.from_bytes(data, "big") if len(data) == _TRIM_BYTES else 0
+
+
+def _is_trim(record: Mapping[str, Any]) -> bool:
+    headers = record.get("headers") or ()
+    return bool(headers) and list(headers[0]) == ["", "trim"]
 
 
 def _batches(records: Sequence[S2Record]) -> Iterator[Sequence[S2Record]]:
@@ -209,7 +215,8 @@ def _rendered(seq_num: int, timestamp: int, given: Mapping[str, Any]) -> S2Recor
     for name in ("headers", "body"):
         if not record.get(name):
             record.pop(name, None)
-    texts = [*(text for pair in headers for text in pair), body or ""]
-    # The metered size as S2 defines it, in bytes of UTF-8.
+    # The metered size as S2 defines it, in bytes: eight for a trim, whatever its text.
+    texts = [text for pair in headers for text in pair]
+    texts.append("." * _TRIM_BYTES if _is_trim(record) else body or "")
     size = 8 + 2 * len(headers) + sum(len(text.encode("utf-8", "replace")) for text in texts)
     return S2Record(record["seq_num"], size, to_json(record))
