@@ -41,6 +41,48 @@ class ProtocolError(TriggerRealtimeError):
     """
 
 
+class ProtocolReport(ProtocolError):
+    """The base of reports to `on_error` about something that lasts, or that is lost.
+
+    The subscription goes on, unless it was for nothing else: then `terminal` is True.
+
+    Attributes:
+        run_id: the run it is about, or None if it is about more than one.
+        stream: the key of the stream it is about, or None if it is about none.
+    """
+
+    terminal = False
+
+    def __init__(
+        self, message: str, *, run_id: str | None = None, stream: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.stream = stream
+
+
+class StreamUnreadable(ProtocolReport):
+    """A stream was given up: for `stream_patience` seconds after its run had finished, no read of
+    it reached a proven end. Parts of it may be missing.
+
+    Terminal for `subscribe_to_stream`, which has nothing else to read. Its `__cause__` is what went
+    wrong last, if anything did.
+    """
+
+
+class StreamRewound(ProtocolReport):
+    """The server's storage lost a v2 stream, or put it back to an earlier state.
+
+    It is read again from its beginning. Of the parts that were delivered before, the newest 100,000
+    records are recognized and dropped. Older ones, and what another process had read before a
+    restored `last_event_id`, are delivered again.
+    """
+
+
+class StreamTrimmed(ProtocolReport):
+    """Records of a stream were trimmed away before they were read. The message names them."""
+
+
 class ApiConnectionError(TriggerRealtimeError):
     """The server could not be reached, or the connection broke off.
 

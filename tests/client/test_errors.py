@@ -30,6 +30,7 @@ from trigger_realtime_sync import (
     RunStatus,
     ServerError,
     State,
+    StreamUnreadable,
     SubscriptionCancelled,
     TriggerRealtimeError,
     UnprocessableEntityError,
@@ -176,6 +177,7 @@ def test_a_row_that_does_not_decode_is_reported(raw, connect):
         SubscriptionCancelled("x"),
         ConfigurationError("y"),
         ClientClosed("z"),
+        StreamUnreadable("u", run_id="run_1", stream="s"),
     ],
     ids=lambda error: type(error).__name__,
 )
