@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -162,3 +163,12 @@ def stream_name(run_id: str, key: str) -> str:
 def trim_record(before: int) -> dict[str, Any]:
     """Return the command that trims the records before a number."""
     return {"headers": [["", "trim"]], "body": before.to_bytes(8, "big").decode()}
+
+
+def parts_of(records: Iterable[dict[str, Any]]) -> list[Any]:
+    """Return the parts in records. A write that was retried is there twice, with one id."""
+    parts: dict[str, Any] = {}
+    for record in records:
+        envelope = json.loads(record["body"])
+        parts.setdefault(envelope["id"], envelope["data"])
+    return list(parts.values())

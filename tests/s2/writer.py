@@ -48,11 +48,11 @@ class Writer:
         self._last: dict[str, Any] = {}
         threading.Thread(target=self._listen, name="official writer", daemon=True).start()
 
-    def wait_until_written(self, count: int, seconds: float = 60.0) -> None:
-        """Block until so many parts were handed to it."""
+    def wait_until_written(self, count: int, seconds: float = 60.0) -> bool:
+        """Block until so many parts were handed to it. Return False if it has given up before."""
         with self._changed:
-            self._changed.wait_for(lambda: self._written >= count or self._last, seconds)
-            assert self._written >= count, f"{self._written} of {count} written; {self._last}"
+            assert self._changed.wait_for(lambda: self._written >= count or self._last, seconds)
+            return self._written >= count
 
     def wait(self, seconds: float = 120.0) -> str | None:
         """Block until it has ended. Return its error, None if S2 has acknowledged every part."""
