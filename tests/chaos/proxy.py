@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from tests.chaos.faults import RETRY_AFTER, UNREADABLE, Fault, Plan
+from tests.chaos.faults import RETRY_AFTER, UNREADABLE, Buffering, Fault, Plan
 from tests.support.raw import Exchange, Hangup, RawServer
 
 STATUS_TEXT = (
@@ -65,7 +65,7 @@ class Answer:
 class Proxy(RawServer):
     """Answers each request with what the upstream says, or with what the plan makes of it."""
 
-    def __init__(self, upstream: str, plan: Plan) -> None:
+    def __init__(self, upstream: str, plan: Plan | Buffering) -> None:
         super().__init__(self._meet)
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port)
@@ -152,6 +152,9 @@ class Proxy(RawServer):
                 # In one go: the copy is there before the connection can be used again. One that
                 # came later would be the next request's answer, as HTTP/1.1 has it.
                 client.sendall(data + answer.data)
+            elif fault.kind == "buffer":
+                # As a proxy does that hands nothing on until it has all of it.
+                client.sendall(answer.data if whole else b"")
             else:
                 client.sendall(data)
             if whole:

@@ -188,7 +188,7 @@ def _trim_point(record: Mapping[str, Any]) -> int:
 
 
 def _is_trim(record: Mapping[str, Any]) -> bool:
-    headers = record.get("headers") or ()
+    headers: Sequence[Any] = record.get("headers") or ()
     return bool(headers) and list(headers[0]) == ["", "trim"]
 
 
