@@ -250,3 +250,30 @@ def test_a_body_that_falls_silent(server, client):
     got = client.stream(run_id)
     assert b"part" in got.body
     assert time.monotonic() - started >= 0.3
+
+
+@serving(V2, stream_idle=0.4, ping_interval=0.1)
+def test_a_ping_names_the_tail_that_is_now(server, client, in_background):
+    """After what was followed too."""
+    run_id = server.create_run()
+    reading = open_stream(server, client, in_background, run_id)
+    server.append(run_id, "s", 0, 1)
+    tails = [data(one)["tail"]["seq_num"] for one in reading.result(10).events[:-1]]
+    assert tails[0] == 0
+    assert tails[-2:] == [2, 2]
+
+
+@serving(V2, stream_idle=SHORT)
+def test_a_reader_that_falls_behind_is_taken_back_to_the_backlog(server, held_socket):
+    """More than 25 appends behind: batches without a tail, and a ping when it follows again."""
+    run_id = server.create_run()
+    sock = held_socket(f"/realtime/v1/streams/{run_id}/s", {"Timeout-Seconds": "1"})
+    server.wait_until_held(match="stream")
+    for _ in range(40):
+        server.append(run_id, "s", "x" * 700_000)
+    body = b""
+    while not body.endswith(b"0\r\n\r\n"):
+        body += sock.recv(1 << 20)
+    assert body.count(b"event: batch") == 40
+    assert 40 > body.count(b'"tail":{') - body.count(b"event: ping") > 0
+    assert body.count(b"event: ping") == 2
