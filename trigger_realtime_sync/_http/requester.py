@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -16,7 +18,7 @@ from ..config import RetryPolicy
 from ..errors import ApiConnectionError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
-from .retry import Backoff, UnreadableAnswer, error_of
+from .retry import Backoff, UnreadableAnswer, date_of, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -63,6 +65,12 @@ class Requester:
         self._wake = threading.Event()
         self._token = CurrentToken(origin.token)
         self._cut_errors = 0
+        self._date: str | None = None
+
+    @property
+    def server_time(self) -> datetime | None:
+        """When the last answer was sent, by the server's clock; None if it did not say."""
+        return None if self._date is None else date_of(self._date)
 
     @property
     def max_delay(self) -> float:
@@ -118,6 +126,7 @@ class Requester:
             headers=self._headers(headers),
         )
         self._on_contact()
+        self._date = answer.headers.get("date")
         if answer.status in (200, 204):
             self._token.accepted()
             return answer
@@ -147,8 +156,11 @@ class Requester:
         self._backoff.succeeded()
         self._cut_errors = 0
 
-    def recover(self, error: TriggerRealtimeError) -> None:
+    def recover(self, error: TriggerRealtimeError, longest: float = math.inf) -> None:
         """Wait until the next attempt is due.
+
+        Args:
+            longest: at most this many seconds, unless the server asked for more.
 
         Raises:
             TriggerRealtimeError: `error` itself, if it must not be retried.
@@ -159,6 +171,7 @@ class Requester:
         delay = self._backoff.wait_after(error, time.time())
         if delay == 0:
             return
+        delay = min(delay, max(longest, self._backoff.asked))
         level = logging.WARNING if self._backoff.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, delay)
         self._on_trouble()

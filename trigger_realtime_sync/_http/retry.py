@@ -9,6 +9,7 @@ import email.utils
 import math
 import random
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from .._wire import names as wire
@@ -109,10 +110,17 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return float(text)
     except ValueError:
         pass
+    date = date_of(text)
+    return None if date is None else date.timestamp() - now
+
+
+def date_of(text: str) -> datetime | None:
+    """Return the time that a header names (aware), or None."""
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - now
+        date = email.utils.parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
 def _rate_limit_reset(headers: Mapping[str, str], now: float) -> float | None:
