@@ -109,21 +109,6 @@ def test_a_stream_alone_that_stays_absent(place):
     assert subscription.state is State.FAILED
 
 
-def test_a_stream_that_is_deleted_while_it_is_read(place):
-    """What was read stays; the new stream of that name is read from its beginning."""
-    here = place()
-    run_id = here.create_run("s")
-    parts = PartRecorder()
-    subscription = here.client().subscribe_to_run_with_streams(run_id, on_stream=parts)
-    here.s2.append_parts(run_id, "s", *envelopes(0, 1, 2))
-    parts.wait(3)
-    here.s2.delete(run_id, "s")
-    here.s2.append_parts(run_id, "s", *envelopes(3, 4))
-    assert parts.wait(5, SOON) == [0, 1, 2, 3, 4]
-    here.runs.complete_run(run_id)
-    subscription.wait_for_completion(SOON)
-
-
 def test_a_finished_run_is_drained_at_once(place):
     """No silence has to be waited out: S2 says at once that nothing is left."""
     here = place()

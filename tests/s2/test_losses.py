@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.error import HTTPError
+
 from tests.s2.process import trim_record
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
@@ -36,6 +38,56 @@ def test_a_stream_that_its_storage_lost(place):
     (error,) = seen.errors
     assert isinstance(error, StreamRewound)
     assert (error.run_id, error.stream, error.terminal) == (run_id, "s", False)
+
+
+def test_a_stream_that_was_lost_when_its_run_had_finished(place):
+    """Nobody followed it meanwhile, and a drain names no tail: it is noticed all the same."""
+    here = place()
+    run_id = here.create_run("s")
+    parts, seen = PartRecorder(), Recorder()
+    subscription = here.client().subscribe_to_run_with_streams(
+        run_id, on_stream=parts, **seen.options
+    )
+    here.s2.append_parts(run_id, "s", *envelopes(*range(20)))
+    parts.wait(20)
+    here.route.cut_after = 0
+    here.route.cut()
+    here.s2.kill()
+    here.s2.start()
+    here.s2.append_parts(run_id, "s", *envelopes(20, 21))
+    here.runs.complete_run(run_id)
+    eventually(lambda: subscription.run.is_finished)
+    here.route.cut_after = None
+    subscription.wait_for_completion(SOON)
+    assert parts.all == list(range(22))
+    assert [type(error) for error in seen.errors] == [StreamRewound]
+
+
+def test_a_stream_that_is_deleted_while_it_is_read(place):
+    """What was read stays; the new stream of that name is read from its beginning."""
+    here = place()
+    run_id = here.create_run("s")
+    parts, seen = PartRecorder(), Recorder()
+    subscription = here.client().subscribe_to_run_with_streams(
+        run_id, on_stream=parts, **seen.options
+    )
+    here.s2.append_parts(run_id, "s", *envelopes(0, 1, 2))
+    parts.wait(3)
+    here.s2.delete(run_id, "s")
+    eventually(lambda: could_append(here.s2, run_id, 3))
+    assert parts.wait(4, SOON) == [0, 1, 2, 3]
+    here.runs.complete_run(run_id)
+    subscription.wait_for_completion(SOON)
+    assert [type(error) for error in seen.errors] == [StreamRewound]
+
+
+def could_append(s2, run_id, number):
+    """Try to write one part. Return False where S2 has not deleted the stream of before yet."""
+    try:
+        s2.append_parts(run_id, "s", *envelopes(number))
+    except HTTPError:
+        return False
+    return True
 
 
 def test_a_position_in_a_stream_that_was_lost(place):
