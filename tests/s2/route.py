@@ -10,7 +10,9 @@ import select
 import socket
 import struct
 from contextlib import closing, suppress
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
 
 from tests.chaos.proxy import Answer
 from tests.s2.process import CREATING, S2, stream_name
@@ -70,8 +72,8 @@ class Route(RawServer):
             exchange.send(data)
 
     def _stream(self, exchange: Exchange, run_id: str, key: str) -> None:
-        if not exchange.token:
-            exchange.send(answer_bytes(401, JSON, {"error": "Invalid or Missing API key"}))
+        if (refusal := self._refusal(exchange, run_id)) is not None:
+            exchange.send(refusal)
             return
         wait = _timeout(exchange.headers.get("timeout-seconds", ""))
         if (wait.isdecimal() and int(wait) > 600) or wait.startswith("-"):
@@ -88,6 +90,20 @@ class Route(RawServer):
         with closing(upstream):
             upstream.sendall(self._request(stream_name(run_id, key), start, wait))
             self._relay(exchange, upstream)
+
+    def _refusal(self, exchange: Exchange, run_id: str) -> bytes | None:
+        """Return what the server of the runs says where the token is no good, or no such run is."""
+        request = Request(
+            f"{self._runs.geturl()}/api/v3/runs/{quote(run_id, safe='')}",
+            headers={"Authorization": exchange.headers.get("authorization", "")},
+        )
+        try:
+            urlopen(request, timeout=10).close()
+        except HTTPError as error:
+            with error:
+                retry = {"x-should-retry": "false"} if error.code == 404 else {}
+                return answer_bytes(error.code, {**JSON, **retry}, error.read())
+        return None
 
     def _request(self, name: str, start: str, wait: str) -> bytes:
         query = f"seq_num={start}&clamp=true&wait={wait}"

@@ -10,7 +10,7 @@ from tests.s2.process import STRICT, trim_record
 from tests.support.process import resident_mb
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import State, StreamUnreadable
+from trigger_realtime_sync import AuthenticationError, NotFoundError, State, StreamUnreadable
 
 # What is to be seen within seconds, on a machine that does other things too.
 SOON = 8.0
@@ -57,6 +57,17 @@ def test_records_that_are_no_parts(place):
     subscription.wait_for_completion(SOON)
     assert parts.all == [0, 1, 2]
     assert seen.errors == []
+
+
+def test_the_route_asks_for_the_token_and_the_run(place):
+    """As the server does, before it asks S2."""
+    here = place(tokens=["tr_good"])
+    bad = here.client(access_token="tr_bad")
+    with pytest.raises(AuthenticationError):
+        bad.subscribe_to_stream(here.create_run("s"), "s").wait_for_completion(SOON)
+    good = here.client(access_token="tr_good")
+    with pytest.raises(NotFoundError):
+        good.subscribe_to_stream("run_missing", "s").wait_for_completion(SOON)
 
 
 def test_a_stream_that_nothing_was_written_to(place):
