@@ -173,6 +173,15 @@ def check_timeout(value: Any, name: str = "timeout") -> float | None:
     return float(value) if value < LONGEST else None
 
 
+def check_seconds(value: Any, name: str) -> float:
+    """Return seconds, at least 0, as an option of the client."""
+    if not is_number(value) or not 0 <= value <= LONGEST:
+        raise ConfigurationError(
+            f"{name} must be a number of at least 0 seconds, at most a year, not {value!r}"
+        )
+    return float(value)
+
+
 def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
     """Return a whole number within bounds."""
     too_large = most is not None and isinstance(value, int) and value > most

@@ -20,6 +20,7 @@ from ._checks import (
     check_headers,
     check_id,
     check_proxies,
+    check_seconds,
     check_skip_columns,
     check_tags,
     check_throttle,
@@ -101,6 +102,9 @@ class RealtimeClient:
         headers: sent along with every request to the API.
         proxies: as in requests.
         verify: as in requests: True, False, or the path of a CA bundle.
+        stream_patience: seconds for which the end of a stream is sought once its run has finished,
+            since the first read that proved none, three reads at least. Then the stream is given
+            up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -121,6 +125,7 @@ class RealtimeClient:
         headers: Mapping[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        stream_patience: float = 30.0,
     ) -> None:
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
@@ -130,6 +135,7 @@ class RealtimeClient:
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
+                stream_patience=check_seconds(stream_patience, "stream_patience"),
                 http=HttpOptions(
                     timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),

@@ -22,6 +22,7 @@ WEIGHTS = {
     "no answer": 1,
     "stall": 0.4,
     "twice": 2,
+    "buffer": 0.5,
     "stale": 3,
     "not http": 1,
     "not json": 1,
@@ -67,6 +68,13 @@ class Fault:
 
 
 NONE = Fault()
+
+
+class Buffering:
+    """A plan of its own: the body of every stream is withheld until its end."""
+
+    def next(self, target: str, *, stream: bool) -> Fault:
+        return Fault("buffer") if stream else NONE
 
 
 class Plan:
@@ -115,6 +123,8 @@ class Plan:
     def _is_fair(self, target: str, kind: str, stream: bool) -> bool:
         last = self._last.get(target, "")
         if kind in UNREADABLE and (last in UNREADABLE or stream):
+            return False
+        if kind == "buffer" and not stream:
             return False
         if kind in OF_A_FEED and (stream or "/realtime/" not in target):
             return False

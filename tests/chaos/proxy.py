@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from tests.chaos.faults import REFUSED_UNHEARD, RETRY_AFTER, UNREADABLE, Fault, Plan
+from tests.chaos.faults import REFUSED_UNHEARD, RETRY_AFTER, UNREADABLE, Buffering, Fault, Plan
 from tests.support.clocks import DOUBT_SECONDS
 from tests.support.raw import Exchange, Hangup, RawServer
 from trigger_realtime_sync._wire.names import CACHE_BUSTER
@@ -75,7 +75,9 @@ class Proxy(RawServer):
             handle that it refuses never comes back.
     """
 
-    def __init__(self, upstream: str, plan: Plan, rotate: Callable[[], None]) -> None:
+    def __init__(
+        self, upstream: str, plan: Plan | Buffering, rotate: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(self._meet)
         self._rotate = rotate
         parts = urlsplit(upstream)
@@ -169,6 +171,9 @@ class Proxy(RawServer):
                 # In one go: the copy is there before the connection can be used again. One that
                 # came later would be the next request's answer, as HTTP/1.1 has it.
                 client.sendall(data + answer.data)
+            elif fault.kind == "buffer":
+                # As a proxy does that hands nothing on until it has all of it.
+                client.sendall(answer.data if whole else b"")
             else:
                 client.sendall(data)
             if whole:

@@ -20,6 +20,7 @@ import pytest
 from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
 from tests.chaos.proxy import Proxy, Seen
 from tests.chaos.world import SECRET, Habits, World
+from tests.chaos.world_of_s2 import WorldOfS2
 from tests.support.process import open_sockets, resident_mb
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
@@ -67,6 +68,9 @@ def test_what_is_promised_holds(backend, streams, seed, log, clock):
             hold=0.5,
             ping_interval=0.3,
             stream_idle=1.0,
+            stream_step=0.4,
+            # An old S2, in every second seed.
+            ping_tail=seed % 2 == 0,
             **habits.electric,
         ) as server,
         Proxy(server.url, plan, server.rotate) as proxy,
@@ -74,9 +78,10 @@ def test_what_is_promised_holds(backend, streams, seed, log, clock):
         with RealtimeClient(
             base_url=proxy.url, retry=RETRY, timeouts=Timeouts(connect=2, read=1.5)
         ) as client:
-            world = World(server, client, seed, clock)
+            world = (WorldOfS2 if streams == "v2" else World)(server, client, seed, clock)
             world.subscribe()
             world.storm(STORM_SECONDS)
+            world.lose_streams()
             world.finish()
             plan.calm()
             wrong = world.check()

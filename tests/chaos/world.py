@@ -15,10 +15,12 @@ import attrs
 
 from tests.support.clocks import DOUBT_SECONDS, ServerClock
 from tests.support.waiting import eventually
-from trigger_realtime_sync import RealtimeClient, WaitTimeout
+from trigger_realtime_sync import RealtimeClient, StreamRewound, StreamTrimmed, WaitTimeout
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
+# What is told of a stream that lost something. A world in which nothing is lost takes it for wrong.
+LOSSES = (StreamRewound, StreamTrimmed)
 SECRET = "SECRETofTHEchaosTESTS"
 # Seconds that a replica lags, a part of those in which an old answer is not believed.
 LAG = 0.15 * DOUBT_SECONDS
@@ -56,6 +58,7 @@ class Watcher:
         self.completed: list[str] = []
         self.outputs: dict[str, Any] = {}
         self.parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        self.losses: list[Any] = []
         self.cancelled = False
         self.subscription: Any = None
 
@@ -94,7 +97,10 @@ class Watcher:
 
     def on_error(self, error: Any) -> None:
         with self._call("on_error"):
-            self.wrong.append(f"on_error: {error!r}")
+            if isinstance(error, LOSSES):
+                self.losses.append(error)
+            else:
+                self.wrong.append(f"on_error: {error!r}")
 
     def on_stream(self, *arguments: Any) -> None:
         with self._call("on_stream"):
@@ -394,14 +400,26 @@ class World:
         number = len(self.written[(run, key)])
         parts = [self._part(number + n) for n in range(count)]
         self.written[(run, key)] += parts
+        self._append(run, key, parts)
+
+    def _append(self, run: str, key: str, parts: list[Any]) -> None:
         self.server.append(run, key, *parts)
 
     def _part(self, number: int) -> Any:
-        texts = [f"part {number} ", {"n": number}, number, f"{number}\nü\u2028", "x" * 2000]
+        texts = [
+            f"part {number} ",
+            {"n": number},
+            number,
+            f"{number}\nü\u2028",
+            f"{number}" + "x" * 2000,
+        ]
         return self.rng.choice(texts)
 
     def _streams_of(self, run: str) -> bool:
         return any(run in watcher.name for watcher in self.watchers if "streams" in watcher.name)
+
+    def lose_streams(self) -> None:
+        """Nothing: what Redis has it keeps."""
 
     def finish(self) -> None:
         """Cancel the remaining victims amid their callbacks, and complete every run: from now on
@@ -486,13 +504,17 @@ class World:
         ]
         return wrong
 
+    def _difference(self, watcher: Watcher, run: str, key: str, parts: list[Any]) -> str:
+        if watcher.losses:
+            return f"lost something: {watcher.losses}"
+        return difference(parts, self.written[(run, key)])
+
     def _check_parts(self, watcher: Watcher) -> list[str]:
         wrong = []
         for (run, key), parts in watcher.parts.items():
             run = run or watcher.name.rpartition(" ")[2]
-            written = self.written[(run, key)]
-            if parts != written:
-                wrong.append(f"{watcher.name}: {key} of {run}: {_difference(parts, written)}")
+            if found := self._difference(watcher, run, key, parts):
+                wrong.append(f"{watcher.name}: {key} of {run}: {found}")
         if "streams run" in watcher.name or watcher.name == "streams of a tag":
             told = {(run or watcher.name.rpartition(" ")[2], key) for run, key in watcher.parts}
             expected = {one for one, parts in self.written.items() if parts}
@@ -503,8 +525,9 @@ class World:
         return wrong
 
 
-def _difference(told: list[Any], written: list[Any]) -> str:
+def difference(told: list[Any], written: list[Any]) -> str:
+    """Return where two lists of parts differ, in words; nothing if they don't."""
     for place, (one, other) in enumerate(zip(told, written, strict=False)):
         if one != other:
             return f"part {place} of {len(written)} is {one!r:.60}, not {other!r:.60}"
-    return f"{len(told)} parts, not {len(written)}"
+    return f"{len(told)} parts, not {len(written)}" if len(told) != len(written) else ""

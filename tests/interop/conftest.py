@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.compare import differences, run_differences
 from tests.interop.official import Official, Told, is_required, why_not
-from trigger_realtime_sync import RealtimeClient, RetryPolicy
+from trigger_realtime_sync import RealtimeClient, RetryPolicy, Timeouts
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 20.0
@@ -142,15 +142,18 @@ def _is_expected(difference: str, ours_only: Collection[str]) -> bool:
 class Pair:
     """Subscribes with both clients."""
 
-    def __init__(self, server: RealtimeServer, official: Official, client: RealtimeClient) -> None:
+    def __init__(
+        self, server: RealtimeServer, official: Official, client: RealtimeClient, url: str
+    ) -> None:
         self.server = server
         self.client = client
+        self._url = url
         self._official = official
         self._all: list[Both] = []
 
     def run(self, run_id: str, *, skip_columns: list[str] | None = None) -> Both:
         return self._both(
-            self._official.subscribe("run", self.server.url, run_id, skip_columns=skip_columns),
+            self._official.subscribe("run", self._url, run_id, skip_columns=skip_columns),
             lambda **options: self.client.subscribe_to_run(
                 run_id, skip_columns=skip_columns or (), **options
             ),
@@ -161,7 +164,7 @@ class Pair:
     ) -> Both:
         return self._both(
             self._official.subscribe(
-                "tag", self.server.url, tag, skip_columns=skip_columns, created_at=created_at
+                "tag", self._url, tag, skip_columns=skip_columns, created_at=created_at
             ),
             lambda **options: self.client.subscribe_to_runs_with_tag(
                 tag, skip_columns=skip_columns or (), created_at=created_at, **options
@@ -170,13 +173,13 @@ class Pair:
 
     def batch(self, batch_id: str) -> Both:
         return self._both(
-            self._official.subscribe("batch", self.server.url, batch_id),
+            self._official.subscribe("batch", self._url, batch_id),
             lambda **options: self.client.subscribe_to_batch(batch_id, **options),
         )
 
     def run_with_streams(self, run_id: str) -> Both:
         return self._both(
-            self._official.subscribe("run_with_streams", self.server.url, run_id),
+            self._official.subscribe("run_with_streams", self._url, run_id),
             lambda **options: self.client.subscribe_to_run_with_streams(run_id, **options),
             streams=True,
         )
@@ -186,7 +189,7 @@ class Pair:
             del callbacks["on_update"]
             return self.client.subscribe_to_stream(run_id, key, **callbacks, **options)
 
-        told = self._official.subscribe("stream", self.server.url, run_id, key=key, **options)
+        told = self._official.subscribe("stream", self._url, run_id, key=key, **options)
         return self._both(told, subscribe, streams=True)
 
     def _both(self, theirs: Told, subscribe: Callable[..., Any], *, streams: bool = False) -> Both:
@@ -208,16 +211,28 @@ class Pair:
 
 @pytest.fixture
 def make_pair(official: Official) -> Iterator[Callable[..., Pair]]:
-    """Starts a server, and a client of ours for it: `make_pair("electric", streams="v1")`."""
+    """Starts a server, and a client of ours for it: `make_pair("electric", streams="v1")`.
+
+    `through` makes a proxy for a URL, which both clients then use; `timeouts` are ours.
+    """
     with ExitStack() as stack:
 
-        def make(backend: str = "native", **options: Any) -> Pair:
+        def make(
+            backend: str = "native",
+            *,
+            through: Callable[[str], Any] | None = None,
+            timeouts: Timeouts | None = None,
+            **options: Any,
+        ) -> Pair:
             server = stack.enter_context(RealtimeServer(backend=backend, **options))  # type: ignore[arg-type]
             quick = RetryPolicy(initial_delay=0.05, max_delay=0.5)
+            proxy = server if through is None else stack.enter_context(through(server.url))
             client = stack.enter_context(
-                RealtimeClient("tr_ours", base_url=server.url, retry=quick)
+                RealtimeClient(
+                    "tr_ours", base_url=proxy.url, retry=quick, timeouts=timeouts or Timeouts()
+                )
             )
-            pair = Pair(server, official, client)
+            pair = Pair(server, official, client, proxy.url)
             stack.callback(pair.close)
             return pair
 

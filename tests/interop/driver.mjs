@@ -86,7 +86,7 @@ function subscribe(request, signal) {
     case "stream":
       return client.fetchStream(request.subject, request.key, {
         signal,
-        timeoutInSeconds: request.timeout,
+        timeoutInSeconds: request.timeout_in_seconds,
         lastEventId: request.last_event_id,
       });
     default:

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from tests.support.streams import PartRecorder, chunked, frame, head, numbers, ping
+from tests.support.streams import PartRecorder, chunked, drained, frame, head, numbers, ping
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
 
@@ -90,7 +90,7 @@ def test_a_torn_end_is_asked_for_again(framing, version, fed, connect):
     again.send(head(version, content_length=str(len(frame(version, 0)))) + frame(version, 0))
     again.end(keep=True)
     last = fed.next_stream()
-    last.send(head(version, content_length="0"))
+    last.send(drained(version))
     last.end(keep=True)
     subscription.wait_for_completion(10)
     assert parts.all == numbers(1)

@@ -92,8 +92,8 @@ ENDLESS = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of its memory from /proc")
 def test_an_endless_line():
-    """A line without an end is refused as a ProtocolError, which ends a single subscription; what
-    it costs is a small multiple of the longest event."""
+    """A line without an end is refused as a ProtocolError, which ends a subscription to it alone;
+    what it costs is a small multiple of the longest event."""
     line = head("v2", transfer_encoding="chunked") + chunked(b"data: ")
     streams = endless(line, chunked(b"x" * 65536))
     with RawServer(by_path({"/streams/": streams}, snapshot(row(realtimeStreams="{s}")))) as server:
@@ -102,7 +102,7 @@ def test_an_endless_line():
             refused, terminal, grown, text, state = json.loads(ran.out)
             print(f"{kind}: {grown // 1024} MiB more at the peak")
             assert refused
-            assert terminal == (kind != "runs")
-            assert state == ("LIVE" if kind == "runs" else "FAILED")
+            assert terminal == (kind == "stream")
+            assert state == ("FAILED" if kind == "stream" else "LIVE")
             assert "longer than" in text
             assert grown < 150 * 1024

@@ -53,12 +53,13 @@ def headers(offset: str = "1_1", cursor: str | None = None) -> dict[str, str]:
     return {**names, "electric-cursor": cursor} if cursor is not None else names
 
 
-def answer(*rows: Any, offset: str = "1_1", operation: str = "insert") -> Step:
-    """Answer with these rows, up to date."""
+def answer(*rows: Any, offset: str = "1_1", operation: str = "insert", **more: str) -> Step:
+    """Answer with these rows, up to date; `more` are headers."""
     body = [*(message(value, operation) for value in rows), UP_TO_DATE]
 
     def step(exchange: Exchange) -> None:
-        exchange.answer(200, headers(offset, "1" if exchange.live else None), body)
+        cursor = "1" if exchange.live else None
+        exchange.answer(200, {**headers(offset, cursor), **more}, body)
 
     return step
 

@@ -55,34 +55,68 @@ class PartRecorder:
 
 
 class FedServer(RawServer):
-    """A run whose streams are answered by the test: `next_stream()` gives each request."""
+    """A run whose streams are answered by the test: `next_stream()` gives each request.
+
+    Attributes:
+        date: the server's clock, as its answers name it; none by default.
+        gone: whether polls of the run are answered by 404, once it has finished.
+    """
 
     def __init__(self) -> None:
         super().__init__(by_path({"/streams/": self._hand_over}, self._answer_run))
-        self._finished = threading.Event()
+        self.date: str | None = None
+        self.gone = False
+        self._changed = threading.Condition()
+        self._rows = [row(startedAt="2026-11-23T06:20:00.000", completedAt=None)]
+        self._closed = False
         self._waiting: queue.Queue[Exchange] = queue.Queue()
 
     def next_stream(self, seconds: float = PATIENCE) -> Exchange:
         """Return the next request for a stream, for the test to answer and to `end()`."""
         return self._waiting.get(timeout=seconds)
 
+    @property
+    def stream_is_asked(self) -> bool:
+        """Whether a request for a stream waits to be taken."""
+        return not self._waiting.empty()
+
     def finish(self) -> None:
         """Let the run finish."""
-        self._finished.set()
+        self.change(done())
+
+    def change(self, value: Any) -> None:
+        """Give the run another row."""
+        with self._changed:
+            self._rows.append(value)
+            self._changed.notify_all()
+
+    def update(self, status: str, **columns: Any) -> None:
+        """Change columns of the run."""
+        self.change({**self._rows[-1], **row("run_1", len(self._rows), status), **columns})
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self.finish()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _hand_over(self, exchange: Exchange) -> None:
         self._waiting.put(exchange)
         exchange.wait_for_end()
 
     def _answer_run(self, exchange: Exchange) -> None:
-        if exchange.live:
-            self._finished.wait(20)
-        value = done() if self._finished.is_set() else row()
-        answer(value, offset=f"{exchange.index + 1}_1")(exchange)
+        seen = int(exchange.query.get("offset", "-1").split("_")[0])
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not exchange.live or len(self._rows) > seen or self.gone or self._closed, 20
+            )
+            value, count = self._rows[-1], len(self._rows)
+        rows = [value] if count > seen else []
+        if self.gone and exchange.live and not rows:
+            exchange.answer(404, {}, {"error": "not found"})
+            return
+        more = {} if self.date is None else {"date": self.date}
+        answer(*rows, offset=f"{count}_1", **more)(exchange)
 
 
 def head(version: str | None = "v2", **more: str) -> bytes:
@@ -106,6 +140,16 @@ def frame(version: str, n: int, part: Any = None) -> bytes:
     body = json.dumps({"data": part, "id": f"i{n}"})
     batch = json.dumps({"records": [{"seq_num": n, "timestamp": 1, "body": body}]})
     return f"event: batch\nid: {n},1,9\ndata: {batch}\n\n".encode()
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def drained(version: str, *frames: bytes) -> bytes:
+    """Return an answer that proves that nothing more is in the stream: of v1, one that ends without
+    parts; of v2, one that says so."""
+    body = b"".join(frames) + (DONE if version == "v2" else b"")
+    return head(version, content_length=str(len(body))) + body
 
 
 def ping(tail: int) -> bytes:

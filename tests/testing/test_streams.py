@@ -55,7 +55,7 @@ def test_v1_keeps_the_last_entries_only(server, client):
 @serving(V1, stream_idle=SHORT)
 def test_v1_malformed_id_is_a_200_with_a_cut_body(server, raw_request, monkeypatch):
     """The head promises chunks; the connection ends without the last one."""
-    monkeypatch.setattr("trigger_realtime_sync.testing._stream_events._CUT_AFTER", 0.0)
+    monkeypatch.setattr("trigger_realtime_sync.testing._stream_v1._CUT_AFTER", 0.0)
     run_id = server.create_run()
     server.append(run_id, "s", 1)
     got = raw_request(f"/realtime/v1/streams/{run_id}/s", {"Last-Event-ID": "bogus"})
@@ -81,7 +81,9 @@ def test_v2_batches_pings_and_done(server, client):
     assert [envelope["data"] for envelope in envelopes] == [{"a": 1}, "text"]
     assert envelopes[0]["id"] != envelopes[1]["id"]
     assert ping["event"] == "ping"
-    assert [json.loads(one["data"])["tail"]["seq_num"] for one in (batch, ping)] == [2, 2]
+    # A batch of the backlog names no tail.
+    assert "tail" not in json.loads(batch["data"])
+    assert json.loads(ping["data"])["tail"]["seq_num"] == 2
     assert done == {"data": "[DONE]"}
 
 
@@ -146,14 +148,14 @@ def test_pings_keep_a_silent_stream_alive(server, client):
     assert client.stream(server.create_run()).body.count(b": ping") >= 3
 
 
-@serving(V1, V2, stream_idle=SHORT)
+@serving(V1, V2, stream_idle=SHORT, stream_start=True)
 def test_latest_skips_the_parts_so_far(server, client):
-    """A client that asks for the tail is not sent what was written before."""
+    """By option: a client that asks for the tail is not sent what was written before."""
     assert _sends_old_parts(server, client) is False
 
 
-@serving(V1, V2, stream_idle=SHORT, stream_start=False)
-def test_old_servers_ignore_latest(server, client):
+@serving(V1, V2, stream_idle=SHORT)
+def test_no_server_reads_the_header_for_the_latest(server, client):
     """They send everything, whatever the header says."""
     assert _sends_old_parts(server, client) is True
 
@@ -164,13 +166,32 @@ def _sends_old_parts(server, client) -> bool:
     return b"old" in client.stream(run_id, {"X-Trigger-Stream-Start": "latest"}).body
 
 
-@serving(V2, stream_idle=SHORT)
-@pytest.mark.parametrize(("value", "status"), [("-1", 400), ("601", 400), ("0", 200), ("x", 200)])
-def test_timeout_seconds_is_checked(server, client, value, status):
-    """Zero and nonsense mean the default; out of bounds is a plain-text 400."""
+@serving(V1, V2, stream_idle=SHORT)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("-1", "Timeout seconds must be greater than 0"),
+        (" -0x10 ", "Timeout seconds must be greater than 0"),
+        ("601", "Timeout seconds must be less than 600"),
+        ("1000 or so", "Timeout seconds must be less than 600"),
+    ],
+)
+def test_a_timeout_out_of_bounds_is_a_plain_400(server, client, value, text):
+    """The text is read as JavaScript's `parseInt` does."""
     got = client.stream(server.create_run(), {"Timeout-Seconds": value})
-    assert got.status == status
-    assert got.headers["content-type"].startswith("text/plain") is (status == 400)
+    assert (got.status, got.body.decode()) == (400, text)
+    assert got.headers["content-type"].startswith("text/plain")
+
+
+@serving(V1, V2, stream_idle=SHORT)
+@pytest.mark.parametrize(
+    ("value", "v1", "v2"), [("0", 200, 200), ("soon", 200, 500), ("", 200, 200)]
+)
+def test_a_timeout_of_nothing(server, client, value, v1, v2):
+    """v1 takes its default for 0 and for no number; v2 a drain, and a failure of S2."""
+    got = client.stream(server.create_run(), {"Timeout-Seconds": value})
+    is_v2 = got.headers.get("x-stream-version") == "v2" or got.status == 500
+    assert got.status == (v2 if is_v2 else v1)
 
 
 def test_first_write_names_the_stream_in_the_row(server, client):

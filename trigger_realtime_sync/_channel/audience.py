@@ -34,8 +34,11 @@ class ChannelReceiver(Protocol):
             complete: the subset whose streams are drained as well.
         """
 
+    def notify_drained(self, row_key: str, run: AnyRun) -> None:
+        """Called when the streams of a finished run are drained, though more may still come."""
+
     def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Called when the streams of an already reported finished run are drained."""
+        """Called when the streams of an already reported finished run are over."""
 
     def notify_parts(self, run_id: str, key: str) -> None:
         """Called when a stream may have new parts."""
@@ -43,8 +46,14 @@ class ChannelReceiver(Protocol):
     def take_from(self, store: PartStore) -> None:
         """Take parts from this store; the store applies backpressure for it from now on."""
 
-    def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
-        """Called when a row or part can't be decoded, or one stream of many is lost."""
+    def notify_failure(
+        self, topic: str, error: TriggerRealtimeError, *, urgent: bool = False
+    ) -> None:
+        """Called when a row or part can't be decoded, or one stream of many is lost.
+
+        Args:
+            urgent: whether it must be delivered before what is posted after it.
+        """
 
     def forget_delivered(self) -> None:
         """Take the next state of every run as new."""

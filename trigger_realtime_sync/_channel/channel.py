@@ -53,7 +53,8 @@ class Channel:
         self._complete: set[str] = set()
         self._requesters = Requesters(origin, target.label)
         self._requester = self._requesters.make(self._on_trouble)
-        feeds = Feeds(target, self._requesters, target.decoder(origin), view)
+        self._decoder = target.decoder(origin)
+        feeds = Feeds(target, self._requesters, self._decoder, view)
         self._feed = feeds.of_target(
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )

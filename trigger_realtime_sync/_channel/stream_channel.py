@@ -4,70 +4,72 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
 from .._decode.typed import structure
-from .._feeds.stream_feed import StreamFeed
 from .._http.requester import Origin, Requester
-from .._wire.stream_cursor import StreamCursor
+from .._wire.stream_end import Writer
 from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, Stretch
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State, unread
 from .audience import ChannelReceiver
 from .channel import Channel
-from .part_store import PartStore, StreamKey
+from .late_writers import LateWriters
 from .run_view import RunView
-from .stream_readers import Reader, StreamReaders
+from .stream_opener import StreamHooks, StreamOpener
+from .stream_readers import StreamReaders
 from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
 
 # How many undecodable parts may be queued for a blocked `on_error`; older ones are dropped.
 MOST_FAILURES_WAITING = 2_000
-# Seconds that the first read of a stream waits to learn whether its run has finished.
-FIRST_ANSWER_SECONDS = 0.3
 
 
 class StreamChannel(Channel):
-    """Reads runs and their streams. A run is complete once it has finished and they are drained."""
+    """Reads runs and their streams. A run is complete once it has finished and they are over.
 
-    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+    Args:
+        target, origin, view: see `Channel`.
+        patience: seconds for which the end of a finished run's streams is sought.
+    """
+
+    def __init__(self, target: Target, origin: Origin, view: RunView, patience: float) -> None:
         super().__init__(target, origin, view)
         assert target.streams is not None
+        assert view.parts is not None
+        self.parts = view.parts
         self._options = target.streams
         self._types = dict(self._options.types)
         self._row_keys: dict[str, str] = {}
-        self._run_is_unknown = False
-        # Set once the run's own feed has said, or can't say, whether it has finished.
-        self._run_was_asked = threading.Event()
         self._failures = itertools.count()
-        # Streams whose last request failed. Adding and discarding are atomic: no lock is needed.
-        self._troubled: set[StreamKey] = set()
-        self._readers = StreamReaders(self._make_reader, self._start_thread, self._on_stream_ended)
-
-    @property
-    def parts(self) -> PartStore:
-        assert self.view.parts is not None
-        return self.view.parts
+        hooks = StreamHooks(
+            on_parts=self._on_parts,
+            on_drained=self._on_stream_drained,
+            on_contact=self._requesters.on_contact,
+        )
+        self._opener = StreamOpener(origin, self._options, self.parts, patience, hooks)
+        self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)
+        self._late = LateWriters(self._start_thread, self._on_writer_gone)
 
     @property
     def state(self) -> State:
         state = super().state
-        if state is State.LIVE and self._troubled and self.target.is_single:
+        if state is State.LIVE and self._opener.troubled and self.target.is_single:
             return State.RETRYING
         return state
 
     def start(self, started: Callable[[Any], None]) -> None:
         super().start(started)
         if self._options.key is not None:
-            self._readers.update(self.target.subject, [self._options.key], finished=False)
+            self._readers.update(self.target.subject, [self._options.key], Writer.WORKING)
 
     def stop(self) -> None:
         super().stop()
-        self._run_was_asked.set()
+        self._opener.run_was_asked.set()
+        self._late.stop()
         self._readers.stop()
         self.parts.close()
 
@@ -76,14 +78,23 @@ class StreamChannel(Channel):
     def _welcome(self, receiver: ChannelReceiver) -> None:
         for run_id, key in self.parts.streams():
             receiver.notify_parts(run_id, key)
+        for row_key, run in self.view.by_key().items():
+            if row_key not in self._complete and self._readers.is_drained(self._stream_run_id(run)):
+                receiver.notify_drained(row_key, run)
 
     def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
         for row_key, run in runs.items():
             run_id = self._stream_run_id(run)
             self._row_keys[run_id] = row_key
             keys = [self._options.key] if self._options.key is not None else _streams_of(run)
-            self._readers.update(run_id, keys, finished=run.is_finished)
-            self._run_was_asked.set()
+            writer = self._late.writer_of(
+                run_id, run, self._decoder.has_start, self._requester.server_time
+            )
+            self._readers.update(run_id, keys, writer)
+            self._opener.run_was_asked.set()
+            if not self._is_complete(run) and self._readers.is_drained(self._stream_run_id(run)):
+                for receiver in self._audience:
+                    receiver.notify_drained(row_key, run)
 
     def _drop(self, row_key: str) -> None:
         run = self.view.get(row_key)
@@ -95,11 +106,12 @@ class StreamChannel(Channel):
         super()._drop(row_key)
         if run is not None:
             self._row_keys.pop(run.id, None)
+            self._late.forget(run.id)
             self._readers.forget(run.id)
             self.parts.forget(run.id)
 
     def _is_complete(self, run: AnyRun) -> bool:
-        return run.is_finished and self._readers.is_drained(self._stream_run_id(run))
+        return run.is_finished and self._readers.is_over(self._stream_run_id(run))
 
     def _stream_run_id(self, run: AnyRun) -> str:
         """Return the run id to use in stream URLs: for a single run, the id the user passed."""
@@ -112,9 +124,16 @@ class StreamChannel(Channel):
         run = self.view.latest()
         if run is None or not run.is_finished:
             return True
+        if self._readers.waits_for_writer(self.target.subject):
+            # Only the run's own feed says when its worker has stopped.
+            return True
         return any(not receiver.stops_on_completion for receiver in self._audience)
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
+        run = self.view.latest()
+        if self.target.is_single and run is not None and run.is_finished:
+            logger.warning("%s: when its worker stops is not known: %s", self.target.label, error)
+            return
         if self._options.key is None:
             super()._feed_failed(error)
             return
@@ -122,45 +141,10 @@ class StreamChannel(Channel):
         logger.warning(
             "%s: whether the run has finished is not known: %s", self.target.label, error
         )
-        self._run_is_unknown = True
-        self._run_was_asked.set()
+        self._opener.run_is_unknown = True
+        self._opener.run_was_asked.set()
 
     # On the threads of the readers.
-
-    def _make_reader(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader:
-        stream = (run_id, key)
-        requester = Requester(
-            self._requesters.origin,
-            f"stream {key} of run {run_id}",
-            on_trouble=lambda: self._troubled.add(stream),
-            on_contact=self._requesters.on_contact,
-        )
-        feed = StreamFeed(
-            requester,
-            run_id,
-            key,
-            self._cursor(run_id, key),
-            timeout=self._options.timeout,
-            on_parts=lambda parts, size: self._on_parts(requester, run_id, key, parts, size),
-            run_is_finished=lambda: self._is_finished(is_finished),
-            ends_when_idle=lambda: self._run_is_unknown,
-            on_answer=lambda: self._troubled.discard(stream),
-        )
-        return Reader(run_id, key, requester, feed)
-
-    def _is_finished(self, is_finished: Callable[[], bool]) -> bool:
-        """Wait a moment for the first answer of the run's feed: a finished run's stream is drained,
-        not followed."""
-        if not self._run_was_asked.wait(FIRST_ANSWER_SECONDS):
-            self._run_was_asked.set()
-        return is_finished()
-
-    def _cursor(self, run_id: str, key: str) -> StreamCursor:
-        """Return a cursor that goes on after the cached parts."""
-        position = self.parts.position((run_id, key))
-        if position is not None:
-            return StreamCursor.restore(str(position))
-        return self._options.cursor()
 
     def _on_parts(
         self, requester: Requester, run_id: str, key: str, parts: PartBatch, size: int
@@ -185,33 +169,51 @@ class StreamChannel(Channel):
             logger.error("%s", failure)
         self.parts.wait_for_room((run_id, key))
 
+    def _on_stream_drained(self, run_id: str, key: str) -> None:
+        self._readers.mark_drained(run_id, key)
+        with self._lock:
+            self._notify_end_of(run_id)
+
     def _on_stream_ended(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
-        self._troubled.discard((run_id, key))
-        if error is not None and not self._goes_on_without(run_id, key, error):
+        self._opener.troubled.discard((run_id, key))
+        if error is not None and self._options.key is not None:
             self._audience.fail(error)
             return
+        if error is not None:
+            logger.error("stream %s of run %s is lost: %s", key, run_id, error)
         with self._lock:
-            row_key = self._row_keys.get(run_id)
-            run = self.view.get(row_key) if row_key is not None else None
-            if row_key is not None and run is not None and self._is_complete(run):
-                self._complete.add(row_key)
+            if error is not None:
                 for receiver in self._audience:
-                    receiver.notify_complete(row_key, run)
-            complete = self._run_is_unknown
+                    receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
+            self._notify_end_of(run_id)
+            complete = self._opener.run_is_unknown
         if complete:
             self._audience.end_all()
         else:
             self._audience.end_complete()
 
-    def _goes_on_without(self, run_id: str, key: str, error: TriggerRealtimeError) -> bool:
-        """Return whether the subscription goes on: with many runs, a failing stream ends alone."""
-        if self.target.is_single:
-            return False
-        logger.error("%s is lost: %s", f"stream {key} of run {run_id}", error)
-        with self._lock:
+    def _notify_end_of(self, run_id: str) -> None:
+        """Notify that a run is complete, or that its streams are drained, where it is so. Called
+        under the lock."""
+        row_key = self._row_keys.get(run_id)
+        run = self.view.get(row_key) if row_key is not None else None
+        if row_key is None or run is None:
+            return
+        if self._is_complete(run):
+            self._complete.add(row_key)
             for receiver in self._audience:
-                receiver.notify_failure(f"{run_id}\0{key}", error)
-        return True
+                receiver.notify_complete(row_key, run)
+        elif self._readers.is_drained(self._stream_run_id(run)):
+            for receiver in self._audience:
+                receiver.notify_drained(row_key, run)
+
+    # On the thread of the late writers.
+
+    def _on_writer_gone(self, run_id: str) -> None:
+        self._readers.update(run_id, (), Writer.GONE)
+        with self._lock:
+            self._notify_end_of(run_id)
+        self._audience.end_complete()
 
 
 def _streams_of(run: AnyRun) -> list[str]:

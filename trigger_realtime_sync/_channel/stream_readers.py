@@ -17,6 +17,7 @@ from typing import Protocol
 from .._feeds.stream_feed import StreamFeed
 from .._http.call import Interrupted
 from .._http.requester import Requester
+from .._wire.stream_end import Writer
 from ..errors import ProtocolError, TriggerRealtimeError
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -40,16 +41,26 @@ class Reader:
 
 
 class MakeReader(Protocol):
-    def __call__(self, run_id: str, key: str, is_finished: Callable[[], bool]) -> Reader: ...
+    def __call__(self, run_id: str, key: str, writer: Callable[[], Writer]) -> Reader: ...
 
 
 class _RunStreams:
-    """The streams of one run: all their keys, and the readers of those that have not ended."""
+    """The streams of one run: all their keys, the readers of those that have not ended, and the
+    keys of those whose end was proven once."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.open: dict[str, Reader] = {}
-        self.finished = False
+        self.drained: set[str] = set()
+        self.writer = Writer.WORKING
+
+    @property
+    def is_drained(self) -> bool:
+        return self.writer is not Writer.WORKING and self.open.keys() <= self.drained
+
+    @property
+    def is_over(self) -> bool:
+        return not self.open and self.writer is not Writer.STOPPING
 
 
 class StreamReaders:
@@ -82,20 +93,24 @@ class StreamReaders:
         self._threads = 0
         self._stopped = False
 
-    def update(self, run_id: str, keys: Iterable[str], *, finished: bool) -> None:
-        """Read the streams that a run names now, each once; drain them once it has finished."""
+    def update(self, run_id: str, keys: Iterable[str], writer: Writer) -> None:
+        """Read the streams that a run names now, each once; drain them once it has finished.
+
+        Args:
+            writer: what is known of whoever writes them.
+        """
         nudged: list[Reader] = []
         with self._lock:
             if self._stopped:
                 return
             run = self._runs.setdefault(run_id, _RunStreams())
-            if finished and not run.finished:
-                run.finished = True
+            if writer is not run.writer and run.writer is not Writer.GONE:
+                run.writer = writer
                 nudged = list(run.open.values())
             for key in keys:
                 if key not in run.keys:
                     run.keys.add(key)
-                    reader = self._make_reader(run_id, key, lambda: run.finished)
+                    reader = self._make_reader(run_id, key, lambda: run.writer)
                     run.open[key] = reader
                     self._enqueue(reader)
             if self._queue and self._threads >= self._most:
@@ -123,11 +138,30 @@ class StreamReaders:
                     reader.requester.nudge()
                     readers.remove(reader)
 
-    def is_drained(self, run_id: str) -> bool:
-        """Return whether every stream of the run has ended."""
+    def mark_drained(self, run_id: str, key: str) -> None:
+        """Note that the end of a stream was proven, though its writer may write on."""
         with self._lock:
             run = self._runs.get(run_id)
-            return run is None or not run.open
+            if run is not None:
+                run.drained.add(key)
+
+    def is_drained(self, run_id: str) -> bool:
+        """Return whether the run has finished, and the end of all its streams was proven once."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return run is not None and run.is_drained
+
+    def is_over(self, run_id: str) -> bool:
+        """Return whether every stream of the run has ended, and none will begin."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return run is None or run.is_over
+
+    def waits_for_writer(self, run_id: str) -> bool:
+        """Return whether the run was cancelled, and its task may still write."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return run is not None and run.writer is Writer.STOPPING
 
     def forget(self, run_id: str) -> None:
         """Stop reading the streams of a run that is gone."""

@@ -117,4 +117,5 @@ COLUMNS = tuple((field, RUN_COLUMNS[field], parse) for field, parse in PARSERS.i
 ID = RUN_COLUMNS["id"]
 TASK = RUN_COLUMNS["task_identifier"]
 STATUS = RUN_COLUMNS["status"]
+STARTED_AT = RUN_COLUMNS["started_at"]
 FINISHED_AT = RUN_COLUMNS["finished_at"]

@@ -10,7 +10,7 @@ from .._wire.names import CONTENT_TYPE_SUFFIX
 from ..errors import ProtocolError
 from ..models import AnyRun, Task, empty_run, unread
 from . import rows_fast
-from .columns import COLUMNS, ID, STATUS, TASK, UNREADABLE, public_status, to_text
+from .columns import COLUMNS, ID, STARTED_AT, STATUS, TASK, UNREADABLE, public_status, to_text
 from .packets import JSON, Fetch, PacketValue
 
 Columns = Mapping[str, Any]
@@ -23,6 +23,10 @@ class RowDecoder:
         tasks: types of payload and output, by `task_identifier`.
         fetch: gets a packet that was too large for the row; called when the value is read.
         any_task: the one task that types every run, whatever its identifier (single runs).
+
+    Attributes:
+        has_start: whether the last rows told when their runs started: `skip_columns`, or a token's
+            own claim, may leave that out.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class RowDecoder:
         self._tasks = {task.identifier: task for task in tasks}
         self._any_task = any_task
         self._fetch = fetch
+        self.has_start = False
 
     def decode(self, columns: Columns, last: AnyRun | None = None) -> AnyRun:
         """Return the run of a whole row.
@@ -50,6 +55,7 @@ class RowDecoder:
             raise ProtocolError(f"a row has no run id (friendlyId): {excerpt(run_id)}")
         if not isinstance(status, str):
             raise ProtocolError(f"run {run_id}: column status is {excerpt(status)}, not text")
+        self.has_start = STARTED_AT in columns
         run, fields = empty_run()
         get = columns.get
         fields["id"] = run_id
@@ -70,6 +76,7 @@ class RowDecoder:
 
     def decode_many(self, rows: Sequence[Columns]) -> list[AnyRun] | None:
         """Return the runs of rows that were not known before, or None where one may not decode."""
+        self.has_start = bool(rows) and STARTED_AT in rows[0]
         return rows_fast.decode_many(rows, self._packet)
 
     def _packet(self, name: str, columns: Columns, last: Any = None) -> PacketValue | None:

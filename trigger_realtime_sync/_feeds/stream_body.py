@@ -7,6 +7,12 @@ import time
 
 import attrs
 
+from .._wire.stream_end import Writer
+
+# A v1 server that may wait no longer than this many seconds sends no ping before it closes a body,
+# and so nothing separates what is left of a line from the parts before it.
+NO_PING_SECONDS = 10
+
 
 @attrs.define
 class StreamBody:
@@ -14,11 +20,12 @@ class StreamBody:
 
     Attributes:
         timeout: seconds of silence after which the server should end the body.
-        draining: whether it was requested after the run had finished.
+        writer: what was known of the stream's writer when it was requested.
+        draining: whether it should prove the end of the stream.
         patience: seconds without progress after which the server is taken to never end the body.
         last_part_at: when the last part came, or the body began.
         last_progress_at: when anything but a keep-alive was last processed, or the head came.
-        answered: whether the head came.
+        version: of the format, once the head came.
         framed: whether the head tells where the body ends, other than with the connection.
         has_bytes: whether a byte came.
         has_parts: whether a part came.
@@ -29,12 +36,13 @@ class StreamBody:
     """
 
     timeout: int
+    writer: Writer = Writer.WORKING
     draining: bool = False
     patience: float = math.inf
     started: float = attrs.field(factory=time.monotonic)
     last_part_at: float = attrs.field(factory=time.monotonic)
     last_progress_at: float = attrs.field(factory=time.monotonic)
-    answered: bool = False
+    version: str | None = None
     framed: bool = False
     has_bytes: bool = False
     has_parts: bool = False
@@ -53,12 +61,25 @@ class StreamBody:
         return time.monotonic() - self.last_part_at > self.timeout / 2
 
     @property
+    def may_be_flushed(self) -> bool:
+        """Whether what comes now may be the unfinished line that a v1 server sends at the end.
+
+        It sends that after a silence of its own; a slow link may bring it without one.
+        """
+        # 0.9: two clocks.
+        is_old = self.timeout <= NO_PING_SECONDS and self.age > self.timeout * 0.9
+        return is_old or self.is_silent
+
+    @property
+    def proves_the_end(self) -> bool:
+        """Whether nothing more is in the stream, once the body has ended.
+
+        v2 says so in it. A v1 server closes after a silence: one that closed sooner was stopped.
+        """
+        is_quiet = self.version == "v2" or self.is_silent or not self.has_parts
+        return self.draining and self.drained and is_quiet
+
+    @property
     def is_out_of_patience(self) -> bool:
         """Whether the server should have ended the body long ago."""
         return time.monotonic() - self.last_progress_at >= self.patience
-
-    @property
-    def shows_the_end(self) -> bool:
-        """Whether the stream of a finished run is drained, once the body has ended."""
-        is_quiet = self.is_silent or self.is_out_of_patience or not self.has_parts
-        return self.draining and (self.drained or is_quiet)

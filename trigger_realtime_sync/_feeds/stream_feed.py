@@ -2,8 +2,8 @@
 
 The feed requests one body after the other; `StreamCursor` decides where each begins, so that no
 part is lost or comes twice. The server ends a body after a silence. Once the run has finished, the
-feed drains the stream: the first body that says so, that is empty, or that ends after a silence is
-the last one. The feed's patience bounds how long it waits for a server that never ends such a body.
+feed drains the stream: it asks until a body proves that nothing more is in it. `StreamEnd` decides
+whether that is the end, and `EndPatience` bounds how long it is sought.
 """
 
 from __future__ import annotations
@@ -15,22 +15,39 @@ from collections.abc import Callable, Iterator
 from .._http.answer import Answer
 from .._http.call import Nudged
 from .._http.requester import Requester
-from .._http.retry import DoublingPause, UnreadableAnswer
+from .._http.retry import DoublingPause, UnreadableAnswer, asked_wait
 from .._wire.names import STREAM_VERSION, TIMEOUT_SECONDS, stream_path
-from .._wire.stream_cursor import StreamCursor
+from .._wire.stream_cursor import StreamCursor, normal_version
+from .._wire.stream_end import EndPatience, StreamEnd, Writer
 from .._wire.stream_parts import PartBatch
-from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
+from ..errors import (
+    ApiConnectionError,
+    ApiError,
+    ProtocolError,
+    ServerError,
+    StreamUnreadable,
+    TriggerRealtimeError,
+)
 from .stream_body import StreamBody
 
 logger = logging.getLogger("trigger_realtime_sync")
 
 # `Timeout-Seconds` of a draining body: whole seconds of silence after which the server should end
-# it. Short, because the run has finished.
+# it. Short, because the run has finished. v2 can be asked not to wait at all; v1 would take that
+# for its default.
 DRAIN_TIMEOUT_SECONDS = 1
-# Seconds without progress after which a server that has not ended a draining body never will.
+DRAIN_AT_ONCE = 0
+# Seconds without progress after which a server that has not ended a draining body is asked again.
 DRAIN_PATIENCE_SECONDS = 10.0
+# Seconds of silence after which a v2 body that has begun is dead: pings come every 5 to 15 s.
+V2_SILENCE_SECONDS = 25.0
+# The share of `Timeouts.read` that a server is asked to wait at most: where the answer is held back
+# until its end, it must come before the connection counts as dead.
+READ_SHARE = 0.9
 # Seconds that a body is read for, or may be silent, while other streams wait for the thread.
 TURN_SECONDS = 5
+# Seconds that a stream which rests keeps the thread while others wait for it.
+SHORT_REST_SECONDS = 0.1
 # A body without parts that ended sooner than this many seconds was not held.
 HELD_SECONDS = 1.0
 # A body that is cut after more seconds than this is no failure: proxies cut idle connections, and
@@ -40,20 +57,27 @@ GOOD_SECONDS = 5.0
 # pause to the longest.
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
+# Bodies in a row that may be left for another one at once.
+FREE_RESTARTS = 2
+# S2 Lite answers 416 to a read at the tail of an empty stream.
+RANGE_NOT_SATISFIABLE = 416
 
 OnParts = Callable[[PartBatch, int], None]
 
 
 class StreamFeed:
-    """Reads one stream until it is drained: its run has finished, and no more parts come.
+    """Reads one stream until it is over: its writer is gone, and no more parts come.
 
     Args:
         requester: sends the requests of the thread that calls `step`.
+        run_id, key: of the stream.
         cursor: where to start.
         timeout: seconds of silence after which the server should end a body.
+        patience: seconds for which the end is sought once the run has finished.
         on_parts: called with new parts and the number of bytes they came in. It may block.
-        run_is_finished: returns True once the run is known to have finished. Call
-            `requester.nudge()` at that moment.
+        writer: returns what is known of the stream's writer. Call `requester.nudge()` when it
+            changes.
+        on_end: called whenever the end was proven after the run had finished.
         ends_when_idle: returns True if a silence of `timeout` drains the stream of any run.
         on_answer: called when a request succeeds.
     """
@@ -66,22 +90,34 @@ class StreamFeed:
         cursor: StreamCursor,
         *,
         timeout: int,
+        patience: float,
         on_parts: OnParts,
-        run_is_finished: Callable[[], bool],
+        writer: Callable[[], Writer],
+        on_end: Callable[[], None] = lambda: None,
         ends_when_idle: Callable[[], bool] = lambda: False,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._requester = requester
+        self._stream = (run_id, key)
         self._path = stream_path(run_id, key)
         self._cursor = cursor
-        self._timeout = timeout
+        self._timeout = max(1, min(timeout, int(requester.read_timeout * READ_SHARE)))
         self._on_parts = on_parts
-        self._run_is_finished = run_is_finished
+        self._writer = writer
+        self._on_end = on_end
         self._ends_when_idle = ends_when_idle
         self._on_answer = on_answer
+        self._end = StreamEnd()
+        self._patience = EndPatience(patience)
         self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
+        self._restarts = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE, free=FREE_RESTARTS)
+        # The format of the last answer, which says how the next one can be drained.
+        self._version: str | None = None
+        self._rests_until = 0.0
+        self._rests_for: Writer | None = None
         self._bytes = 0
         self._empty_bodies = 0
+        self._held_at_end = False
         self._last_part_at = time.monotonic()
         self._last_bytes_at = 0.0
 
@@ -91,60 +127,122 @@ class StreamFeed:
         return time.monotonic() - self._last_bytes_at
 
     def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
-        """Read one body.
+        """Read one body, or rest before the next one.
 
         Args:
             may_stay: returns False while other streams wait for the thread. Call
                 `requester.nudge()` when one begins to wait after it returned True.
 
         Returns:
-            True if the stream is drained.
+            True if the stream is over.
 
         Raises:
+            StreamUnreadable: the run has finished, and no read proved the end for too long.
             TriggerRealtimeError: the stream can't be read.
             Interrupted: the requester was stopped.
         """
         self._requester.rearm()
-        body = self._new_body(may_stay())
+        writer = self._writer()
+        if self._rested(writer, may_stay):
+            return False
+        body = self._new_body(writer, may_stay())
         try:
             self._read(body, may_stay)
         except Nudged:
             return False
         except TriggerRealtimeError as error:
-            is_end = isinstance(error, ApiConnectionError) and self._is_out_of_patience(body)
-            if not (is_end and body.answered):
-                self._recover(error, body)
-                return False
+            self._recover(error, body)
+            return False
         self._requester.succeeded()
-        return not body.left_early and self._is_drained_after(body)
+        return self._is_over_after(body)
 
-    def _new_body(self, may_stay: bool) -> StreamBody:
-        if self._run_is_finished():
+    def _rested(self, writer: Writer, may_stay: Callable[[], bool]) -> bool:
+        """Wait for the time of the next look. Return False if it has come."""
+        left = self._rests_until - time.monotonic()
+        if left <= 0 or writer is not self._rests_for:
+            return False
+        self._requester.pause(left if may_stay() else min(left, SHORT_REST_SECONDS))
+        return True
+
+    def _new_body(self, writer: Writer, may_stay: bool) -> StreamBody:
+        if self._end.is_sought(writer):
+            timeout = DRAIN_AT_ONCE if self._version == "v2" else DRAIN_TIMEOUT_SECONDS
             patience = min(DRAIN_PATIENCE_SECONDS, self._requester.read_timeout)
-            return StreamBody(DRAIN_TIMEOUT_SECONDS, draining=True, patience=patience)
-        return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS))
+            return StreamBody(timeout, writer, draining=True, patience=patience)
+        return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), writer)
 
     def _recover(self, error: TriggerRealtimeError, body: StreamBody) -> None:
+        """Wait until the next attempt is due.
+
+        Raises:
+            TriggerRealtimeError: there is none.
+        """
+        if isinstance(error, ApiError) and error.status == RANGE_NOT_SATISFIABLE:
+            error = ServerError(
+                str(error), status=error.status, body=error.body, headers=error.headers
+            )
+        if body.draining:
+            self._prove_nothing(error)
         if isinstance(error, ApiConnectionError) and body.has_bytes and body.age > GOOD_SECONDS:
             self._requester.succeeded()
             logger.info("%s; going on", error)
+        elif body.draining:
+            self._requester.recover(error, self._patience.longest_pause(time.monotonic()))
         else:
             self._requester.recover(error)
 
-    def _is_drained_after(self, body: StreamBody) -> bool:
-        is_last = body.shows_the_end and not self._may_be_cut(body)
-        if is_last or (self._ends_when_idle() and self._is_idle()):
-            self._emit(self._cursor.finish(), 0)
-            return True
+    def _prove_nothing(self, error: TriggerRealtimeError | None = None) -> None:
+        """Count a read of a finished run's stream that proved no end.
+
+        Raises:
+            StreamUnreadable: it was the last attempt.
+        """
+        asked = asked_wait(error.headers, time.time()) if isinstance(error, ApiError) else None
+        if not self._patience.proved_nothing(time.monotonic(), asked or 0.0):
+            return
+        run_id, key = self._stream
+        what = "no answer reached a proven end" if error is None else str(error)
+        raise StreamUnreadable(
+            f"stream {key} of run {run_id} was given up {self._patience.seconds:g} s after its"
+            f" run had finished; parts of it may be missing: {what}",
+            run_id=run_id,
+            stream=key,
+        ) from error
+
+    def _is_over_after(self, body: StreamBody) -> bool:
+        if body.proves_the_end and not self._may_be_cut(body):
+            return self._is_over_at_end(body)
+        if self._ends_when_idle() and not body.left_early and self._is_idle():
+            if self._held_at_end or not self._cursor.is_holding:
+                self._emit(self._cursor.finish(), 0)
+                return True
+            # The next body sends what is held back again: whole, if more of it was written.
+            self._held_at_end = True
+        if body.draining:
+            self._prove_nothing()
         if body.has_parts:
             self._pauses.reset()
+            self._restarts.reset()
+        elif body.left_early:
+            self._requester.pause(self._restarts.take())
         elif body.age < HELD_SECONDS:
             self._requester.pause(self._pauses.take())
         return False
 
+    def _is_over_at_end(self, body: StreamBody) -> bool:
+        seconds = self._end.proven(body.writer, time.monotonic())
+        self._patience.restart()
+        if seconds is None:
+            self._emit(self._cursor.finish(), 0)
+            return True
+        self._on_end()
+        self._rests_until, self._rests_for = time.monotonic() + seconds, body.writer
+        return False
+
     def _may_be_cut(self, body: StreamBody) -> bool:
-        """Return True for a first empty body without a length: only a second one confirms it."""
-        if body.framed or body.has_bytes:
+        """Return True for a first v1 body that had no length, no new part and no silence: only a
+        second one confirms it."""
+        if body.framed or body.version == "v2" or (body.has_bytes and body.is_silent):
             return False
         self._empty_bodies += 1
         return self._empty_bodies < 2
@@ -162,15 +260,22 @@ class StreamFeed:
         }
         self._last_bytes_at = time.monotonic()
         with self._requester.get(self._path, headers=headers) as answer:
-            body.answered, body.framed = True, answer.framed
+            body.version = normal_version(answer.headers.get(STREAM_VERSION))
+            body.framed = answer.framed
             body.last_progress_at = time.monotonic()
             if body.draining:
                 answer.limit_silence(body.patience)
             self._on_answer()
             chunks = answer.chunks()
             first = next(chunks, b"")
-            body.has_bytes = bool(first)
-            if first and self._open(answer, body):
+            if not first:
+                # v2 would have said that it has nothing.
+                body.drained = body.version == "v1" and self._cursor.version in (None, "v1")
+                return
+            body.has_bytes = True
+            if body.version == "v2":
+                answer.limit_silence(V2_SILENCE_SECONDS)
+            if self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
 
     def _open(self, answer: Answer, body: StreamBody) -> bool:
@@ -179,31 +284,32 @@ class StreamFeed:
             label = self._requester.label
             raise UnreadableAnswer(f"{label}: the answer is {kind[:100]}, not an event stream")
         is_usable = self._cursor.open(answer.headers.get(STREAM_VERSION))
+        self._version = body.version
         body.left_early = not is_usable
         return is_usable
 
     def _read_parts(
         self, chunk: bytes, chunks: Iterator[bytes], body: StreamBody, may_stay: Callable[[], bool]
     ) -> None:
-        clean = False
+        is_whole = False
         try:
             while chunk:
                 self._take(chunk, body)
-                body.drained = self._cursor.drained
-                if self._cursor.over or (body.draining and body.drained):
+                if self._cursor.over or (body.draining and self._cursor.drained):
                     break
                 if self._must_leave(body, may_stay):
                     body.left_early = True
                     return
                 if self._is_out_of_patience(body):
-                    break
+                    return
                 chunk = next(chunks, b"")
-            clean = True
+            is_whole = True
         finally:
-            self._end(clean)
+            self._close(is_whole)
+            body.drained = self._cursor.drained
 
     def _take(self, chunk: bytes, body: StreamBody) -> None:
-        if body.is_silent:
+        if body.may_be_flushed:
             self._cursor.idle()
         self._last_bytes_at = time.monotonic()
         parts = self._cursor.feed(chunk)
@@ -222,15 +328,18 @@ class StreamFeed:
         return body.is_out_of_patience and not self._cursor.is_within_event
 
     def _must_leave(self, body: StreamBody, may_stay: Callable[[], bool]) -> bool:
-        # While the subscriber stalled us the server may have closed the body mid-line, and buffered
-        # bytes carry no time stamp. Start a new body.
-        if body.stalled_seconds > body.timeout / 2:
+        # While the subscriber stalled us a v1 server may have closed the body mid-line, and
+        # buffered bytes carry no time stamp. Start a new body.
+        if body.version == "v1" and body.stalled_seconds > body.timeout / 2:
             return True
+        if body.draining:
+            # Not for the sake of the turn: v1 ends one only after 5 s.
+            return bool(body.timeout) and self._cursor.at_unnamed_tail
         return body.age > TURN_SECONDS and not may_stay()
 
-    def _end(self, clean: bool) -> None:
+    def _close(self, is_whole: bool) -> None:
         try:
-            self._cursor.end(clean=clean)
+            self._cursor.end(clean=is_whole)
         except ProtocolError as error:
             problem = str(error)
             # The traceback's frames keep the rejected bytes alive: up to 64 MB of an endless line.
@@ -242,6 +351,9 @@ class StreamFeed:
     def _emit(self, parts: PartBatch, size: int) -> None:
         if parts:
             self._empty_bodies = 0
+            self._held_at_end = False
+            self._end.has_news()
+            self._patience.restart()
             # A body that is cut after this counts as the first failure, not as one of a row.
             self._requester.succeeded()
             self._on_parts(parts, size)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ from ..errors import ApiConnectionError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .rations import Rations
-from .retry import Backoff, UnreadableAnswer, asked_wait, error_of
+from .retry import Backoff, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -68,6 +70,12 @@ class Requester:
         self._wake = threading.Event()
         self._token = CurrentToken(origin.token)
         self._cut_errors = 0
+        self._date: str | None = None
+
+    @property
+    def server_time(self) -> datetime | None:
+        """When the last answer was sent, by the server's clock; None if it did not say."""
+        return None if self._date is None else date_of(self._date)
 
     @property
     def policy(self) -> RetryPolicy:
@@ -146,6 +154,7 @@ class Requester:
             resend=resend,
         )
         self._on_contact()
+        self._date = answer.headers.get("date")
         if answer.status in (200, 204):
             self._token.accepted()
             return answer
@@ -177,11 +186,14 @@ class Requester:
         self._backoff.succeeded()
         self._cut_errors = 0
 
-    def recover(self, error: TriggerRealtimeError, at_least: float = 0.0) -> None:
+    def recover(
+        self, error: TriggerRealtimeError, at_least: float = 0.0, longest: float = math.inf
+    ) -> None:
         """Wait until the next attempt is due.
 
         Args:
             at_least: seconds that it is not due before.
+            longest: at most this many seconds, unless the server asked for more.
 
         Raises:
             TriggerRealtimeError: `error` itself, if it must not be retried.
@@ -190,6 +202,7 @@ class Requester:
         if self.renew_token(error):
             return
         delay = max(at_least, self.delay_after(error))
+        delay = min(delay, max(longest, self._backoff.asked))
         if delay > 0:
             self.wait_out(error, delay, is_first=self._backoff.failures == 1)
 

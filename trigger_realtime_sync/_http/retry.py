@@ -9,6 +9,7 @@ import email.utils
 import math
 import random
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from .._wire import names as wire
@@ -138,11 +139,18 @@ def _moment(headers: Mapping[str, str], now: float) -> float | None:
     return moment - now
 
 
-def _epoch_of(date: str) -> float | None:
+def date_of(text: str) -> datetime | None:
+    """Return the time that a header names (aware), or None."""
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp()
+        date = email.utils.parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+
+
+def _epoch_of(text: str) -> float | None:
+    date = date_of(text)
+    return None if date is None else date.timestamp()
 
 
 class Backoff:

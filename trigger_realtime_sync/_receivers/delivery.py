@@ -21,6 +21,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Topics of the mailbox: a run's state is posted under its row key (a str), everything else under a
 # tuple whose first item is its kind.
 COMPLETE, PARTS, FAILURE, ERROR = "complete", "parts", "failure", "error"
+# A run whose `on_complete` is due, though its streams may still bring parts.
+DRAINED = "drained"
 Topic = str | tuple[str, ...]
 
 
@@ -57,13 +59,15 @@ class Delivery:
         addressee: the receiver whose callbacks they are.
 
     Attributes:
-        completed: the runs whose `on_complete` has returned, by id.
+        completed: the runs of which everything was delivered, by id.
+        told_complete: the ids of the runs whose `on_complete` was called.
         position: after the last part that was delivered, or that an iterator yielded.
     """
 
     def __init__(self, callbacks: Callbacks, addressee: Addressee) -> None:
         self.callbacks = callbacks
         self.completed: dict[str, AnyRun] = {}
+        self.told_complete: set[str] = set()
         self.position: Any = None
         self._addressee = addressee
         self._delivered: dict[str, AnyRun] = {}
@@ -104,6 +108,8 @@ class Delivery:
         """Call the callback that a topic is for."""
         if isinstance(topic, str):
             self._deliver_run(topic, item)
+        elif topic[0] == DRAINED:
+            self._tell_complete(item)
         elif topic[0] == COMPLETE:
             self._deliver_complete(item)
         elif topic[0] == PARTS:
@@ -121,9 +127,14 @@ class Delivery:
     def _deliver_complete(self, run: AnyRun) -> None:
         if run.id in self.completed:
             return
-        self._call("on_complete", self.callbacks.on_complete, run)
+        self._tell_complete(run)
         self.completed[run.id] = run
         self._addressee.wake()
+
+    def _tell_complete(self, run: AnyRun) -> None:
+        if run.id not in self.told_complete:
+            self.told_complete.add(run.id)
+            self._call("on_complete", self.callbacks.on_complete, run)
 
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:

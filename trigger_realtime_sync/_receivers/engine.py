@@ -32,6 +32,7 @@ class EngineOptions:
     retry: RetryPolicy
     preview_branch: str | None
     max_cached: int
+    stream_patience: float
 
 
 class Engine:
@@ -101,7 +102,7 @@ class Engine:
             # Imported here, because most clients read no stream.
             from .._channel.stream_channel import StreamChannel
 
-            return StreamChannel(target, origin, view)
+            return StreamChannel(target, origin, view, self._options.stream_patience)
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)

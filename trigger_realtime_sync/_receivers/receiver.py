@@ -16,7 +16,7 @@ from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .delivery import COMPLETE, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .delivery import COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
 from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
@@ -152,6 +152,17 @@ class Receiver:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
+    def notify_drained(self, row_key: str, run: AnyRun) -> None:
+        """Post what is known of a finished run and, after its parts, that it is complete, while
+        more may still come."""
+        if self.is_complete or run.id in self.delivery.told_complete:
+            return
+        posts: dict[Topic, Any] = {row_key: run}
+        for run_id, key in self.delivery.streams_of(run.id):
+            posts[PARTS, run_id, key] = None
+        posts[DRAINED, row_key] = run
+        self._mailbox.post_all(posts, urgent=posts)
+
     def notify_complete(self, row_key: str, run: AnyRun) -> None:
         """Post the end of a run that it knows to be finished."""
         if not self.is_complete:
@@ -163,10 +174,12 @@ class Receiver:
         if self.delivery.takes_parts and not self.is_complete:
             self._mailbox.post((PARTS, run_id, key), None)
 
-    def notify_failure(self, topic: str, error: TriggerRealtimeError) -> None:
+    def notify_failure(
+        self, topic: str, error: TriggerRealtimeError, *, urgent: bool = False
+    ) -> None:
         """Post an error that does not end the subscription."""
         error.terminal = False
-        self._mailbox.post((FAILURE, topic), error)
+        self._mailbox.post((FAILURE, topic), error, urgent=urgent)
 
     def take_from(self, store: PartStore) -> None:
         """Take parts from this store from now on; the store waits for it."""

@@ -38,6 +38,11 @@ _NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
 }
 
 
+def normal_version(version: str | None) -> str:
+    """Return the format that an `X-Stream-Version` names; None is the oldest one."""
+    return (version or "v1").strip().lower()
+
+
 class StreamCursor:
     """Reads on in a stream, across bodies, servers and processes. Not thread-safe.
 
@@ -105,6 +110,24 @@ class StreamCursor:
         """
         return self._format is not None and self._format.drained
 
+    @property
+    def at_unnamed_tail(self) -> bool:
+        """True if all was sent that is in the stream now, of a server that does not name its tail.
+
+        Only another body, with `Timeout-Seconds: 0`, proves that nothing more is in the stream.
+        """
+        return self._format is not None and self._format.at_unnamed_tail
+
+    @property
+    def is_holding(self) -> bool:
+        """True while a part is held back that may be half a line; see `idle`."""
+        return self._format is not None and self._format.is_holding
+
+    @property
+    def version(self) -> str | None:
+        """The format that was read, or that a restored position is of; None if neither is."""
+        return self._version
+
     def request_headers(self) -> dict[str, str]:
         """Return the headers that make the next body start where this cursor needs it."""
         started = self._format.started if self._format is not None else not self._from_latest
@@ -124,7 +147,7 @@ class StreamCursor:
         Raises:
             ProtocolError: the format is unknown.
         """
-        version = (version or "v1").strip().lower()
+        version = normal_version(version)
         make = _NEW.get(version)
         if make is None:
             raise ProtocolError(f"the stream comes in the unknown format {version[:20]!r}")

@@ -41,6 +41,7 @@ class StreamV1:
 
     Attributes:
         over: always False: only its end ends a body.
+        at_unnamed_tail: always False: nothing within a body says that it has all.
         drained: whether the last body ended cleanly.
         index: how many parts were returned or skipped.
         skip_until: parts with an index below this one are not wanted.
@@ -48,6 +49,7 @@ class StreamV1:
 
     def __init__(self, position: PositionV1, *, from_latest: bool = False) -> None:
         self.over = False
+        self.at_unnamed_tail = False
         self.drained = False
         self._go_to(position)
         self._from_latest = from_latest
@@ -58,6 +60,11 @@ class StreamV1:
     def started(self) -> bool:
         """True if the position is known; at the tail it is once the first part was seen."""
         return not self._from_latest
+
+    @property
+    def is_holding(self) -> bool:
+        """True while a part is held back."""
+        return self._held is not None
 
     def resume_id(self) -> str | None:
         """Return the id two before the current one, None while there is none."""

@@ -31,12 +31,16 @@ class StreamV2:
     """Makes parts of the events of a v2 stream, and keeps the position across bodies.
 
     Attributes:
+        is_holding: always False: no part is ever in doubt.
         over: whether the body said that it has nothing more of use.
+        at_unnamed_tail: whether the last event was a ping without a tail, as S2 before 0.39.3 sends
+            it: no record is left, as far as the server knows at that moment.
         index: how many parts were returned or skipped.
         skip_until: parts with an index below this one are not wanted.
     """
 
     def __init__(self, position: PositionV2, *, from_latest: bool = False) -> None:
+        self.is_holding = False
         self.over = False
         self.index = position.consumed
         self.skip_until = position.skip_until
@@ -49,6 +53,8 @@ class StreamV2:
         self._settled = False
         self._ids: dict[str, None] = {}
         self._tail: int | None = None
+        self._is_done = False
+        self.at_unnamed_tail = False
 
     @property
     def started(self) -> bool:
@@ -57,11 +63,11 @@ class StreamV2:
 
     @property
     def drained(self) -> bool:
-        """True if the last event of this body was a ping that said that no record is left.
+        """True if this body's last event was `[DONE]`, or a ping that said that no record is left.
 
         A ping comes as soon as that is so. A batch's tail may be its own end, with more to follow.
         """
-        return self._tail is not None and self._tail <= self._next
+        return self._is_done or (self._tail is not None and self._tail <= self._next)
 
     def resume_id(self) -> str | None:
         """Return the last record's sequence number, or one up to a batch before it."""
@@ -74,7 +80,7 @@ class StreamV2:
 
     def begin(self) -> None:
         """Prepare for a new body."""
-        self.over = False
+        self.over = self._is_done = self.at_unnamed_tail = False
         self._tail = None
 
     def idle(self) -> None:
@@ -106,13 +112,14 @@ class StreamV2:
             elif name == "error":
                 raise ApiConnectionError(f"the stream broke off at the server: {data[:200]}")
             elif data.strip() == "[DONE]":
-                self.over = True
+                self.over = self._is_done = True
 
     def _take_ping(self, data: str) -> None:
         try:
             self._tail = _tail_of(loads(data))
         except ValueError:
             return
+        self.at_unnamed_tail = self._tail is None
         if self._from_latest and self._tail is not None:
             self._next, self._from_latest = self._tail, False
         if self.drained:
@@ -129,6 +136,7 @@ class StreamV2:
         if not self._take_fast(records, out):
             self._take_any(records, out)
         self._tail = None
+        self.at_unnamed_tail = False
 
     def _take_any(self, records: list[Any], out: PartBatch) -> None:
         bodies = [_body_of(record) for record in records]

@@ -1,4 +1,4 @@
-"""How a test plays the tasks: it changes runs, batches, packets and streams at will."""
+"""How a test plays the tasks: it changes runs, batches and packets at will."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from ._rows import EXECUTING, server_status, timestamp_ms
 from ._store import Store, StoredBatch, now
+from ._stream_control import StreamControl
 from ._stream_logs import StreamLogs, StreamVersion
 
 
@@ -21,8 +22,8 @@ def _calling(end: Callable[[], None]) -> Iterator[None]:
         end()
 
 
-class RunControl:
-    """The part of `RealtimeServer` that changes runs. Every change wakes the polls it concerns.
+class RunControl(StreamControl):
+    """The part of `RealtimeServer` that changes what it serves. Every change wakes its polls.
 
     Safe from any thread.
     """
@@ -270,38 +271,3 @@ class RunControl:
         raw = data.encode() if isinstance(data, str) else data
         self._store.packets[path] = (raw, content_type or "")
         return path
-
-    # --- streams
-
-    def append(self, run_id: str, key: str, *parts: Any) -> None:
-        """Write parts, any values that JSON can hold, to a stream of the run.
-
-        The first write adds the stream to the run's `realtimeStreams`.
-
-        Raises:
-            KeyError: there is no such run.
-        """
-        self._stream_logs.append((run_id, key), parts)
-
-    def append_raw(self, run_id: str, key: str, *entries: str) -> list[str]:
-        """v1: write exactly these entries; a part may span several, or share one with others.
-
-        Returns:
-            The ids of the entries.
-        """
-        return self._stream_logs.append_raw((run_id, key), entries)
-
-    def append_records(self, run_id: str, key: str, *records: Mapping[str, Any]) -> list[int]:
-        """v2: write exactly these S2 records, with or without `headers` and `body`.
-
-        A body that is no text becomes JSON. `[["", "trim"]]` as headers make a command,
-        `[["trigger-control", "…"]]` without a body a control record.
-
-        Returns:
-            The sequence numbers of the records.
-        """
-        return self._stream_logs.append_records((run_id, key), records)
-
-    def trim(self, run_id: str, key: str, keep: int = 0) -> None:
-        """Drop all but the last `keep` entries or records of a stream."""
-        self._stream_logs.trim((run_id, key), keep)

@@ -41,6 +41,7 @@ class Fault:
     leave_out: int = 0
     lost: bool = False
     after_hold: bool = False
+    silence: tuple[int, float] | None = None
 
     @property
     def waits(self) -> bool:

@@ -51,6 +51,8 @@ class HttpExchange:
         self.cut_at: int | None = None
         self.cut_body_at: int | None = None
         self.drop_headers: frozenset[str] = frozenset()
+        # After how many bytes of a body in chunks there is silence, and for how many seconds.
+        self.silence: tuple[int, float] | None = None
         self._sock = sock
         self._server = server
         self._can_chunk = can_chunk
@@ -76,6 +78,8 @@ class HttpExchange:
 
     def chunk(self, data: bytes) -> None:
         """Send a piece of the body now."""
+        if self.silence is not None:
+            data = self._fall_silent(data, *self.silence)
         if not data:
             return
         whole = data
@@ -85,6 +89,16 @@ class HttpExchange:
         self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
         if data is not whole:
             raise ExchangeEnded
+
+    def _fall_silent(self, data: bytes, left: int, seconds: float) -> bytes:
+        """Send what comes before the silence and wait. Return the rest."""
+        self.silence = None
+        if left > len(data):
+            self.silence = (left - len(data), seconds)
+            return data
+        self.chunk(data[:left])
+        self.pause(seconds)
+        return data[left:]
 
     def finish(self) -> None:
         """End the body in an orderly way."""

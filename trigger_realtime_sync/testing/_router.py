@@ -53,6 +53,7 @@ class Router:
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
         exchange.drop_headers = fault.drop_headers
         late = _is_late(fault, exchange.request)
+        exchange.silence = fault.silence
         reply = None if late else _apply(fault, exchange)
         if reply is None:
             try:

@@ -109,6 +109,7 @@ class TroubleControl(RunControl):
         leave_out: int = 0,
         lost: bool = False,
         after_hold: bool = False,
+        silence: tuple[int, float] | None = None,
     ) -> None:
         """Let the next `times` matching requests fail; faults are used up in the order of calls.
 
@@ -141,6 +142,7 @@ class TroubleControl(RunControl):
                 ordered, instead. A live poll is held first. Not for streams.
             after_hold: hold a live poll first, and let it fail when it would be answered: what it
                 would have said is lost.
+            silence: bytes of a chunked body, and how many seconds nothing follows them.
         """
         fault = Fault(
             times=times,
@@ -161,6 +163,7 @@ class TroubleControl(RunControl):
             leave_out=leave_out,
             lost=lost,
             after_hold=after_hold,
+            silence=silence,
         )
         self._faults.add(fault)
 

@@ -16,6 +16,7 @@ from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._polls import ShapePolls
 from ._rest import Rest
 from ._router import Access, Router
+from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
 from ._trouble import TroubleControl
 
@@ -40,7 +41,7 @@ class RealtimeServer(TroubleControl):
         tokens: the access tokens that are good; any by default.
         hold: seconds that a live poll is held; native adds or takes off up to 15 %.
         stream_idle: seconds without a part after which a stream is closed.
-        ping_interval: seconds between the keep-alives of a stream.
+        ping_interval: seconds between the keep-alives of a stream, half as much more or less on v2.
         port: 0 for any free one.
         ssl_context: serve HTTPS with it.
         snapshot_chunk_rows: Electric: split a snapshot into answers of that many rows.
@@ -58,7 +59,13 @@ class RealtimeServer(TroubleControl):
             same URL is answered with the same snapshot, or the same 409, again. `"known"`: one that
             ignores unknown parameters, so that a cache-busting one does not help.
         use_204: answer with 204 instead of `up-to-date` alone, as old servers do.
-        stream_start: obey `X-Trigger-Stream-Start`, which servers up to 4.5 ignore.
+        stream_start: obey `X-Trigger-Stream-Start`, which no server up to 4.5.12 does.
+        stream_step: v1: seconds that the server waits for an entry before it looks at its clock:
+            5 in the world. 0: it looks when it is time, so that a stream of a second takes one.
+        stream_ids: v1: False: no ids, pings and ends, and each body starts at the oldest entry
+            kept, as servers before 4.1.2 have it.
+        ping_tail: v2: False: pings without `tail`, as S2 before 0.39.3 sends them.
+        creates_streams: v2: False: a stream that nothing was written to is a 500.
     """
 
     def __init__(
@@ -82,7 +89,11 @@ class RealtimeServer(TroubleControl):
         api_requests: int | None = None,
         cache: Literal["url", "known"] | None = None,
         use_204: bool = False,
-        stream_start: bool = True,
+        stream_start: bool = False,
+        stream_step: float = 0.0,
+        stream_ids: bool = True,
+        ping_tail: bool = True,
+        creates_streams: bool = True,
     ) -> None:
         super().__init__(streams)
         self._address = (host, port)
@@ -112,9 +123,15 @@ class RealtimeServer(TroubleControl):
             logs=self._stream_logs,
             store=self._store,
             observer=self._observer,
-            idle=stream_idle,
-            ping_interval=ping_interval,
-            honours_start=stream_start,
+            options=StreamOptions(
+                idle=stream_idle,
+                ping_interval=ping_interval,
+                honours_start=stream_start,
+                step=stream_step,
+                ids=stream_ids,
+                ping_tail=ping_tail,
+                creates_streams=creates_streams,
+            ),
         )
         self._router = Router(
             polls=self._polls,

@@ -1,0 +1,123 @@
+"""A world whose streams are in S2: retried writes, commands, trims, interruptions and losses."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+from tests.chaos.world import Watcher, World, difference
+
+# Seconds until those who follow a stream have told what was written, so that it can be lost.
+SETTLED_SECONDS = 15.0
+# Records that are lost of a stream, and fewer that are written after that.
+LOST, WRITTEN_AFTER = 12, 5
+
+
+class WorldOfS2(World):
+    """What happens to the streams of v2 as well.
+
+    Attributes:
+        lost: the streams of which parts were trimmed, or lost by the storage.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.lost: set[tuple[str, str]] = set()
+        self._idents = itertools.count()
+
+    # --- what happens
+
+    def _happen(self, what: float) -> None:
+        if self.rng.random() < 0.12:
+            self._trouble_s2(self.rng.random())
+        else:
+            super()._happen(what)
+
+    def _append(self, run: str, key: str, parts: list[Any]) -> None:
+        """Write the parts, and sometimes again, as the SDK's writer does after a lost answer."""
+        records = [{"body": {"data": part, "id": f"c{next(self._idents)}"}} for part in parts]
+        for _ in range(self.rng.choice([1, 1, 1, 2])):
+            self.server.append_records(run, key, *records)
+
+    def _trouble_s2(self, what: float) -> None:
+        streams = [one for one, parts in self.written.items() if parts]
+        if what < 0.2:
+            self.server.interrupt_streams()
+        elif what < 0.3:
+            self.server.stop_storage()
+            time.sleep(self.rng.uniform(0.0, 0.2))
+            self.server.start_storage()
+        elif what < 0.5:
+            bytes_before = self.rng.choice([0, 1, 40, 400, 4000])
+            seconds = self.rng.choice([0.1, 0.5, 2.0])
+            self.server.fail_next(match="stream", silence=(bytes_before, seconds))
+        elif streams:
+            self._write_no_part(*self.rng.choice(streams), self.rng.random())
+
+    def _write_no_part(self, run: str, key: str, what: float) -> None:
+        if what < 0.4:
+            fence = {"headers": [["", "fence"]], "body": "token"}
+            self.server.append_records(run, key, fence)
+        elif what < 0.8:
+            control = {"headers": [["trigger-control", "turn-complete"]]}
+            self.server.append_records(run, key, control)
+        else:
+            self.lost.add((run, key))
+            end = self.server.trim_before(run, key, 0)
+            self.server.trim_before(run, key, self.rng.randint(max(0, end - 30), end))
+
+    def lose_streams(self) -> None:
+        """Put one stream back, as a restored volume does.
+
+        Those who follow it have read it all, and less is written than was lost: else nobody could
+        tell (docs/protocol.md, section 4).
+        """
+        stream = next(iter(self.written))
+        self._write_to(stream, LOST)
+        self._settle(stream)
+        self.lost.add(stream)
+        end = self.server.append_records(*stream, {"headers": [["", "fence"]], "body": ""})[0]
+        self.server.rewind_stream(*stream, max(0, end - LOST))
+        self._write_to(stream, WRITTEN_AFTER)
+        self._settle(stream)
+
+    def _write_to(self, stream: tuple[str, str], count: int) -> None:
+        number = len(self.written[stream])
+        parts = [self._part(number + n) for n in range(count)]
+        self.written[stream] += parts
+        self._append(*stream, parts)
+
+    def _settle(self, stream: tuple[str, str]) -> None:
+        end = time.monotonic() + SETTLED_SECONDS
+        last = self.written[stream][-1]
+        while time.monotonic() < end:
+            told = [parts for _, parts in self._told(stream)]
+            if told and all(parts and parts[-1] == last for parts in told):
+                return
+            time.sleep(0.02)
+
+    def _told(self, stream: tuple[str, str]) -> list[tuple[Watcher, list[Any]]]:
+        run, key = stream
+        return [
+            (watcher, parts)
+            for watcher in self.watchers
+            for (of, name), parts in list(watcher.parts.items())
+            if (of or watcher.name.rpartition(" ")[2], name) == (run, key)
+        ]
+
+    # --- what must hold
+
+    def _difference(self, watcher: Watcher, run: str, key: str, parts: list[Any]) -> str:
+        """Of a stream that lost something: no part twice, none out of order, what is left of it
+        told, and a loss told where parts are missing."""
+        written = self.written[(run, key)]
+        if (run, key) not in self.lost:
+            return difference(parts, written)
+        texts = [repr(part) for part in parts]
+        expected = [part for part in written if repr(part) in set(texts)]
+        if parts != expected:
+            return f"of those told: {difference(parts, expected)}"
+        if parts != written and not watcher.losses:
+            return f"{len(written) - len(parts)} parts are missing without a word"
+        return ""
