@@ -57,15 +57,8 @@ class Channel:
         self._feed = feeds.of_target(
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )
-        self._strays = Strays(
-            target,
-            view,
-            self._requesters,
-            feeds,
-            self._start_thread,
-            on_changes=self._on_stray_changes,
-            on_lost=self._on_stray_lost,
-        )
+        # A single run has none: a client may have thousands of these channels.
+        self._strays = None if target.is_single else self._make_strays(feeds)
 
     @property
     def state(self) -> State:
@@ -129,6 +122,17 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
+    def _make_strays(self, feeds: Feeds) -> Strays:
+        return Strays(
+            self.target,
+            self.view,
+            self._requesters,
+            feeds,
+            self._start_thread,
+            on_changes=self._on_stray_changes,
+            on_lost=self._on_stray_lost,
+        )
+
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
         self._started(thread)
@@ -165,7 +169,8 @@ class Channel:
                 self._apply(changes)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
-        self._strays.follow_those_left(changes)
+        if self._strays is not None:
+            self._strays.follow_those_left(changes)
         if changes:
             self._audience.end_complete()
             time.sleep(YIELD_SECONDS)
