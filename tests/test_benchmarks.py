@@ -87,6 +87,21 @@ def test_what_following_costs_at_rest(harness):
     assert len(markdown(costs).splitlines()) == 2 + len(costs)
 
 
+@pytest.mark.parametrize("backend", ["native", "electric"])
+def test_changes_are_told_without_a_place(harness, backend):
+    """More subscriptions than live polls: every change is told within ten seconds, and none that
+    is without a place asks oftener than every two."""
+    from benchmarks.places import markdown, measure
+
+    found = measure(backend, 8.0, 9, 1)
+    assert found.late[0] > 0
+    assert found.late[-1] < 10
+    assert len(found.rates) >= 4
+    # A request may be late at the server, and the next one in time.
+    assert max(found.rates) < 0.55
+    assert len(markdown([found]).splitlines()) == 3
+
+
 def test_ratios_are_of_paired_runs(harness):
     """Each round is compared with itself, so that a slow round of both changes nothing."""
     from benchmarks._measure import Figures

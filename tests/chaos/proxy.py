@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import attrs
 
 from tests.chaos.faults import REFUSED_UNHEARD, RETRY_AFTER, UNREADABLE, Fault, Plan
+from tests.support.clocks import DOUBT_SECONDS
 from tests.support.raw import Exchange, Hangup, RawServer
 from trigger_realtime_sync._wire.names import CACHE_BUSTER
 
@@ -21,8 +22,8 @@ STATUS_TEXT = (
     b"HTTP/1.1 %d Something\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n%s"
 )
 LONGEST_STALL = 5.0
-# Seconds; no older answer comes from the cache.
-OLDEST_STALE = 0.8
+# Seconds; no older answer comes from the cache: a part of those in which it is not believed.
+OLDEST_STALE = 0.4 * DOUBT_SECONDS
 
 
 @attrs.frozen

@@ -13,21 +13,20 @@ from typing import Any
 
 import attrs
 
-from tests.chaos.conftest import Clock
+from tests.support.clocks import DOUBT_SECONDS, ServerClock
 from tests.support.waiting import eventually
 from trigger_realtime_sync import RealtimeClient, WaitTimeout
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
 SECRET = "SECRETofTHEchaosTESTS"
-# Seconds that a replica lags.
-LAG = 0.3
+# Seconds that a replica lags, a part of those in which an old answer is not believed.
+LAG = 0.15 * DOUBT_SECONDS
 # Seconds that an ordered fault waits for its request.
 FAULT_SECONDS = 0.5
 FEEDS = ("run", "runs", "batch")
-# Places for live polls while the environment's limit is low: far fewer than there are subscriptions.
+# Places for live polls while the environment's limit is low: fewer than there are subscriptions.
 FEW_PLACES = 3
-A_DAY = 86_400.0
 
 
 class Token:
@@ -155,7 +154,7 @@ class World:
     """The server's runs, which only go forward: a run's version counts its states."""
 
     def __init__(
-        self, server: RealtimeServer, client: RealtimeClient, seed: int, clock: Clock
+        self, server: RealtimeServer, client: RealtimeClient, seed: int, clock: ServerClock
     ) -> None:
         self.server = server
         self.client = client
@@ -168,7 +167,7 @@ class World:
         self._lags_until: float | None = None
         self.written: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self.watchers: list[Watcher] = []
-        self.waits: list[tuple[Watcher, Callable[[], Any], list[str]]] = []
+        self.waits: list[tuple[Watcher, Callable[[float], Any], list[str]]] = []
         self.victims: list[Watcher] = []
         # Followed, and never finished.
         self.endless = ""
@@ -247,7 +246,7 @@ class World:
         if runs:
             options = {"expected": len(runs)} if many else {}
             self.waits.append(
-                (watcher, lambda: subscription.wait_for_completion(PATIENCE, **options), runs)
+                (watcher, lambda most: subscription.wait_for_completion(most, **options), runs)
             )
 
     def _follow_stream(self, run: str, key: str) -> None:
@@ -260,7 +259,7 @@ class World:
             on_error=watcher.on_error,
             access_token=Token(len(self.watchers)),
         )
-        self.waits.append((watcher, lambda: subscription.wait_for_completion(PATIENCE), []))
+        self.waits.append((watcher, subscription.wait_for_completion, []))
 
     # --- what happens
 
@@ -364,9 +363,10 @@ class World:
             return request.kind in FEEDS and request.at < until
 
         def is_just_changed(request: Any) -> bool:
-            now = time.monotonic()
-            runs = self._runs_of(request)
-            return is_any(request) and all(self._changed_at.get(r, 0) > now - LAG for r in runs)
+            since = time.monotonic() - LAG
+            return is_any(request) and all(
+                self._changed_at.get(run, 0) > since for run in self._runs_of(request)
+            )
 
         if how < 0.4:
             self.server.fail_next(match=is_any, lost=True)
@@ -385,7 +385,7 @@ class World:
         expected = {"tag": "chaos", "streams of a tag": "streams", "endless tag": "endless"}
         told = {one.name: set(one.versions) for one in self.watchers}
         if all(told[name] == set(self._members[tag]) for name, tag in expected.items()):
-            self._clock.ahead = 1.1 * A_DAY
+            self._clock.let_a_day_pass()
 
     def _write(self) -> None:
         run = self.rng.choice([r for r in self.versions if self._streams_of(r)])
@@ -437,27 +437,28 @@ class World:
     def check(self) -> list[str]:
         """Wait for every subscription, and return what is wrong."""
         wrong: list[str] = []
+        until = time.monotonic() + PATIENCE
         for watcher, wait, runs in self.waits:
             try:
-                wait()
+                wait(max(1.0, until - time.monotonic()))
             except Exception as error:  # noqa: BLE001 (told with the rest)
                 wrong.append(f"{watcher.name}: {error!r} ({watcher.subscription})")
                 continue
             wrong += self._check_last_states(watcher, runs)
             wrong += self._check_parts(watcher)
-        wrong += self._check_endless()
+        wrong += self._check_endless(until)
         for watcher in self.watchers:
             wrong += [f"{watcher.name}: {line}" for line in watcher.wrong]
         return wrong
 
-    def _check_endless(self) -> list[str]:
+    def _check_endless(self, until: float) -> list[str]:
         """The last state of a run that does not finish is told too."""
         last = self.versions[self.endless]
         watchers = self._endless_watchers
         with suppress(AssertionError):
             eventually(
                 lambda: all(one.versions.get(self.endless) == last for one in watchers),
-                seconds=PATIENCE / 4,
+                seconds=max(1.0, until - time.monotonic()),
             )
         return [
             f"{one.name}: last told version is {one.versions.get(self.endless)}, not {last}"

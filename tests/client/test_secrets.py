@@ -13,7 +13,7 @@ from tests.support.settings import TOKEN
 from tests.support.shape import answer, done, row
 from tests.support.shown import every_repr, everything_shown
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import TriggerRealtimeError
+from trigger_realtime_sync import ProtocolError, TriggerRealtimeError
 
 ECHOES = [
     lambda token: (401, {}, {"error": f"bad token {token}", "code": token}),
@@ -119,6 +119,15 @@ def test_redirects_to_nowhere_end(raw, connect, location):
     eventually(lambda: recorder.errors or recorder.completes)
     assert not any("the reader failed" in str(error) for error in recorder.errors)
     subscription.cancel()
+
+
+@pytest.mark.parametrize(
+    "location", ["ftp://x/", "file:///etc/x", "http://h:99999/", "http://[::1"]
+)
+def test_a_redirect_to_no_url_is_the_server_s_fault(raw, connect, location):
+    """And no mistake in the user's options."""
+    with pytest.raises(ProtocolError, match="redirects"):
+        connect(raw(reply(302, {"location": location}))).wait_for_completion("run_1", timeout=5)
 
 
 def test_a_callable_s_error_is_not_quoted(server, connect, caplog):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import hangup, in_turn, reply
 from trigger_realtime_sync import ApiConnectionError, Timeouts
 from trigger_realtime_sync._http.adapter import WatchedAdapter
 from trigger_realtime_sync._http.call import Call
@@ -43,20 +42,6 @@ def test_a_pool_begins_empty_and_keeps_connections():
     connection = pool._get_conn()
     pool._put_conn(connection)
     assert pool._get_conn() is connection
-
-
-def test_a_request_that_was_sent_again_is_known(raw):
-    """The server may have answered it before it closed the connection."""
-    closing = in_turn(reply(200, {}, "1"), hangup(), *[reply(200, {}, "1")] * 2)
-    server, call = raw(closing), Call()
-    transport = Transport(HttpOptions(timeouts=Timeouts()))
-    resent = []
-    for _ in range(3):
-        with transport.get(server.url, call=call, label="x", token="tr_x") as answer:
-            assert answer.body() == b"1"
-            resent.append(answer.resent)
-    transport.close()
-    assert resent == [False, True, False]
 
 
 def test_an_unknown_name(monkeypatch):

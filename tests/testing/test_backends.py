@@ -213,6 +213,15 @@ def test_what_rest_calls_completed(server, client, status, completed, failed):
     """By the status alone, and neither EXPIRED nor TIMED_OUT."""
     run = rest(client, server.create_run(status=status))
     assert (run["status"], run["isCompleted"], run["isFailed"]) == (status, completed, failed)
+    assert run["isWaiting"] is (status == "WAITING")
+
+
+@serving(*BOTH)
+def test_a_deleted_run_is_gone(server, client):
+    """404 by REST and by its own feed, one that was never replicated too."""
+    for run_id in (server.create_run(), server.create_run(lag=True)):
+        server.delete_run(run_id)
+        assert client.get(f"/api/v3/runs/{run_id}").status == client.run(run_id).status == 404
 
 
 def test_rest_outputs_have_lost_their_types(server, client):

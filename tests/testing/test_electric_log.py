@@ -376,6 +376,15 @@ def test_a_crash_forgets_the_end_of_the_log(server, client):
     assert client.row(run_id, replica="full")["metadata"] == '{"n":1}'
 
 
+def test_a_restart_after_a_crash_stays_in_bounds(server, client):
+    """What it repeats is at an offset that it remembers."""
+    feed = client.feed(server.create_run()).start()
+    server.crash()
+    feed.offset = "0_0"
+    server.restart()
+    assert [(feed.live().rows, feed.offset) for _ in range(2)] == [([], "0_0")] * 2
+
+
 def test_a_crash_refuses_the_end_of_a_snapshot(server, client):
     """`0_inf` is beyond what it remembers."""
     feed = client.feed(server.create_run()).start()

@@ -161,6 +161,13 @@ def test_an_idle_poll_of_tags_moves_the_offset(server, client):
     assert feed.offset.split("_")[0] == before.split("_")[0]
 
 
+def test_polls_are_held_for_different_times(server):
+    """15 % more or less, so that clients who came together do not return together."""
+    held = [server._native.hold_seconds(20) for _ in range(100)]
+    assert 17 <= min(held) < 19 < 21 < max(held) <= 23
+    assert server._electric.hold_seconds(20) == 20
+
+
 @serving(hold=0.01)
 def test_the_floor_of_a_day_moves_with_each_request(server, client):
     """The handle pins a window, but what is older than a day is in none: neither in a snapshot nor

@@ -52,9 +52,10 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How often one look starts again, and how many answers it reads at most: the next one goes on.
+# How often one look starts again, and how many answers may bring it nothing: an empty one may begin
+# a snapshot, and another one end it.
 MOST_RESTARTS_OF_A_LOOK = 1
-MOST_ANSWERS_OF_A_LOOK = 10
+USELESS_ANSWERS = 7
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -146,25 +147,27 @@ class RunFeed:
                 to date.
             Interrupted: the requester was stopped.
         """
-        restarts = 0
-        for _ in range(MOST_ANSWERS_OF_A_LOOK):
-            started = time.monotonic()
+        restarts = useless = 0
+        while restarts <= MOST_RESTARTS_OF_A_LOOK and useless <= USELESS_ANSWERS:
+            asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
                 restarts += 1
-                if restarts > MOST_RESTARTS_OF_A_LOOK:
-                    break
                 continue
-            self._answered(changes, live=False, took=time.monotonic() - started)
-            if self.log.live:
-                goes_on = self._on_changes(changes) and self._ask_others(changes)
-                if not goes_on or not self.log.ask_again:
-                    return goes_on
+            took, moved = time.monotonic() - started, self.log.offset != asked
+            self._answered(changes, live=False, took=took)
+            self._pace(changes, live=False, moved=moved, took=took)
+            if not self.log.live:
+                useless += not (moved and changes.news)
+                continue
+            goes_on = self._on_changes(changes) and self._ask_others(changes)
+            if not goes_on or not self.log.ask_again:
+                return goes_on
         raise Rotated(f"{self._requester.label}: the server does not bring it up to date")
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
-        started = time.monotonic()
+        asked, started = self.log.offset, time.monotonic()
         try:
             changes = self._ask(live=live)
         except TriggerRealtimeError as error:
@@ -173,8 +176,13 @@ class RunFeed:
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
-        self._answered(changes, live=live, took=time.monotonic() - started)
+        took, moved = time.monotonic() - started, self.log.offset != asked
+        self._answered(changes, live=live, took=took)
+        self._pace(changes, live=live, moved=moved, took=took)
         if not self.log.live:
+            if not (moved and changes.news):
+                self._restarts.got_nowhere(time.monotonic())
+                self._tell_if_stale()
             return self._ask_others(Changes())
         self._restarts.up_to_date()
         go_on = self._on_changes(changes) and self._ask_others(changes)
@@ -215,7 +223,8 @@ class RunFeed:
         query = {**self._query, **self.log.query(at_once=not live)}
         self.requests += 1
         try:
-            answer = self._requester.get(self._path, query, POLL_HEADERS)
+            # A live poll is not sent twice: what answered the first one may be told to no other.
+            answer = self._requester.get(self._path, query, POLL_HEADERS, resend=not live)
         except ApiError as error:
             if not is_rotation(error):
                 raise
@@ -243,11 +252,18 @@ class RunFeed:
                 self._answer_lost = False
                 if not self._live_failed:
                     self._requester.succeeded()
-        # A row that does not decode is no progress: it may come again and again.
-        progress = changes.rows or changes.gone or (changes.news and not live)
-        if progress or took >= HELD_SECONDS:
+
+    def _pace(self, changes: RunChanges, *, live: bool, moved: bool, took: float) -> None:
+        """Wait if the server answers at once, again and again, and gets no further."""
+        # A row that does not decode, or that comes again, is no progress.
+        is_part = changes.news and moved and not self.log.live
+        if changes.rows or changes.gone or is_part or took >= HELD_SECONDS:
             self._pauses.reset()
-        elif (live or not self.log.live) and (pause := self._pauses.take()):
+        elif live or not self.log.live:
+            self._pause_if_hot()
+
+    def _pause_if_hot(self) -> None:
+        if pause := self._pauses.take():
             self._requester.pause(min(pause, self._requester.policy.max_delay))
 
     def _recover(self, error: TriggerRealtimeError, *, live: bool) -> None:
@@ -255,6 +271,10 @@ class RunFeed:
             self._unplaced.refused(error)
             return
         at_least = 0.0
+        if live and self._requester.hung_up:
+            self._answer_lost = True
+            self._pause_if_hot()
+            return
         if live:
             self._live_failed = True
             self._answer_lost |= self._may_have_been_answered(error)
@@ -273,20 +293,19 @@ class RunFeed:
         why = "a cache answered for the server" if cached else "the server asked for it"
         error = Rotated(f"{label}: starts again, since {why}")
         delay = self._restarts.wait(error, now, cached=cached)
-        if self._restarts.is_stale(now):
-            stale = self._stale()
-            logger.warning("%s", stale)
-            self._on_stale(stale)
+        self._tell_if_stale()
         if delay > 0:
             self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
 
-    def _stale(self) -> ShapeStale:
-        label = self._requester.label
-        return ShapeStale(
-            f"{label}: the server has not brought it up to date for a minute; it keeps asking to"
-            f" start again, or a cache answers with an old state",
+    def _tell_if_stale(self) -> None:
+        if not self._restarts.is_stale(time.monotonic()):
+            return
+        error = ShapeStale(
+            f"{self._requester.label}: the server has not brought it up to date for a minute; it"
+            f" keeps asking to start again, or a cache answers with an old state",
             run_id=self._run_id,
         )
+        self._on_stale(error)
 
     def _receive(self, answer: Answer, *, live: bool) -> RunChanges | None:
         now = time.monotonic()

@@ -7,6 +7,7 @@ section 1, "When a batch is complete".
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,8 +17,10 @@ import attrs
 
 from .._http.call import Interrupted
 from .._http.requester import Requester
-from ..errors import TriggerRealtimeError
+from ..errors import ProtocolError, TriggerRealtimeError
 from .run_feed import RunChanges, RunFeed
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 # How many strays are asked for side by side, and then followed by live polls, which are limited.
 MOST_LIVE = 4
@@ -144,7 +147,7 @@ class StrayRuns:
     def _follow_some(self) -> None:
         with suppress(Interrupted):
             while (stray := self._take()) is not None:
-                self._follow(stray)
+                self._safely(self._follow, stray)
 
     def _take(self) -> _Stray | None:
         """Return a run to look at, else one to follow; None, and the thread ends, without."""
@@ -183,7 +186,9 @@ class StrayRuns:
         try:
             while (stray := self._next_in_turn(pacer)) is not None:
                 before = stray.feed.requests
-                self._look(stray)
+                self._safely(self._look, stray)
+                # A live poll may have become free while no run waited for it.
+                self._start_threads()
                 pacer.pause(TURN_SECONDS * max(1, stray.feed.requests - before))
         except Interrupted:
             pass
@@ -210,6 +215,17 @@ class StrayRuns:
         return min(strays, key=lambda stray: stray.due, default=None)
 
     # On either.
+
+    def _safely(self, work: Callable[[_Stray], None], stray: _Stray) -> None:
+        """Let what nobody foresaw cost this run, and not the thread of all."""
+        try:
+            work(stray)
+        except Interrupted:
+            raise
+        except Exception as error:
+            logger.exception("%s: the reader of run %s failed", self._label, stray.run_id)
+            label = f"{self._label}: run {stray.run_id}"
+            self._lose(stray, ProtocolError(f"{label}: the reader failed: {error!r}"))
 
     def _look(self, stray: _Stray) -> None:
         """Look at a run once, and put it back if it is to be followed on."""

@@ -36,8 +36,6 @@ class Answer:
         call: the call that reads it.
         label: names the request in errors.
 
-    Attributes:
-        resent: see `Call`.
     """
 
     def __init__(self, response: requests.Response, call: Call, label: str) -> None:
@@ -45,7 +43,6 @@ class Answer:
         self._response = response
         self._call = call
         self._label = label
-        self.resent = call.resent
         self.status: int = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.framed = (

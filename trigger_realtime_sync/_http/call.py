@@ -26,8 +26,8 @@ class Call:
         nudged: whether the current request, or else the next one, was cut off.
         reused: whether the current request was sent on a kept-alive connection.
         connected: whether the current request had a connection, and so may have been sent.
-        resent: whether the current request was sent again, so that the server may have answered it
-            before, unheard.
+        hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
+            likely the server had closed that already.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Call:
         self.nudged = False
         self.reused = False
         self.connected = False
-        self.resent = False
+        self.hung_up = False
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

@@ -85,6 +85,12 @@ class Requester:
         return self._call.connected
 
     @property
+    def hung_up(self) -> bool:
+        """Whether a kept-alive connection was closed under the last request, which says nothing of
+        the server's health, and was not sent again."""
+        return self._call.hung_up
+
+    @property
     def read_timeout(self) -> float:
         """`Timeouts.read`, in seconds."""
         return self._origin.transport.timeouts.read
@@ -115,8 +121,13 @@ class Requester:
         path: str,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        resend: bool = True,
     ) -> Answer:
         """Send one GET, without retries, and return the 200 or 204. The caller closes it.
+
+        Args:
+            resend: whether it may be sent again if the server had closed the kept-alive connection.
 
         Raises:
             ApiError: any other status.
@@ -132,6 +143,7 @@ class Requester:
             query=query,
             headers=self._headers(headers),
             patience=self._patience,
+            resend=resend,
         )
         self._on_contact()
         if answer.status in (200, 204):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import requests
@@ -66,10 +67,28 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: Any) -> str | None:
         """Drop the body of a redirect, which requests would read to an end that may not come."""
-        target: str | None = super().get_redirect_target(resp)
+        try:
+            target = self._target_of(resp)
+        except ValueError:
+            resp.raw.close()
+            raise
         if target:
             resp.raw.close()
             resp.raw = io.BytesIO()
+        return target
+
+    def _target_of(self, response: Any) -> str | None:
+        """Return where a redirect leads.
+
+        Raises:
+            ValueError: to no URL of HTTP. What requests would raise later does not tell it from a
+                mistake in the user's own.
+        """
+        target: str | None = super().get_redirect_target(response)
+        if target:
+            parts = urlsplit(urljoin(response.url, target))
+            if parts.scheme not in ("http", "https") or parts.port == 0:
+                raise ValueError
         return target
 
 
@@ -123,6 +142,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         patience: float | None = None,
+        resend: bool = True,
     ) -> Answer:
         """Send a GET and return when the headers arrived.
 
@@ -130,6 +150,8 @@ class Transport:
             label: names the request in errors.
             token: None for the URL of a third party, which gets none of the user's headers either.
             patience: seconds of silence, if fewer than `Timeouts.read`.
+            resend: whether it may be sent again if the server had closed the kept-alive connection.
+                The server may have received it nevertheless.
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
@@ -138,11 +160,12 @@ class Transport:
         call.check()
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
-        call.connected = call.resent = False
+        call.connected = call.hung_up = False
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
                 call,
+                resend,
                 stream=True,
                 timeout=(timeouts.connect, silence),
                 proxies=self._proxies(origin_of(url)),
@@ -154,13 +177,13 @@ class Transport:
         return Answer(response, call, label)
 
     def _send(
-        self, request: requests.PreparedRequest, call: Call, **options: Any
+        self, request: requests.PreparedRequest, call: Call, resend: bool, **options: Any
     ) -> requests.Response:
         """Send the request, again and at once if the server had closed the kept-alive connection.
 
         A server may do that at any time. Each such attempt uses up one kept connection, so the loop
         ends. (A poll that is cut off after it was held is a failure.) Nothing tells this from an
-        answer that was lost at once: see `Call.resent`.
+        answer that was lost at once, so a live poll is not sent again.
         """
         while True:
             sent = time.monotonic()
@@ -172,7 +195,9 @@ class Transport:
                 was_closed = call.reused and at_once and isinstance(innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
                     raise
-                call.resent = True
+                if not resend:
+                    call.hung_up = True
+                    raise
 
     def close(self) -> None:
         """Close the kept-alive connections. Calls in progress must be interrupted first."""

@@ -5,7 +5,6 @@ Source: docs/protocol.md, section 2.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +16,7 @@ from .postgres import parse_timestamp
 from .row_judge import RowJudge, is_finished
 from .shape_messages import check_messages, control_of, ends_within, up_to_date_of
 from .shape_messages_fast import Inserts
+from .shape_position import ShapePosition
 
 RowT = TypeVar("RowT")
 Decode = Callable[[Mapping[str, Any], RowT | None], RowT]
@@ -32,10 +32,6 @@ MANY_ROWS = 20
 MOST_AT_ONCE = 500
 # How many deleted rows are remembered, to recognize a late, older state of one.
 GONE_LIMIT = 10_000
-# How many offsets are remembered that were looked at twice.
-LOOKED_AT_LIMIT = 1000
-# How many handles are remembered that a 409 refused.
-REFUSED_LIMIT = 10
 
 
 @attrs.define
@@ -61,19 +57,8 @@ class Changes(Generic[RowT]):
         return bool(self.rows or self.gone or self.failures)
 
 
-class ShapeLog(Generic[RowT]):
-    """The state of one shape: the offset in its log, and its rows.
-
-    Attributes:
-        offset: where in the log the next request starts.
-        live: whether the log is up to date, so that the next request may be a long poll.
-        electric: whether the backend is Electric, by its last answer that was up to date.
-        ask_again: whether this offset must be asked for once more, not live: Electric may have left
-            a change out.
-        from_cache: whether the last answer named a handle that a 409 had refused, as only a cache
-            does.
-        unmoved: whether the first answer after a snapshot left the offset where it was. A sound
-            Electric moves it.
+class ShapeLog(ShapePosition, Generic[RowT]):
+    """The state of one shape: the position in its log, and its rows.
 
     Args:
         decode: makes a row of all its columns and of the row it returned last for them, if any. It
@@ -90,6 +75,7 @@ class ShapeLog(Generic[RowT]):
         decode_many: DecodeMany[RowT] = lambda rows: None,
         told: Told[RowT] | None = None,
     ) -> None:
+        super().__init__()
         self._decode = decode
         self._decode_many = decode_many
         self._told = told or self._reported
@@ -104,47 +90,11 @@ class ShapeLog(Generic[RowT]):
         self._restarted = False
         self._forgotten: set[str] = set()
         self._news = False
-        self.offset = wire.START_OFFSET
-        self._handle: str | None = None
-        self._refused: dict[str, None] = {}
-        self._cursor = ""
-        self._cache_buster: str | None = None
-        self._looked_at: set[str] = set()
-        self.live = False
-        self.electric = False
-        self.ask_again = False
-        self.from_cache = False
-        self.unmoved = False
-
-    def query(self, *, at_once: bool = False) -> dict[str, str]:
-        """Return the parameters of the next request.
-
-        Args:
-            at_once: whether it must not be a long poll, though the log is up to date. It asks for
-                what follows the offset, or (native) for a whole snapshot, from no cache.
-        """
-        live = self.live and not at_once
-        query = {"log": "full", "offset": self.offset}
-        if self._handle is not None:
-            query["handle"] = self._handle
-        if live:
-            query["live"] = "true"
-            query["cursor"] = self._cursor
-        elif self.live:
-            query[wire.CACHE_BUSTER] = secrets.token_hex(8)
-        elif self._cache_buster is not None:
-            query[wire.CACHE_BUSTER] = self._cache_buster
-        return query
 
     @property
     def doubts(self) -> bool:
         """Whether a state is held back that another answer may confirm."""
         return self._judge.doubts
-
-    @property
-    def is_at_start(self) -> bool:
-        """Whether the next request asks for a snapshot of a new log."""
-        return self.offset == wire.START_OFFSET
 
     @property
     def has_rows(self) -> bool:
@@ -175,19 +125,10 @@ class ShapeLog(Generic[RowT]):
         Args:
             refused: the server no longer knows the handle. No later answer may bring it back.
         """
-        if refused and self._handle is not None:
-            self._refused[self._handle] = None
-            if len(self._refused) > REFUSED_LIMIT:
-                del self._refused[next(iter(self._refused))]
-        self.offset = wire.START_OFFSET
-        self._handle = None
-        self._cursor = ""
-        self._cache_buster = secrets.token_hex(8)
-        self.live = self.ask_again = self.from_cache = self.unmoved = False
+        self.start_over(refused=refused)
         self._columns.clear()
         self._touched.clear()
         self._deleted.clear()
-        self._looked_at.clear()
         self._judge.start_over()
         self._unseen = set(self._rows)
         self._restarted = True
@@ -226,7 +167,11 @@ class ShapeLog(Generic[RowT]):
             check_messages(messages, source)
         _check_headers(headers, source)
         up_to_date = up_to_date_of(messages) if inserts is None else inserts.up_to_date
-        if self._is_of_another_log(headers[wire.HANDLE], up_to_date):
+        handle = headers[wire.HANDLE]
+        cached = self.is_cached(handle, up_to_date)
+        if cached or self.is_foreign(handle):
+            self.refetch()
+            self.from_cache = cached
             return None
         if not live and self.live and self._unseen is None:
             self._unseen = set(self._rows)
@@ -244,29 +189,9 @@ class ShapeLog(Generic[RowT]):
     def receive_nothing(
         self, headers: Mapping[str, str], *, live: bool = False, now: float = 0.0
     ) -> Changes[RowT]:
-        """Apply a 204: nothing new, up to date.
-
-        A known offset stays: a 204 has no body that would prove its headers whole, and half an
-        offset is another offset.
-        """
-        if self._handle is None:
-            self._handle = headers.get(wire.HANDLE)
-            self.offset = headers.get(wire.OFFSET) or self.offset
-        self._cursor = headers.get(wire.CURSOR) or self._cursor
-        self.live = self._handle is not None and self.offset != wire.START_OFFSET
-        self.ask_again = self.unmoved = False
+        """Apply a 204: nothing new, up to date. For the arguments see `receive`."""
+        self.advance_by_headers(headers)
         return self._up_to_date(live=live, now=now) if self.live else Changes()
-
-    def _is_of_another_log(self, handle: str, up_to_date: Mapping[str, Any] | None) -> bool:
-        """Return True, and start again, for a cache's answer or that of another backend."""
-        # Native's handle of a run is always the same one, and only Electric refuses handles.
-        native = up_to_date is not None and wire.LAST_SEEN_LSN not in up_to_date
-        cached = handle in self._refused and not native
-        if not cached and self._handle in (None, handle):
-            return False
-        self.refetch()
-        self.from_cache = cached
-        return True
 
     def _go_on(
         self,
@@ -277,45 +202,13 @@ class ShapeLog(Generic[RowT]):
         live: bool,
         now: float,
     ) -> Changes[RowT]:
-        asked, first = self.offset, not self.live
-        self._handle, self.offset = headers[wire.HANDLE], headers[wire.OFFSET]
-        self._cursor = headers.get(wire.CURSOR) or self._cursor
-        if up_to_date is None:
-            self.live = False
-            news, self._news = self._news, False
+        news, self._news = self._news, False
+        self.advance(headers, up_to_date, news=news, within=within)
+        if not self.live:
             return Changes(news=news)
-        self._cache_buster = None
-        self.live = True
-        self.electric = wire.LAST_SEEN_LSN in up_to_date
-        self.unmoved = (
-            first
-            and self.electric
-            and asked == self.offset
-            and asked.startswith(wire.SNAPSHOT_OFFSETS)
-            and asked != wire.SNAPSHOT_END
-        )
-        self.ask_again = self.electric and self._may_lack(asked, within=within)
-        if self.ask_again:
-            self.offset = asked
-        return self._up_to_date(live=live, now=now)
-
-    def _may_lack(self, asked: str, *, within: bool) -> bool:
-        """Return True, once for each offset, if Electric may have left out what follows `asked`.
-
-        A flush between two reads moves the offset past a change, or ends an answer within a
-        transaction. The log is whole at the old offset.
-        """
-        skipped = (
-            not self._news
-            and self.offset != asked
-            and not self.offset.startswith(wire.SNAPSHOT_OFFSETS)
-        )
-        if asked == wire.START_OFFSET or asked in self._looked_at or not (skipped or within):
-            return False
-        if len(self._looked_at) >= LOOKED_AT_LIMIT:
-            self._looked_at.clear()
-        self._looked_at.add(asked)
-        return True
+        changes = self._up_to_date(live=live, now=now)
+        changes.news = news
+        return changes
 
     def _insert(self, rows: Mapping[str, dict[str, Any]]) -> None:
         self._news = True
@@ -372,8 +265,7 @@ class ShapeLog(Generic[RowT]):
         return True
 
     def _up_to_date(self, *, live: bool, now: float) -> Changes[RowT]:
-        changes: Changes[RowT] = Changes(news=self._news)
-        self._news = False
+        changes: Changes[RowT] = Changes()
         decoded = self._decoded_at_once()
         told = self._told(self._touched)
         if len(decoded) == len(self._touched) and not told and not self._gone:
