@@ -58,7 +58,19 @@ class Channel:
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )
         # A single run has none: a client may have thousands of these channels.
-        self._strays = None if target.is_single else self._make_strays(feeds)
+        self._strays = (
+            None
+            if target.is_single
+            else Strays(
+                target,
+                view,
+                self._requesters,
+                feeds,
+                self._start_thread,
+                on_changes=self._on_stray_changes,
+                on_lost=self._on_stray_lost,
+            )
+        )
 
     @property
     def state(self) -> State:
@@ -121,17 +133,6 @@ class Channel:
         with self._lock:
             for receiver in self._audience:
                 receiver.forget_delivered()
-
-    def _make_strays(self, feeds: Feeds) -> Strays:
-        return Strays(
-            self.target,
-            self.view,
-            self._requesters,
-            feeds,
-            self._start_thread,
-            on_changes=self._on_stray_changes,
-            on_lost=self._on_stray_lost,
-        )
 
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
