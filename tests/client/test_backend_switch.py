@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.raw import hold, reply
+from tests.support.shape import UP_TO_DATE, answer, headers, message, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -74,6 +76,27 @@ def test_what_happens_meanwhile_is_told(connect, no_looks, backend, kind):
         server.complete_run(run_id)
         recorder.wait("complete")
         assert recorder.statuses[-1] == "COMPLETED"
+
+
+def test_a_200_with_another_handle_is_another_log(raw, connect):
+    """Its rows are not merged over those of the old one: it is read from its beginning."""
+    other = {**headers("7_0", "1"), "electric-handle": "h2"}
+    stray_part = {"id": "crun_1", "friendlyId": "run_1", "status": "WAITING_TO_RESUME"}
+    whole = row(status="PAUSED", version=2, ttl="1h")
+    server = raw(
+        answer(row()),
+        reply(200, other, [message(stray_part, "update"), UP_TO_DATE]),
+        reply(200, {**other, "electric-offset": "7_1"}, [message(whole), UP_TO_DATE]),
+        hold(),
+    )
+    recorder = Recorder()
+    connect(server).subscribe_to_run("run_1", **recorder.options)
+    recorder.wait("update", 2)
+    eventually(lambda: len(server.exchanges) >= 4)
+    assert [one.query["offset"] for one in server.exchanges] == ["-1", "1_1", "-1", "7_1"]
+    assert "handle" not in server.exchanges[2].query
+    assert recorder.updates[-1].ttl == "1h"
+    assert recorder.statuses == ["EXECUTING", "WAITING"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
