@@ -22,6 +22,8 @@ PATIENCE = 40.0
 SECRET = "SECRETofTHEchaosTESTS"
 # Seconds that a replica lags, a part of those in which an old answer is not believed.
 LAG = 0.15 * DOUBT_SECONDS
+# The same at the end, long enough for a second opinion.
+LONGEST_LAG = 1.5
 # Seconds that an ordered fault waits for its request.
 FAULT_SECONDS = 0.5
 FEEDS = ("run", "runs", "batch")
@@ -412,11 +414,12 @@ class World:
             self._change_all()
             victim.called.wait(5)
             victim.cancel()
-        self._lag()
-        for run in self.versions:
-            if run != self.endless:
-                self._complete(run)
-        self._catch_up()
+        with self.server.hold_replication():
+            for run in self.versions:
+                if run != self.endless:
+                    self._complete(run)
+            # REST may be first to know.
+            time.sleep(self.rng.choice([0.0, 0.0, LAG, LONGEST_LAG]))
         if not self.habits.stamps_go_back and self.rng.random() < 0.5:
             # Electric says no more of what has finished: only REST knows.
             self.server.crash()
