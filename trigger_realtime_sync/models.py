@@ -79,7 +79,8 @@ TERMINAL_STATUSES = FAILED_STATUSES | {RunStatus.COMPLETED, RunStatus.CANCELED}
 
 
 class State(str, enum.Enum):
-    """Where a subscription stands."""
+    """Where a subscription stands. LIVE also while the plan's limit of long polls makes it hear of
+    changes seconds late."""
 
     IDLE = "IDLE"
     CONNECTING = "CONNECTING"

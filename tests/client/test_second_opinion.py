@@ -326,7 +326,7 @@ def test_what_rest_says_is_told_where_no_shape_does(
     raw, connect, no_looks, silence, monkeypatch, full
 ):
     """However the other shape fails, within a bounded time."""
-    monkeypatch.setattr("trigger_realtime_sync._channel.channel.PATIENCE", 0.5)
+    monkeypatch.setattr("trigger_realtime_sync._channel.feeds.PATIENCE", 0.5)
     server = raw(script(reply(200, {}, REST), full, held_briefly))
     run = connect(server).wait_for_completion("run_1", timeout=10)
     assert run.output == {"from": "REST"}

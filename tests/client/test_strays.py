@@ -34,6 +34,7 @@ def leave(monkeypatch: pytest.MonkeyPatch) -> Callable[[RealtimeServer], None]:
             time=lambda: time.time() + ahead,
             time_ns=lambda: time.time_ns() + int(ahead * 1e9),
             monotonic=time.monotonic,
+            monotonic_ns=time.monotonic_ns,
         )
         monkeypatch.setattr(_native, "time", clock)
         monkeypatch.setattr(_electric, "time", clock)

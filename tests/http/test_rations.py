@@ -33,6 +33,13 @@ def test_a_turn_that_is_not_free_is_not_waited_for():
     assert ration.try_take(100.5)
 
 
+def test_a_turn_that_comes_soon_is_waited_for():
+    """One that comes later is not taken."""
+    ration = Ration(1)
+    assert [ration.reserve_within(100, 2) for _ in range(4)] == [0, 1, 2, None]
+    assert ration.reserve_within(101, 2) == 2
+
+
 def test_turns_do_not_gather():
     """An hour without requests allows no burst."""
     ration = Ration(2)

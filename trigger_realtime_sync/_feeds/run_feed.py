@@ -52,9 +52,10 @@ HELD_SECONDS = 0.1
 # the longest: few requests, and changes are still seen soon.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-# How many answers may get one look nowhere: those that start again, or bring no row. An empty one
-# may begin a snapshot, and another one end it.
-USELESS_ANSWERS = 5
+# How often one look starts again, and how many answers may bring it nothing: an empty one may begin
+# a snapshot, and another one end it.
+MOST_RESTARTS_OF_A_LOOK = 1
+USELESS_ANSWERS = 7
 
 POLL_HEADERS = {
     "Accept": "application/json",
@@ -146,12 +147,12 @@ class RunFeed:
                 to date.
             Interrupted: the requester was stopped.
         """
-        useless = 0
-        while useless <= USELESS_ANSWERS:
+        restarts = useless = 0
+        while restarts <= MOST_RESTARTS_OF_A_LOOK and useless <= USELESS_ANSWERS:
             asked, started = self.log.offset, time.monotonic()
             changes = self._ask(live=False)
             if changes is None:
-                useless += 1
+                restarts += 1
                 continue
             took, moved = time.monotonic() - started, self.log.offset != asked
             self._answered(changes, live=False, took=took)
@@ -175,10 +176,13 @@ class RunFeed:
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
-        took = time.monotonic() - started
+        took, moved = time.monotonic() - started, self.log.offset != asked
         self._answered(changes, live=live, took=took)
-        self._pace(changes, live=live, moved=self.log.offset != asked, took=took)
+        self._pace(changes, live=live, moved=moved, took=took)
         if not self.log.live:
+            if not (moved and changes.news):
+                self._restarts.got_nowhere(time.monotonic())
+                self._tell_if_stale()
             return self._ask_others(Changes())
         self._restarts.up_to_date()
         go_on = self._on_changes(changes) and self._ask_others(changes)
@@ -289,20 +293,19 @@ class RunFeed:
         why = "a cache answered for the server" if cached else "the server asked for it"
         error = Rotated(f"{label}: starts again, since {why}")
         delay = self._restarts.wait(error, now, cached=cached)
-        if self._restarts.is_stale(now):
-            stale = self._stale()
-            logger.warning("%s", stale)
-            self._on_stale(stale)
+        self._tell_if_stale()
         if delay > 0:
             self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
 
-    def _stale(self) -> ShapeStale:
-        label = self._requester.label
-        return ShapeStale(
-            f"{label}: the server has not brought it up to date for a minute; it keeps asking to"
-            f" start again, or a cache answers with an old state",
+    def _tell_if_stale(self) -> None:
+        if not self._restarts.is_stale(time.monotonic()):
+            return
+        error = ShapeStale(
+            f"{self._requester.label}: the server has not brought it up to date for a minute; it"
+            f" keeps asking to start again, or a cache answers with an old state",
             run_id=self._run_id,
         )
+        self._on_stale(error)
 
     def _receive(self, answer: Answer, *, live: bool) -> RunChanges | None:
         now = time.monotonic()

@@ -40,6 +40,9 @@ LONGEST_PAUSE = 600.0
 SILENT_RUN_SECONDS = 600.0
 # Seconds of silence in an answer: the feed waits for it.
 PATIENCE = 10.0
+# Seconds that a feed waits for its turn. Feeds that were started together are answered together, so
+# that all of them would find the turn taken if they did not wait for it.
+LONGEST_WAIT = 5.0
 
 
 class RestOpinion:
@@ -62,7 +65,7 @@ class RestOpinion:
         self._query = {name: text for name, text in query.items() if name == SKIP_COLUMNS}
 
     def finished(
-        self, run_id: str, row_key: str | None, columns: Mapping[str, str]
+        self, run_id: str, row_key: str | None, columns: Mapping[str, str], wait: float
     ) -> RunChanges | None:
         """Return the run if REST calls it finished, by the row of another shape where that says so
         too.
@@ -70,12 +73,14 @@ class RestOpinion:
         Args:
             row_key: the key of its row, None if none ever came.
             columns: its columns, as far as the feed told them.
+            wait: seconds until REST may be asked.
 
         Raises:
             TriggerRealtimeError: REST can't be asked, or knows no such run.
             Interrupted: the requester was stopped.
         """
         with self._lend_requester() as requester:
+            requester.pause(wait)
             document = _ask(requester, rest_run_path(run_id))
             skipped = frozenset(self._query.get(SKIP_COLUMNS, "").split(","))
             finished = finished_columns(document, run_id, columns, skipped)
@@ -148,13 +153,14 @@ class RunOpinion:
         if run is not None and is_finished(run):
             self._ended = True
             return None
-        if not self._opinions.try_take(now):
+        wait = self._opinions.reserve_within(now, LONGEST_WAIT)
+        if wait is None:
             return None
         self._due = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         columns = {} if row_key is None else log.columns(row_key)
         try:
-            return self._rest.finished(self._run_id, row_key, columns)
+            return self._rest.finished(self._run_id, row_key, columns, wait)
         except (AuthenticationError, PermissionDeniedError, NotFoundError):
             self._ended = True
         except TriggerRealtimeError as error:
@@ -187,11 +193,14 @@ class RunsOpinion:
         if self._ended or not log.electric or not self._silent:
             return None
         row_key, (run_id, since) = next(iter(self._silent.items()))
-        if now - since < SILENT_RUN_SECONDS or not self._may_ask(now):
+        if now - since < SILENT_RUN_SECONDS or not self._rations.silent_runs.try_take(now):
+            return None
+        wait = self._rations.opinions.reserve_within(now, LONGEST_WAIT)
+        if wait is None:
             return None
         self._hear(row_key, run_id, now)
         try:
-            found = self._rest.finished(run_id, row_key, log.columns(row_key))
+            found = self._rest.finished(run_id, row_key, log.columns(row_key), wait)
             if found is not None:
                 del self._silent[row_key]
             return found
@@ -202,9 +211,6 @@ class RunsOpinion:
         except TriggerRealtimeError as error:
             logger.info("run %s: REST can't be asked: %s", run_id, error)
         return None
-
-    def _may_ask(self, now: float) -> bool:
-        return self._rations.silent_runs.try_take(now) and self._rations.opinions.try_take(now)
 
     def _note(self, changes: RunChanges, now: float) -> None:
         for row_key, run in changes.rows.items():

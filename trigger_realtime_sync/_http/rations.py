@@ -40,13 +40,22 @@ class Ration:
             self._next = turn + self._interval
             return turn - now
 
+    def reserve_within(self, now: float, seconds: float) -> float | None:
+        """Take the next turn if it comes within so many seconds.
+
+        Returns:
+            How many seconds to wait for it; None if it is not taken.
+        """
+        with self._lock:
+            turn = max(now, self._next)
+            if turn - now > seconds:
+                return None
+            self._next = turn + self._interval
+            return turn - now
+
     def try_take(self, now: float) -> bool:
         """Take a turn if one is free now. Return whether it was."""
-        with self._lock:
-            if now < self._next:
-                return False
-            self._next = now + self._interval
-            return True
+        return self.reserve_within(now, 0.0) is not None
 
     def close_until(self, moment: float) -> None:
         """Give no turn before this moment."""

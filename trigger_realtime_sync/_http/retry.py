@@ -254,6 +254,11 @@ class Restarts:
         self._stale_since = None
         self._told_at = -math.inf
 
+    def got_nowhere(self, now: float) -> None:
+        """Note an answer that brought the log no nearer to being up to date."""
+        if self._stale_since is None:
+            self._stale_since = now
+
     def wait(self, error: Rotated, now: float, *, cached: bool) -> float:
         """Return the seconds to wait before starting again, 0 for the first time in a minute.
 
@@ -269,8 +274,7 @@ class Restarts:
         if limit is not None and self._in_a_row > limit:
             raise error
         self._cached += cached
-        if self._stale_since is None:
-            self._stale_since = now
+        self.got_nowhere(now)
         delay = self._delay() if self._in_a_row else 0.0
         self._in_a_row += 1
         self._last = now + delay
