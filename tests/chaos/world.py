@@ -481,7 +481,8 @@ class World:
             if watcher.outputs.get(run) != {"run": run}:
                 wrong.append(f"{watcher.name}: output of {run} is {watcher.outputs.get(run)!r}")
         # What has finished and is older than the window is not shown any more.
-        shown = getattr(watcher.subscription, "runs", None) or [watcher.subscription.run]
+        one = watcher.subscription
+        shown = one.runs if hasattr(one, "runs") else [one.run]
         wrong += [
             f"{watcher.name}: shows {run.output!r} as the output of {run.id}"
             for run in shown
