@@ -133,11 +133,14 @@ class Habits:
         stamps_go_back: writes commit in another order than their stamps say; no old answers, and no
             crash, which brings old snapshots back.
         switches: the backend changes under running subscriptions.
+        looks: the client looks every second for what live polls do not tell, which would hide that
+            it lost an answer. Where it does not, its window does not move either.
         electric: the settings of Electric.
     """
 
     stamps_go_back: bool
     switches: bool
+    looks: bool
     electric: dict[str, Any]
 
     @classmethod
@@ -149,7 +152,7 @@ class Habits:
             "first_answer_empty": rng.random() < 0.3,
             "empty_past_snapshot": rng.random() < 0.3,
         }
-        return cls(seed % 2 == 1, seed % 3 == 0, electric)
+        return cls(seed % 2 == 1, seed % 3 == 0, seed % 4 != 0, electric)
 
 
 class World:
@@ -279,8 +282,9 @@ class World:
             self._limit: 1.5,
             self._spoil: 3,
             self.server.restart: 1,
-            self._move_window: 0.5,
         }
+        if self.habits.looks:
+            actions[self._move_window] = 0.5
         if not self.habits.stamps_go_back:
             actions[self._crash] = 1
         if self.habits.switches:
@@ -414,6 +418,7 @@ class World:
             self._change_all()
             victim.called.wait(5)
             victim.cancel()
+        self.server.live_polls = None if self.rng.random() < 0.7 else FEW_PLACES
         with self.server.hold_replication():
             for run in self.versions:
                 if run != self.endless:
