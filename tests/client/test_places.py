@@ -209,25 +209,22 @@ def test_failures_without_a_place_are_failures(crowded, connect, no_looks, short
     assert subscription.error is None
 
 
-@pytest.mark.parametrize("backend", ["native", "electric"])
-def test_a_try_that_is_refused_delays_no_news(connect, monkeypatch, backend):
-    """Every so often a live poll is tried, which brings no news: the request after it comes as soon
-    as any may, so that it is never later than two pauses."""
-    monkeypatch.setattr(unplaced, "LEAST_PAUSE", 0.1)
-    monkeypatch.setattr(unplaced, "MOST_PAUSE", 1.0)
-    monkeypatch.setattr(unplaced, "TRY_EVERY", 2)
-    with RealtimeServer(backend, live_polls=0) as server:
-        run = server.create_run()
-        told = Recorder()
-        connect(server).subscribe_to_run(run, **told.options)
-        tries = [one.live for one in server.wait_for_requests(14, match="run", timeout=20)]
-        asked = server.requests
-        after_tries = [b.at - a.at for a, b in itertools.pairwise(asked) if a.live and not b.live][
-            1:
-        ]
-        assert tries.count(True) >= 5
-        assert min(after_tries) >= 0.1
-        # Seven of them at random would take two seconds more.
-        assert sum(after_tries) / len(after_tries) < 0.3
-        server.complete_run(run)
-        told.wait("complete")
+def test_a_try_that_is_refused_delays_no_news(crowded, connect, no_looks, monkeypatch):
+    """It brought none: the request after it comes as soon as any may, so that news is never later
+    than by two pauses."""
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(least: float, most: float) -> float:
+        drawn.append((least, most))
+        return 0.01
+
+    monkeypatch.setattr(unplaced.random, "uniform", uniform)
+    monkeypatch.setattr(unplaced, "LEAST_PAUSE", 0.125)
+    monkeypatch.setattr(unplaced, "MOST_PAUSE", 0.25)
+    monkeypatch.setattr(unplaced, "TRY_EVERY", 3)
+    client = connect(crowded)
+    follow(crowded, client, 2)
+    client.subscribe_to_run(crowded.create_run())
+    eventually(lambda: len([one for one in drawn if one[0] == 0.125]) >= 7)
+    pauses = [one for one in drawn if one[0] == 0.125][:7]
+    assert [most for _, most in pauses] == [0.25, 0.25, 0.25, 0.125, 0.25, 0.25, 0.125]

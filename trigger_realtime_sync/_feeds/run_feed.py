@@ -305,6 +305,7 @@ class RunFeed:
             f" keeps asking to start again, or a cache answers with an old state",
             run_id=self._run_id,
         )
+        logger.warning("%s", error)
         self._on_stale(error)
 
     def _receive(self, answer: Answer, *, live: bool) -> RunChanges | None:
