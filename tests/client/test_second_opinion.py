@@ -102,6 +102,21 @@ def test_what_rest_told_is_not_told_again(connect, no_looks, silence, kind):
         assert [run.metadata["n"] for run in recorder.wait("update", 3)] == [1, 2, 3]
 
 
+def test_rest_leaves_what_it_does_not_know_as_it_was(raw, connect, no_looks, silence):
+    """After a 400 the feed has no row, and no other shape says that the run has finished."""
+    queued = "2026-11-23T05:00:00.000"
+    first = message(row(id="run_1", queuedAt=queued, runTags="{a}", payload='{"n":1}'))
+    restart, no_shape = reply(400, {}, OUT_OF_BOUNDS), reply(404, {}, {})
+    feed = in_turn(reply(200, headers(), [first, END]), restart, no_shape, hold())
+    told = Recorder()
+    connect(raw(by_path({"/api/v3/runs/": reply(200, {}, REST)}, feed))).subscribe_to_run(
+        "run_1", **told.options
+    )
+    last = told.wait("update", 2)[-1]
+    assert (last.status, last.output) == ("COMPLETED", {"from": "REST"})
+    assert (last.payload, last.queued_at.hour, last.tags) == ({"n": 1}, 5, ["a"])
+
+
 def test_rest_is_left_alone_as_long_as_it_asks(connect, no_looks, silence):
     """A `Retry-After` of its own counts for every second opinion of the client."""
     with electric() as server:
