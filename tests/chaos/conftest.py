@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from tests.chaos.world import Habits
 from tests.support.clocks import ServerClock, shorten
 
 ROUNDS = int(os.environ.get("TRIGGER_CHAOS_ROUNDS", "1"))
@@ -14,8 +15,8 @@ SEED = os.environ.get("TRIGGER_CHAOS_SEED")
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> ServerClock:
-    return shorten(monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch, seed: int) -> ServerClock:
+    return shorten(monkeypatch, looks=Habits.of(seed).looks)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

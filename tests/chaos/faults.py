@@ -43,6 +43,8 @@ WEIGHTS = {
 OF_A_FEED = frozenset({"stale", "204", "must-refetch", "offset out of bounds"})
 # A few of these in a row are taken for the server's own words, and end a subscription.
 UNREADABLE = frozenset({"not json", "html"})
+# By these a client can't tell that the server's own answer was lost: it finds out when it looks.
+UNSUSPICIOUS = frozenset({"204", "stale", "401", "408", "429", "503"})
 RETRY_AFTER = 0.15
 # No answer arrives, whether or not the server has sent one.
 REFUSED_UNHEARD = frozenset({"reset", "no answer", "stall"})
@@ -84,24 +86,37 @@ class Plan:
         seed: decides everything.
         share: of the requests that meet a fault.
         without: kinds of fault that are left out.
+        looks: whether clients look so often that they find out what nothing tells them.
     """
 
     def __init__(
-        self, seed: int, share: float = 0.45, without: frozenset[str] = frozenset()
+        self,
+        seed: int,
+        share: float = 0.45,
+        without: frozenset[str] = frozenset(),
+        looks: bool = True,
     ) -> None:
         self._seed = seed
         self._share = share
+        self._looks = looks
         self._kinds = [kind for kind in WEIGHTS if kind not in without]
         self._weights = [WEIGHTS[kind] for kind in self._kinds]
         # Protects the sequences.
         self._lock = threading.Lock()
         self._sequences: dict[str, random.Random] = {}
         self._last: dict[str, str] = {}
+        # Targets whose token was good since it was last refused.
+        self._accepted: set[str] = set()
         self._calm = False
 
     def calm(self) -> None:
         """No more faults: whatever was lost can be had now."""
         self._calm = True
+
+    def accepted(self, target: str) -> None:
+        """Note that the server took the target's token, and that the client knows."""
+        with self._lock:
+            self._accepted.add(target)
 
     def next(self, target: str, *, stream: bool) -> Fault:
         """The fault of the next request of a target."""
@@ -117,7 +132,7 @@ class Plan:
         share, kind = rng.random(), rng.choices(self._kinds, self._weights)[0]
         at, seconds = rng.choice([1, 7, 60, 300, 1500]), rng.uniform(0.0, 0.05)
         at = rng.randint(1, at)
-        late = rng.random() < 0.5
+        late = rng.random() < 0.5 and (self._looks or kind not in UNSUSPICIOUS)
         return Fault(kind, at, seconds, late) if share < self._share else NONE
 
     def _is_fair(self, target: str, kind: str, stream: bool) -> bool:
@@ -128,5 +143,9 @@ class Plan:
             return False
         if kind in OF_A_FEED and (stream or "/realtime/" not in target):
             return False
-        # A token that is refused right after it was renewed is no good.
-        return not (kind == "401" and last)
+        if kind == "401":
+            # A token that is refused right after it was renewed is no good.
+            was_good = target in self._accepted
+            self._accepted.discard(target)
+            return was_good
+        return True

@@ -114,6 +114,8 @@ class Proxy(RawServer):
         upstream.sendall(head)
         asked = time.monotonic()
         answer = self._relay(client, upstream, fault)
+        if answer.data.startswith(b"HTTP/1.1 200"):
+            self._plan.accepted(target)
         if answer.can_be_repeated and not stream:
             earlier.append((asked, answer.data))
 

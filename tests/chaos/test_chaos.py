@@ -60,7 +60,8 @@ def test_what_is_promised_holds(backend, streams, seed, log, clock):
     gc.collect()
     sockets, memory = open_sockets(), resident_mb()
     habits = Habits.of(seed)
-    plan = Plan(seed, without=frozenset({"stale"} if habits.stamps_go_back else {}))
+    old = frozenset({"stale"} if habits.stamps_go_back else {})
+    plan = Plan(seed, without=old, looks=habits.looks)
     with (
         RealtimeServer(
             backend,

@@ -24,6 +24,8 @@ LOSSES = (StreamRewound, StreamTrimmed)
 SECRET = "SECRETofTHEchaosTESTS"
 # Seconds that a replica lags, a part of those in which an old answer is not believed.
 LAG = 0.15 * DOUBT_SECONDS
+# The same at the end, long enough for a second opinion.
+LONGEST_LAG = 1.5
 # Seconds that an ordered fault waits for its request.
 FAULT_SECONDS = 0.5
 FEEDS = ("run", "runs", "batch")
@@ -137,11 +139,14 @@ class Habits:
         stamps_go_back: writes commit in another order than their stamps say; no old answers, and no
             crash, which brings old snapshots back.
         switches: the backend changes under running subscriptions.
+        looks: the client looks every second for what live polls do not tell, which would hide that
+            it lost an answer. Where it does not, its window does not move either.
         electric: the settings of Electric.
     """
 
     stamps_go_back: bool
     switches: bool
+    looks: bool
     electric: dict[str, Any]
 
     @classmethod
@@ -153,7 +158,7 @@ class Habits:
             "first_answer_empty": rng.random() < 0.3,
             "empty_past_snapshot": rng.random() < 0.3,
         }
-        return cls(seed % 2 == 1, seed % 3 == 0, electric)
+        return cls(seed % 2 == 1, seed % 3 == 0, seed % 4 != 0, electric)
 
 
 class World:
@@ -283,8 +288,9 @@ class World:
             self._limit: 1.5,
             self._spoil: 3,
             self.server.restart: 1,
-            self._move_window: 0.5,
         }
+        if self.habits.looks:
+            actions[self._move_window] = 0.5
         if not self.habits.stamps_go_back:
             actions[self._crash] = 1
         if self.habits.switches:
@@ -430,11 +436,13 @@ class World:
             self._change_all()
             victim.called.wait(5)
             victim.cancel()
-        self._lag()
-        for run in self.versions:
-            if run != self.endless:
-                self._complete(run)
-        self._catch_up()
+        self.server.live_polls = None if self.rng.random() < 0.7 else FEW_PLACES
+        with self.server.hold_replication():
+            for run in self.versions:
+                if run != self.endless:
+                    self._complete(run)
+            # REST may be first to know.
+            time.sleep(self.rng.choice([0.0, 0.0, LAG, LONGEST_LAG]))
         if not self.habits.stamps_go_back and self.rng.random() < 0.5:
             # Electric says no more of what has finished: only REST knows.
             self.server.crash()
@@ -496,7 +504,8 @@ class World:
             if watcher.outputs.get(run) != {"run": run}:
                 wrong.append(f"{watcher.name}: output of {run} is {watcher.outputs.get(run)!r}")
         # What has finished and is older than the window is not shown any more.
-        shown = getattr(watcher.subscription, "runs", None) or [watcher.subscription.run]
+        one = watcher.subscription
+        shown = one.runs if hasattr(one, "runs") else [one.run]
         wrong += [
             f"{watcher.name}: shows {run.output!r} as the output of {run.id}"
             for run in shown

@@ -42,18 +42,24 @@ def is_theirs(request: Any) -> bool:
     return request.headers["authorization"] == "Bearer tr_official"
 
 
-def only_ours_completes(both: Both) -> None:
+def completes(both: Both, kind: str) -> None:
+    """Wait until ours is complete."""
+    expected = {} if kind == "run" else {"expected": 1}
+    both.subscription.wait_for_completion(SECONDS, **expected)
+
+
+def only_ours_completes(both: Both, kind: str) -> None:
     """Check that ours tells the finished run, and that theirs does not, though it asks on."""
     both.is_compared = False
-    both.subscription.wait_for_completion(SECONDS, **both.expected)
+    completes(both, kind)
     assert both.ours.runs[-1].is_finished
     assert not both.theirs.ended
     assert not any(run.get("finishedAt") for run in both.theirs.runs)
 
 
-def spoil_next(both: Both, server: RealtimeServer, run: str, **fault: Any) -> None:
+def spoil_next(both: Both, server: RealtimeServer, kind: str, run: str, **fault: Any) -> None:
     """Let both poll anew, so that the fault befalls what is told next."""
-    server.fail_next(times=2, match=both.kind, live=True, **fault)
+    server.fail_next(times=2, match=kind, live=True, **fault)
     both.states(lambda: server.update_run(run, metadata={"spoiled": "next"}))
     server.wait_until_held(2)
 
@@ -61,7 +67,6 @@ def spoil_next(both: Both, server: RealtimeServer, run: str, **fault: Any) -> No
 def subscribed(pair: Pair, kind: str, run: str) -> Both:
     """Follow the run singly or by its tag, and wait until both clients have told it."""
     both = pair.run(run) if kind == "run" else pair.tag("t")
-    both.kind, both.expected = kind, {} if kind == "run" else {"expected": 1}
     both.states()
     pair.server.wait_until_held(2)
     return both
@@ -75,7 +80,7 @@ def test_a_later_change_with_an_earlier_stamp(electric, kind):
     both = subscribed(electric, kind, run)
     both.states(lambda: server.update_run(run, metadata={"n": 1}, stamp_back=60))
     both.states(lambda: server.complete_run(run, output=1, stamp_back=60))
-    both.subscription.wait_for_completion(SECONDS, **both.expected)
+    completes(both, kind)
 
 
 @pytest.mark.parametrize("kind", ["run", "runs"])
@@ -84,7 +89,7 @@ def test_a_change_that_native_withholds(native, kind):
     run = native.server.create_run(status="EXECUTING", tags=["t"])
     both = subscribed(native, kind, run)
     native.server.complete_run(run, output=1, stamp_back=60)
-    only_ours_completes(both)
+    only_ours_completes(both, kind)
 
 
 def test_an_answer_that_was_lost(native):
@@ -92,9 +97,9 @@ def test_an_answer_that_was_lost(native):
     ever, ours asks once not live."""
     run = native.server.create_run(status="EXECUTING", tags=["t"])
     both = subscribed(native, "runs", run)
-    spoil_next(both, native.server, run, lost=True)
+    spoil_next(both, native.server, "runs", run, lost=True)
     native.server.complete_run(run, output=1)
-    only_ours_completes(both)
+    only_ours_completes(both, "runs")
     native.server.wait_until_held(1)
 
 
@@ -105,10 +110,9 @@ def test_no_place_for_a_live_poll(make_pair, backend):
     run = pair.server.create_run(status="EXECUTING", tags=["t"])
     pair.server.live_polls = 0
     both = pair.run(run)
-    both.expected = {}
     both.states()
     pair.server.complete_run(run, output=1)
-    only_ours_completes(both)
+    only_ours_completes(both, "run")
     assert [one.live for one in pair.server.requests if is_theirs(one)][-1]
 
 
@@ -122,8 +126,7 @@ def test_a_crash_of_electric(electric):
     first.theirs.wait_for(ended=True)
     server.crash()
     both = electric.run(run)
-    both.expected = {}
-    only_ours_completes(both)
+    only_ours_completes(both, "run")
     assert both.ours.runs[-1].output == {"a": 1}
     both.theirs.wait_for(runs=1)
     assert both.theirs.runs[-1]["status"] == "EXECUTING"
@@ -134,9 +137,9 @@ def test_a_flush_that_leaves_a_change_out(electric, kind):
     """On purpose: theirs goes on behind it and waits for ever; ours asks again from before it."""
     run = electric.server.create_run(status="EXECUTING", tags=["t"])
     both = subscribed(electric, kind, run)
-    spoil_next(both, electric.server, run, leave_out=1)
+    spoil_next(both, electric.server, kind, run, leave_out=1)
     electric.server.complete_run(run, output=1)
-    only_ours_completes(both)
+    only_ours_completes(both, kind)
     electric.server.wait_until_held(1)
 
 
@@ -198,9 +201,9 @@ def test_a_compressed_body_that_is_cut(pair):
     server = pair.server
     run = server.create_run(status="EXECUTING")
     both = subscribed(pair, "run", run)
-    spoil_next(both, server, run, cut_body_at=60, reframed=True, after_hold=True)
+    spoil_next(both, server, "run", run, cut_body_at=60, reframed=True, after_hold=True)
     server.complete_run(run, output=1)
-    only_ours_completes(both)
+    only_ours_completes(both, "run")
 
 
 def test_a_window_that_native_moves(native, clock):
@@ -211,7 +214,7 @@ def test_a_window_that_native_moves(native, clock):
     clock.let_a_day_pass()
     eventually(lambda: any(one.path.endswith(run) for one in native.server.requests))
     native.server.complete_run(run, output=1)
-    only_ours_completes(both)
+    only_ours_completes(both, "runs")
     assert both.ours.errors == []
 
 

@@ -15,6 +15,8 @@ from .packets import JSON, Fetch, PacketValue
 
 Columns = Mapping[str, Any]
 
+PACKETS = ("payload", "output", "metadata")
+
 
 class RowDecoder:
     """Decodes the rows of one target.
@@ -70,8 +72,21 @@ class RowDecoder:
             raise ProtocolError(problem) from None
         fields["tags"] = fields["tags"] or []
         fields["realtime_streams"] = fields["realtime_streams"] or []
-        for name in ("payload", "output", "metadata"):
+        for name in PACKETS:
             fields["_" + name] = self._packet(name, columns, last and unread(last, name))
+        return run
+
+    def decode_over(self, columns: Columns, last: AnyRun) -> AnyRun:
+        """Return the run of a row of which only some columns are known: what the others say is as
+        it was."""
+        run = self.decode(columns, last)
+        fields = vars(run)
+        for field, column, _ in COLUMNS:
+            if column not in columns:
+                fields[field] = getattr(last, field)
+        for name in PACKETS:
+            if name not in columns:
+                fields[f"_{name}"] = unread(last, name)
         return run
 
     def decode_many(self, rows: Sequence[Columns]) -> list[AnyRun] | None:

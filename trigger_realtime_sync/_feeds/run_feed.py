@@ -280,7 +280,7 @@ class RunFeed:
             self._answer_lost |= self._may_have_been_answered(error)
         elif self.log.is_at_start and self._may_have_been_answered(error):
             at_least = self._restarts.floor
-        self._requester.recover(error, at_least)
+        self._requester.recover(error, at_least=at_least)
 
     def _may_have_been_answered(self, error: TriggerRealtimeError) -> bool:
         """Return True if the server may have sent what we did not receive."""

@@ -65,25 +65,26 @@ class RestOpinion:
         self._query = {name: text for name, text in query.items() if name == SKIP_COLUMNS}
 
     def finished(
-        self, run_id: str, row_key: str | None, columns: Mapping[str, str], wait: float
+        self, run_id: str, row_key: str | None, log: ShapeLog[AnyRun], wait: float
     ) -> RunChanges | None:
         """Return the run if REST calls it finished, by the row of another shape where that says so
         too.
 
         Args:
             row_key: the key of its row, None if none ever came.
-            columns: its columns, as far as the feed told them.
+            log: what is known of it, besides.
             wait: seconds until REST may be asked.
 
         Raises:
             TriggerRealtimeError: REST can't be asked, or knows no such run.
             Interrupted: the requester was stopped.
         """
+        key = row_key or f'"public"."TaskRun"/"{run_id.removeprefix("run_")}"'
         with self._lend_requester() as requester:
             requester.pause(wait)
             document = _ask(requester, rest_run_path(run_id))
             skipped = frozenset(self._query.get(SKIP_COLUMNS, "").split(","))
-            finished = finished_columns(document, run_id, columns, skipped)
+            finished = finished_columns(document, run_id, log.columns(key), skipped)
             if finished is None:
                 return None
             logger.warning(
@@ -91,8 +92,9 @@ class RestOpinion:
             )
             rows = self._rows(requester, run_id)
         if not rows:
-            key = row_key or f'"public"."TaskRun"/"{run_id.removeprefix("run_")}"'
-            rows = {key: self._decoder.decode(finished)}
+            last = log.told(key)
+            decode = self._decoder
+            rows = {key: decode.decode_over(finished, last) if last else decode.decode(finished)}
         return Changes(rows=rows)
 
     def _rows(self, requester: Requester, run_id: str) -> dict[str, AnyRun]:
@@ -158,9 +160,8 @@ class RunOpinion:
             return None
         self._due = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        columns = {} if row_key is None else log.columns(row_key)
         try:
-            return self._rest.finished(self._run_id, row_key, columns, wait)
+            return self._rest.finished(self._run_id, row_key, log, wait)
         except (AuthenticationError, PermissionDeniedError, NotFoundError):
             self._ended = True
         except TriggerRealtimeError as error:
@@ -200,7 +201,7 @@ class RunsOpinion:
             return None
         self._hear(row_key, run_id, now)
         try:
-            found = self._rest.finished(run_id, row_key, log.columns(row_key), wait)
+            found = self._rest.finished(run_id, row_key, log, wait)
             if found is not None:
                 del self._silent[row_key]
             return found

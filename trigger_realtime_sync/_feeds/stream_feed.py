@@ -187,7 +187,7 @@ class StreamFeed:
             self._requester.succeeded()
             logger.info("%s; going on", error)
         elif body.draining:
-            self._requester.recover(error, self._patience.longest_pause(time.monotonic()))
+            self._requester.recover(error, longest=self._patience.longest_pause(time.monotonic()))
         else:
             self._requester.recover(error)
 

@@ -187,7 +187,7 @@ class Requester:
         self._cut_errors = 0
 
     def recover(
-        self, error: TriggerRealtimeError, at_least: float = 0.0, longest: float = math.inf
+        self, error: TriggerRealtimeError, *, at_least: float = 0.0, longest: float = math.inf
     ) -> None:
         """Wait until the next attempt is due.
 

@@ -106,7 +106,11 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         row_key = next(reversed(self._rows), None)
         if row_key is None:
             return None, None
-        return row_key, self._told((row_key,)).get(row_key, self._rows[row_key])
+        return row_key, self.told(row_key)
+
+    def told(self, row_key: str) -> RowT | None:
+        """Return the last known state of a row."""
+        return self._told((row_key,)).get(row_key, self._rows.get(row_key))
 
     def unfinished(self) -> bool:
         """Return True if a known row may still change."""
