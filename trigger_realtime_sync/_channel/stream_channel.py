@@ -279,11 +279,9 @@ def _chosen(positions: Positions, numbers: list[int]) -> Positions:
     return lambda n: positions(numbers[n])
 
 
-def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:
+def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> TriggerRealtimeError:
+    label = f"stream {key} of run {run_id}"
+    if isinstance(part, BadPart) and part.report is not None:
+        return part.report(f"{label}: {problem}", run_id=run_id, stream=key)
     raw = part.raw if isinstance(part, BadPart) else part.value
-    return PayloadError(
-        f"stream {key} of run {run_id}: part {part.index}: {problem}",
-        run_id=run_id,
-        field=key,
-        raw=raw,
-    )
+    return PayloadError(f"{label}: part {part.index}: {problem}", run_id=run_id, field=key, raw=raw)

@@ -25,6 +25,7 @@ class StreamBody:
         patience: seconds without progress after which the server is taken to never end the body.
         last_part_at: when the last part came, or the body began.
         last_progress_at: when anything but a keep-alive was last processed, or the head came.
+        seeks_tail: whether it was asked for in a way that v1 takes to wait for ever.
         version: of the format, once the head came.
         framed: whether the head tells where the body ends, other than with the connection.
         has_bytes: whether a byte came.
@@ -42,6 +43,7 @@ class StreamBody:
     started: float = attrs.field(factory=time.monotonic)
     last_part_at: float = attrs.field(factory=time.monotonic)
     last_progress_at: float = attrs.field(factory=time.monotonic)
+    seeks_tail: bool = False
     version: str | None = None
     framed: bool = False
     has_bytes: bool = False

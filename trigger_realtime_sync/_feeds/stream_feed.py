@@ -41,6 +41,8 @@ DRAIN_AT_ONCE = 0
 DRAIN_PATIENCE_SECONDS = 10.0
 # Seconds of silence after which a v2 body that has begun is dead: pings come every 5 to 15 s.
 V2_SILENCE_SECONDS = 25.0
+# Seconds within which v2 answers: a request that v1 takes to wait for ever is sent in another way.
+HEAD_SECONDS = 5.0
 # The share of `Timeouts.read` that a server is asked to wait at most: where the answer is held back
 # until its end, it must come before the connection counts as dead.
 READ_SHARE = 0.9
@@ -113,6 +115,8 @@ class StreamFeed:
         self._restarts = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE, free=FREE_RESTARTS)
         # The format of the last answer, which says how the next one can be drained.
         self._version: str | None = None
+        # Whether a read failed since: a storage that was restarted may have lost the stream.
+        self._may_have_changed = False
         self._rests_until = 0.0
         self._rests_for: Writer | None = None
         self._bytes = 0
@@ -166,7 +170,9 @@ class StreamFeed:
 
     def _new_body(self, writer: Writer, may_stay: bool) -> StreamBody:
         if self._end.is_sought(writer):
-            timeout = DRAIN_AT_ONCE if self._version == "v2" else DRAIN_TIMEOUT_SECONDS
+            # Only a ping tells whether it still is the stream that was read.
+            at_once = self._version == "v2" and not self._may_have_changed
+            timeout = DRAIN_AT_ONCE if at_once else DRAIN_TIMEOUT_SECONDS
             patience = min(DRAIN_PATIENCE_SECONDS, self._requester.read_timeout)
             return StreamBody(timeout, writer, draining=True, patience=patience)
         return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), writer)
@@ -183,6 +189,10 @@ class StreamFeed:
             )
         if body.draining:
             self._prove_nothing(error)
+        self._may_have_changed = True
+        if body.seeks_tail and body.version is None and body.age >= HEAD_SECONDS * READ_SHARE:
+            self._cursor.give_up_tail_id()
+            return
         if isinstance(error, ApiConnectionError) and body.has_bytes and body.age > GOOD_SECONDS:
             self._requester.succeeded()
             logger.info("%s; going on", error)
@@ -259,13 +269,17 @@ class StreamFeed:
             **self._cursor.request_headers(),
         }
         self._last_bytes_at = time.monotonic()
-        with self._requester.get(self._path, headers=headers) as answer:
+        body.seeks_tail = self._cursor.seeks_tail
+        limit = HEAD_SECONDS if body.seeks_tail else None
+        with self._requester.get(self._path, headers=headers, head_timeout=limit) as answer:
             body.version = normal_version(answer.headers.get(STREAM_VERSION))
             body.framed = answer.framed
             body.last_progress_at = time.monotonic()
             if body.draining:
                 answer.limit_silence(body.patience)
             self._on_answer()
+            if body.seeks_tail and body.version == "v1" and not self._open(answer, body):
+                return
             chunks = answer.chunks()
             first = next(chunks, b"")
             if not first:
@@ -305,6 +319,8 @@ class StreamFeed:
                 chunk = next(chunks, b"")
             is_whole = True
         finally:
+            if self._cursor.at_unnamed_tail or self._cursor.drained:
+                self._may_have_changed = False
             self._close(is_whole)
             body.drained = self._cursor.drained
 

@@ -190,10 +190,12 @@ class _OpenStreamV2(_OpenStream):
     def seek(self, last_event_id: str, latest: bool) -> None:
         # Digits are read up to the first other character, so an id of v1 skips every record.
         found = re.match(r"\d{1,18}", last_event_id)
+        tail = self.logs.tail(self.stream)["seq_num"]
         if latest:
-            self.next = self.logs.tail(self.stream)["seq_num"]
+            self.next = tail
         elif found:
-            self.next = int(found[0]) + 1
+            # An id beyond the tail is clamped to it (docs/protocol.md, section 4).
+            self.next = min(int(found[0]) + 1, tail)
 
     def news(self) -> Iterator[bytes]:
         while records := self.logs.records(self.stream, self.next):
