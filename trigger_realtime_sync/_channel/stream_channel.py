@@ -9,6 +9,7 @@ from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
 from .._decode.typed import structure
+from .._feeds.buffering import Buffering
 from .._http.requester import Origin, Requester
 from .._wire.stream_end import Writer
 from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, Stretch
@@ -34,9 +35,17 @@ class StreamChannel(Channel):
     Args:
         target, origin, view: see `Channel`.
         patience: seconds for which the end of a finished run's streams is sought.
+        buffering: what is known of proxies on the way to the server.
     """
 
-    def __init__(self, target: Target, origin: Origin, view: RunView, patience: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        origin: Origin,
+        view: RunView,
+        patience: float,
+        buffering: Buffering,
+    ) -> None:
         super().__init__(target, origin, view)
         assert target.streams is not None
         assert view.parts is not None
@@ -50,7 +59,7 @@ class StreamChannel(Channel):
             on_drained=self._on_stream_drained,
             on_contact=self._on_contact,
         )
-        self._opener = StreamOpener(origin, self._options, self.parts, patience, hooks)
+        self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
         self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)
         self._late = LateWriters(self._start_thread, self._on_writer_gone)
 

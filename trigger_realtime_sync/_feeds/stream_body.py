@@ -22,6 +22,8 @@ class StreamBody:
         timeout: seconds of silence after which the server should end the body.
         writer: what was known of the stream's writer when it was requested.
         draining: whether it should prove the end of the stream.
+        is_piece: whether it is short because bodies are held back on the way.
+        is_try: whether it is to show that they are no longer.
         patience: seconds without progress after which the server is taken to never end the body.
         last_part_at: when the last part came, or the body began.
         last_progress_at: when anything but a keep-alive was last processed, or the head came.
@@ -39,6 +41,8 @@ class StreamBody:
     timeout: int
     writer: Writer = Writer.WORKING
     draining: bool = False
+    is_piece: bool = False
+    is_try: bool = False
     patience: float = math.inf
     started: float = attrs.field(factory=time.monotonic)
     last_part_at: float = attrs.field(factory=time.monotonic)

@@ -12,7 +12,7 @@ from ._http_server import ExchangeEnded, HttpExchange
 from ._observer import Observer, RecordedRequest
 from ._replies import Reply, not_found, to_json
 from ._store import Store, Waiter
-from ._stream_logs import EntryId, S2Record, StreamLogs, StreamName, subject_of
+from ._stream_logs import EntryId, S2Record, StreamLogs, StreamName, StreamVersion, subject_of
 
 _HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 # Seconds: the largest `Timeout-Seconds` that the server accepts.
@@ -54,7 +54,7 @@ class StreamEvents:
     def serve(self, exchange: HttpExchange, stream: StreamName) -> Reply | None:
         """Send events until the stream is idle for too long. Return the refusal, if it is one."""
         headers = exchange.request.headers
-        idle = _idle_seconds(headers.get("timeout-seconds"), self.idle)
+        idle = _idle_seconds(headers.get("timeout-seconds"), self.idle, self.logs.version)
         if idle is None:
             text = f"Timeout-Seconds must be between 1 and {_MAX_TIMEOUT}".encode()
             return Reply(400, {"content-type": "text/plain; charset=utf-8"}, text)
@@ -68,11 +68,13 @@ class StreamEvents:
         return None
 
 
-def _idle_seconds(header: str | None, default: float) -> float | None:
+def _idle_seconds(header: str | None, default: float, version: StreamVersion) -> float | None:
     found = re.match(r"\s*([+-]?\d{1,9})", header or "")
     seconds = int(found[1]) if found else 0
     if seconds < 0 or seconds > _MAX_TIMEOUT:
         return None
+    if found and version == "v2":
+        return float(seconds)
     return float(seconds) or default
 
 
@@ -88,7 +90,7 @@ class _OpenStream:
         self.exchange = exchange
         self.stream = stream
         self._owner = owner
-        self._idle = idle
+        self.idle = idle
 
     def run(self, last_event_id: str, latest: bool) -> None:
         self.exchange.open(self.headers)
@@ -100,7 +102,7 @@ class _OpenStream:
 
     def _follow(self, waiter: Waiter) -> None:
         now = time.monotonic()
-        closes, pings = now + self._idle, now + self._owner.ping_interval
+        closes, pings = now + self.idle, now + self._owner.ping_interval
         while True:
             sent = False
             for data in self.news():
@@ -108,7 +110,7 @@ class _OpenStream:
                 sent = True
             now = time.monotonic()
             if sent:
-                closes = now + self._idle
+                closes = now + self.idle
             if now >= closes:
                 return
             if now >= pings:
@@ -200,7 +202,8 @@ class _OpenStreamV2(_OpenStream):
     def news(self) -> Iterator[bytes]:
         while records := self.logs.records(self.stream, self.next):
             yield self._batch(records)
-        if not self.at_tail:
+        # Asked not to wait, S2 sends no ping (docs/protocol.md, section 4).
+        if not self.at_tail and self.idle > 0:
             self.at_tail = True
             # Sent here and not yielded, because a ping does not keep the stream open.
             self.exchange.chunk(self.ping())
