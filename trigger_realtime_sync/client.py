@@ -19,6 +19,7 @@ from ._checks import (
     check_created_at,
     check_headers,
     check_id,
+    check_key,
     check_proxies,
     check_seconds,
     check_skip_columns,
@@ -449,7 +450,7 @@ class RealtimeClient:
         raised: see `subscribe_to_run`.
         """
         check_id(run_id, "run_id")
-        check_id(key, "key")
+        check_key(key)
         options = _stream_options(
             key=key,
             types=((key, part_type),) if part_type is not None else (),

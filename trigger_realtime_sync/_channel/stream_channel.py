@@ -229,9 +229,19 @@ def _streams_of(run: AnyRun) -> list[str]:
         named = None
     else:
         named = _named_streams(run)
+    keys = run.realtime_streams
     if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
-        return [key for key in named if key]
-    return [key for key in run.realtime_streams if key]
+        keys = named
+    # No path can hold the others.
+    return [key for key in keys if key and _is_encodable(key)]
+
+
+def _is_encodable(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named_streams(run: AnyRun) -> Any:
