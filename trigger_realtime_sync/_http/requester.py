@@ -131,11 +131,13 @@ class Requester:
         headers: Mapping[str, str] | None = None,
         *,
         resend: bool = True,
+        head_timeout: float | None = None,
     ) -> Answer:
         """Send one GET, without retries, and return the 200 or 204. The caller closes it.
 
         Args:
             resend: whether it may be sent again if the server had closed the kept-alive connection.
+            head_timeout: seconds to wait for the head; `Timeouts.read` if that is less.
 
         Raises:
             ApiError: any other status.
@@ -152,6 +154,7 @@ class Requester:
             headers=self._headers(headers),
             patience=self._patience,
             resend=resend,
+            head_timeout=head_timeout,
         )
         self._on_contact()
         self._date = answer.headers.get("date")

@@ -143,10 +143,12 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         patience: float | None = None,
         resend: bool = True,
+        head_timeout: float | None = None,
     ) -> Answer:
         """Send a GET and return when the headers arrived.
 
         Args:
+            head_timeout: seconds to wait for the headers; `Timeouts.read` if that is less.
             label: names the request in errors.
             token: None for the URL of a third party, which gets none of the user's headers either.
             patience: seconds of silence, if fewer than `Timeouts.read`.
@@ -160,6 +162,7 @@ class Transport:
         call.check()
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
+        wait = silence if head_timeout is None else min(head_timeout, silence)
         call.connected = call.hung_up = False
         try:
             response = self._send(
@@ -167,13 +170,15 @@ class Transport:
                 call,
                 resend,
                 stream=True,
-                timeout=(timeouts.connect, silence),
+                timeout=(timeouts.connect, wait),
                 proxies=self._proxies(origin_of(url)),
                 verify=self._options.verify,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
             raise _error_of_sending(error, call, label) from None
+        if wait < silence:
+            call.set_silence(silence)
         return Answer(response, call, label)
 
     def _send(
