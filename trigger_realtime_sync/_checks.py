@@ -75,6 +75,16 @@ def check_id(value: Any, name: str) -> str:
     return str(value)
 
 
+def check_key(value: Any) -> str:
+    """Accept any text that a run may name as the key of a stream: it is percent-encoded."""
+    if not isinstance(value, str):
+        raise ValueError(f"key must be a string, not {type(value).__name__}")
+    if not value:
+        raise ValueError("key is empty")
+    _check_encodable(value, "key")
+    return value
+
+
 def _check_text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a string, not {type(value).__name__}")
@@ -82,11 +92,15 @@ def _check_text(value: Any, name: str) -> str:
         raise ValueError(f"{name} is empty")
     if _UNPRINTABLE.search(value):
         raise ValueError(f"{name} holds a control character: {value!r}")
+    _check_encodable(value, name)
+    return value
+
+
+def _check_encodable(value: str, name: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{name} holds a lone surrogate: {value!r}") from None
-    return value
 
 
 def check_tags(value: Any) -> tuple[str, ...]:

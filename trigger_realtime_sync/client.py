@@ -19,6 +19,7 @@ from ._checks import (
     check_created_at,
     check_headers,
     check_id,
+    check_key,
     check_proxies,
     check_seconds,
     check_skip_columns,
@@ -427,19 +428,29 @@ class RealtimeClient:
             on_stream: called with the key and a non-empty list of new parts, in order. One that is
                 slow holds the server back.
             part_type: type of the parts; one that does not fit goes to `on_error`.
-            start_index: how many parts to leave out at the start.
+            start_index: where to begin. On v2 the number of a record, from 0, of which commands,
+                control records and retried writes take one each; those that were trimmed away go to
+                `on_error` as a `StreamTrimmed`. On v1 it counts parts from the oldest one that the
+                server keeps, about the last thousand entries: of a longer stream, nobody can tell
+                which part that is.
             last_event_id: goes on after what another subscription had read: its `last_event_id`.
-            from_latest: starts at the end of what is there. Servers up to 4.5 ignore it.
+                Should the server lose a v2 stream, or put it back (`StreamRewound`), what was read
+                before that place is delivered again.
+            from_latest: starts at the end of what is there. v1, up to server 4.5.12, can't be asked
+                for that, and delivers all that it keeps.
             max_parts: how many parts `.parts` keeps; all by default.
             timeout_in_seconds: of silence, 1 to 600, after which the server ends one answer; the
-                next is asked for as long as the run lives.
+                next is asked for as long as the run lives. A wish: what is asked for stays below
+                nine tenths of `Timeouts.read`. Behind a proxy that holds answers back until they
+                end, shorter ones are asked for; a busy v1 stream can't be followed there, since the
+                server ends no answer while parts come, and arrives when the run has finished.
             task: types of the run's payload and output.
 
         The run is followed as well, to know when it has finished. The other arguments, and what is
         raised: see `subscribe_to_run`.
         """
         check_id(run_id, "run_id")
-        check_id(key, "key")
+        check_key(key)
         options = _stream_options(
             key=key,
             types=((key, part_type),) if part_type is not None else (),

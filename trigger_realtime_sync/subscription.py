@@ -197,7 +197,8 @@ class StreamSubscription(Subscription, Generic[PartT]):
         """The position after the last part that `on_stream` or `updates()` delivered.
 
         An opaque text. Passed back as `last_event_id=`, in another process too, it resumes exactly
-        there. Stored inside `on_stream`, it goes with the parts of that call.
+        there. Stored inside `on_stream`, it goes with the parts of that call. What was read before
+        it is delivered again if the server loses the stream; see `StreamRewound`.
         """
         position = self._seat.receiver.delivery.position
         store = self._seat.view.parts

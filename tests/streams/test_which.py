@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import PayloadError, RealtimeClient, State
+from trigger_realtime_sync import ApiError, PayloadError, RealtimeClient, State
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -37,6 +37,7 @@ def asked(server: RealtimeServer) -> Counter[tuple[str, str]]:
         (("packets/x", "application/store"), ["c"], {"c"}),
         (None, ["c", "c", ""], {"c"}),
         ({"$$streams": ["a/b", "ü ?#%"]}, [], {"a/b", "ü ?#%"}),
+        ({"$$streams": ["a", "\ud800"]}, [], {"a"}),
     ],
 )
 @pytest.mark.parametrize("kind", ["run", "runs"])
@@ -57,6 +58,46 @@ def test_metadata_names_them_else_the_run_does(kind, metadata, streams, wanted, 
         subscription.wait_for_completion(5, **({"expected": 1} if kind == "runs" else {}))
         assert {key for _, key in asked(server)} == wanted
         assert not [one for one in server.requests if one.kind == "packets"]
+
+
+@pytest.mark.parametrize("key", ["a/b", " ", "\x00", "\n"])
+def test_each_key_that_a_run_may_name_can_be_asked_for(key, server, client):
+    """What is read with a run can be read alone."""
+    run_id = server.create_run(status="EXECUTING")
+    server.append(run_id, key, 1)
+    server.complete_run(run_id)
+    subscription = client.subscribe_to_stream(run_id, key)
+    subscription.wait_for_completion(5)
+    assert subscription.parts == [1]
+
+
+@pytest.mark.parametrize("key", [".", ".."])
+def test_a_key_that_changes_the_path_ends_alone(key, server, client):
+    """No server finds it; the run and its other streams go on."""
+    run_id = server.create_run(status="EXECUTING", metadata={"$$streams": [key, "s"]})
+    server.append(run_id, "s", 1)
+    server.fail_next(
+        match=lambda request: request.kind == "stream" and request.segments[-1] == key,
+        status=404,
+        times=1000,
+    )
+    told = Recorder()
+    subscription = client.subscribe_to_run_with_streams(run_id, **told.options)
+    (error,) = told.wait("error")
+    assert not error.terminal
+    server.complete_run(run_id)
+    subscription.wait_for_completion(5)
+    assert subscription.streams == {"s": [1]}
+    alone = client.subscribe_to_stream(run_id, key)
+    with pytest.raises(ApiError):
+        alone.wait_for_completion(5)
+
+
+@pytest.mark.parametrize("key", ["", 5, None, "\ud800"])
+def test_keys_that_can_not_be_asked_for(key, client):
+    """At the call."""
+    with pytest.raises(ValueError, match="key"):
+        client.subscribe_to_stream("run_1", key)
 
 
 def test_new_ones_are_picked_up(server, client):

@@ -41,6 +41,13 @@ def opened(version: str, cursor: StreamCursor | None = None) -> StreamCursor:
     return cursor
 
 
+def at_tail(version: str) -> StreamCursor:
+    """Return a cursor that started at the tail, at the start of a body of this format."""
+    cursor = StreamCursor(from_latest=True)
+    cursor.open(version)
+    return opened(version, cursor)
+
+
 def reopened(version: str, cursor: StreamCursor) -> StreamCursor:
     """Return the cursor of another process at the same position, in a new body."""
     return opened(version, StreamCursor.restore(cursor.last_event_id or ""))

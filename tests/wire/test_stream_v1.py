@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.wire.stream_bodies import fed, frame, opened, reopened, values
+from tests.wire.stream_bodies import at_tail, fed, frame, opened, reopened, values
 from tests.wire.v1_server_model import PING, Reader, V1Server, run_trial
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
@@ -193,6 +193,7 @@ def test_a_start_at_the_tail_is_asked_for_until_something_was_read():
     server = V1Server()
     server.write("0\n1\n", later=1)
     cursor = StreamCursor(from_latest=True)
+    assert not cursor.open("v1")  # it was asked for in the way of v2
     assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
     assert cursor.last_event_id is None
     body = server.body(cursor.request_headers())
@@ -318,7 +319,7 @@ def test_contradictions_are_no_last_event_id(text):
 )
 def test_a_start_at_the_tail_resumes_before_its_first_entry(first, before):
     """At the id right before it: the entry's own parts are sent again, and dropped."""
-    cursor = opened("v1", StreamCursor(from_latest=True))
+    cursor = at_tail("v1")
     assert values(fed(cursor, frame(first, "1"))) == [1]
     assert cursor.request_headers() == {"Last-Event-ID": before}
     again = reopened("v1", cursor)

@@ -10,13 +10,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.wire.stream_bodies import batch, event, fed, frame, opened, record, reopened, values
-from trigger_realtime_sync._wire import joined, stream_v2, stream_v2_fast
+from tests.wire.stream_bodies import (
+    at_tail,
+    batch,
+    event,
+    fed,
+    frame,
+    opened,
+    record,
+    reopened,
+    values,
+)
+from trigger_realtime_sync._wire import joined, stream_v2, stream_v2_fast, told_records
 from trigger_realtime_sync._wire.joined import MALFORMED, loads_all
 from trigger_realtime_sync._wire.json import loads
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
-from trigger_realtime_sync.errors import ApiConnectionError, ProtocolError
+from trigger_realtime_sync.errors import (
+    ApiConnectionError,
+    ProtocolError,
+    StreamRewound,
+    StreamTrimmed,
+)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -58,15 +73,22 @@ def test_parts_that_come_together_are_as_those_that_come_apart(steps, start_inde
         record(n, {"n": n}, f"id{ident}" if type(ident) is int else ident)
         for n, (_, ident) in zip(numbers, steps, strict=True)
     ]
-    apart, together = (opened("v2", StreamCursor(start_index=start_index)) for _ in range(2))
+    start = start_index or None
+    apart, together = (opened("v2", StreamCursor(start_index=start)) for _ in range(2))
     first = batch(record(0, "first"))
     fed(apart, first)
     fed(together, first)
     alone = [part for one in records for part in fed(apart, batch(one))]
     at_once = fed(together, batch(*records))
-    assert [(p.value, p.index, p.id) for p in at_once] == [(p.value, p.index, p.id) for p in alone]
+    assert list(map(shown, at_once)) == list(map(shown, alone))
     assert together.last_event_id == apart.last_event_id
     assert together.request_headers() == apart.request_headers()
+
+
+def shown(part: Any) -> Any:
+    """Return what a part is, for comparing."""
+    what = part.value if isinstance(part, Part) else (part.report, part.reason)
+    return what, part.index, part.id
 
 
 BODIES = st.one_of(
@@ -194,9 +216,10 @@ def test_retries_of_one_write_come_once_even_over_a_restart():
     assert cursor.request_headers() == {"Last-Event-ID": "1499"}
     cursor = reopened("v2", cursor)
     assert cursor.request_headers() == {"Last-Event-ID": "499"}
-    new = record(1510 + 1490, "new")
+    again = [{**one, "seq_num": 1500 + n} for n, one in enumerate(again)]
+    new = record(1510, "new")
     assert values(fed(cursor, batch(*records[500:]) + batch(*again, new))) == ["new"]
-    assert cursor.request_headers() == {"Last-Event-ID": "3000"}
+    assert cursor.request_headers() == {"Last-Event-ID": "1510"}
 
 
 def test_the_memory_of_ids_is_bounded():
@@ -287,24 +310,181 @@ def test_bad_parts_are_reported_in_their_place():
     assert StreamCursor.restore(bad.id).last_event_id == "v2:1,1"
 
 
-def test_start_index_counts_parts_not_records():
-    """Commands and retries in between do not count; trimmed records do."""
-    records = [record(0, "a"), {"seq_num": 1, "headers": [["", "trim"]]}, record(2, "a", "id0")]
-    records += [record(3, "b"), record(4, "c")]
-    cursor = opened("v2", StreamCursor(start_index=2))
-    assert cursor.request_headers() == {}
-    assert fed(cursor, batch(*records[:4])) == []
-    cursor = reopened("v2", cursor)
+def test_start_index_is_the_number_of_a_record():
+    """A batch before it is read too, for its ids alone, so that a retried write is known."""
+    cursor = StreamCursor(start_index=2000)
+    assert cursor.request_headers() == {"Last-Event-ID": "999"}
+    opened("v2", cursor)
+    records = [record(n, n) for n in range(1000, 2003)]
+    records[1001] = record(2001, 1999, "id1999")
     parts = fed(cursor, batch(*records))
-    assert [(part.value, part.index) for part in parts] == [("c", 2)]
-    trimmed = fed(opened("v2", StreamCursor(start_index=4)), batch(record(3, "x"), record(4, "y")))
-    assert [(part.value, part.index) for part in trimmed] == [("y", 4)]
+    assert [(part.value, part.index) for part in parts] == [(2000, 2000), (2002, 2001)]
+    assert cursor.request_headers() == {"Last-Event-ID": "2002"}
+    assert StreamCursor(start_index=1000).request_headers() == {}
+    assert StreamCursor(start_index=1001).request_headers() == {"Last-Event-ID": "0"}
+
+
+def test_start_index_across_a_trim():
+    """Records that are gone are reported where they were asked for, and the rest keeps its
+    numbers."""
+    parts = fed(opened("v2", StreamCursor(start_index=100)), batch(*_records(80, 103)))
+    assert values(parts) == [100, 101, 102]
+    gone, *parts = fed(opened("v2", StreamCursor(start_index=100)), batch(*_records(130, 132)))
+    assert isinstance(gone, BadPart)
+    assert gone.report is StreamTrimmed
+    assert "records 100 to 129" in gone.reason
+    assert values(parts) == [130, 131]
+    assert values(fed(opened("v2"), batch(*_records(130, 132)))) == [130, 131]
+    gone, *_ = fed(opened("v2", StreamCursor(start_index=0)), batch(record(1, 1)))
+    assert "record 0 was trimmed" in gone.reason
+
+
+def test_start_index_beyond_the_tail():
+    """The server starts at its tail: what comes before the number is not handed out, and the
+    stream can't have fallen behind a wish."""
+    cursor = opened("v2", StreamCursor(start_index=5))
+    assert fed(cursor, ping(2)) == []
+    assert cursor.drained
+    assert cursor.last_event_id is None
+    assert values(fed(cursor, batch(*_records(2, 7)))) == [5, 6]
+    assert cursor.last_event_id == "v2:7,7"
+
+
+def _records(start: int, end: int) -> list[Any]:
+    return [record(n, n) for n in range(start, end)]
+
+
+@pytest.mark.parametrize("kind", ["reader", "restored"])
+def test_trimmed_records_are_reported(kind):
+    """Numbers have no holes, commands have one too; a cursor beyond the report tells it once."""
+    cursor = opened("v2")
+    fed(cursor, batch(*_records(0, 3)))
+    cursor.end(clean=False)
+    opened("v2", cursor)
+    cursor = reopened("v2", cursor) if kind == "restored" else cursor
+    trim = {"seq_num": 6, "headers": [["", "trim"]], "body": "x"}
+    gone, part = fed(cursor, batch(record(5, 5), trim))
+    assert isinstance(gone, BadPart)
+    assert gone.report is StreamTrimmed
+    assert gone.reason == "records 3 to 4 were trimmed away unread"
+    assert values([part]) == [5]
+    assert values(fed(opened("v2", StreamCursor.restore(gone.id)), batch(record(5, 5)))) == [5]
+
+
+LOSSES = {
+    "a tail below": [ping(2)],
+    "a record below": [batch(record(2, "other", "id2"))],
+    "no tail": [batch(record(2, "new")), event("ping", {"timestamp": 1})],
+}
+
+
+@pytest.mark.parametrize("shown", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("back", ["empty", "yesterday"])
+def test_a_stream_that_was_lost_is_read_from_its_beginning(shown, back):
+    """But for what was handed out before, which is told by id and body: the ids are short."""
+    cursor = opened("v2")
+    fed(cursor, batch(*_records(0, 50)))
+    opened("v2", cursor)
+    told = [part for chunk in shown for part in fed(cursor, chunk)]
+    assert [type(part) for part in told] == [BadPart]
+    assert told[0].report is StreamRewound
+    assert cursor.over
+    assert cursor.request_headers() == {}
+    opened("v2", cursor)
+    new = [record(n, f"new {n}", f"id{n}") for n in range(60)]
+    if back == "yesterday":
+        new[:20] = _records(0, 20)
+    got = values(fed(cursor, batch(*new[:30])) + fed(cursor, batch(*new[30:])))
+    assert got == [f"new {n}" for n in range(20 if back == "yesterday" else 0, 60)]
+    cursor.end(clean=False)
+    assert cursor.request_headers() == {"Last-Event-ID": "59"}
+    assert fed(opened("v2", cursor), ping(60)) == []
+    # A second loss is told as well.
+    assert [part.report for part in fed(opened("v2", cursor), ping(0))] == [StreamRewound]
+    assert cursor.drained
+
+
+def test_a_server_that_does_not_heed_the_id_has_lost_nothing():
+    """What it sends again was handed out: it is dropped, and reading goes on."""
+    cursor = opened("v2")
+    fed(cursor, batch(*_records(0, 5)))
+    assert values(fed(opened("v2", cursor), batch(*_records(0, 7)))) == [5, 6]
+
+
+def test_a_restored_position_can_be_fallen_behind():
+    """What another process read is not known here, and told again."""
+    for last_event_id in ("v2:50,50", "v2:2000,2000", "49"):
+        cursor = opened("v2", StreamCursor.restore(last_event_id))
+        [lost] = fed(cursor, ping(3))
+        assert lost.report is StreamRewound
+        assert values(fed(opened("v2", cursor), batch(*_records(0, 3)))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("end", [event("ping", {"timestamp": 1}), DONE])
+def test_a_loss_shows_in_what_is_read_back(end):
+    """A body that ends without the record before the position, of a server that names no tail."""
+    cursor = opened("v2", StreamCursor.restore("v2:50,50"))
+    assert fed(cursor, batch(*_records(0, 3))) == []
+    [lost] = fed(cursor, end)
+    assert lost.report is StreamRewound
+    assert not cursor.drained
+    cursor = opened("v2", StreamCursor.restore("v2:50,50"))
+    assert fed(cursor, batch(*_records(0, 50)) + end) == []
+
+
+def test_how_many_records_are_remembered():
+    """The newest 100,000; of older ones what comes again after a loss is told again."""
+    most = told_records.MOST_REMEMBERED
+    cursor = opened("v2")
+    total = most + most // 2
+    for start in range(0, total, 1000):
+        fed(cursor, batch(*_records(start, start + 1000)))
+    [lost] = fed(opened("v2", cursor), ping(5))
+    assert lost.report is StreamRewound
+    opened("v2", cursor)
+    again = []
+    for start in range(0, total, 1000):
+        again += values(fed(cursor, batch(*_records(start, start + 1000))))
+    assert again == list(range(len(again)))
+    assert most - most // 4 <= total - len(again) - most // 4
+    assert total - len(again) >= most
+
+
+def test_ids_that_are_none_and_ids_that_are_numbers():
+    """Two parts with an empty id are two; numbers are compared like texts."""
+    for first in ([], [record(0, "first")]):
+        cursor = opened("v2")
+        fed(cursor, batch(*first))
+        bodies = ['{"data":1,"id":""}', '{"data":2,"id":""}', '{"data":3,"id":7}']
+        bodies += ['{"data":4,"id":"7"}', '{"data":5,"id":7.0}', '{"data":6,"id":true}']
+        records = [{"seq_num": len(first) + n, "body": body} for n, body in enumerate(bodies)]
+        parts = [part for one in records for part in fed(cursor, batch(one))]
+        assert values(parts) == [1, 2, 3, 6]
+        again = [{**one, "seq_num": one["seq_num"] + 6} for one in records]
+        assert values(fed(cursor, batch(*again))) == [1, 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [("[" * 100_000 + "]" * 100_000, "deep"), ("9" * 5000, "digits")]
+)
+def test_what_is_beyond_our_limits_is_said_to_be_that(data, said):
+    """It may be a proper envelope."""
+    cursor = opened("v2")
+    fed(cursor, batch(record(0, 0)))
+    body = f'{{"data":{data},"id":"a"}}'
+    [bad] = fed(cursor, batch({"seq_num": 1, "body": body}))
+    assert said in bad.reason
+    assert "not an envelope" not in bad.reason
 
 
 def test_a_start_at_the_tail_resumes_from_where_the_tail_was():
-    """Also when nothing was there to be read."""
-    cursor = opened("v2", StreamCursor(from_latest=True))
-    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    """Also when nothing was there to be read. An id beyond any tail asks for it."""
+    cursor = StreamCursor(from_latest=True)
+    assert cursor.seeks_tail
+    assert cursor.request_headers() == {"Last-Event-ID": "999999999999999"}
+    opened("v2", cursor)
+    assert not cursor.seeks_tail
+    assert cursor.request_headers() == {"Last-Event-ID": "999999999999999"}
     fed(cursor, ping(7))
     assert cursor.request_headers() == {"Last-Event-ID": "6"}
     assert values(fed(reopened("v2", cursor), batch(record(7, 7)))) == [7]
@@ -313,12 +493,26 @@ def test_a_start_at_the_tail_resumes_from_where_the_tail_was():
     assert (part.index, cursor.request_headers()) == (0, {"Last-Event-ID": "7"})
 
 
+def test_a_start_at_the_tail_where_no_answer_comes():
+    """On v1 such an id waits for ever: it is asked for by the header. If that brings v2, which does
+    not know the header, the id is used after all."""
+    cursor = StreamCursor(from_latest=True)
+    cursor.give_up_tail_id()
+    assert not cursor.seeks_tail
+    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    assert not cursor.open("v2")
+    assert cursor.request_headers() == {"Last-Event-ID": "999999999999999"}
+    cursor = StreamCursor(from_latest=True)
+    cursor.give_up_tail_id()
+    assert cursor.open("v1")
+
+
 def test_a_plain_sequence_number_is_sent_as_it_is():
     """So that a number from another client works here."""
     cursor = opened("v2", StreamCursor.restore("42"))
     assert cursor.last_event_id == "42"
     assert cursor.request_headers() == {"Last-Event-ID": "42"}
-    assert values(fed(cursor, batch(record(42, 42), record(43, 43)))) == [43]
+    assert values(fed(cursor, batch(record(43, 43)))) == [43]
     assert cursor.last_event_id == "v2:44,1"
 
 
@@ -449,19 +643,19 @@ def test_an_unknown_format_is_named_in_short():
 
 def test_a_format_that_changes_before_any_part_starts_at_the_tail_still():
     """Nothing was read: the new body is of use, and its position is not known yet."""
-    cursor = opened("v1", StreamCursor(from_latest=True))
+    cursor = at_tail("v1")
     cursor.end(clean=True)
     assert cursor.open("v2")
-    assert cursor.request_headers() == {"X-Trigger-Stream-Start": "latest"}
+    assert cursor.request_headers() == {"Last-Event-ID": "999999999999999"}
     [part] = cursor.feed(batch(record(7, "first")))
     assert part.index == 0
 
 
 def test_a_format_that_changes_keeps_what_was_asked_to_be_skipped():
-    """Both what was handed out and what the user skips is skipped in the new format."""
+    """What the user skips is skipped in the new format."""
     cursor = opened("v2", StreamCursor(start_index=3))
     assert values(fed(cursor, batch(record(0, "a")))) == []
-    assert not cursor.open("v1")
+    assert cursor.open("v1")
     body = b"".join(frame(f"{n}-0", f'"{n}"') for n in range(1, 6))
     parts = [(part.value, part.index) for part in cursor.feed(body) if isinstance(part, Part)]
     assert parts == [("4", 3), ("5", 4)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
 from .._decode.typed import structure
+from .._feeds.buffering import Buffering
 from .._http.requester import Origin, Requester
 from .._wire.stream_end import Writer
 from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, Stretch
@@ -34,9 +35,17 @@ class StreamChannel(Channel):
     Args:
         target, origin, view: see `Channel`.
         patience: seconds for which the end of a finished run's streams is sought.
+        buffering: what is known of proxies on the way to the server.
     """
 
-    def __init__(self, target: Target, origin: Origin, view: RunView, patience: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        origin: Origin,
+        view: RunView,
+        patience: float,
+        buffering: Buffering,
+    ) -> None:
         super().__init__(target, origin, view)
         assert target.streams is not None
         assert view.parts is not None
@@ -50,7 +59,7 @@ class StreamChannel(Channel):
             on_drained=self._on_stream_drained,
             on_contact=self._on_contact,
         )
-        self._opener = StreamOpener(origin, self._options, self.parts, patience, hooks)
+        self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
         self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)
         self._late = LateWriters(self._start_thread, self._on_writer_gone)
 
@@ -220,9 +229,19 @@ def _streams_of(run: AnyRun) -> list[str]:
         named = None
     else:
         named = _named_streams(run)
+    keys = run.realtime_streams
     if isinstance(named, list) and named and all(isinstance(key, str) for key in named):
-        return [key for key in named if key]
-    return [key for key in run.realtime_streams if key]
+        keys = named
+    # No path can hold the others.
+    return [key for key in keys if key and _is_encodable(key)]
+
+
+def _is_encodable(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named_streams(run: AnyRun) -> Any:
@@ -279,11 +298,9 @@ def _chosen(positions: Positions, numbers: list[int]) -> Positions:
     return lambda n: positions(numbers[n])
 
 
-def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> PayloadError:
+def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> TriggerRealtimeError:
+    label = f"stream {key} of run {run_id}"
+    if isinstance(part, BadPart) and part.report is not None:
+        return part.report(f"{label}: {problem}", run_id=run_id, stream=key)
     raw = part.raw if isinstance(part, BadPart) else part.value
-    return PayloadError(
-        f"stream {key} of run {run_id}: part {part.index}: {problem}",
-        run_id=run_id,
-        field=key,
-        raw=raw,
-    )
+    return PayloadError(f"{label}: part {part.index}: {problem}", run_id=run_id, field=key, raw=raw)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from .._feeds.buffering import Buffering
 from .._feeds.stream_feed import StreamFeed
 from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
@@ -40,6 +41,7 @@ class StreamOpener:
 
     Args:
         patience: seconds for which the end of a finished run's streams is sought.
+        buffering: what is known of proxies on the way to the server.
 
     Attributes:
         troubled: the streams whose last request failed. Adding and discarding are atomic: no lock
@@ -54,6 +56,7 @@ class StreamOpener:
         options: StreamOptions,
         parts: PartStore,
         patience: float,
+        buffering: Buffering,
         hooks: StreamHooks,
     ) -> None:
         self.troubled: set[StreamKey] = set()
@@ -63,6 +66,7 @@ class StreamOpener:
         self._options = options
         self._parts = parts
         self._patience = patience
+        self._buffering = buffering
         self._hooks = hooks
 
     def open(self, run_id: str, key: str, writer: Callable[[], Writer]) -> Reader:
@@ -90,6 +94,7 @@ class StreamOpener:
             on_end=lambda: self._hooks.on_drained(run_id, key),
             ends_when_idle=lambda: self.run_is_unknown,
             on_answer=lambda: self.troubled.discard(stream),
+            buffering=self._buffering,
         )
         return Reader(run_id, key, requester, feed)
 

@@ -46,7 +46,7 @@ class StreamOptions:
 
         if self.last_event_id is not None:
             return StreamCursor.restore(self.last_event_id)
-        return StreamCursor(start_index=self.start_index or 0, from_latest=self.from_latest)
+        return StreamCursor(start_index=self.start_index, from_latest=self.from_latest)
 
 
 def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:

@@ -22,9 +22,12 @@ class StreamBody:
         timeout: seconds of silence after which the server should end the body.
         writer: what was known of the stream's writer when it was requested.
         draining: whether it should prove the end of the stream.
+        is_piece: whether it is short because bodies are held back on the way.
+        is_try: whether it is to show that they are no longer.
         patience: seconds without progress after which the server is taken to never end the body.
         last_part_at: when the last part came, or the body began.
         last_progress_at: when anything but a keep-alive was last processed, or the head came.
+        seeks_tail: whether it was asked for in a way that v1 takes to wait for ever.
         version: of the format, once the head came.
         framed: whether the head tells where the body ends, other than with the connection.
         has_bytes: whether a byte came.
@@ -38,10 +41,13 @@ class StreamBody:
     timeout: int
     writer: Writer = Writer.WORKING
     draining: bool = False
+    is_piece: bool = False
+    is_try: bool = False
     patience: float = math.inf
     started: float = attrs.field(factory=time.monotonic)
     last_part_at: float = attrs.field(factory=time.monotonic)
     last_progress_at: float = attrs.field(factory=time.monotonic)
+    seeks_tail: bool = False
     version: str | None = None
     framed: bool = False
     has_bytes: bool = False

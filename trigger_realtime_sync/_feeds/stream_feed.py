@@ -28,6 +28,7 @@ from ..errors import (
     StreamUnreadable,
     TriggerRealtimeError,
 )
+from .buffering import Buffering
 from .stream_body import StreamBody
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -41,6 +42,8 @@ DRAIN_AT_ONCE = 0
 DRAIN_PATIENCE_SECONDS = 10.0
 # Seconds of silence after which a v2 body that has begun is dead: pings come every 5 to 15 s.
 V2_SILENCE_SECONDS = 25.0
+# Seconds within which v2 answers: a request that v1 takes to wait for ever is sent in another way.
+HEAD_SECONDS = 5.0
 # The share of `Timeouts.read` that a server is asked to wait at most: where the answer is held back
 # until its end, it must come before the connection counts as dead.
 READ_SHARE = 0.9
@@ -57,6 +60,10 @@ GOOD_SECONDS = 5.0
 # pause to the longest.
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
+# Seconds before the next body where none can be held, doubling while none brings a part.
+FIRST_PIECE_PAUSE = 1.0
+# Bodies in a row without a byte that show that something on the way holds bodies back.
+SILENT_BODIES = 2
 # Bodies in a row that may be left for another one at once.
 FREE_RESTARTS = 2
 # S2 Lite answers 416 to a read at the tail of an empty stream.
@@ -80,6 +87,7 @@ class StreamFeed:
         on_end: called whenever the end was proven after the run had finished.
         ends_when_idle: returns True if a silence of `timeout` drains the stream of any run.
         on_answer: called when a request succeeds.
+        buffering: what is known of proxies on the way, shared with the server's other streams.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class StreamFeed:
         on_end: Callable[[], None] = lambda: None,
         ends_when_idle: Callable[[], bool] = lambda: False,
         on_answer: Callable[[], None] = lambda: None,
+        buffering: Buffering | None = None,
     ) -> None:
         self._requester = requester
         self._stream = (run_id, key)
@@ -107,12 +116,20 @@ class StreamFeed:
         self._on_end = on_end
         self._ends_when_idle = ends_when_idle
         self._on_answer = on_answer
+        self._buffering = buffering or Buffering()
         self._end = StreamEnd()
         self._patience = EndPatience(patience)
         self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
         self._restarts = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE, free=FREE_RESTARTS)
         # The format of the last answer, which says how the next one can be drained.
         self._version: str | None = None
+        # Whether a read failed since: a storage that was restarted may have lost the stream.
+        self._may_have_changed = False
+        # How often in a row a long body had no byte; and, once bodies are known to be held back,
+        # whether the format is guessed to be v1.
+        self._silent_bodies = 0
+        self._guesses_v1: bool | None = None
+        self._piece_pauses = DoublingPause(FIRST_PIECE_PAUSE, LONGEST_PAUSE)
         self._rests_until = 0.0
         self._rests_for: Writer | None = None
         self._bytes = 0
@@ -166,10 +183,24 @@ class StreamFeed:
 
     def _new_body(self, writer: Writer, may_stay: bool) -> StreamBody:
         if self._end.is_sought(writer):
-            timeout = DRAIN_AT_ONCE if self._version == "v2" else DRAIN_TIMEOUT_SECONDS
+            # Only a ping tells whether it still is the stream that was read.
+            at_once = self._version == "v2" and not self._may_have_changed
+            timeout = DRAIN_AT_ONCE if at_once else DRAIN_TIMEOUT_SECONDS
             patience = min(DRAIN_PATIENCE_SECONDS, self._requester.read_timeout)
             return StreamBody(timeout, writer, draining=True, patience=patience)
+        if self._buffering.is_certain:
+            return self._new_piece(writer)
         return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), writer)
+
+    def _new_piece(self, writer: Writer) -> StreamBody:
+        """Return a short body, for where a long one would be held back until it ends."""
+        if self._version == "v2" and self._buffering.takes_try():
+            return StreamBody(self._timeout, writer, is_try=True)
+        if self._guesses_v1 is None:
+            self._guesses_v1 = self._buffering.is_mostly_v1
+        is_v1 = self._guesses_v1 if self._version is None else self._version == "v1"
+        timeout = DRAIN_TIMEOUT_SECONDS if is_v1 else DRAIN_AT_ONCE
+        return StreamBody(timeout, writer, is_piece=True)
 
     def _recover(self, error: TriggerRealtimeError, body: StreamBody) -> None:
         """Wait until the next attempt is due.
@@ -183,6 +214,14 @@ class StreamFeed:
             )
         if body.draining:
             self._prove_nothing(error)
+        self._may_have_changed = True
+        if body.seeks_tail and body.version is None and body.age >= HEAD_SECONDS * READ_SHARE:
+            self._cursor.give_up_tail_id()
+            return
+        if not body.has_bytes and isinstance(error, ApiConnectionError):
+            self._learn_from_silence(body)
+            if body.is_try:
+                return
         if isinstance(error, ApiConnectionError) and body.has_bytes and body.age > GOOD_SECONDS:
             self._requester.succeeded()
             logger.info("%s; going on", error)
@@ -190,6 +229,28 @@ class StreamFeed:
             self._requester.recover(error, self._patience.longest_pause(time.monotonic()))
         else:
             self._requester.recover(error)
+
+    def _learn_from_silence(self, body: StreamBody) -> None:
+        """Take a body without a byte as a sign of a proxy that holds bodies back."""
+        if body.is_try or body.draining or body.age < self._requester.read_timeout * READ_SHARE:
+            return
+        self._silent_bodies += 1
+        self._version = body.version or self._version
+        if not body.is_piece:
+            if self._silent_bodies >= SILENT_BODIES and not self._buffering.is_certain:
+                logger.warning("%s: answers are held back on the way", self._requester.label)
+                self._buffering.learn()
+            return
+        if self._version is None:
+            # v2 answers at once where it does not wait; v1 does not know how.
+            self._guesses_v1 = self._buffering.is_mostly_v1 = not body.timeout
+        if (self._guesses_v1 or self._version == "v1") and self._buffering.says_it():
+            logger.warning(
+                "%s: as answers are held back until they end, and a v1 server ends none while"
+                " parts come, a busy stream can't be followed here: its parts arrive when its"
+                " run has finished",
+                self._requester.label,
+            )
 
     def _prove_nothing(self, error: TriggerRealtimeError | None = None) -> None:
         """Count a read of a finished run's stream that proved no end.
@@ -223,6 +284,12 @@ class StreamFeed:
         if body.has_parts:
             self._pauses.reset()
             self._restarts.reset()
+            self._piece_pauses.reset()
+        if body.is_piece and body.timeout == DRAIN_AT_ONCE:
+            self._rests_until = time.monotonic() + self._piece_pauses.take()
+            self._rests_for = body.writer
+        elif body.has_parts:
+            pass
         elif body.left_early:
             self._requester.pause(self._restarts.take())
         elif body.age < HELD_SECONDS:
@@ -259,24 +326,38 @@ class StreamFeed:
             **self._cursor.request_headers(),
         }
         self._last_bytes_at = time.monotonic()
-        with self._requester.get(self._path, headers=headers) as answer:
+        body.seeks_tail = self._cursor.seeks_tail
+        limit = HEAD_SECONDS if body.seeks_tail or body.is_try else None
+        with self._requester.get(self._path, headers=headers, head_timeout=limit) as answer:
             body.version = normal_version(answer.headers.get(STREAM_VERSION))
             body.framed = answer.framed
             body.last_progress_at = time.monotonic()
             if body.draining:
                 answer.limit_silence(body.patience)
+            elif body.is_try:
+                answer.limit_silence(HEAD_SECONDS)
             self._on_answer()
+            if body.seeks_tail and body.version == "v1" and not self._open(answer, body):
+                return
             chunks = answer.chunks()
             first = next(chunks, b"")
             if not first:
                 # v2 would have said that it has nothing.
                 body.drained = body.version == "v1" and self._cursor.version in (None, "v1")
                 return
-            body.has_bytes = True
+            self._note_bytes(body)
             if body.version == "v2":
-                answer.limit_silence(V2_SILENCE_SECONDS)
+                longest = min(V2_SILENCE_SECONDS, self._requester.read_timeout, body.patience)
+                answer.set_silence(longest)
             if self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
+
+    def _note_bytes(self, body: StreamBody) -> None:
+        body.has_bytes = True
+        self._silent_bodies = 0
+        if body.is_try or (body.is_piece and body.version == "v1" and not body.timeout):
+            # It arrives before its end, which is a minute away.
+            self._buffering.unlearn()
 
     def _open(self, answer: Answer, body: StreamBody) -> bool:
         kind = answer.headers.get("content-type", "text/event-stream")
@@ -305,6 +386,8 @@ class StreamFeed:
                 chunk = next(chunks, b"")
             is_whole = True
         finally:
+            if self._cursor.at_unnamed_tail or self._cursor.drained:
+                self._may_have_changed = False
             self._close(is_whole)
             body.drained = self._cursor.drained
 

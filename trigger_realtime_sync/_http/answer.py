@@ -99,6 +99,10 @@ class Answer:
         """Lower the read timeout for the rest of this body."""
         self._call.limit_silence(seconds)
 
+    def set_silence(self, seconds: float) -> None:
+        """Set the read timeout for the rest of this body."""
+        self._call.set_silence(seconds)
+
     def close(self) -> None:
         """Return the connection to its pool if the body was read to its end, else drop it."""
         self._call.release()

@@ -83,6 +83,12 @@ class Call:
                 now = self._socket.gettimeout()
                 self._socket.settimeout(seconds if now is None else min(now, seconds))
 
+    def set_silence(self, seconds: float) -> None:
+        """Set the socket timeout until the connection's next request."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.settimeout(seconds)
+
     def hand_over(self, sock: socket.socket) -> bool:
         """Let go of a kept-alive connection that another call is about to use.
 

@@ -108,8 +108,12 @@ class Requester:
         path: str,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        head_timeout: float | None = None,
     ) -> Answer:
         """Send one GET, without retries, and return the 200 or 204. The caller closes it.
+
+        Args:
+            head_timeout: seconds to wait for the head; `Timeouts.read` if that is less.
 
         Raises:
             ApiError: any other status.
@@ -124,6 +128,7 @@ class Requester:
             token=self._token.take(),
             query=query,
             headers=self._headers(headers),
+            head_timeout=head_timeout,
         )
         self._on_contact()
         self._date = answer.headers.get("date")

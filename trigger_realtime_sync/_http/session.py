@@ -119,10 +119,12 @@ class Transport:
         token: str | None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        head_timeout: float | None = None,
     ) -> Answer:
         """Send a GET and return when the headers arrived.
 
         Args:
+            head_timeout: seconds to wait for the headers; `Timeouts.read` if that is less.
             label: names the request in errors.
             token: None for the URL of a third party, which gets none of the user's headers either.
 
@@ -132,18 +134,21 @@ class Transport:
         """
         call.check()
         timeouts = self._options.timeouts
+        wait = timeouts.read if head_timeout is None else min(head_timeout, timeouts.read)
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
                 call,
                 stream=True,
-                timeout=(timeouts.connect, timeouts.read),
+                timeout=(timeouts.connect, wait),
                 proxies=self._proxies(origin_of(url)),
                 verify=self._options.verify,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
             raise _error_of_sending(error, call, label) from None
+        if wait < timeouts.read:
+            call.set_silence(timeouts.read)
         answer = Answer(response, call, label)
         if "," in answer.headers.get("content-encoding", ""):
             # We never ask for several encodings; each multiplies what a few bytes unpack to.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import defaultdict
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
+from .._feeds.buffering import Buffering
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
 from .._http.tokens import Token, TokenSource
@@ -46,6 +48,8 @@ class Engine:
         self._transport = Transport(self._options.http)
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
+        # By base URL. Channels are made by one thread at a time.
+        self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
         # Protects the token sources.
         self._tokens_lock = threading.Lock()
 
@@ -99,7 +103,8 @@ class Engine:
             # Imported here, because most clients read no stream.
             from .._channel.stream_channel import StreamChannel
 
-            return StreamChannel(target, origin, view, self._options.stream_patience)
+            buffering = self._buffering[target.base_url]
+            return StreamChannel(target, origin, view, self._options.stream_patience, buffering)
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)

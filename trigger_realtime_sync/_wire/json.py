@@ -29,12 +29,16 @@ _EVERY_THIRD_DIGIT = b"0" * 6
 MIN_ORJSON_BYTES = 64
 
 
+class BeyondLimits(ValueError):
+    """It may be JSON, but is nested too deeply, or holds an integer of too many digits."""
+
+
 def loads(text: str | bytes) -> Any:
     """Parse JSON (bytes are UTF-8), `NaN` and `Infinity` included.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds an integer of too many digits.
-            The message holds none of the text.
+        BeyondLimits: it is nested too deeply, or holds an integer of too many digits.
+        ValueError: it is not JSON. The message holds none of the text.
     """
     if _orjson_loads is not None and len(text) >= MIN_ORJSON_BYTES:
         try:
@@ -64,10 +68,15 @@ def stdlib_loads(text: str | bytes) -> Any:
     try:
         return _parse(text if isinstance(text, str) else text.decode())
     except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
+        raise BeyondLimits("JSON is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise
     except UnicodeDecodeError:
         # The error's own message, and its `object`, would carry the text.
         raise ValueError("JSON is not UTF-8") from None
+    except ValueError:
+        # Python converts no integer of more than some thousand digits.
+        raise BeyondLimits("JSON holds an integer of too many digits") from None
 
 
 def _parse(text: str) -> Any:

@@ -11,7 +11,7 @@ _V1_TEXT = re.compile(
     rf"v1:({_V1_ID})?,({_V1_ID})?,({_V1_ID})?"
     r",([0-9]{1,15}),([01]),([0-9]{1,15})(?:,([0-9]{1,15}))?"
 )
-_V2_TEXT = re.compile(r"v2:([0-9]{1,15}),([0-9]{1,15})(?:,([0-9]{1,15}))?")
+_V2_TEXT = re.compile(r"v2:([0-9]{1,15}),([0-9]{1,15})(?:,([0-9]{1,15})(?:,([0-9]{1,15}))?)?")
 _SEQ_NUM = re.compile(r"[0-9]{1,15}")
 MAX_U64 = 2**64 - 1
 
@@ -74,19 +74,24 @@ class PositionV2(NamedTuple):
     Attributes:
         next_seq_num: the sequence number of the next record.
         consumed: how many parts came before this position.
-        skip_until: parts with an index below this one are not wanted (`start_index`).
+        skip_until: parts with an index below this one are not wanted: they were read in the other
+            format.
+        first: records with a number below this one are not wanted (`start_index`).
         bare: whether it is a server's own sequence number, to be sent as it is.
     """
 
     next_seq_num: int = 0
     consumed: int = 0
     skip_until: int = 0
+    first: int = 0
     bare: bool = False
 
     def __str__(self) -> str:
         if self.bare:
             return str(self.next_seq_num - 1)
         text = f"v2:{self.next_seq_num},{self.consumed}"
+        if self.first > self.next_seq_num:
+            return f"{text},{self.skip_until},{self.first}"
         return f"{text},{self.skip_until}" if self.skip_until > self.consumed else text
 
     @classmethod
@@ -99,11 +104,13 @@ class PositionV2(NamedTuple):
         match = _V2_TEXT.fullmatch(text)
         if match is None:
             raise ValueError("not a last_event_id of a v2 stream")
-        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0), int(match[4] or 0))
 
     def after(self, n: int) -> PositionV2:
         """Return the position after part `n` of those that follow, each a record."""
-        return PositionV2(self.next_seq_num + n + 1, self.consumed + n + 1, self.skip_until)
+        return PositionV2(
+            self.next_seq_num + n + 1, self.consumed + n + 1, self.skip_until, self.first
+        )
 
 
 def is_v1_id(text: str) -> bool:

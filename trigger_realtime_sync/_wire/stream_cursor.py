@@ -19,7 +19,6 @@ The caller does the I/O, and need not know which of the two formats a body has::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from ..errors import ApiConnectionError, ProtocolError
@@ -32,10 +31,6 @@ from .stream_v2 import StreamV2
 
 # The two formats have the same methods: events in, parts out, the position kept across bodies.
 StreamFormat: TypeAlias = StreamV1 | StreamV2
-_NEW: dict[str, Callable[[int, bool], StreamFormat]] = {
-    "v1": lambda skip, latest: StreamV1(PositionV1(skip_until=skip), from_latest=latest),
-    "v2": lambda skip, latest: StreamV2(PositionV2(skip_until=skip), from_latest=latest),
-}
 
 
 def normal_version(version: str | None) -> str:
@@ -47,21 +42,25 @@ class StreamCursor:
     """Reads on in a stream, across bodies, servers and processes. Not thread-safe.
 
     Args:
-        start_index: return no part before this many. Counts parts, in both formats, so the
-            stream is read from its beginning; v2 records that were trimmed away count as parts.
-        from_latest: start at the tail. Servers up to 4.5 start at the beginning all the same. On
-            v1, parts written between two bodies that brought nothing are not seen.
+        start_index: where to begin; None for the beginning. On v2 it is the number of a record;
+            those that are no longer there are reported. On v1, whose parts have no numbers, that
+            many parts are left out, counted from the oldest one that the server keeps.
+        from_latest: start at the tail. Servers up to 4.5.12 can't be asked for it on v1, and start
+            at the beginning all the same; parts written between two bodies that brought nothing
+            are not seen there, nor on v2 of an S2 before 0.39.3.
 
     Attributes:
         over: whether the body has nothing more of use and may be closed: it said so, or is broken
             (then `end()` raises why).
     """
 
-    def __init__(self, *, start_index: int = 0, from_latest: bool = False) -> None:
-        if start_index < 0:
+    def __init__(self, *, start_index: int | None = None, from_latest: bool = False) -> None:
+        if start_index is not None and start_index < 0:
             raise ValueError("start_index must not be negative")
-        self._skip_until = start_index
+        self._start_index = start_index
+        self._skip_until = 0
         self._from_latest = from_latest
+        self._tail_id_works = True
         self._version: str | None = None
         self._format: StreamFormat | None = None
         self.over = False
@@ -128,40 +127,72 @@ class StreamCursor:
         """The format that was read, or that a restored position is of; None if neither is."""
         return self._version
 
+    @property
+    def seeks_tail(self) -> bool:
+        """True if the next request may wait for ever: it asks to start at the tail in a way that
+        only v2 understands, and the format is not known."""
+        return self._format is None and self._from_latest and self._tail_id_works
+
+    def give_up_tail_id(self) -> None:
+        """Ask to start at the tail in the other way: no answer came to a request of `seeks_tail`,
+        as of v1."""
+        self._tail_id_works = False
+
     def request_headers(self) -> dict[str, str]:
         """Return the headers that make the next body start where this cursor needs it."""
-        started = self._format.started if self._format is not None else not self._from_latest
-        if not started:
+        if self._format is None:
+            # v2 is what servers use by default.
+            if self._from_latest and not self._tail_id_works:
+                return dict(START_AT_LATEST)
+            last = self._new_v2().resume_id()
+        elif self._version == "v1" and not self._format.started:
             return dict(START_AT_LATEST)
-        last = self._format.resume_id() if self._format is not None else None
+        else:
+            last = self._format.resume_id()
         return {} if last is None else {LAST_EVENT_ID: last}
 
     def open(self, version: str | None) -> bool:
         """Begin a new body; `version` is its `X-Stream-Version`, or None.
 
         Returns:
-            True if the body is of use. If it is not, the server changed the format, and the id in
-            the request means nothing in the new one: close the body and ask again with
-            `request_headers()`, which then starts over and skips as many parts as were returned.
+            True if the body is of use. If it is not, the request meant nothing, or something else,
+            in the server's format: close the body and ask again with `request_headers()`. Where the
+            format changed, that starts over and skips as many parts as were returned.
 
         Raises:
             ProtocolError: the format is unknown.
         """
         version = normal_version(version)
-        make = _NEW.get(version)
-        if make is None:
+        if version not in ("v1", "v2"):
             raise ProtocolError(f"the stream comes in the unknown format {version[:20]!r}")
         usable = True
         if self._format is None or version != self._version:
-            usable = LAST_EVENT_ID not in self.request_headers()
+            asked = self.request_headers()
             if self._format is not None and self._format.started:
                 self._skip_until = max(self._format.index, self._format.skip_until)
-                self._from_latest = False
-            self._version, self._format = version, make(self._skip_until, self._from_latest)
+                self._start_index, self._from_latest = None, False
+            was_known = self._format is not None
+            self._version = version
+            self._format = self._new_v2() if version == "v2" else self._new_v1()
+            if was_known or version == "v1":
+                usable = LAST_EVENT_ID not in asked
+            else:
+                usable = asked == self.request_headers()
         self.over, self._problem = False, None
         self._framer = EventFramer()
         self._format.begin()
         return usable
+
+    def _new_v1(self) -> StreamV1:
+        skip_until = max(self._skip_until, self._start_index or 0)
+        return StreamV1(PositionV1(skip_until=skip_until), from_latest=self._from_latest)
+
+    def _new_v2(self) -> StreamV2:
+        if self._from_latest:
+            return StreamV2(None)
+        start = self._start_index
+        position = PositionV2(start or 0, start or 0, self._skip_until, start or 0)
+        return StreamV2(position, is_wish=bool(start), wants_all=start is not None)
 
     def feed(self, chunk: bytes) -> PartBatch:
         """Take the next bytes of the body; return the parts that are certain now, in order.

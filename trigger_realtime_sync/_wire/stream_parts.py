@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from ..errors import ProtocolReport
+
 Position: TypeAlias = object
 """The position right after a part: its `str()` is the `last_event_id` that resumes there."""
 
@@ -49,12 +51,15 @@ class BadPart:
         raw: what came in its place, None when nothing did.
         index: see `Part`; for parts that are gone, the index of the next one.
         position: right after it.
+        report: the class of the error that tells of parts that are gone; None for a part that did
+            not decode.
     """
 
     reason: str
     raw: Any
     index: int
     position: Position
+    report: type[ProtocolReport] | None = None
 
     @property
     def id(self) -> str:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import StreamTrimmed
 from .joined import loads_all
 from .positions import MAX_U64, PositionV1, is_v1_id, v1_id_key
 from .sse_fast import Event
@@ -230,7 +231,7 @@ class StreamV1:
         # twice than one never.
         self._resend = self._released = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
-        out.append(BadPart(reason, None, self.index, self.position()))
+        out.append(BadPart(reason, None, self.index, self.position(), StreamTrimmed))
 
     def _start_before(self, ident: str) -> None:
         """Resume before the first part of a tail: no id is known there, so make one."""

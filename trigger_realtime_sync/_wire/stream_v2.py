@@ -4,6 +4,11 @@ The position is a sequence number. Each record's body is an envelope of its own,
 two records with one id are one write that was retried. The ids of the last thousands of records are
 kept to recognize them; a position restored in another process starts by reading one batch back, as
 much as one retry repeats, only for their ids.
+
+Numbers have no holes: a record whose number is beyond the next one says that those between were
+trimmed away. They never go back: a tail below the next number, or a record below the one that was
+asked for, says that the storage lost the stream or restored an older copy. Then it is read again
+from its beginning, but for the records that were handed out before.
 """
 
 from __future__ import annotations
@@ -11,13 +16,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from ..errors import ApiConnectionError, ProtocolError
+from ..errors import ApiConnectionError, ProtocolError, StreamRewound, StreamTrimmed
 from .joined import loads_all
-from .json import loads
+from .json import BeyondLimits, loads
 from .positions import PositionV2
 from .sse_fast import Event
 from .stream_parts import BadPart, Part, PartBatch
 from .stream_v2_fast import usual_records
+from .told_records import ToldRecords
 
 REMEMBERED_IDS = 8_000
 """How many envelope ids are kept at most: about 1 MB. At least the last half of them always are,
@@ -26,9 +32,18 @@ those of the four largest batches that there can be."""
 READ_BACK = 1_000
 """How many records before a restored position are read again for their ids: the largest batch."""
 
+BEYOND_ANY_TAIL = "999999999999999"
+"""An id that no stream reaches: servers start behind the latest record, as for any beyond it."""
+
 
 class StreamV2:
     """Makes parts of the events of a v2 stream, and keeps the position across bodies.
+
+    Args:
+        position: where to start; None for the tail.
+        is_wish: whether the position only says where to begin: no record of it was read, so the
+            stream can't fall behind it.
+        wants_all: whether to report records at or after the position that are no longer there.
 
     Attributes:
         is_holding: always False: no part is ever in doubt.
@@ -39,19 +54,33 @@ class StreamV2:
         skip_until: parts with an index below this one are not wanted.
     """
 
-    def __init__(self, position: PositionV2, *, from_latest: bool = False) -> None:
+    def __init__(
+        self, position: PositionV2 | None, *, is_wish: bool = False, wants_all: bool = True
+    ) -> None:
+        self._from_latest = position is None
+        position = position or PositionV2()
         self.is_holding = False
         self.over = False
         self.index = position.consumed
         self.skip_until = position.skip_until
         self._next = position.next_seq_num
+        self._first = position.first
         self._bare = position.bare
-        self._from_latest = from_latest
-        self._from_beginning = not (from_latest or position.next_seq_num)
+        self._is_wish = is_wish
+        self._wants_all = wants_all
+        self._counts_trimmed = not (self._from_latest or position.next_seq_num or wants_all)
         self._read_back = 0 if position.bare else READ_BACK
         # True from the first new record on: the rest follow it without gaps.
         self._settled = False
         self._ids: dict[str, None] = {}
+        self._told = ToldRecords()
+        # After a loss: the hashes of what was handed out before, and up to where it may come again.
+        self._told_before: set[int] = set()
+        self._told_until = 0
+        # Made when it is needed, for one body.
+        self._told_set: set[int] | None = None
+        self._asked = 0
+        self._last_seen: int | None = None
         self._tail: int | None = None
         self._is_done = False
         self.at_unnamed_tail = False
@@ -59,7 +88,7 @@ class StreamV2:
     @property
     def started(self) -> bool:
         """True if the position is known; at the tail it is once the server has named it."""
-        return not self._from_latest
+        return not (self._from_latest or self._is_wish)
 
     @property
     def drained(self) -> bool:
@@ -71,17 +100,20 @@ class StreamV2:
 
     def resume_id(self) -> str | None:
         """Return the last record's sequence number, or one up to a batch before it."""
+        if self._from_latest:
+            return BEYOND_ANY_TAIL
         last = self._next - 1 - self._read_back
         return str(last) if last >= 0 else None
 
     def position(self) -> PositionV2:
         """Return the position after the last record."""
-        return PositionV2(self._next, self.index, self.skip_until, self._bare)
+        return PositionV2(self._next, self.index, self.skip_until, self._first, self._bare)
 
     def begin(self) -> None:
         """Prepare for a new body."""
         self.over = self._is_done = self.at_unnamed_tail = False
-        self._tail = None
+        self._tail = self._last_seen = self._told_set = None
+        self._asked = 0 if self._from_latest else max(0, self._next - self._read_back)
 
     def idle(self) -> None:
         """Do nothing: no part is ever in doubt."""
@@ -108,22 +140,39 @@ class StreamV2:
             if name == "batch":
                 self._take_batch(data, out)
             elif name == "ping":
-                self._take_ping(data)
+                self._take_ping(data, out)
             elif name == "error":
                 raise ApiConnectionError(f"the stream broke off at the server: {data[:200]}")
             elif data.strip() == "[DONE]":
-                self.over = self._is_done = True
+                self._take_done(out)
 
-    def _take_ping(self, data: str) -> None:
+    def _take_ping(self, data: str, out: PartBatch) -> None:
         try:
             self._tail = _tail_of(loads(data))
         except ValueError:
             return
         self.at_unnamed_tail = self._tail is None
-        if self._from_latest and self._tail is not None:
+        if self._tail is None:
+            if self._ended_before_its_position():
+                self._rewind(out)
+            return
+        if self._from_latest:
             self._next, self._from_latest = self._tail, False
-        if self.drained:
+        if self._tail < self._next and self.started:
+            self._rewind(out)
+        elif self.drained:
             self._read_back = 0
+
+    def _take_done(self, out: PartBatch) -> None:
+        if self._ended_before_its_position():
+            self._rewind(out)
+        else:
+            self.over = self._is_done = True
+
+    def _ended_before_its_position(self) -> bool:
+        """Return True if this body read records back, and the last one is not the one that it
+        should have read."""
+        return self.started and self._last_seen is not None and self._last_seen < self._next - 1
 
     def _take_batch(self, data: str, out: PartBatch) -> None:
         try:
@@ -133,27 +182,30 @@ class StreamV2:
         records = batch.get("records") if isinstance(batch, dict) else None
         if not isinstance(records, list):
             raise ProtocolError("a batch of the stream has no list of records")
-        if not self._take_fast(records, out):
-            self._take_any(records, out)
         self._tail = None
         self.at_unnamed_tail = False
+        if not self._take_fast(records, out):
+            self._take_any(records, out)
 
     def _take_any(self, records: list[Any], out: PartBatch) -> None:
         bodies = [_body_of(record) for record in records]
         envelopes = iter(loads_all([body for body in bodies if body is not None]))
         for record, body in zip(records, bodies, strict=True):
             self._take_record(record, None if body is None else next(envelopes), out)
+            if self.over:
+                return
 
     def _take_fast(self, records: list[Any], out: PartBatch) -> bool:
         """Do at once what `_take_record` does; return False, and do nothing, if it can't be."""
         usual = usual_records(records, self._next, self._ids) if self._settled else None
         if usual is None:
             return False
-        idents, values = usual
+        idents, values, bodies = usual
         out.append_all(values, self.index, self.position().after, self.skip_until)
         self._next += len(values)
         self.index += len(values)
-        self._ids.update(dict.fromkeys(idents))
+        self._ids.update(idents)
+        self._told.add(bodies)
         self._forget()
         return True
 
@@ -164,32 +216,81 @@ class StreamV2:
             return
         again = seq_num < self._next
         if not again:
-            self._advance(seq_num)
+            self._advance(seq_num, out)
+        elif seq_num < self._asked and self.started and self._is_news(record, envelope):
+            self._rewind(out)
+            return
         elif seq_num == self._next - 1:
             self._read_back = 0
+        self._last_seen = seq_num
+        again = again or seq_num < self._first
         if type(envelope) is dict:
-            self._take_envelope(envelope, again, out)
+            self._take_envelope(envelope, record["body"], again, out)
         elif not again and not _is_command(record) and not _is_control(record):
             body = record.get("body")
-            self._bad(f"record {seq_num} of the stream is not an envelope", body, out, counts=True)
+            self._bad(_what_is_wrong(seq_num, body), body, out, counts=True)
 
-    def _advance(self, seq_num: int) -> None:
-        if self._from_beginning and seq_num > 0:
+    def _is_news(self, record: Any, envelope: Any) -> bool:
+        """Return True for a part that was not handed out: one that was only shows that the server,
+        or something between, does not heed the id that it was asked for."""
+        if type(envelope) is not dict or not _text_of(envelope.get("id")):
+            return False
+        if self._told_set is None:
+            self._told_set = self._told.as_set()
+        return hash(record["body"]) not in self._told_set
+
+    def _advance(self, seq_num: int, out: PartBatch) -> None:
+        if self._counts_trimmed:
             self.index += seq_num  # the trimmed records were parts once
-        self._from_beginning = self._from_latest = self._bare = False
+        elif self._wants_all and not self._from_latest and seq_num > self._next:
+            self._report_trimmed(seq_num, out)
+        self._counts_trimmed = self._from_latest = self._bare = self._is_wish = False
+        self._wants_all = True
         self._read_back = 0
-        self._settled = True
+        self._settled = self._told_until <= seq_num and self._first <= seq_num
+        if self._settled:
+            self._told_before = set()
         self._next = seq_num + 1
 
-    def _take_envelope(self, envelope: dict[str, Any], again: bool, out: PartBatch) -> None:
-        ident = envelope.get("id")
-        if type(ident) is str:
+    def _report_trimmed(self, seq_num: int, out: PartBatch) -> None:
+        what = f"records {self._next} to {seq_num - 1} were"
+        if seq_num == self._next + 1:
+            what = f"record {self._next} was"
+        position = PositionV2(seq_num, self.index, self.skip_until, self._first)
+        out.append(
+            BadPart(f"{what} trimmed away unread", None, self.index, position, StreamTrimmed)
+        )
+
+    def _rewind(self, out: PartBatch) -> None:
+        """Go back to the beginning: this is another stream, or an older state of the same."""
+        reason = (
+            f"the server's storage lost the stream, or put it back to before record {self._next};"
+            f" it is read again from its beginning, and what was not remembered is told again"
+        )
+        self._told_before |= self._told.as_set()
+        self._told_until = max(self._told_until, self._next)
+        self._next = self._read_back = 0
+        self._settled = self._bare = self._wants_all = self._is_wish = False
+        # An id alone says too little here: it has seven characters.
+        self._ids.clear()
+        out.append(BadPart(reason, None, self.index, self.position(), StreamRewound))
+        self.over = True
+
+    def _take_envelope(
+        self, envelope: dict[str, Any], body: str, again: bool, out: PartBatch
+    ) -> None:
+        ident = _text_of(envelope.get("id"))
+        if ident:
             if ident in self._ids:
                 return
             self._ids[ident] = None
             self._forget()
         if again:
             return
+        if ident:
+            if hash(body) in self._told_before:
+                return
+            self._told.add([body])
         index = self.index
         self.index += 1
         if index >= self.skip_until:
@@ -206,6 +307,25 @@ class StreamV2:
         self.index += counts
         if not counts or index >= self.skip_until:
             out.append(BadPart(reason, raw, index, self.position()))
+
+
+def _what_is_wrong(seq_num: int, body: Any) -> str:
+    try:
+        loads(body if isinstance(body, str) else "")
+    except BeyondLimits as problem:
+        return f"record {seq_num} of the stream can't be read: {problem}"
+    except ValueError:
+        pass
+    return f"record {seq_num} of the stream is not an envelope"
+
+
+def _text_of(ident: Any) -> str | None:
+    """Return an envelope's id as text, None where it is none."""
+    if type(ident) is float and ident.is_integer():
+        ident = int(ident)
+    if type(ident) in (int, float):
+        return str(ident)
+    return ident if type(ident) is str else None
 
 
 def _body_of(record: Any) -> str | None:

@@ -12,8 +12,9 @@ _DATA, _ID, _END = '{"data":', ',"id":"', '"}'
 
 def usual_records(
     records: list[Any], next_seq_num: int, known: Mapping[str, Any]
-) -> tuple[list[str], list[Any]] | None:
-    """Return the envelope ids and the values of records that follow each other, each a new part.
+) -> tuple[dict[str, None], list[Any], list[str]] | None:
+    """Return the envelope ids, as keys in order, the values and the bodies of records that follow
+    each other, each a new part.
 
     Returns None where one may be something else, or a retried write.
 
@@ -22,11 +23,15 @@ def usual_records(
         known: the envelope ids of earlier records.
     """
     bodies = _bodies(records, next_seq_num)
-    idents, texts = split_envelopes(bodies) if bodies is not None else ([], [])
-    if len(set(idents)) < len(records) or not known.keys().isdisjoint(idents):
+    if bodies is None:
+        return None
+    idents, texts = split_envelopes(bodies)
+    different = dict.fromkeys(idents)
+    # An empty id is none: such parts are never the same.
+    if len(different) < len(records) or "" in different or not known.keys().isdisjoint(different):
         return None
     values = loads_all(texts)
-    return None if MALFORMED in values else (idents, values)
+    return None if MALFORMED in values else (different, values, bodies)
 
 
 def _bodies(records: list[Any], next_seq_num: int) -> list[Any] | None:
