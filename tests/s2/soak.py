@@ -76,8 +76,10 @@ class Trouble(threading.Thread):
 class Soak:
     """Runs, one after the other."""
 
-    def __init__(self, s2: S2, runs: RealtimeServer, client: RealtimeClient, wire: Wire) -> None:
-        self._s2, self._runs, self._client, self._wire = s2, runs, client, wire
+    def __init__(
+        self, s2: S2, runs: RealtimeServer, route: Route, client: RealtimeClient, wire: Wire
+    ) -> None:
+        self._s2, self._runs, self._route, self._client, self._wire = s2, runs, route, client, wire
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.errors: list[Any] = []
@@ -99,6 +101,9 @@ class Soak:
         for key in KEYS:
             self._check(run_id, key, parts.by_stream.get(key, []), acknowledged=not failed[key])
         self.counts["runs"] += 1
+        # They record every request, which is no memory of the client's.
+        self._route.exchanges.clear()
+        self._runs.clear_requests()
 
     def _check(self, run_id: str, key: str, told: list[Any], *, acknowledged: bool) -> None:
         records = self._retry(lambda: self._s2.records(run_id, key))
@@ -140,7 +145,7 @@ def main() -> int:
         ) as client,
     ):
         wire = Wire(s2.port)
-        soak = Soak(s2, runs, client, wire)
+        soak = Soak(s2, runs, route, client, wire)
         trouble = Trouble(s2, route, wire, random.Random(options.seed))
         trouble.start()
         started = time.monotonic()
