@@ -348,6 +348,23 @@ def test_a_reused_run_does_not_wait_for_another_one(server, connect):
     assert len(subscription.wait_for_completion(5)) == 5
 
 
+def test_each_reused_run_is_asked_for_before_any_is_followed(server, connect, monkeypatch):
+    """Finished ones behind more running ones than are followed by live polls, at once."""
+    monkeypatch.setattr(stray_runs, "TURN_SECONDS", 3600.0)
+    running = [server.create_run() for _ in range(6)]
+    finished = [server.create_run() for _ in range(3)]
+    for run_id in finished:
+        server.complete_run(run_id)
+    own = server.create_run()
+    server.complete_run(own)
+    recorder = Recorder()
+    batch_id = server.batch(own, reused=[*running, *finished])
+    connect(server).subscribe_to_batch(batch_id, **recorder.options)
+    recorder.wait("complete", 4)
+    recorder.wait("update", 10)
+    server.wait_until_held(4, match="run")
+
+
 def test_reused_runs_skip_the_same_columns(server, connect):
     """They are asked for like the others."""
     reused, own = server.create_run(payload={"n": 1}), server.create_run(payload={"n": 2})
