@@ -1,4 +1,4 @@
-"""More subscriptions than the plan allows live polls (docs/protocol.md, section 5, 429)."""
+"""More subscriptions than the plan allows live polls (docs/protocol.md, section 5)."""
 
 from __future__ import annotations
 

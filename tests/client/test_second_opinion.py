@@ -44,6 +44,11 @@ def opinions(server: Any) -> list[Any]:
     return [one for one in server.requests if "/api/v3/runs/" in one.path]
 
 
+def polls(server: RealtimeServer) -> list[Any]:
+    """Return the live polls for single runs so far."""
+    return [one for one in server.requests if one.live and one.kind == "run"]
+
+
 def electric(**options: Any) -> RealtimeServer:
     return RealtimeServer("electric", hold=0.15, **options)
 
@@ -196,12 +201,19 @@ def test_one_that_is_followed_in_turn_is_asked_for_too(connect, silence, monkeyp
         reused = [server.create_run() for _ in range(6)]
         own = server.create_run()
         server.complete_run(own)
-        subscription = connect(server).subscribe_to_batch(server.batch(own, reused=reused))
-        eventually(lambda: len(subscription.runs) == 7)
+        recorder = Recorder()
+        batch_id = server.batch(own, reused=reused)
+        connect(server).subscribe_to_batch(batch_id, **recorder.options)
+        recorder.wait("update", 7)
+        # Four are followed by live polls, and stay so: they do not finish.
+        eventually(lambda: len({one.path for one in polls(server)}) == 4)
+        live = {one.segments[-1] for one in polls(server)}
+        in_turn = [run_id for run_id in reused if run_id not in live]
         with server.hold_replication():
-            for run_id in reused:
+            for run_id in in_turn:
                 server.complete_run(run_id)
-            assert len(subscription.wait_for_completion(15)) == 7
+            recorder.wait("complete", 3)
+        assert {run.id for run in recorder.completes} == {own, *in_turn}
 
 
 @pytest.mark.parametrize("target", ["run", "tag"])
@@ -351,6 +363,17 @@ def test_what_rest_says_is_told_where_no_shape_does(
 def test_the_other_shape_goes_before_rest(raw, connect, no_looks, silence):
     """Its values have their types."""
     full = reply(200, headers("0_inf"), [message(done(output={"from": "shape"})), END])
+    server = raw(script(reply(200, {}, REST), full, held_briefly))
+    assert connect(server).wait_for_completion("run_1", timeout=10).output == {"from": "shape"}
+
+
+def test_the_other_shape_may_end_within_a_transaction(raw, connect, no_looks, silence):
+    """What it said before the old offset was asked for again counts."""
+    finished = message(done(output={"from": "shape"}))
+    finished["headers"]["lsn"] = "5"
+    full = in_turn(
+        reply(200, headers("0_0"), [SNAPSHOT_END]), reply(200, headers("5_0"), [finished, END])
+    )
     server = raw(script(reply(200, {}, REST), full, held_briefly))
     assert connect(server).wait_for_completion("run_1", timeout=10).output == {"from": "shape"}
 

@@ -311,3 +311,64 @@ def test_unreadable_answers_are_bounded():
         waits.wait_after(page, NOW)
     waits.succeeded()
     waits.wait_after(page, NOW)
+
+
+# --- whose clock
+
+
+def dated(seconds_ahead: float, **headers: str) -> dict[str, str]:
+    """Headers of a server whose clock is so many seconds ahead of ours."""
+    date = email.utils.formatdate(NOW + seconds_ahead, usegmt=True)
+    return {"date": date, **{name.replace("_", "-"): text for name, text in headers.items()}}
+
+
+@pytest.mark.parametrize("ahead", [-86_400, -300, 0, 300, 86_400])
+def test_a_moment_is_measured_by_the_clock_of_the_server(ahead):
+    """Ours may be wrong by hours: its own `Date` says what time it is there."""
+    there = NOW + ahead
+    reset = {"seconds": str(int(there + 7)), "milliseconds": str(int((there + 7) * 1000))}
+    for text in reset.values():
+        assert asked_wait(dated(ahead, x_ratelimit_reset=text), NOW) == pytest.approx(7, abs=1)
+    date = email.utils.formatdate(there + 7, usegmt=True)
+    assert asked_wait(dated(ahead, retry_after=date), NOW) == pytest.approx(7, abs=1)
+
+
+@pytest.mark.parametrize("ahead", [-86_400, 0, 86_400])
+def test_seconds_need_no_clock(ahead):
+    """`Retry-After: 7` is what it says."""
+    assert asked_wait(dated(ahead, retry_after="7"), NOW) == 7
+    assert asked_wait({"retry-after": "7"}, NOW) == 7
+
+
+def test_a_reset_in_seconds():
+    """Below 10¹¹ it can be nothing else: in milliseconds that was 1973."""
+    assert asked_wait({"x-ratelimit-reset": str(int(NOW) + 5)}, NOW) == pytest.approx(5, abs=1)
+    assert asked_wait({"x-ratelimit-reset": "99999999999"}, NOW) is not None
+    # The least one in milliseconds is long past.
+    assert asked_wait({"x-ratelimit-reset": "100000000000"}, NOW) == 0
+
+
+def test_a_moment_without_a_date_is_believed_for_a_minute():
+    """Only our own clock is left to measure it, which may be a day behind."""
+    far = {"x-ratelimit-reset": str(int((NOW + 86_400) * 1000))}
+    assert asked_wait(far, NOW) == LONGEST_UNDATED_WAIT
+    assert asked_wait({**far, "date": "no date"}, NOW) == LONGEST_UNDATED_WAIT
+    assert asked_wait(dated(0, x_ratelimit_reset=far["x-ratelimit-reset"]), NOW) == LONGEST_WAIT
+
+
+def test_a_moment_that_is_past_asks_for_nothing():
+    """However long ago."""
+    assert asked_wait(dated(0, x_ratelimit_reset=str(int(NOW - 60))), NOW) == 0
+    past = email.utils.formatdate(NOW - 60, usegmt=True)
+    assert asked_wait(dated(0, retry_after=past), NOW) == 0
+
+
+def test_elapsed_times_do_not_follow_the_calendar():
+    """How long a 404 is retried, and what a restart is close to, is measured by `now`; `today` may
+    jump, as when a machine wakes up or its clock is set."""
+    waits = backoff()
+    missing = answer(404, x_should_retry="true")
+    for jump in (0, -86_400, 86_400):
+        waits.wait_after(missing, 10.0, NOW + jump)
+    with pytest.raises(NotFoundError):
+        waits.wait_after(missing, 10.0 + NOT_FOUND_SECONDS, NOW)

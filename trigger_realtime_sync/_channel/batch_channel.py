@@ -118,6 +118,7 @@ class BatchChannel(Channel):
             self._lost.clear()
         self._end_if_complete()
         # Runs that were reused by their idempotency key belong to the batch, but not to its feed.
+        assert self._strays is not None
         self._strays.ask(run_id for run_id in members if run_id not in known)
 
     # On the threads of runs that are followed singly.

@@ -57,14 +57,19 @@ class Channel:
         self._feed = feeds.of_target(
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )
-        self._strays = Strays(
-            target,
-            view,
-            self._requesters,
-            feeds,
-            self._start_thread,
-            on_changes=self._on_stray_changes,
-            on_lost=self._on_stray_lost,
+        # A single run has none: a client may have thousands of these channels.
+        self._strays = (
+            None
+            if target.is_single
+            else Strays(
+                target,
+                view,
+                self._requesters,
+                feeds,
+                self._start_thread,
+                on_changes=self._on_stray_changes,
+                on_lost=self._on_stray_lost,
+            )
         )
 
     @property
@@ -165,7 +170,8 @@ class Channel:
                 self._apply(changes)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
-        self._strays.follow_those_left(changes)
+        if self._strays is not None:
+            self._strays.follow_those_left(changes)
         if changes:
             self._audience.end_complete()
             time.sleep(YIELD_SECONDS)

@@ -60,8 +60,6 @@ class Strays:
 
     def follow_those_left(self, changes: RunChanges) -> None:
         """Follow the runs that the feed tells no longer, and leave those to it that it tells."""
-        if self._target.is_single:
-            return
         before = set(self._left.values())
         left = self._left
         if changes.missing is not None:
