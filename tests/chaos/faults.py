@@ -118,12 +118,18 @@ class Plan:
         with self._lock:
             self._accepted.add(target)
 
-    def next(self, target: str, *, stream: bool) -> Fault:
-        """The fault of the next request of a target."""
+    def next(self, target: str, *, live: bool, stream: bool) -> Fault:
+        """The fault of the next request of a target.
+
+        Args:
+            live: whether it is a live poll.
+            stream: whether it is one of a stream.
+        """
         with self._lock:
             rng = self._sequences.setdefault(target, random.Random(f"{self._seed} {target}"))
             fault = self._draw(rng)
-            if not self._is_fair(target, fault.kind, stream):
+            is_fair = self._is_fair(target, fault.kind, stream)
+            if not is_fair or (fault.kind == "204" and not live):
                 fault = NONE
             self._last[target] = fault.kind
             return NONE if self._calm else fault

@@ -93,7 +93,7 @@ class Proxy(RawServer):
 
     def _exchange(self, client: socket.socket, upstream: socket.socket, head: bytes) -> None:
         target, place, stream = self._note_token_and_target(head)
-        fault = self._plan.next(target, stream=stream)
+        fault = self._plan.next(target, live="live=true" in place, stream=stream)
         with self._lock:
             self.seen.append(Seen(time.monotonic(), target, fault))
             earlier = self._earlier.setdefault((target, place), deque(maxlen=4))

@@ -19,7 +19,7 @@ import pytest
 
 from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
 from tests.chaos.proxy import Proxy, Seen
-from tests.chaos.world import SECRET, Habits, World
+from tests.chaos.world import HOLD, SECRET, Habits, World
 from tests.chaos.world_of_s2 import WorldOfS2
 from tests.support.process import open_sockets, resident_mb
 from tests.support.waiting import eventually, threads_named
@@ -66,7 +66,7 @@ def test_what_is_promised_holds(backend, streams, seed, log, clock):
         RealtimeServer(
             backend,
             streams=streams,
-            hold=0.5,
+            hold=HOLD,
             ping_interval=0.3,
             stream_idle=1.0,
             stream_step=0.4,

@@ -19,6 +19,8 @@ from trigger_realtime_sync import RealtimeClient, StreamRewound, StreamTrimmed, 
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
+# Seconds that the server holds a live poll.
+HOLD = 0.5
 # What is told of a stream that lost something. A world in which nothing is lost takes it for wrong.
 LOSSES = (StreamRewound, StreamTrimmed)
 SECRET = "SECRETofTHEchaosTESTS"
@@ -447,7 +449,22 @@ class World:
             # Electric says no more of what has finished: only REST knows.
             self.server.crash()
             self.server.drop_connections()
+        if self.rng.random() < 0.5:
+            self._leave_out_the_last()
         self._change(self.endless)
+
+    def _leave_out_the_last(self) -> None:
+        """Let a flush leave out the next change of the run that never finishes: no REST knows."""
+        self.server.fail_next(
+            times=2,
+            match=lambda request: (
+                request.kind in FEEDS and self._runs_of(request) == [self.endless]
+            ),
+            live=True,
+            leave_out=1,
+        )
+        # What is held now ends as it began.
+        time.sleep(HOLD)
 
     def _complete(self, run: str) -> None:
         self.versions[run] += 1

@@ -158,11 +158,13 @@ def test_a_success_starts_the_back_off_again(server, connect, waits):
     recorder = Recorder()
     policy = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)
     connect(server, retry=policy).subscribe_to_run(run_id, **recorder.options)
+    server.wait_until_held(1)
     for step in range(6):
         server.fail_next(live=True, status=500)
-        eventually(lambda s=step: sum(one.live for one in server.requests) >= 2 * s + 1)  # type: ignore[misc]
-        server.wait_until_held(1)
         server.update_run(run_id, metadata={"step": step})
+        # The poll after this one fails; the next one is held.
+        server.wait_for_requests(1 + 2 * (step + 1), live=True)
+        server.wait_until_held(1)
         recorder.wait("update", step + 2)
     assert max(waits) <= 0.5 + 0.1
 

@@ -441,6 +441,20 @@ def test_cancelling_ends_an_opinion(raw, connect, no_looks, silence):
     eventually(lambda: not threads_named("run-feed"), seconds=2)
 
 
+def test_cancelling_ends_several_opinions(connect, no_looks, silence):
+    """Each thread has its own request to be cut off."""
+    with electric() as server:
+        reused = [server.create_run() for _ in range(4)]
+        own = server.create_run()
+        server.complete_run(own)
+        server.fail_next(match=lambda one: "/api/v3/" in one.path, stall=20, times=100)
+        batch_id = server.batch(own, reused=reused)
+        subscription = connect(server).subscribe_to_batch(batch_id)
+        eventually(lambda: len(opinions(server)) == 4)
+        subscription.cancel()
+        eventually(lambda: not threads_named("stray-"), seconds=2)
+
+
 def test_it_is_logged_once(raw, connect, no_looks, silence, caplog):
     """A warning says that the feed was wrong."""
     caplog.set_level(logging.WARNING)

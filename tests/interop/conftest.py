@@ -75,9 +75,10 @@ class Both:
 
     is_compared = True
 
-    def __init__(self, theirs: Told, ours: Ours) -> None:
+    def __init__(self, theirs: Told, ours: Ours, settle: Callable[[], object]) -> None:
         self.theirs = theirs
         self.ours = ours
+        self._settle = settle
         self._runs = [0, 0]
         self._parts = [0, 0]
 
@@ -105,6 +106,7 @@ class Both:
         wanted = [count if one is None else one for one in (theirs, ours)]
         assert bool(why) == (wanted[0] != wanted[1]), "a difference on purpose needs its reason"
         if action is not None:
+            self._settle()
             action()
         before, self._runs = self._runs, [a + b for a, b in zip(self._runs, wanted, strict=True)]
         self.theirs.wait_for(runs=self._runs[0])
@@ -169,12 +171,14 @@ class Pair:
             lambda **options: self.client.subscribe_to_runs_with_tag(
                 tag, skip_columns=skip_columns or (), created_at=created_at, **options
             ),
+            settle=lambda: self._until_theirs_polls("runs"),
         )
 
     def batch(self, batch_id: str) -> Both:
         return self._both(
             self._official.subscribe("batch", self._url, batch_id),
             lambda **options: self.client.subscribe_to_batch(batch_id, **options),
+            settle=lambda: self._until_theirs_polls("batch"),
         )
 
     def run_with_streams(self, run_id: str) -> Both:
@@ -192,13 +196,29 @@ class Pair:
         told = self._official.subscribe("stream", self._url, run_id, key=key, **options)
         return self._both(told, subscribe, streams=True)
 
-    def _both(self, theirs: Told, subscribe: Callable[..., Any], *, streams: bool = False) -> Both:
+    def _until_theirs_polls(self, kind: str) -> None:
+        """Wait for a live poll of theirs. Before it they fetch ahead in vain, which moves native's
+        working set: what changed meanwhile they would not be told."""
+
+        def is_theirs(request: Any) -> bool:
+            return request.kind == kind and "tr_official" in request.headers["authorization"]
+
+        self.server.wait_for_requests(1, match=is_theirs, live=True, timeout=PATIENCE)
+
+    def _both(
+        self,
+        theirs: Told,
+        subscribe: Callable[..., Any],
+        *,
+        streams: bool = False,
+        settle: Callable[[], object] = lambda: None,
+    ) -> Both:
         ours = Ours()
         callbacks: dict[str, Any] = {"on_update": ours.on_update, "on_error": ours.on_error}
         if streams:
             callbacks["on_stream"] = ours.on_stream
         ours.subscription = subscribe(**callbacks)
-        both = Both(theirs, ours)
+        both = Both(theirs, ours, settle)
         self._all.append(both)
         return both
 

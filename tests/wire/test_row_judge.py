@@ -247,3 +247,25 @@ def test_what_another_feed_told_is_what_counts():
     log.told["a"] = NEW
     assert log.get(whole("old", 1)) == ["new"]
     assert log.get(whole("old", 1), now=DOUBT_SECONDS) == ["old"]
+
+
+def test_what_follows_an_old_snapshot_may_be_old_too():
+    """A cache has both: the state is doubted until a live poll goes on from it, or it lasts."""
+    log = Log(ELECTRIC)
+    assert log.get(whole("third", 3), handle="h1") == ["third"]
+    log.log.refetch()
+    assert log.get(whole("first", 1), handle="h1", now=1.0) == []
+    assert log.get(change(status="second", updatedAt=stamp(2)), handle="h1", now=2.0) == []
+    live = change(status="fourth", updatedAt=stamp(2))
+    assert log.get(live, handle="h1", live=True, now=3.0) == ["fourth"]
+
+
+def test_what_follows_an_old_snapshot_is_told_if_it_lasts():
+    """Nothing went on from it in the time that caches and replicas lag."""
+    log = Log(ELECTRIC)
+    log.get(whole("third", 3), handle="h1")
+    log.log.refetch()
+    log.get(whole("first", 1), handle="h1", now=1.0)
+    log.get(change(status="second", updatedAt=stamp(2)), handle="h1", now=2.0)
+    assert log.get(handle="h1", now=DOUBT_SECONDS + 1.9) == []
+    assert log.get(handle="h1", now=DOUBT_SECONDS + 2.0) == ["second"]

@@ -101,7 +101,7 @@ class StrayRuns:
         self._add(run_ids, self._new)
 
     def follow(self, run_ids: Iterable[str]) -> None:
-        """Follow these runs too. Safe from any thread."""
+        """Follow these runs too, if any, and those that wait for a thread. Safe from any thread."""
         self._add(run_ids, self._waiting)
 
     def _add(self, run_ids: Iterable[str], queue: list[_Stray]) -> None:
@@ -138,9 +138,21 @@ class StrayRuns:
             turns = jobs > new and not self._takes_turns
             self._takes_turns |= turns
         for _ in range(new):
-            self._start_thread(self._follow_some, f"stray-runs {self._label}")
-        if turns:
-            self._start_thread(self._take_turns, f"stray-turns {self._label}")
+            if not self._started(self._follow_some, f"stray-runs {self._label}"):
+                with self._lock:
+                    self._followers -= 1
+        if turns and not self._started(self._take_turns, f"stray-turns {self._label}"):
+            with self._lock:
+                self._takes_turns = False
+
+    def _started(self, work: Callable[[], None], name: str) -> bool:
+        """Start a thread. Return False if there can't be one now: `follow` tries it again."""
+        try:
+            self._start_thread(work, name)
+        except RuntimeError as error:
+            logger.warning("%s: %s", self._label, error)
+            return False
+        return True
 
     # On the threads that follow a run each.
 

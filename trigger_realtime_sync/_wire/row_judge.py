@@ -96,7 +96,7 @@ class RowJudge(Generic[RowT]):
             # Nothing starts a finished run again, whatever its stamp says.
             self._doubts.pop(row_key, None)
             return False
-        if not self._is_doubtful(row_key, before, row):
+        if not self._is_doubtful(row_key, before, row, live=live):
             self._doubts.pop(row_key, None)
             return True
         doubt = self._doubts.get(row_key)
@@ -120,7 +120,10 @@ class RowJudge(Generic[RowT]):
                 del self._doubts[row_key]
                 yield row_key, doubt.row
 
-    def _is_doubtful(self, row_key: str, before: RowT | None, row: RowT) -> bool:
+    def _is_doubtful(self, row_key: str, before: RowT | None, row: RowT, *, live: bool) -> bool:
         if before is None or is_finished(row):
             return False
-        return (row_key in self._whole or row_key in self._held) and went_back(before, row)
+        # The log goes on from a state that is doubted, but a catch-up may be old as well.
+        doubted = row_key in self._doubts and not live
+        came_whole = row_key in self._whole or row_key in self._held
+        return (doubted or came_whole) and went_back(before, row)
