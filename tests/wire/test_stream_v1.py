@@ -17,7 +17,7 @@ from tests.wire.stream_bodies import at_tail, fed, frame, opened, reopened, valu
 from tests.wire.v1_server_model import PING, Reader, V1Server, run_trial
 from trigger_realtime_sync._wire.stream_cursor import StreamCursor
 from trigger_realtime_sync._wire.stream_parts import BadPart, Part
-from trigger_realtime_sync.errors import ProtocolError
+from trigger_realtime_sync.errors import ProtocolError, StreamTrimmed
 
 # More are run by setting this; 40,000 take about 15 s.
 TRIALS = int(os.environ.get("STREAM_V1_TRIALS", "6000"))
@@ -324,3 +324,33 @@ def test_a_start_at_the_tail_resumes_before_its_first_entry(first, before):
     assert cursor.request_headers() == {"Last-Event-ID": before}
     again = reopened("v1", cursor)
     assert values(fed(again, frame(first, "1") + frame(first, "2"))) == [2]
+
+
+def bare(*parts: str) -> bytes:
+    """Return parts as servers before 4.1.2 send them: without ids."""
+    return b"".join(f"data: {part}\n\n".encode() for part in parts)
+
+
+def test_parts_without_ids_are_dropped_by_count_while_they_are_the_same():
+    """Each body begins at the oldest entry; a last part that was returned comes again, too."""
+    cursor = opened("v1")
+    assert values(fed(cursor, bare("1", "2", "3"))) == [1, 2, 3]
+    for _ in range(2):
+        cursor.end(clean=True)
+        assert cursor.request_headers() == {}
+        assert values(fed(opened("v1", cursor), bare("1", "2", "3"))) == []
+    assert values(fed(opened("v1", cursor), bare("1", "2", "3", "4", "5"))) == [4, 5]
+    assert values(fed(opened("v1", cursor), bare("1", "2", "3", "4", "5", "6"))) == [6]
+
+
+def test_parts_without_ids_after_a_trim_are_reported():
+    """Nothing tells how many are gone: what is left is returned, none is dropped by a guess."""
+    cursor = opened("v1")
+    fed(cursor, bare("1", "2", "3", "4"))
+    cursor.end(clean=True)
+    gone, *parts = fed(opened("v1", cursor), bare("3", "4", "5"))
+    assert isinstance(gone, BadPart)
+    assert gone.report is StreamTrimmed
+    assert "4.1.2" in gone.reason
+    assert values(parts) == [3, 4, 5]
+    assert values(fed(opened("v1", cursor), bare("3", "4", "5", "6"))) == [6]

@@ -432,6 +432,17 @@ def test_a_loss_shows_in_what_is_read_back(end):
     assert fed(cursor, batch(*_records(0, 50)) + end) == []
 
 
+@pytest.mark.parametrize("end", [event("ping", {"timestamp": 1}), ping(6), DONE])
+def test_the_end_of_what_was_read_is_no_loss(end):
+    """However the records came: one by one, together, of this body or of the ones before."""
+    cursor = opened("v2")
+    for start, stop in ((0, 1), (1, 2), (2, 6)):
+        assert len(fed(cursor, batch(*_records(start, stop)))) == stop - start
+    assert fed(cursor, end) == []
+    assert fed(opened("v2", cursor), end) == []
+    assert fed(reopened("v2", cursor), batch(*_records(0, 6)) + end) == []
+
+
 def test_how_many_records_are_remembered():
     """The newest 100,000; of older ones what comes again after a loss is told again."""
     most = told_records.MOST_REMEMBERED

@@ -16,6 +16,10 @@ position of a part only together with what was read before it:
   silence, is held back until more bytes come; if the body ends instead, the next one sends it
   again, whole.
 
+Servers before 4.1.2 send no ids: each body begins at the oldest entry that is left. What comes
+again is dropped by count, as long as it is what was read; where it is not, entries are gone, and
+all that is left is returned, after a report.
+
 Three cases can't be exact: entries the server has dropped (a `BadPart` says so where that can be
 known, and the first part after it may be the tail of a line); a position that is a bare server id,
 or that lies within the first two entries after a start at the tail; and a line of plain text that
@@ -55,6 +59,8 @@ class StreamV1:
         self._go_to(position)
         self._from_latest = from_latest
         self._held: tuple[Any] | None = None
+        # Of the parts without an id, by which they are recognized.
+        self._hashes: list[int] = []
         self.begin()
 
     @property
@@ -89,6 +95,7 @@ class StreamV1:
         self._replaying = self._counted > 0
         self._replayed = 0
         self._resend = self._released
+        del self._hashes[self._counted + self._released :]
         self._last: str | None = None
         self._event_id = ""
         self._silent = False
@@ -123,6 +130,7 @@ class StreamV1:
         *certain, (ident, data, _) = events
         self._take_certain(certain, values[:-1], out)
         self._follow(ident, out)
+        self._remember(data)
         self._held = (value_or_text(values[-1], data),)
         if not self._silent or type(values[-1]) in _CERTAIN:
             self._release(out)
@@ -137,8 +145,13 @@ class StreamV1:
     def _take_each(self, events: list[Event], values: list[Any], out: PartBatch) -> None:
         for (ident, data, _), value in zip(events, values, strict=False):
             self._follow(ident, out)
+            self._remember(data)
             self._held = (value_or_text(value, data),)
             self._release(out)
+
+    def _remember(self, data: str) -> None:
+        if not self._event_id:
+            self._hashes.append(hash(data))
 
     def _take_fast(self, events: list[Event], values: list[Any], out: PartBatch) -> bool:
         """Do at once what `_take_each` does; return False, and do nothing, if it can't be.
@@ -168,8 +181,8 @@ class StreamV1:
         ) = position
 
     def _without_replays(self, events: list[Event], out: PartBatch) -> list[Event]:
-        for n, (ident, _, _) in enumerate(events):
-            if self._replaying and self._is_replay(self._id_of(ident), out):
+        for n, (ident, data, _) in enumerate(events):
+            if self._replaying and self._is_replay(self._id_of(ident), data, out):
                 continue
             if not self._resend:
                 return events[n:]
@@ -213,8 +226,12 @@ class StreamV1:
             self._current, self._counted = ident, 1
         self._released = False
 
-    def _is_replay(self, ident: str, out: PartBatch) -> bool:
+    def _is_replay(self, ident: str, data: str, out: PartBatch) -> bool:
         """Return True if this part was returned before; end the replay if it was not."""
+        if not ident and not self._is_remembered(data):
+            self._replaying = False
+            self._lost_without_ids(out)
+            return False
         here, current = v1_id_key(ident), v1_id_key(self._current)
         if here < current:
             return True
@@ -225,6 +242,21 @@ class StreamV1:
         if self._replayed < self._counted:
             self._lost(ident, out)
         return False
+
+    def _is_remembered(self, data: str) -> bool:
+        """Return False if this part without an id, read in its place before, was another one."""
+        known = self._hashes[self._replayed : self._replayed + 1]
+        return self._replayed >= self._counted or not known or known == [hash(data)]
+
+    def _lost_without_ids(self, out: PartBatch) -> None:
+        self._resend = self._released = False
+        self._counted = 0
+        self._hashes.clear()
+        reason = (
+            "the server, older than 4.1.2, sends no ids, and has dropped parts: what is left is"
+            " delivered again"
+        )
+        out.append(BadPart(reason, None, self.index, self.position(), StreamTrimmed))
 
     def _lost(self, ident: str, out: PartBatch) -> None:
         # The part returned last is gone as well, or looks like its neighbours: better one part

@@ -203,6 +203,7 @@ class StreamV2:
         idents, values, bodies = usual
         out.append_all(values, self.index, self.position().after, self.skip_until)
         self._next += len(values)
+        self._last_seen = self._next - 1
         self.index += len(values)
         self._ids.update(idents)
         self._told.add(bodies)
