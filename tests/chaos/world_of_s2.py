@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import defaultdict
 from typing import Any
 
 from tests.chaos.world import Watcher, World, difference
@@ -26,6 +27,9 @@ class WorldOfS2(World):
         super().__init__(*arguments)
         self.lost: set[tuple[str, str]] = set()
         self._idents = itertools.count()
+        # The numbers at which a write and its repetition have ended: a trim between the two would
+        # turn the order of their parts.
+        self._ends: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0])
 
     # --- what happens
 
@@ -39,7 +43,8 @@ class WorldOfS2(World):
         """Write the parts, and sometimes again, as the SDK's writer does after a lost answer."""
         records = [{"body": {"data": part, "id": f"c{next(self._idents)}"}} for part in parts]
         for _ in range(self.rng.choice([1, 1, 1, 2])):
-            self.server.append_records(run, key, *records)
+            numbers = self.server.append_records(run, key, *records)
+        self._ends[(run, key)].append(numbers[-1] + 1)
 
     def _trouble_s2(self, what: float) -> None:
         streams = [one for one, parts in self.written.items() if parts]
@@ -65,8 +70,7 @@ class WorldOfS2(World):
             self.server.append_records(run, key, control)
         else:
             self.lost.add((run, key))
-            end = self.server.trim_before(run, key, 0)
-            self.server.trim_before(run, key, self.rng.randint(max(0, end - 30), end))
+            self.server.trim_before(run, key, self.rng.choice(self._ends[(run, key)][-4:]))
 
     def lose_streams(self) -> None:
         """Put one stream back, as a restored volume does.
