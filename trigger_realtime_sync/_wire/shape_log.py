@@ -164,30 +164,22 @@ class ShapeLog(ShapePosition, Generic[RowT]):
             ProtocolError: a header is missing, or a message has no known form. Nothing of the
                 answer was applied.
         """
-        inserts = messages if isinstance(messages, Inserts) else None
-        if inserts is None or not inserts.rows.keys().isdisjoint(self._columns):
-            messages = messages.messages() if inserts is not None else messages
-            inserts = None
+        if isinstance(messages, Inserts) and not messages.rows.keys().isdisjoint(self._columns):
+            messages = messages.messages()
+        if isinstance(messages, Inserts):
+            up_to_date, within = messages.up_to_date, False
+        else:
             check_messages(messages, source)
+            up_to_date, within = up_to_date_of(messages), ends_within(messages)
         _check_headers(headers, source)
-        up_to_date = up_to_date_of(messages) if inserts is None else inserts.up_to_date
-        handle = headers[wire.HANDLE]
-        cached = self.is_cached(handle, up_to_date)
-        if cached or self.is_foreign(handle):
-            self.refetch()
-            self.from_cache = cached
+        if self._is_of_another_log(headers[wire.HANDLE], up_to_date):
             return None
         if not live and self.live and self._unseen is None:
             self._unseen = set(self._rows)
-        if inserts is not None:
-            self._insert(inserts.rows)
-            return self._go_on(headers, up_to_date, within=False, live=live, now=now)
-        for message in messages:
-            if not self._apply(message, live=live):
-                self.refetch()
-                return None
-        within = ends_within(messages)
-        messages.clear()
+        if isinstance(messages, Inserts):
+            self._insert(messages.rows)
+        elif not self._apply_all(messages, live=live):
+            return None
         return self._go_on(headers, up_to_date, within=within, live=live, now=now)
 
     def receive_nothing(
@@ -196,6 +188,15 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         """Apply a 204: nothing new, up to date. For the arguments see `receive`."""
         self.advance_by_headers(headers)
         return self._up_to_date(live=live, now=now) if self.live else Changes()
+
+    def _is_of_another_log(self, handle: str, up_to_date: Mapping[str, Any] | None) -> bool:
+        """Return True, and start again, for a cache's answer or that of another backend."""
+        cached = self.is_cached(handle, up_to_date)
+        if not cached and not self.is_foreign(handle):
+            return False
+        self.refetch()
+        self.from_cache = cached
+        return True
 
     def _go_on(
         self,
@@ -223,6 +224,16 @@ class ShapeLog(ShapePosition, Generic[RowT]):
             del self._deleted[row_key]
         if self._unseen is not None:
             self._unseen.difference_update(rows)
+
+    def _apply_all(self, messages: list[Any], *, live: bool) -> bool:
+        """Apply messages, and empty the list. Return False, and start again, if the log can't go
+        on."""
+        for message in messages:
+            if not self._apply(message, live=live):
+                self.refetch()
+                return False
+        messages.clear()
+        return True
 
     def _apply(self, message: dict[str, Any], *, live: bool) -> bool:
         """Apply one message.
