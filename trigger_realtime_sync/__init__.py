@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RateLimitError,
         RunFailed,
         ServerError,
+        ShapeStale,
         StreamRewound,
         StreamTrimmed,
         StreamUnreadable,
