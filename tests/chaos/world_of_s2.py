@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import defaultdict
 from typing import Any
 
 from tests.chaos.world import Watcher, World, difference
@@ -26,6 +27,9 @@ class WorldOfS2(World):
         super().__init__(*arguments)
         self.lost: set[tuple[str, str]] = set()
         self._idents = itertools.count()
+        # The numbers at which a write and its repetition have ended: a trim between the two would
+        # turn the order of their parts.
+        self._ends: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0])
 
     # --- what happens
 
@@ -39,7 +43,8 @@ class WorldOfS2(World):
         """Write the parts, and sometimes again, as the SDK's writer does after a lost answer."""
         records = [{"body": {"data": part, "id": f"c{next(self._idents)}"}} for part in parts]
         for _ in range(self.rng.choice([1, 1, 1, 2])):
-            self.server.append_records(run, key, *records)
+            numbers = self.server.append_records(run, key, *records)
+        self._ends[(run, key)].append(numbers[-1] + 1)
 
     def _trouble_s2(self, what: float) -> None:
         streams = [one for one, parts in self.written.items() if parts]
@@ -65,8 +70,7 @@ class WorldOfS2(World):
             self.server.append_records(run, key, control)
         else:
             self.lost.add((run, key))
-            end = self.server.trim_before(run, key, 0)
-            self.server.trim_before(run, key, self.rng.randint(max(0, end - 30), end))
+            self.server.trim_before(run, key, self.rng.choice(self._ends[(run, key)][-4:]))
 
     def lose_streams(self) -> None:
         """Put one stream back, as a restored volume does.
@@ -96,36 +100,41 @@ class WorldOfS2(World):
         end = time.monotonic() + seconds
         last = self.written[stream][-1]
         while time.monotonic() < end:
-            told = [parts for _, parts in self._told(stream)]
-            if told and all(parts and parts[-1] == last for parts in told):
+            if all(parts and parts[-1] == last for parts in self._told(*stream)):
                 return True
             time.sleep(0.02)
         return False
 
-    def _told(self, stream: tuple[str, str]) -> list[tuple[Watcher, list[Any]]]:
-        run, key = stream
+    def _told(self, run: str, key: str) -> list[list[Any]]:
+        """Return what each one who follows a stream has been told of it."""
+        of_many = "streams of a tag"
+        following = (f"streams {run}", of_many, f"stream {key} of {run}")
         return [
-            (watcher, parts)
+            watcher.parts.get((run if watcher.name == of_many else "", key), [])
             for watcher in self.watchers
-            for (of, name), parts in list(watcher.parts.items())
-            if (of or watcher.name.rpartition(" ")[2], name) == (run, key)
+            if watcher.name in following
         ]
+
+    def finish(self) -> None:
+        """Leave a part in every stream, if only one, so that each is told."""
+        for stream in self.lost:
+            self._write_to(stream, 1)
+        super().finish()
 
     # --- what must hold
 
     def _difference(self, watcher: Watcher, run: str, key: str, parts: list[Any]) -> str:
-        """Of a stream that lost something: no part twice, none out of order, what is left of it
-        told, and a loss told where parts are missing."""
+        """Of a stream that lost something: no part twice, none out of order, and a word where parts
+        are missing after the first that was told. What is gone before that nobody asked for."""
         written = self.written[(run, key)]
         if (run, key) not in self.lost:
             return difference(parts, written)
-        texts = [repr(part) for part in parts]
-        expected = [part for part in written if repr(part) in set(texts)]
+        told = set(map(repr, parts))
+        places = [place for place, part in enumerate(written) if repr(part) in told]
+        expected = [written[place] for place in places]
         if parts != expected:
             return f"of those told: {difference(parts, expected)}"
-        if parts != written and not watcher.losses:
-            told = set(texts)
-            first = next(n for n, part in enumerate(written) if repr(part) not in told)
-            count = len(written) - len(parts)
-            return f"{count} parts of {len(written)} are missing without a word, part {first} first"
+        missing = set(range(places[0], len(written))) - set(places)
+        if missing and not watcher.losses:
+            return f"parts {min(missing)} to {max(missing)} are missing without a word"
         return ""

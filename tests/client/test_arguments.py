@@ -29,6 +29,7 @@ OF_THE_CLIENT: list[tuple[str, Any]] = [
     *(("retry", bad) for bad in (3, None, "for ever")),
     *(("timeouts", bad) for bad in (3, None, (1, 2))),
     *(("max_cached", bad) for bad in (-1, 1.5, "1", True, None)),
+    *(("stream_patience", bad) for bad in (-1, NAN, INFINITE, "5", True, None, HUGE)),
     *(
         ("headers", bad)
         for bad in ({"a b": "c"}, {"a": "b\r\nc: d"}, {"a": 1}, {1: "a"}, {"": "x"})

@@ -59,6 +59,7 @@ client = RealtimeClient(
     headers={"a": "b"},
     proxies={"https": "http://proxy"},
     verify="/path",
+    stream_patience=30.0,
 )
 
 
