@@ -75,8 +75,11 @@ NONE = Fault()
 class Buffering:
     """A plan of its own: the body of every stream is withheld until its end."""
 
-    def next(self, target: str, *, stream: bool) -> Fault:
+    def next(self, target: str, *, live: bool, stream: bool) -> Fault:
         return Fault("buffer") if stream else NONE
+
+    def accepted(self, target: str) -> None:
+        """Nothing: it refuses no token."""
 
 
 class Plan:
