@@ -12,7 +12,7 @@ from ._http_server import ExchangeEnded, HttpExchange
 from ._observer import Observer, RecordedRequest
 from ._replies import Reply, not_found, to_json
 from ._store import Store, Waiter
-from ._stream_logs import EntryId, S2Record, StreamLogs, StreamName, StreamVersion, subject_of
+from ._stream_logs import EntryId, S2Record, StreamLogs, StreamName, subject_of
 
 _HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 # Seconds: the largest `Timeout-Seconds` that the server accepts.
@@ -68,7 +68,7 @@ class StreamEvents:
         return None
 
 
-def _idle_seconds(header: str | None, default: float, version: StreamVersion) -> float | None:
+def _idle_seconds(header: str | None, default: float, version: str) -> float | None:
     found = re.match(r"\s*([+-]?\d{1,9})", header or "")
     seconds = int(found[1]) if found else 0
     if seconds < 0 or seconds > _MAX_TIMEOUT:
