@@ -93,7 +93,7 @@ def test_changes_are_told_without_a_place(harness, backend):
     is without a place asks oftener than every two."""
     from benchmarks.places import markdown, measure
 
-    found = measure(backend, 5.0, 9, 1)
+    found = measure(backend, 9.0, 9, 1)
     assert found.late[0] > 0
     assert found.late[-1] < 10
     assert found.rates

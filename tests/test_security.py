@@ -80,7 +80,6 @@ def test_ids_and_tags_with_line_breaks_are_refused(line_break, connect):
         client.subscribe_to_runs_with_tag,
         client.subscribe_to_run_with_streams,
         client.subscribe_to_runs_with_streams,
-        lambda id_: client.subscribe_to_stream("run_1", id_),
         lambda id_: client.subscribe_to_stream(id_, "key"),
         lambda id_: client.subscribe_to_stream("run_1", "key", last_event_id=id_),
         lambda id_: client.subscribe_to_run("run_1", skip_columns=[id_]),
@@ -115,15 +114,25 @@ def test_tokens_and_headers_with_line_breaks_are_refused(line_break, how, monkey
 
 def test_what_stays_of_an_id_can_not_leave_its_segment(raw, connect):
     """Slashes, question marks, percents and dots of an id are encoded, so that they stay in it."""
-    server = raw(answer(done()))
-    client = connect(server)
     for run_id in ("../../api/v1/runs", "a/b", "a?b=c", "a#b", "a%2Fb", "..%2f", "a;b", "a&b=c"):
-        client.wait_for_completion(run_id, timeout=5)
-    for exchange in server.exchanges:
+        server = raw(answer(done(run_id)))
+        connect(server).wait_for_completion(run_id, timeout=5)
+        [exchange] = server.exchanges
         path, _, query = exchange.target.partition("?")
         assert path.count("/") == 4
         assert path.startswith("/realtime/v1/runs/")
         assert query == "log=full&offset=-1"
+
+
+@pytest.mark.parametrize("line_break", BREAKS)
+def test_a_key_of_a_stream_can_not_leave_its_segment_either(line_break, raw, connect):
+    """A task may name its stream as it likes."""
+    server = raw(reply(404, {}, {"error": "Not found"}))
+    with connect(server).subscribe_to_stream("run_1", f"a/b?c{line_break}d"):
+        eventually(lambda: any("/streams/" in one.target for one in server.exchanges))
+    [target] = {one.target for one in server.exchanges if "/streams/" in one.target}
+    assert target.startswith("/realtime/v1/streams/run_1/a%2Fb%3Fc%")
+    assert target.count("/") == 5
 
 
 # Redirects.

@@ -118,7 +118,9 @@ def run_feed(data: bytes, *, single: bool = True) -> list[RunChanges]:
             assert isinstance(error, ProtocolError)
         return True
 
-    feed = RunFeed(requester, "/", {}, RowDecoder(), single=single, on_changes=on_changes)
+    named = re.search(rb'"friendlyId":\s*"(\w{1,60})"', data)
+    run_id = (named[1].decode() if named else "run_1") if single else None
+    feed = RunFeed(requester, "/", {}, RowDecoder(), run_id=run_id, on_changes=on_changes)
     with suppress(Interrupted, TriggerRealtimeError):
         feed.run()
     return told
