@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from tests.support.kinds import KINDS, create, subscribe
 from tests.support.raw import hold, reply
 from tests.support.shape import UP_TO_DATE, answer, headers, message, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
-KINDS = ("run", "tag", "batch")
 OTHER = {"native": "electric", "electric": "native"}
-
-
-def subscribe(client: Any, kind: str, run_id: str, **options: Any) -> Any:
-    if kind == "run":
-        return client.subscribe_to_run(run_id, **options)
-    if kind == "tag":
-        return client.subscribe_to_runs_with_tag("t", **options)
-    return client.subscribe_to_batch("batch_1", **options)
-
-
-def create(server: RealtimeServer) -> str:
-    run_id = server.create_run(tags=["t"])
-    server.batch(run_id, id="batch_1")
-    return run_id
 
 
 @pytest.fixture(params=["native", "electric"])

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.kinds import KINDS, create, subscribe
 from tests.support.raw import hangup, hold, in_turn, reply
 from tests.support.shape import UP_TO_DATE, answer, done, headers, message, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import RetryPolicy, State, Timeouts
-from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
 
-KINDS = ("run", "tag", "batch")
 LOST = {
     "reset": {"lost": True},
     "500": {"lost": True, "status": 500},
@@ -25,34 +24,6 @@ LOST = {
     "no offset": {"lost": True, "status": 502, "html": True},
 }
 UP_TO_DATE_OF_ELECTRIC = {"headers": {"control": "up-to-date", "global_last_seen_lsn": "9"}}
-
-
-def subscribe(client: Any, kind: str, run_id: str, **options: Any) -> Any:
-    if kind == "run":
-        return client.subscribe_to_run(run_id, **options)
-    if kind == "tag":
-        return client.subscribe_to_runs_with_tag("t", **options)
-    return client.subscribe_to_batch("batch_1", **options)
-
-
-def create(server: RealtimeServer) -> str:
-    run_id = server.create_run(tags=["t"])
-    server.batch(run_id, id="batch_1")
-    return run_id
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Record each wait instead of waiting."""
-    seconds: list[float] = []
-    original = Requester.pause
-
-    def pause(self: Requester, delay: float, at_least: float = 0.0) -> None:
-        seconds.append(delay)
-        original(self, 0.0)
-
-    monkeypatch.setattr(Requester, "pause", pause)
-    return seconds
 
 
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST.keys())

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from tests.support.kinds import KINDS, create, subscribe
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync._wire import row_judge
 from trigger_realtime_sync.testing import RealtimeServer
-
-KINDS = ("run", "tag", "batch")
-
-
-def subscribe(client: RealtimeClient, kind: str, run_id: str, **options: Any) -> Any:
-    """Subscribe to a run by itself, its tag or its batch."""
-    if kind == "run":
-        return client.subscribe_to_run(run_id, **options)
-    if kind == "tag":
-        return client.subscribe_to_runs_with_tag("t", **options)
-    return client.subscribe_to_batch("batch_1", **options)
-
-
-def create(server: RealtimeServer) -> str:
-    run_id = server.create_run(tags=["t"])
-    server.batch(run_id, id="batch_1")
-    return run_id
 
 
 @pytest.mark.parametrize("seconds", [0, 5], ids=["same stamp", "earlier stamp"])

@@ -12,24 +12,9 @@ from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import ProtocolError, RetryPolicy, State, Timeouts
 from trigger_realtime_sync._feeds import run_feed as feed
 from trigger_realtime_sync._http import retry as retries
-from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
 
 POLICY = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Record each wait instead of waiting."""
-    seconds: list[float] = []
-    original = Requester.pause
-
-    def pause(self: Requester, delay: float, at_least: float = 0.0) -> None:
-        seconds.append(delay)
-        original(self, 0.0)
-
-    monkeypatch.setattr(Requester, "pause", pause)
-    return seconds
 
 
 def finished(server: RealtimeServer) -> str:

@@ -17,7 +17,6 @@ from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import ProtocolError, RetryPolicy, ShapeStale, State
 from trigger_realtime_sync._feeds import run_feed
 from trigger_realtime_sync._http import retry
-from trigger_realtime_sync._http.requester import Requester
 from trigger_realtime_sync.testing import RealtimeServer
 
 POLICY = RetryPolicy(initial_delay=0.5, max_delay=30.0, multiplier=2.0)
@@ -31,18 +30,10 @@ DELETE = {"key": message(row())["key"], "value": {"id": "x"}, "headers": {"opera
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Record each wait instead of waiting. However busy the machine, no answer seems held."""
+def waits(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """However busy the machine, no answer seems held."""
     monkeypatch.setattr(run_feed, "HELD_SECONDS", 60.0)
-    seconds: list[float] = []
-    original = Requester.pause
-
-    def pause(self: Requester, delay: float, at_least: float = 0.0) -> None:
-        seconds.append(delay)
-        original(self, 0.0)
-
-    monkeypatch.setattr(Requester, "pause", pause)
-    return seconds
+    return waits
 
 
 def cached_snapshot(exchange: Exchange) -> None:
