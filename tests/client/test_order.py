@@ -126,6 +126,7 @@ def test_changes_of_one_transaction_have_one_stamp(server, connect, kind):
     run_id = create(server)
     recorder = Recorder()
     subscribe(connect(server), kind, run_id, **recorder.options)
+    recorder.wait("update")
     server.wait_until_held(1)
     with server.transaction():
         server.update_run(run_id, status="EXECUTING")
@@ -142,6 +143,7 @@ def test_a_look_that_brings_nothing_new_is_no_news(brisk, connect, looks, kind):
     recorder = Recorder()
     options = {**recorder.options, "stop_on_completion": False} if kind == "run" else {}
     subscribe(connect(brisk), kind, run_id, **{**recorder.options, **options})
+    recorder.wait("update")
     brisk.wait_until_held(1)
     brisk.clear_requests()
     looks_sent = brisk.wait_for_requests(2, live=False)
