@@ -141,8 +141,8 @@ def test_a_look_that_brings_nothing_new_is_no_news(brisk, connect, looks, kind):
     """Each whole row that comes again equals the last one; what has finished is not looked at."""
     run_id = create(brisk)
     recorder = Recorder()
-    options = {**recorder.options, "stop_on_completion": False} if kind == "run" else {}
-    subscribe(connect(brisk), kind, run_id, **{**recorder.options, **options})
+    options = {"stop_on_completion": False} if kind == "run" else {}
+    subscribe(connect(brisk), kind, run_id, **recorder.options, **options)
     recorder.wait("update")
     brisk.wait_until_held(1)
     brisk.clear_requests()
