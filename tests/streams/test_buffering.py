@@ -17,6 +17,7 @@ from tests.support.streams import PartRecorder, chunked, drained, frame, head, p
 from tests.support.waiting import eventually
 from trigger_realtime_sync import State, Timeouts
 from trigger_realtime_sync._feeds import buffering as habits
+from trigger_realtime_sync._feeds import pieces
 from trigger_realtime_sync._feeds import stream_feed as streams
 from trigger_realtime_sync._feeds.buffering import Buffering
 from trigger_realtime_sync.testing import RealtimeServer
@@ -91,7 +92,7 @@ def test_a_quiet_stream_comes_with_the_end_of_each_answer(upstream, raw, connect
 
 def test_a_busy_v2_stream_is_followed_in_pieces(raw, connect, monkeypatch):
     """Its answers never end while parts come; those that don't wait do."""
-    monkeypatch.setattr(streams, "FIRST_PIECE_PAUSE", 0.1)
+    monkeypatch.setattr(pieces, "FIRST_PIECE_PAUSE", 0.1)
     with RealtimeServer(streams="v2", hold=0.5) as server:
         proxy = raw(held_back(server))
         run_id = server.create_run(status="EXECUTING")
@@ -132,7 +133,7 @@ def test_a_busy_v1_stream_can_not_be_followed(raw, connect, caplog):
 
 def test_a_long_answer_is_tried_now_and_then(raw, connect, monkeypatch):
     """The proxy may be gone: v2 speaks at once."""
-    monkeypatch.setattr(streams, "FIRST_PIECE_PAUSE", 0.05)
+    monkeypatch.setattr(pieces, "FIRST_PIECE_PAUSE", 0.05)
     monkeypatch.setattr(streams, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(habits, "TRY_SECONDS", 0.4)
     gone = threading.Event()

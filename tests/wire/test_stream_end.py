@@ -83,3 +83,11 @@ def test_a_writer_that_may_outlive_its_run_is_looked_at_twice():
     assert end.proven(Writer.UNCERTAIN, 102) == QUIET_SECONDS
     end.has_news()
     assert end.proven(Writer.UNCERTAIN, 100 + LATE_SECONDS) is None
+
+
+def test_an_end_that_looks_like_a_cut_is_confirmed_by_another():
+    """Of two in a row: a part between them starts the count anew."""
+    end = StreamEnd()
+    assert [end.is_confirmed(), end.is_confirmed(), end.is_confirmed()] == [False, True, True]
+    end.has_news()
+    assert [end.is_confirmed(), end.is_confirmed()] == [False, True]

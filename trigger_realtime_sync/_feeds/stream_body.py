@@ -9,9 +9,16 @@ import attrs
 
 from .._wire.stream_end import Writer
 
+# `Timeout-Seconds` of a draining body, and of a piece: whole seconds of silence after which the
+# server should end it. Short, because the run has finished, or because nothing arrives before the
+# end. v2 can be asked not to wait at all; v1 would take that for its default.
+DRAIN_TIMEOUT_SECONDS = 1
+DRAIN_AT_ONCE = 0
 # A v1 server that may wait no longer than this many seconds sends no ping before it closes a body,
 # and so nothing separates what is left of a line from the parts before it.
 NO_PING_SECONDS = 10
+# A body without parts that ended sooner than this many seconds was not held.
+HELD_SECONDS = 1.0
 
 
 @attrs.define
@@ -67,6 +74,20 @@ class StreamBody:
         return time.monotonic() - self.last_part_at > self.timeout / 2
 
     @property
+    def was_held(self) -> bool:
+        """Whether the server took its time to end it, so that the next one may follow at once."""
+        return self.age >= HELD_SECONDS
+
+    @property
+    def was_stalled(self) -> bool:
+        """Whether the rest must be read from a new body.
+
+        While the subscriber stalled us a v1 server may have closed the body mid-line, and buffered
+        bytes carry no time stamp.
+        """
+        return self.version == "v1" and self.stalled_seconds > self.timeout / 2
+
+    @property
     def may_be_flushed(self) -> bool:
         """Whether what comes now may be the unfinished line that a v1 server sends at the end.
 
@@ -84,6 +105,12 @@ class StreamBody:
         """
         is_quiet = self.version == "v2" or self.is_silent or not self.has_parts
         return self.draining and self.drained and is_quiet
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether nothing shows that it ended by itself: of v1, with no length and no silence."""
+        is_whole = self.framed or self.version == "v2" or (self.has_bytes and self.is_silent)
+        return not is_whole
 
     @property
     def is_out_of_patience(self) -> bool:

@@ -29,15 +29,11 @@ from ..errors import (
     TriggerRealtimeError,
 )
 from .buffering import Buffering
-from .stream_body import StreamBody
+from .pieces import Pieces
+from .stream_body import DRAIN_AT_ONCE, DRAIN_TIMEOUT_SECONDS, StreamBody
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# `Timeout-Seconds` of a draining body: whole seconds of silence after which the server should end
-# it. Short, because the run has finished. v2 can be asked not to wait at all; v1 would take that
-# for its default.
-DRAIN_TIMEOUT_SECONDS = 1
-DRAIN_AT_ONCE = 0
 # Seconds without progress after which a server that has not ended a draining body is asked again.
 DRAIN_PATIENCE_SECONDS = 10.0
 # Seconds of silence after which a v2 body that has begun is dead: pings come every 5 to 15 s.
@@ -51,8 +47,6 @@ READ_SHARE = 0.9
 TURN_SECONDS = 5
 # Seconds that a stream which rests keeps the thread while others wait for it.
 SHORT_REST_SECONDS = 0.1
-# A body without parts that ended sooner than this many seconds was not held.
-HELD_SECONDS = 1.0
 # A body that is cut after more seconds than this is no failure: proxies cut idle connections, and
 # servers restart.
 GOOD_SECONDS = 5.0
@@ -60,10 +54,6 @@ GOOD_SECONDS = 5.0
 # pause to the longest.
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
-# Seconds before the next body where none can be held, doubling while none brings a part.
-FIRST_PIECE_PAUSE = 1.0
-# Bodies in a row without a byte that show that something on the way holds bodies back.
-SILENT_BODIES = 2
 # Bodies in a row that may be left for another one at once.
 FREE_RESTARTS = 2
 # S2 Lite answers 416 to a read at the tail of an empty stream.
@@ -116,7 +106,7 @@ class StreamFeed:
         self._on_end = on_end
         self._ends_when_idle = ends_when_idle
         self._on_answer = on_answer
-        self._buffering = buffering or Buffering()
+        self._pieces = Pieces(buffering or Buffering(), requester.label, self._timeout)
         self._end = StreamEnd()
         self._patience = EndPatience(patience)
         self._pauses = DoublingPause(FIRST_PAUSE, LONGEST_PAUSE)
@@ -125,15 +115,9 @@ class StreamFeed:
         self._version: str | None = None
         # Whether a read failed since: a storage that was restarted may have lost the stream.
         self._may_have_changed = False
-        # How often in a row a long body had no byte; and, once bodies are known to be held back,
-        # whether the format is guessed to be v1.
-        self._silent_bodies = 0
-        self._guesses_v1: bool | None = None
-        self._piece_pauses = DoublingPause(FIRST_PIECE_PAUSE, LONGEST_PAUSE)
         self._rests_until = 0.0
         self._rests_for: Writer | None = None
         self._bytes = 0
-        self._empty_bodies = 0
         self._held_at_end = False
         self._last_part_at = time.monotonic()
         self._last_bytes_at = 0.0
@@ -188,19 +172,9 @@ class StreamFeed:
             timeout = DRAIN_AT_ONCE if at_once else DRAIN_TIMEOUT_SECONDS
             patience = min(DRAIN_PATIENCE_SECONDS, self._requester.read_timeout)
             return StreamBody(timeout, writer, draining=True, patience=patience)
-        if self._buffering.is_certain:
-            return self._new_piece(writer)
+        if self._pieces.are_needed:
+            return self._pieces.next(writer, self._version)
         return StreamBody(self._timeout if may_stay else min(self._timeout, TURN_SECONDS), writer)
-
-    def _new_piece(self, writer: Writer) -> StreamBody:
-        """Return a short body, for where a long one would be held back until it ends."""
-        if self._version == "v2" and self._buffering.takes_try():
-            return StreamBody(self._timeout, writer, is_try=True)
-        if self._guesses_v1 is None:
-            self._guesses_v1 = self._buffering.is_mostly_v1
-        is_v1 = self._guesses_v1 if self._version is None else self._version == "v1"
-        timeout = DRAIN_TIMEOUT_SECONDS if is_v1 else DRAIN_AT_ONCE
-        return StreamBody(timeout, writer, is_piece=True)
 
     def _recover(self, error: TriggerRealtimeError, body: StreamBody) -> None:
         """Wait until the next attempt is due.
@@ -219,9 +193,9 @@ class StreamFeed:
             self._cursor.give_up_tail_id()
             return
         if not body.has_bytes and isinstance(error, ApiConnectionError):
-            self._learn_from_silence(body)
             if body.is_try:
                 return
+            self._note_silence(body)
         if isinstance(error, ApiConnectionError) and body.has_bytes and body.age > GOOD_SECONDS:
             self._requester.succeeded()
             logger.info("%s; going on", error)
@@ -230,27 +204,11 @@ class StreamFeed:
         else:
             self._requester.recover(error)
 
-    def _learn_from_silence(self, body: StreamBody) -> None:
-        """Take a body without a byte as a sign of a proxy that holds bodies back."""
-        if body.is_try or body.draining or body.age < self._requester.read_timeout * READ_SHARE:
+    def _note_silence(self, body: StreamBody) -> None:
+        if body.draining or body.age < self._requester.read_timeout * READ_SHARE:
             return
-        self._silent_bodies += 1
         self._version = body.version or self._version
-        if not body.is_piece:
-            if self._silent_bodies >= SILENT_BODIES and not self._buffering.is_certain:
-                logger.warning("%s: answers are held back on the way", self._requester.label)
-                self._buffering.learn()
-            return
-        if self._version is None:
-            # v2 answers at once where it does not wait; v1 does not know how.
-            self._guesses_v1 = self._buffering.is_mostly_v1 = not body.timeout
-        if (self._guesses_v1 or self._version == "v1") and self._buffering.says_it():
-            logger.warning(
-                "%s: as answers are held back until they end, and a v1 server ends none while"
-                " parts come, a busy stream can't be followed here: its parts arrive when its"
-                " run has finished",
-                self._requester.label,
-            )
+        self._pieces.learn_from_silence(body, self._version)
 
     def _prove_nothing(self, error: TriggerRealtimeError | None = None) -> None:
         """Count a read of a finished run's stream that proved no end.
@@ -271,7 +229,7 @@ class StreamFeed:
         ) from error
 
     def _is_over_after(self, body: StreamBody) -> bool:
-        if body.proves_the_end and not self._may_be_cut(body):
+        if body.proves_the_end and (not body.may_be_cut or self._end.is_confirmed()):
             return self._is_over_at_end(body)
         if self._ends_when_idle() and not body.left_early and self._is_idle():
             if self._held_at_end or not self._cursor.is_holding:
@@ -284,15 +242,14 @@ class StreamFeed:
         if body.has_parts:
             self._pauses.reset()
             self._restarts.reset()
-            self._piece_pauses.reset()
-        if body.is_piece and body.timeout == DRAIN_AT_ONCE:
-            self._rests_until = time.monotonic() + self._piece_pauses.take()
-            self._rests_for = body.writer
+        seconds = self._pieces.pause_after(body)
+        if seconds is not None:
+            self._rests_until, self._rests_for = time.monotonic() + seconds, body.writer
         elif body.has_parts:
             pass
         elif body.left_early:
             self._requester.pause(self._restarts.take())
-        elif body.age < HELD_SECONDS:
+        elif not body.was_held:
             self._requester.pause(self._pauses.take())
         return False
 
@@ -305,14 +262,6 @@ class StreamFeed:
         self._on_end()
         self._rests_until, self._rests_for = time.monotonic() + seconds, body.writer
         return False
-
-    def _may_be_cut(self, body: StreamBody) -> bool:
-        """Return True for a first v1 body that had no length, no new part and no silence: only a
-        second one confirms it."""
-        if body.framed or body.version == "v2" or (body.has_bytes and body.is_silent):
-            return False
-        self._empty_bodies += 1
-        return self._empty_bodies < 2
 
     def _is_idle(self) -> bool:
         # 0.9: the server counts from when it sent the last part, we from when it was processed.
@@ -345,19 +294,13 @@ class StreamFeed:
                 # v2 would have said that it has nothing.
                 body.drained = body.version == "v1" and self._cursor.version in (None, "v1")
                 return
-            self._note_bytes(body)
+            body.has_bytes = True
+            self._pieces.learn_from_bytes(body)
             if body.version == "v2":
                 longest = min(V2_SILENCE_SECONDS, self._requester.read_timeout, body.patience)
                 answer.set_silence(longest)
             if self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
-
-    def _note_bytes(self, body: StreamBody) -> None:
-        body.has_bytes = True
-        self._silent_bodies = 0
-        if body.is_try or (body.is_piece and body.version == "v1" and not body.timeout):
-            # It arrives before its end, which is a minute away.
-            self._buffering.unlearn()
 
     def _open(self, answer: Answer, body: StreamBody) -> bool:
         kind = answer.headers.get("content-type", "text/event-stream")
@@ -411,9 +354,7 @@ class StreamFeed:
         return body.is_out_of_patience and not self._cursor.is_within_event
 
     def _must_leave(self, body: StreamBody, may_stay: Callable[[], bool]) -> bool:
-        # While the subscriber stalled us a v1 server may have closed the body mid-line, and
-        # buffered bytes carry no time stamp. Start a new body.
-        if body.version == "v1" and body.stalled_seconds > body.timeout / 2:
+        if body.was_stalled:
             return True
         if body.draining:
             # Not for the sake of the turn: v1 ends one only after 5 s.
@@ -433,7 +374,6 @@ class StreamFeed:
 
     def _emit(self, parts: PartBatch, size: int) -> None:
         if parts:
-            self._empty_bodies = 0
             self._held_at_end = False
             self._end.has_news()
             self._patience.restart()

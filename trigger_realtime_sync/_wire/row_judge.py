@@ -12,8 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from . import names as wire
+from .postgres import parse_timestamp
+
 RowT = TypeVar("RowT")
 
+_UPDATED_AT = wire.RUN_COLUMNS["updated_at"]
 # After this many seconds neither replica lag nor a cache explains an older state: it is the last.
 DOUBT_SECONDS = 30.0
 
@@ -28,6 +32,18 @@ def went_back(before: Any, after: Any) -> bool:
     earlier = getattr(before, "updated_at", None)
     later = getattr(after, "updated_at", None)
     return earlier is not None and later is not None and later < earlier
+
+
+def is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Return True if a row's columns are older than the known ones: merging them would bring old
+    values back."""
+    later, earlier = value.get(_UPDATED_AT), known.get(_UPDATED_AT)
+    if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
+        return False
+    try:
+        return parse_timestamp(later) < parse_timestamp(earlier)
+    except ValueError:
+        return False
 
 
 @attrs.frozen

@@ -12,8 +12,7 @@ import attrs
 
 from ..errors import ProtocolError
 from . import names as wire
-from .postgres import parse_timestamp
-from .row_judge import RowJudge, is_finished
+from .row_judge import RowJudge, is_finished, is_older
 from .shape_messages import check_messages, control_of, ends_within, up_to_date_of
 from .shape_messages_fast import Inserts
 from .shape_position import ShapePosition
@@ -25,7 +24,6 @@ Told = Callable[[Iterable[str]], Mapping[str, RowT]]
 
 # In every whole row, since it can't be skipped.
 _RUN_ID = wire.RUN_COLUMNS["id"]
-_UPDATED_AT = wire.RUN_COLUMNS["updated_at"]
 # From this many new rows in one answer on, they are decoded in bulk: below, it does not pay.
 MANY_ROWS = 20
 # How many rows are decoded at once: sized for the L2 cache.
@@ -271,7 +269,7 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         elif wire.LSN in message["headers"] and live:
             self._columns[row_key] = value
             self._judge.went_on(row_key)
-        elif known is not None and _is_older(value, known):
+        elif known is not None and is_older(value, known):
             # Not the base of later partial rows: the log does not go on from it.
             self._judge.hold(row_key, value)
         else:
@@ -391,14 +389,3 @@ def _check_headers(headers: Mapping[str, str], source: str) -> None:
                 f"{source}: the answer has no {name} header: a proxy stripped it,"
                 f" or this is not a Trigger.dev server"
             )
-
-
-def _is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Return True if a row is older than the known one: merging it would bring old columns back."""
-    later, earlier = value.get(_UPDATED_AT), known.get(_UPDATED_AT)
-    if later == earlier or not isinstance(later, str) or not isinstance(earlier, str):
-        return False
-    try:
-        return parse_timestamp(later) < parse_timestamp(earlier)
-    except ValueError:
-        return False

@@ -83,16 +83,24 @@ class StreamEnd:
         self.was_proven = False
         self._first_at = 0.0
         self._news = True
+        self._may_be_over = False
 
     def has_news(self) -> None:
         """Note that a part came."""
         self._news = True
+        self._may_be_over = False
 
     def is_sought(self, writer: Writer) -> bool:
         """Return True if the next body should prove the end; False if it should be followed."""
         if writer is Writer.WORKING:
             return False
         return writer is not Writer.STOPPING or not self.was_proven
+
+    def is_confirmed(self) -> bool:
+        """Take a body without a part that ended as a cut one would. Return True if it is not the
+        first one since the last part: only a second one confirms it."""
+        was_first, self._may_be_over = not self._may_be_over, True
+        return not was_first
 
     def proven(self, writer: Writer, now: float) -> float | None:
         """Take a proven end. Return None if the stream is over, else the seconds until the next
