@@ -279,6 +279,16 @@ class World:
     def storm(self, seconds: float) -> None:
         """Changes, rotations, dropped connections and cancellations, in an order that the seed
         decides."""
+        actions = self._actions()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.rng.choices(list(actions), list(actions.values()))[0]()
+            time.sleep(self.rng.uniform(0.0, 0.02))
+            if self._lags_until is not None and time.monotonic() > self._lags_until:
+                self._catch_up()
+
+    def _actions(self) -> dict[Callable[[], None], float]:
+        """Return what may happen, with weights."""
         actions: dict[Callable[[], None], float] = {
             self._change_any: 44,
             self._write: 38,
@@ -297,12 +307,7 @@ class World:
             actions[self._crash] = 1
         if self.habits.switches:
             actions[self._switch] = 1.5
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.rng.choices(list(actions), list(actions.values()))[0]()
-            time.sleep(self.rng.uniform(0.0, 0.02))
-            if self._lags_until is not None and time.monotonic() > self._lags_until:
-                self._catch_up()
+        return actions
 
     def _change_any(self) -> None:
         self._change(self.rng.choice(list(self.versions)))

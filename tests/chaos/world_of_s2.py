@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from tests.chaos.world import Watcher, World, difference
@@ -33,11 +34,8 @@ class WorldOfS2(World):
 
     # --- what happens
 
-    def _happen(self, what: float) -> None:
-        if self.rng.random() < 0.12:
-            self._trouble_s2(self.rng.random())
-        else:
-            super()._happen(what)
+    def _actions(self) -> dict[Callable[[], None], float]:
+        return {**super()._actions(), self._trouble_s2: 13}
 
     def _append(self, run: str, key: str, parts: list[Any]) -> None:
         """Write the parts, and sometimes again, as the SDK's writer does after a lost answer."""
@@ -46,7 +44,8 @@ class WorldOfS2(World):
             numbers = self.server.append_records(run, key, *records)
         self._ends[(run, key)].append(numbers[-1] + 1)
 
-    def _trouble_s2(self, what: float) -> None:
+    def _trouble_s2(self) -> None:
+        what = self.rng.random()
         streams = [one for one, parts in self.written.items() if parts]
         if what < 0.2:
             self.server.interrupt_streams()
