@@ -19,7 +19,8 @@ import pytest
 
 from tests.chaos.faults import REFUSED, RETRY_AFTER, Plan
 from tests.chaos.proxy import Proxy, Seen
-from tests.chaos.world import HOLD, SECRET, Habits, World
+from tests.chaos.world import HOLD, SECRET, Habits
+from tests.chaos.world_of_redis import WorldOfRedis
 from tests.chaos.world_of_s2 import WorldOfS2
 from tests.support.process import open_sockets, resident_mb
 from tests.support.waiting import eventually, threads_named
@@ -28,6 +29,8 @@ from trigger_realtime_sync.testing import RealtimeServer
 
 STORM_SECONDS = float(os.environ.get("TRIGGER_CHAOS_SECONDS", "2"))
 RETRY = RetryPolicy(initial_delay=0.1, max_delay=0.6)
+# Seconds for which the end of a stream is sought that has none: longer than any fault lasts.
+STREAM_PATIENCE = 8.0
 # Megabytes that the process may grow by in a round; the server is part of it.
 MOST_GROWTH = 80
 
@@ -72,14 +75,20 @@ def test_what_is_promised_holds(backend, streams, seed, log, clock):
             stream_step=0.4,
             # An old S2, in every second seed.
             ping_tail=seed % 2 == 0,
+            stream_ids=habits.stream_ids,
+            creates_streams=habits.creates_streams,
             **habits.electric,
         ) as server,
         Proxy(server.url, plan, server.rotate) as proxy,
     ):
         with RealtimeClient(
-            base_url=proxy.url, retry=RETRY, timeouts=Timeouts(connect=2, read=1.5)
+            base_url=proxy.url,
+            retry=RETRY,
+            timeouts=Timeouts(connect=2, read=1.5),
+            stream_patience=STREAM_PATIENCE,
         ) as client:
-            world = (WorldOfS2 if streams == "v2" else World)(server, client, seed, clock)
+            world_of = {"v1": WorldOfRedis, "v2": WorldOfS2}[streams]
+            world = world_of(server, client, seed, clock)
             world.subscribe()
             world.storm(STORM_SECONDS)
             world.lose_streams()

@@ -15,7 +15,13 @@ import attrs
 
 from tests.support.clocks import DOUBT_SECONDS, ServerClock
 from tests.support.waiting import eventually
-from trigger_realtime_sync import RealtimeClient, StreamRewound, StreamTrimmed, WaitTimeout
+from trigger_realtime_sync import (
+    RealtimeClient,
+    StreamRewound,
+    StreamTrimmed,
+    StreamUnreadable,
+    WaitTimeout,
+)
 from trigger_realtime_sync.testing import RealtimeServer
 
 PATIENCE = 40.0
@@ -23,6 +29,8 @@ PATIENCE = 40.0
 HOLD = 0.5
 # What is told of a stream that lost something. A world in which nothing is lost takes it for wrong.
 LOSSES = (StreamRewound, StreamTrimmed)
+# The key of a stream that every run names, and no task writes to.
+UNWRITTEN = "unwritten"
 SECRET = "SECRETofTHEchaosTESTS"
 # Seconds that a replica lags, a part of those in which an old answer is not believed.
 LAG = 0.15 * DOUBT_SECONDS
@@ -63,6 +71,7 @@ class Watcher:
         self.outputs: dict[str, Any] = {}
         self.parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self.losses: list[Any] = []
+        self.given_up: list[tuple[str, str]] = []
         self.cancelled = False
         self.subscription: Any = None
 
@@ -103,6 +112,8 @@ class Watcher:
         with self._call("on_error"):
             if isinstance(error, LOSSES):
                 self.losses.append(error)
+            elif isinstance(error, StreamUnreadable):
+                self.given_up.append((error.run_id or "", error.stream or ""))
             else:
                 self.wrong.append(f"on_error: {error!r}")
 
@@ -143,12 +154,19 @@ class Habits:
         switches: the backend changes under running subscriptions.
         looks: the client looks every second for what live polls do not tell, which would hide that
             it lost an answer. Where it does not, its window does not move either.
+        stream_ids: v1: the server sends ids, as it does since 4.1.2.
+        creates_streams: v2: reading creates a stream. Where it does not, one that is never written
+            to can't be read, and is given up.
+        deletes_streams: v2: a stream is deleted while it is read; else it is put back.
         electric: the settings of Electric.
     """
 
     stamps_go_back: bool
     switches: bool
     looks: bool
+    stream_ids: bool
+    creates_streams: bool
+    deletes_streams: bool
     electric: dict[str, Any]
 
     @classmethod
@@ -160,7 +178,15 @@ class Habits:
             "first_answer_empty": rng.random() < 0.3,
             "empty_past_snapshot": rng.random() < 0.3,
         }
-        return cls(seed % 2 == 1, seed % 3 == 0, seed % 4 != 0, electric)
+        return cls(
+            stamps_go_back=seed % 2 == 1,
+            switches=seed % 3 == 0,
+            looks=seed % 4 != 0,
+            stream_ids=seed % 3 != 2,
+            creates_streams=seed % 3 != 1,
+            deletes_streams=seed % 4 in (1, 2),
+            electric=electric,
+        )
 
 
 class World:
@@ -194,7 +220,8 @@ class World:
         tagged = [self._run(tags=["chaos"]) for _ in range(5)]
         batched = [self._run() for _ in range(3)]
         reused = [self._run() for _ in range(6)]
-        streaming = [self._run(realtime_streams=["a", "b"], tags=["streams"]) for _ in range(2)]
+        keys = ["a", "b", UNWRITTEN]
+        streaming = [self._run(realtime_streams=keys, tags=["streams"]) for _ in range(2)]
         batch = self.server.batch(*batched, reused=reused)
         self._members = {"chaos": tagged, "streams": streaming, batch: batched}
         for run in singles:
@@ -279,6 +306,16 @@ class World:
     def storm(self, seconds: float) -> None:
         """Changes, rotations, dropped connections and cancellations, in an order that the seed
         decides."""
+        actions = self._actions()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.rng.choices(list(actions), list(actions.values()))[0]()
+            time.sleep(self.rng.uniform(0.0, 0.02))
+            if self._lags_until is not None and time.monotonic() > self._lags_until:
+                self._catch_up()
+
+    def _actions(self) -> dict[Callable[[], None], float]:
+        """Return what may happen, with weights."""
         actions: dict[Callable[[], None], float] = {
             self._change_any: 44,
             self._write: 38,
@@ -297,12 +334,7 @@ class World:
             actions[self._crash] = 1
         if self.habits.switches:
             actions[self._switch] = 1.5
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.rng.choices(list(actions), list(actions.values()))[0]()
-            time.sleep(self.rng.uniform(0.0, 0.02))
-            if self._lags_until is not None and time.monotonic() > self._lags_until:
-                self._catch_up()
+        return actions
 
     def _change_any(self) -> None:
         self._change(self.rng.choice(list(self.versions)))
@@ -548,7 +580,24 @@ class World:
                 expected = {one for one in expected if one[0] in watcher.name}
             if told != expected:
                 wrong.append(f"{watcher.name}: read {told}, not {expected}")
-        return wrong
+        return wrong + self._check_given_up(watcher)
+
+    def _check_given_up(self, watcher: Watcher) -> list[str]:
+        """A stream that can't be read to an end is given up, each one once, and no other."""
+        runs = self._members["streams"]
+        if watcher.name != "streams of a tag":
+            runs = [run for run in runs if run in watcher.name]
+        expected: list[tuple[str, str]] = []
+        if "streams" in watcher.name and not self._ends_unwritten():
+            expected = sorted((run, UNWRITTEN) for run in runs)
+        given_up = sorted(watcher.given_up)
+        return (
+            [f"{watcher.name}: gave up {given_up}, not {expected}"] if given_up != expected else []
+        )
+
+    def _ends_unwritten(self) -> bool:
+        """Return True if a stream that nothing was written to can be read to its end."""
+        return True
 
 
 def difference(told: list[Any], written: list[Any]) -> str:

@@ -5,39 +5,37 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.world import Watcher, World, difference
+from tests.chaos.world import Watcher, difference
+from tests.chaos.world_of_streams import SETTLED_SECONDS, Stream, WorldOfStreams
+from trigger_realtime_sync import StreamRewound
 
-# Seconds until those who follow a stream have told what was written, so that it can be lost.
-SETTLED_SECONDS = 15.0
 # Records that are lost of a stream, and writes after that, of fewer records: one after the other,
 # since an old S2 shows a loss to those who follow already, and to nobody else.
 LOST, WRITES_AFTER, NOTICED_SECONDS = 20, 8, 2.0
 
 
-class WorldOfS2(World):
+class WorldOfS2(WorldOfStreams):
     """What happens to the streams of v2 as well.
 
     Attributes:
-        lost: the streams of which parts were trimmed, or lost by the storage.
+        restored: the stream that the storage lost, and how many of its parts everybody had told.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.lost: set[tuple[str, str]] = set()
+        self.restored: dict[Stream, int] = {}
         self._idents = itertools.count()
         # The numbers at which a write and its repetition have ended: a trim between the two would
         # turn the order of their parts.
-        self._ends: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0])
+        self._ends: defaultdict[Stream, list[int]] = defaultdict(lambda: [0])
 
     # --- what happens
 
-    def _happen(self, what: float) -> None:
-        if self.rng.random() < 0.12:
-            self._trouble_s2(self.rng.random())
-        else:
-            super()._happen(what)
+    def _actions(self) -> dict[Callable[[], None], float]:
+        return {**super()._actions(), self._trouble_s2: 13}
 
     def _append(self, run: str, key: str, parts: list[Any]) -> None:
         """Write the parts, and sometimes again, as the SDK's writer does after a lost answer."""
@@ -46,7 +44,8 @@ class WorldOfS2(World):
             numbers = self.server.append_records(run, key, *records)
         self._ends[(run, key)].append(numbers[-1] + 1)
 
-    def _trouble_s2(self, what: float) -> None:
+    def _trouble_s2(self) -> None:
+        what = self.rng.random()
         streams = [one for one, parts in self.written.items() if parts]
         if what < 0.2:
             self.server.interrupt_streams()
@@ -73,7 +72,7 @@ class WorldOfS2(World):
             self.server.trim_before(run, key, self.rng.choice(self._ends[(run, key)][-4:]))
 
     def lose_streams(self) -> None:
-        """Put one stream back, as a restored volume does.
+        """Put one stream back, as a restored volume does, or delete it while it is read.
 
         Those who follow it have read it all, and less is written than was lost: else nobody could
         tell (docs/protocol.md, section 4).
@@ -84,59 +83,47 @@ class WorldOfS2(World):
             # Whoever has not read it all loses parts of which nothing can tell.
             return
         self.lost.add(stream)
-        end = self.server.append_records(*stream, {"headers": [["", "fence"]], "body": ""})[0]
-        self.server.rewind_stream(*stream, max(0, end - LOST))
+        self.restored[stream] = len(self.written[stream])
+        if self.habits.deletes_streams:
+            self.server.delete_stream(*stream)
+        else:
+            end = self.server.append_records(*stream, {"headers": [["", "fence"]], "body": ""})[0]
+            self.server.rewind_stream(*stream, max(0, end - LOST))
         for _ in range(WRITES_AFTER):
             self._write_to(stream, 1)
             if self._settle(stream, NOTICED_SECONDS):
                 return
-
-    def _write_to(self, stream: tuple[str, str], count: int) -> None:
-        number = len(self.written[stream])
-        parts = [self._part(number + n) for n in range(count)]
-        self.written[stream] += parts
-        self._append(*stream, parts)
-
-    def _settle(self, stream: tuple[str, str], seconds: float) -> bool:
-        """Wait until all who follow a stream have told its last part. Return False if not."""
-        end = time.monotonic() + seconds
-        last = self.written[stream][-1]
-        while time.monotonic() < end:
-            if all(parts and parts[-1] == last for parts in self._told(*stream)):
-                return True
-            time.sleep(0.02)
-        return False
-
-    def _told(self, run: str, key: str) -> list[list[Any]]:
-        """Return what each one who follows a stream has been told of it."""
-        of_many = "streams of a tag"
-        following = (f"streams {run}", of_many, f"stream {key} of {run}")
-        return [
-            watcher.parts.get((run if watcher.name == of_many else "", key), [])
-            for watcher in self.watchers
-            if watcher.name in following
-        ]
-
-    def finish(self) -> None:
-        """Leave a part in every stream, if only one, so that each is told."""
-        for stream in self.lost:
-            self._write_to(stream, 1)
-        super().finish()
 
     # --- what must hold
 
     def _difference(self, watcher: Watcher, run: str, key: str, parts: list[Any]) -> str:
         """Of a stream that lost something: no part twice, none out of order, and a word where parts
         are missing after the first that was told. What is gone before that nobody asked for."""
-        written = self.written[(run, key)]
-        if (run, key) not in self.lost:
-            return difference(parts, written)
+        stream = (run, key)
+        written, losses = self.written[stream], self._losses(watcher, run, key)
+        if stream not in self.lost:
+            return difference(parts, written) or ("told of a loss" if losses else "")
         told = set(map(repr, parts))
         places = [place for place, part in enumerate(written) if repr(part) in told]
         expected = [written[place] for place in places]
         if parts != expected:
             return f"of those told: {difference(parts, expected)}"
         missing = set(range(places[0], len(written))) - set(places)
-        if missing and not watcher.losses:
+        if missing and not losses:
             return f"parts {min(missing)} to {max(missing)} are missing without a word"
+        return self._difference_after_restoring(stream, missing, losses)
+
+    def _difference_after_restoring(
+        self, stream: Stream, missing: set[int], losses: list[Any]
+    ) -> str:
+        """All that was written after it is told, and the loss itself."""
+        if stream not in self.restored:
+            return ""
+        if lost := [place for place in missing if place >= self.restored[stream]]:
+            return f"parts {min(lost)} to {max(lost)}, written after the loss, are missing"
+        if not any(isinstance(one, StreamRewound) for one in losses):
+            return "the storage lost the stream without a word"
         return ""
+
+    def _ends_unwritten(self) -> bool:
+        return self.habits.creates_streams
