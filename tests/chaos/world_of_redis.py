@@ -72,15 +72,11 @@ class WorldOfRedis(WorldOfStreams):
         self.server.trim(*stream, keep=LEFT)
         is_back.set()
 
-    def finish(self) -> None:
+    def _end_writing(self) -> None:
         """Let the writers say that they are done, without which an old server ends no body."""
-        for stream in self.lost:
-            self._write_to(stream, 1)
-        self.lost.clear()
         for stream, parts in self.written.items():
             if parts:
                 self.server.end_stream(*stream)
-        super().finish()
 
     # --- what must hold
 

@@ -53,7 +53,11 @@ class WorldOfStreams(World):
         """Leave a part in every stream, if only one, so that each is told."""
         for stream in self.lost:
             self._write_to(stream, 1)
+        self._end_writing()
         super().finish()
+
+    def _end_writing(self) -> None:
+        """Do what writers do when they are done: nothing."""
 
     @staticmethod
     def _losses(watcher: Watcher, run: str, key: str) -> list[Any]:

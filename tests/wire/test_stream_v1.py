@@ -354,3 +354,22 @@ def test_parts_without_ids_after_a_trim_are_reported():
     assert "4.1.2" in gone.reason
     assert values(parts) == [3, 4, 5]
     assert values(fed(opened("v1", cursor), bare("3", "4", "5", "6"))) == [6]
+
+
+@pytest.mark.parametrize("has_ids", [True, False], ids=["ids", "no ids"])
+def test_a_trim_after_the_first_part_is_reported(has_ids):
+    """The one part that was read does not come again: what comes in its place is none of it."""
+
+    def sent(*numbers: int) -> bytes:
+        if not has_ids:
+            return bare(*map(str, numbers))
+        return b"".join(frame(f"{number}-0", str(number)) for number in numbers)
+
+    cursor = opened("v1")
+    assert values(fed(cursor, sent(1))) == [1]
+    cursor.end(clean=False)
+    gone, *parts = fed(opened("v1", cursor), sent(3, 4))
+    assert isinstance(gone, BadPart)
+    assert gone.report is StreamTrimmed
+    assert values(parts) == [3, 4]
+    assert values(fed(opened("v1", cursor), sent(3, 4, 5))) == [5]

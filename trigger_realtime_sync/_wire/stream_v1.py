@@ -61,6 +61,8 @@ class StreamV1:
         self._held: tuple[Any] | None = None
         # Of the parts without an id, by which they are recognized.
         self._hashes: list[int] = []
+        # The first part, as long as no other one followed it; empty where another process read it.
+        self._first_data = ""
         self.begin()
 
     @property
@@ -150,6 +152,7 @@ class StreamV1:
             self._release(out)
 
     def _remember(self, data: str) -> None:
+        self._first_data = "" if self._counted else data.strip()
         if not self._event_id:
             self._hashes.append(hash(data))
 
@@ -187,8 +190,16 @@ class StreamV1:
             if not self._resend:
                 return events[n:]
             self._resend = False
+            if self._is_another(data):
+                self._lost_the_first(out)
+                return events[n:]
             self._follow(ident, out)
         return []
+
+    def _is_another(self, data: str) -> bool:
+        """Return True if this is not the first part, nor the line that it was the first half of,
+        where no other part shows that it is still there."""
+        return not self._counted and not data.lstrip().startswith(self._first_data)
 
     def _follow(self, ident: str | None, out: PartBatch) -> None:
         """Move on to a part beyond the current position, which makes the one before it certain."""
@@ -256,6 +267,12 @@ class StreamV1:
             "the server, older than 4.1.2, sends no ids, and has dropped parts: what is left is"
             " delivered again"
         )
+        out.append(BadPart(reason, None, self.index, self.position(), StreamTrimmed))
+
+    def _lost_the_first(self, out: PartBatch) -> None:
+        self._released = False
+        self._hashes.clear()
+        reason = "the server no longer has the part that was read, and perhaps some after it"
         out.append(BadPart(reason, None, self.index, self.position(), StreamTrimmed))
 
     def _lost(self, ident: str, out: PartBatch) -> None:
