@@ -231,6 +231,29 @@ def test_parts_the_server_no_longer_has_are_reported():
     assert values(fed(reopened("v1", cursor_), server.body(cursor_.request_headers()).news())) == []
 
 
+@pytest.mark.parametrize("left", range(1, 6))
+def test_a_loss_is_reported_once_and_what_is_left_told_once(left):
+    """Also when the body that shows it is cut after any of its parts, and the next one too."""
+    server = V1Server(cap=6)
+    cursor = opened("v1")
+    body = server.body({})
+    for n in range(4):
+        server.write(f"{n}\n", later=1)
+        fed(cursor, body.news())
+    for n in range(4, 20):
+        server.write(f"{n}\n", later=1)
+    told: list[Any] = []
+    for _ in range(3):
+        cursor.end(clean=False)
+        cursor = reopened("v1", cursor)
+        events = server.body(cursor.request_headers()).news().split(b"\n\n")[:left]
+        told += fed(cursor, b"".join(event + b"\n\n" for event in events if event))
+    lost = [one for one in told if isinstance(one, BadPart)]
+    parts = values([one for one in told if not isinstance(one, BadPart)])
+    assert len(lost) == 1
+    assert parts == list(range(14, 14 + len(parts)))
+
+
 def test_a_capped_stream_that_is_kept_up_with_is_read_exactly():
     """Entries older than the two ids before the current one are not needed."""
     for seed in range(200):

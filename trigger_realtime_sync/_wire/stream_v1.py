@@ -280,6 +280,8 @@ class StreamV1:
         # twice than one never.
         self._resend = self._released = False
         reason = f"the server no longer has the parts between {self._current} and {ident}"
+        # None of what was counted is left: what follows is told apart by itself from now on.
+        self._after, self._previous, self._current, self._counted = self._current, "", "", 0
         out.append(BadPart(reason, None, self.index, self.position(), StreamTrimmed))
 
     def _start_before(self, ident: str) -> None:
