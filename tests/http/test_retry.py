@@ -313,6 +313,17 @@ def test_unreadable_answers_are_bounded():
     waits.wait_after(page, NOW)
 
 
+def test_only_unreadable_answers_in_a_row_are_counted():
+    """One that could be read shows that the server is there; the pauses grow all the same."""
+    waits = backoff(initial_delay=1, max_delay=1000)
+    page = UnreadableAnswer("HTML")
+    seen = []
+    for _ in range(2 * UNREADABLE_LIMIT):
+        seen.append(waits.wait_after(page, NOW))
+        waits.understood()
+    assert seen == [2**n for n in range(2 * UNREADABLE_LIMIT)]
+
+
 # --- whose clock
 
 

@@ -250,7 +250,9 @@ class RunFeed:
             self._unplaced.answered(took)
             if self.log.live:
                 self._answer_lost = False
-                if not self._live_failed:
+                if self._live_failed:
+                    self._requester.understood()
+                else:
                     self._requester.succeeded()
 
     def _pace(self, changes: RunChanges, *, live: bool, moved: bool, took: float) -> None:

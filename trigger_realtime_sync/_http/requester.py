@@ -189,6 +189,10 @@ class Requester:
         self._backoff.succeeded()
         self._cut_errors = 0
 
+    def understood(self) -> None:
+        """Start counting unreadable answers again: one of another kind could be read."""
+        self._backoff.understood()
+
     def recover(
         self, error: TriggerRealtimeError, *, at_least: float = 0.0, longest: float = math.inf
     ) -> None:

@@ -175,6 +175,10 @@ class Backoff:
         self._unreadable = 0
         self._not_found_since = None
 
+    def understood(self) -> None:
+        """Start counting unreadable answers again: one could be read."""
+        self._unreadable = 0
+
     def wait_after(self, error: TriggerRealtimeError, now: float, today: float) -> float:
         """Return the seconds to wait before the next attempt.
 
