@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.raw import RawServer
 from tests.support.settings import ENVIRONMENT, QUICK, TOKEN
+from tests.support.settling import settle_when_held
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
@@ -34,6 +35,11 @@ def _nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     eventually(lambda: not threads_named("trigger-realtime"), "threads are left", seconds=5)
+
+
+@pytest.fixture(autouse=True)
+def _held_means_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    settle_when_held(monkeypatch)
 
 
 @pytest.fixture
