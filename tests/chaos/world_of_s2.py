@@ -13,7 +13,7 @@ from tests.chaos.world_of_streams import SETTLED_SECONDS, Stream, WorldOfStreams
 from trigger_realtime_sync import StreamRewound
 
 # Records that are lost of a stream, and writes after that, of fewer records: one after the other,
-# since an old S2 shows a loss to those who follow already, and to nobody else.
+# since an old S2 shows a loss only by what is written to those who follow.
 LOST, WRITES_AFTER, NOTICED_SECONDS = 20, 8, 2.0
 
 

@@ -182,3 +182,86 @@ def test_a_done_that_follows_a_loss_is_no_end(raw, connect):
     subscription = connect(server).subscribe_to_stream("run_1", "s", last_event_id="v2:50,50")
     subscription.wait_for_completion(10)
     assert subscription.parts == [[0], [1]]
+
+
+@pytest.mark.parametrize("left", [0, 3], ids=["lost", "put back"])
+def test_a_loss_is_seen_where_no_ping_names_the_tail(left, raw, connect):
+    """S2 before 0.39.3 shows nothing of it to who comes back after the last write: so the last
+    record is read again after a failure."""
+
+    def stream(exchange: Exchange) -> None:
+        last = int(exchange.headers.get("last-event-id") or -1)
+        if len(asked(server)) == 1:
+            body(*frames(0, 6), cut=True)(exchange)
+        else:
+            there = [*frames(0, left), *(frame("v2", n, f"new {n}") for n in range(left, 5))]
+            send(drained("v2", *there[last + 1 :], ping()))(exchange)
+
+    run = in_turn(answer(row()), answer(done(), offset="2_1"))
+    server = raw(by_path({"/streams/": stream}, run))
+    parts, told = PartRecorder(), Recorder()
+    subscription = connect(server).subscribe_to_stream(
+        "run_1", "s", on_stream=parts, **told.options
+    )
+    subscription.wait_for_completion(10)
+    assert parts.all == [*([n] for n in range(6)), *(f"new {n}" for n in range(left, 5))]
+    assert [type(error) for error in told.errors] == [StreamRewound]
+    assert asked(server)[:3] == [None, "5", "4"]
+
+
+def test_a_stream_that_is_whole_is_no_loss(raw, connect):
+    """The last record is there, and the same: nothing is told twice, and nobody is alarmed."""
+
+    def stream(exchange: Exchange) -> None:
+        last = int(exchange.headers.get("last-event-id") or -1)
+        if len(asked(server)) == 1:
+            body(*frames(0, 6), cut=True)(exchange)
+        else:
+            send(drained("v2", *frames(last + 1, 6), ping()))(exchange)
+
+    run = in_turn(answer(row()), answer(done(), offset="2_1"))
+    server = raw(by_path({"/streams/": stream}, run))
+    told = Recorder()
+    subscription = connect(server).subscribe_to_stream("run_1", "s", **told.options)
+    subscription.wait_for_completion(10)
+    assert subscription.parts == [[n] for n in range(6)]
+    assert not told.errors
+
+
+def test_another_record_in_the_place_of_the_last_is_a_loss(raw, connect):
+    """The stream was lost, and what was written since ends just there."""
+
+    def stream(exchange: Exchange) -> None:
+        last = int(exchange.headers.get("last-event-id") or -1)
+        if len(asked(server)) == 1:
+            body(*frames(0, 6), cut=True)(exchange)
+        else:
+            new = [frame("v2", n, f"new {n}") for n in range(last + 1, 6)]
+            send(drained("v2", *new, ping()))(exchange)
+
+    run = in_turn(answer(row()), answer(done(), offset="2_1"))
+    server = raw(by_path({"/streams/": stream}, run))
+    told = Recorder()
+    subscription = connect(server).subscribe_to_stream("run_1", "s", **told.options)
+    subscription.wait_for_completion(10)
+    assert subscription.parts[6:] == [f"new {n}" for n in range(6)]
+    assert [type(error) for error in told.errors] == [StreamRewound]
+
+
+def test_a_stream_that_was_trimmed_to_nothing_is_no_loss(raw, connect):
+    """Nothing tells it from a lost one until something is written: its number does."""
+
+    def stream(exchange: Exchange) -> None:
+        count = len(asked(server))
+        if count == 1:
+            body(*frames(0, 6), cut=True)(exchange)
+        elif count < 5:
+            send(drained("v2", ping()))(exchange)
+        else:
+            body(frame("v2", 6), ping())(exchange)
+
+    server = raw(by_path({"/streams/": stream}, snapshot(row())))
+    parts, told = PartRecorder(), Recorder()
+    connect(server).subscribe_to_stream("run_1", "s", on_stream=parts, **told.options)
+    assert parts.wait(7) == [[n] for n in range(7)]
+    assert not told.errors

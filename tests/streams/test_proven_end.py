@@ -18,7 +18,7 @@ from trigger_realtime_sync._feeds import stream_feed as streams
 INTERNAL = reply(500, {}, {"error": "Internal Server Error"})
 NAMED = row(realtimeStreams="{s,t}")
 FINISHED = {**done(), "realtimeStreams": "{s,t}"}
-UNNAMED_PING = b'event: ping\ndata: {"timestamp":1}\n\n'
+UNNAMED_PING = ping()
 LAST_CHUNK = b"0\r\n\r\n"
 
 

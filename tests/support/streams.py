@@ -152,8 +152,11 @@ def drained(version: str, *frames: bytes) -> bytes:
     return head(version, content_length=str(len(body))) + body
 
 
-def ping(tail: int) -> bytes:
-    """Return the frame by which a v2 server says which number its next part will have."""
+def ping(tail: int | None = None) -> bytes:
+    """Return the frame by which a v2 server says which number its next part will have; one of an
+    S2 before 0.39.3 does not say it."""
+    if tail is None:
+        return b'event: ping\ndata: {"timestamp":1}\n\n'
     return b'event: ping\ndata: {"timestamp":1,"tail":{"seq_num":%d,"timestamp":1}}\n\n' % tail
 
 

@@ -189,6 +189,7 @@ class StreamFeed:
         if body.draining:
             self._prove_nothing(error)
         self._may_have_changed = True
+        self._cursor.doubt()
         if body.seeks_tail and body.version is None and body.age >= HEAD_SECONDS * READ_SHARE:
             self._cursor.give_up_tail_id()
             return

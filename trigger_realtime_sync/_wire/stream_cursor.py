@@ -224,6 +224,11 @@ class StreamCursor:
         if self._format is not None:
             self._format.idle()
 
+    def doubt(self) -> None:
+        """Expect that the storage may have lost the stream: a request for it failed."""
+        if self._format is not None:
+            self._format.doubt()
+
     def end(self, *, clean: bool) -> None:
         """End the body: it ended cleanly, or was cut off.
 

@@ -106,6 +106,9 @@ class StreamV1:
         """Expect that the last of the next parts may be an unfinished line: there was a silence."""
         self._silent = True
 
+    def doubt(self) -> None:
+        """Do nothing: the ids of entries are times, which a lost stream never goes back behind."""
+
     def end(self, *, clean: bool) -> None:
         """End the body. A part that is held back stays so: the next body sends it again."""
         self.drained = clean

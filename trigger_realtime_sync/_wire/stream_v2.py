@@ -8,7 +8,9 @@ much as one retry repeats, only for their ids.
 Numbers have no holes: a record whose number is beyond the next one says that those between were
 trimmed away. They never go back: a tail below the next number, or a record below the one that was
 asked for, says that the storage lost the stream or restored an older copy. Then it is read again
-from its beginning, but for the records that were handed out before.
+from its beginning, but for the records that were handed out before. An S2 that does not name its
+tail shows nothing of it: where its ping is the first event after a failure, the last record is read
+again, and must be the same.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Any
 
 from ..errors import ApiConnectionError, ProtocolError, StreamRewound, StreamTrimmed
 from .joined import loads_all
-from .json import BeyondLimits, loads
+from .json import loads
 from .positions import PositionV2
+from .s2_records import body_of, is_command, is_control, mark_of, tail_of, text_of, what_is_wrong
 from .sse_fast import Event
 from .stream_parts import BadPart, Part, PartBatch
 from .stream_v2_fast import usual_records
@@ -79,6 +82,12 @@ class StreamV2:
         self._told_until = 0
         # Made when it is needed, for one body.
         self._told_set: set[int] | None = None
+        # What tells the last record from any other, where it was read here.
+        self._last_mark: tuple[Any, int] | None = None
+        # Whether it may have been lost.
+        self._in_doubt = False
+        # Where it has gone: whether it was trimmed or lost shows by the first record that is there.
+        self._lost_below = 0
         self._asked = 0
         self._last_seen: int | None = None
         self._tail: int | None = None
@@ -118,6 +127,10 @@ class StreamV2:
     def idle(self) -> None:
         """Do nothing: no part is ever in doubt."""
 
+    def doubt(self) -> None:
+        """Expect that the storage may have lost the stream: a request for it failed."""
+        self._in_doubt = self._last_mark is not None
+
     def end(self, *, clean: bool) -> None:
         """Do nothing: `drained` stays what the server said last."""
 
@@ -148,20 +161,32 @@ class StreamV2:
 
     def _take_ping(self, data: str, out: PartBatch) -> None:
         try:
-            self._tail = _tail_of(loads(data))
+            self._tail = tail_of(loads(data))
         except ValueError:
             return
         self.at_unnamed_tail = self._tail is None
         if self._tail is None:
-            if self._ended_before_its_position():
-                self._rewind(out)
+            self._take_unnamed_tail(out)
             return
+        self._in_doubt = False
         if self._from_latest:
             self._next, self._from_latest = self._tail, False
         if self._tail < self._next and self.started:
             self._rewind(out)
         elif self.drained:
             self._read_back = 0
+
+    def _take_unnamed_tail(self, out: PartBatch) -> None:
+        if self._ended_before_its_position():
+            self._rewind(out)
+        elif self._in_doubt:
+            self.at_unnamed_tail = False
+            # Only another body can tell.
+            self.over = True
+            if self._read_back:
+                self._start_over()
+            else:
+                self._read_back = 1
 
     def _take_done(self, out: PartBatch) -> None:
         if self._ended_before_its_position():
@@ -188,7 +213,7 @@ class StreamV2:
             self._take_any(records, out)
 
     def _take_any(self, records: list[Any], out: PartBatch) -> None:
-        bodies = [_body_of(record) for record in records]
+        bodies = [body_of(record) for record in records]
         envelopes = iter(loads_all([body for body in bodies if body is not None]))
         for record, body in zip(records, bodies, strict=True):
             self._take_record(record, None if body is None else next(envelopes), out)
@@ -204,9 +229,11 @@ class StreamV2:
         out.append_all(values, self.index, self.position().after, self.skip_until)
         self._next += len(values)
         self._last_seen = self._next - 1
+        self._last_mark = mark_of(records[-1])
         self.index += len(values)
         self._ids.update(idents)
         self._told.add(bodies)
+        self._in_doubt = False
         self._forget()
         return True
 
@@ -223,18 +250,24 @@ class StreamV2:
             return
         elif seq_num == self._next - 1:
             self._read_back = 0
+            self._in_doubt = False
+            if self._last_mark not in (None, mark_of(record)):
+                self._rewind(out)
+                return
         self._last_seen = seq_num
+        if not again:
+            self._last_mark = mark_of(record)
         again = again or seq_num < self._first
         if type(envelope) is dict:
             self._take_envelope(envelope, record["body"], again, out)
-        elif not again and not _is_command(record) and not _is_control(record):
+        elif not again and not is_command(record) and not is_control(record):
             body = record.get("body")
-            self._bad(_what_is_wrong(seq_num, body), body, out, counts=True)
+            self._bad(what_is_wrong(seq_num, body), body, out, counts=True)
 
     def _is_news(self, record: Any, envelope: Any) -> bool:
         """Return True for a part that was not handed out: one that was only shows that the server,
         or something between, does not heed the id that it was asked for."""
-        if type(envelope) is not dict or not _text_of(envelope.get("id")):
+        if type(envelope) is not dict or not text_of(envelope.get("id")):
             return False
         if self._told_set is None:
             self._told_set = self._told.as_set()
@@ -245,8 +278,12 @@ class StreamV2:
             self.index += seq_num  # the trimmed records were parts once
         elif self._wants_all and not self._from_latest and seq_num > self._next:
             self._report_trimmed(seq_num, out)
+        if seq_num < self._lost_below:
+            self._report_rewound(self._lost_below, out)
+        self._lost_below = 0
         self._counts_trimmed = self._from_latest = self._bare = self._is_wish = False
         self._wants_all = True
+        self._in_doubt = False
         self._read_back = 0
         self._settled = self._told_until <= seq_num and self._first <= seq_num
         if self._settled:
@@ -264,23 +301,33 @@ class StreamV2:
 
     def _rewind(self, out: PartBatch) -> None:
         """Go back to the beginning: this is another stream, or an older state of the same."""
-        reason = (
-            f"the server's storage lost the stream, or put it back to before record {self._next};"
-            f" it is read again from its beginning, and what was not remembered is told again"
-        )
+        read = self._next
+        self._start_over()
+        self._lost_below = 0
+        self._report_rewound(read, out)
+
+    def _start_over(self) -> None:
+        """Go back to the beginning; what is told of it depends on what is there."""
         self._told_before |= self._told.as_set()
-        self._told_until = max(self._told_until, self._next)
+        self._told_until = self._lost_below = max(self._told_until, self._next)
         self._next = self._read_back = 0
-        self._settled = self._bare = self._wants_all = self._is_wish = False
+        self._settled = self._bare = self._wants_all = self._is_wish = self._in_doubt = False
+        self._last_mark = None
         # An id alone says too little here: it has seven characters.
         self._ids.clear()
-        out.append(BadPart(reason, None, self.index, self.position(), StreamRewound))
         self.over = True
+
+    def _report_rewound(self, read: int, out: PartBatch) -> None:
+        reason = (
+            f"the server's storage lost the stream, or put it back to before record {read};"
+            f" it is read again from its beginning, and what was not remembered is told again"
+        )
+        out.append(BadPart(reason, None, self.index, self.position(), StreamRewound))
 
     def _take_envelope(
         self, envelope: dict[str, Any], body: str, again: bool, out: PartBatch
     ) -> None:
-        ident = _text_of(envelope.get("id"))
+        ident = text_of(envelope.get("id"))
         if ident:
             if ident in self._ids:
                 return
@@ -308,53 +355,3 @@ class StreamV2:
         self.index += counts
         if not counts or index >= self.skip_until:
             out.append(BadPart(reason, raw, index, self.position()))
-
-
-def _what_is_wrong(seq_num: int, body: Any) -> str:
-    try:
-        loads(body if isinstance(body, str) else "")
-    except BeyondLimits as problem:
-        return f"record {seq_num} of the stream can't be read: {problem}"
-    except ValueError:
-        pass
-    return f"record {seq_num} of the stream is not an envelope"
-
-
-def _text_of(ident: Any) -> str | None:
-    """Return an envelope's id as text, None where it is none."""
-    if type(ident) is float and ident.is_integer():
-        ident = int(ident)
-    if type(ident) in (int, float):
-        return str(ident)
-    return ident if type(ident) is str else None
-
-
-def _body_of(record: Any) -> str | None:
-    """Return the body, None where there is none to decode."""
-    if not isinstance(record, dict):
-        return None
-    body = record.get("body")
-    return body if isinstance(body, str) and body and not _is_command(record) else None
-
-
-def _headers_of(record: dict[str, Any]) -> list[list[Any]]:
-    headers = record.get("headers")
-    if not isinstance(headers, list):
-        return []
-    return [header for header in headers if isinstance(header, list) and header]
-
-
-def _is_command(record: dict[str, Any]) -> bool:
-    """Return True for a trim or a fence, which are for the storage and not for readers."""
-    headers = _headers_of(record)
-    return bool(headers) and headers[0][0] == ""
-
-
-def _is_control(record: dict[str, Any]) -> bool:
-    return not record.get("body") and any(h[0] == "trigger-control" for h in _headers_of(record))
-
-
-def _tail_of(message: Any) -> int | None:
-    tail = message.get("tail") if isinstance(message, dict) else None
-    seq_num = tail.get("seq_num") if isinstance(tail, dict) else None
-    return seq_num if type(seq_num) is int and seq_num >= 0 else None
