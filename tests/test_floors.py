@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
     "_decode": ("errors", "models", "_wire"),
+    "_encode": ("errors", "models", "_checks"),
     "_http": ("errors", "config", "_checks", "_version", "_wire"),
     "_feeds": ("errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
