@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import os
+import re
 import selectors
 import socket
 import ssl
@@ -35,6 +36,8 @@ _HANDSHAKE_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 # Connections the kernel may hold until they are accepted: a test may open a thousand at once.
 _BACKLOG = 1024
+# Bounds the line before each chunk of a request's body.
+_CHUNK_HEAD_BYTES = 100
 
 
 class ExchangeEnded(Exception):
@@ -163,8 +166,12 @@ class RequestHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self._drain()
-        request = parse_request(self.command, self.path, dict(self.headers.items()))
+        body = self._read_body()
+        if body is None:
+            # The client left in the middle: a server that has no whole body does nothing.
+            self.close_connection = True
+            return
+        request = parse_request(self.command, self.path, dict(self.headers.items()), body)
         http_1_1 = self.request_version >= "HTTP/1.1"
         exchange = HttpExchange(request, self.connection, self.server, http_1_1)
         self.close_connection = self.close_connection or not http_1_1
@@ -181,10 +188,28 @@ class RequestHandler(BaseHTTPRequestHandler):
     # `http.server` looks the method up by its name; which ones are allowed is the router's to say.
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
-    def _drain(self) -> None:
-        # An unread body would be taken for the next request.
+    def _read_body(self) -> bytes | None:
+        """Return the body; None if it ends too early, or its framing is malformed."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return self._read_chunks()
         length = self.headers.get("Content-Length", "0")
-        self.rfile.read(int(length) if length.isdecimal() else 0)
+        wanted = int(length) if length.isdecimal() else 0
+        body = self.rfile.read(wanted)
+        return body if len(body) == wanted else None
+
+    def _read_chunks(self) -> bytes | None:
+        pieces: list[bytes] = []
+        while True:
+            head = self.rfile.readline(_CHUNK_HEAD_BYTES).partition(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", head):
+                return None
+            size = int(head, 16)
+            piece = self.rfile.read(size)
+            if len(piece) < size or self.rfile.readline(3) not in (b"\r\n", b"\n"):
+                return None
+            if not size:
+                return b"".join(pieces)
+            pieces.append(piece)
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)

@@ -16,6 +16,8 @@ _FIRST_SHARE = 0.3
 _RETRY_AFTER = "1"
 # The window of the limit of `/api`.
 _API_SECONDS = 10.0
+# Kinds of requests to `/api` that are not limited (docs/protocol.md, section R1).
+_NOT_COUNTED = frozenset({"packets", "claims", "callback"})
 
 
 class Limits:
@@ -25,7 +27,7 @@ class Limits:
         live_polls: live polls at once, of all clients.
         electric_requests: requests to Electric at once; those at `offset=-1` are counted apart, and
             three tenths as many are taken.
-        api_requests: requests to `/api` in ten seconds; packets are not counted.
+        api_requests: requests to `/api` in ten seconds; a few kinds are not counted.
     """
 
     def __init__(
@@ -97,11 +99,11 @@ class Limits:
                 raise _overloaded(kind, limit)
             self._at_electric[kind] += 1
 
-    def check_api(self) -> Reply | None:
+    def check_api(self, kind: str) -> Reply | None:
         """Count a request to `/api`. Return the refusal if there were too many."""
         with self._lock:
             limit = self.api_requests
-            if limit is None:
+            if limit is None or kind in _NOT_COUNTED:
                 return None
             if time.time() >= self._api_since + _API_SECONDS:
                 self._api_since, self._api_count = time.time(), 0

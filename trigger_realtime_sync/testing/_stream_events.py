@@ -33,7 +33,7 @@ class StreamEvents:
             Refused: there is no such run.
         """
         run_id, key = request.segments[-2:]
-        if self.store.get(run_id) is None:
+        if self.store.get(run_id) is None or self.store.is_buffered(run_id):
             raise not_found(retry=False)
         return run_id, key
 

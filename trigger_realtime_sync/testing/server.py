@@ -6,24 +6,39 @@ import ssl
 from collections.abc import Iterable
 from typing import Literal, TypeVar
 
+from ._access import Access
+from ._api import Api
+from ._auth_routes import AuthRoutes
+from ._batch_routes import BatchRoutes
+from ._batches import Batches
 from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
 from ._http_server import HttpServer
+from ._input_routes import InputRoutes
 from ._limits import Limits
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
+from ._packet_routes import PacketRoutes
 from ._polls import ShapePolls
 from ._rest import Rest
-from ._router import Access, Router
+from ._round_trip import RoundTripControl
+from ._router import Router
+from ._run_book import RunBook
+from ._run_life import RunLife
+from ._run_routes import RunRoutes
+from ._settings import RoundTrip
 from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
-from ._trouble import TroubleControl
+from ._trigger_routes import TriggerRoutes
+from ._triggers import Triggers
 
+# The environment's root key where a test names none.
+SECRET_KEY = "tr_dev_test0000000000000000"
 _ServerT = TypeVar("_ServerT", bound="RealtimeServer")
 
 
-class RealtimeServer(TroubleControl):
+class RealtimeServer(RoundTripControl):
     """An in-process server of the Realtime API over real HTTP.
 
     What real servers of a backend do is simply played, as docs/protocol.md says: native answers a
@@ -66,6 +81,8 @@ class RealtimeServer(TroubleControl):
             kept, as servers before 4.1.2 have it.
         ping_tail: v2: False: pings without `tail`, as S2 before 0.39.3 sends them.
         creates_streams: v2: False: a stream that nothing was written to is a 500.
+        secret_key: the environment's root key. It signs the public tokens that the server makes,
+            and is good whatever `tokens` names.
     """
 
     def __init__(
@@ -94,6 +111,7 @@ class RealtimeServer(TroubleControl):
         stream_ids: bool = True,
         ping_tail: bool = True,
         creates_streams: bool = True,
+        secret_key: str = SECRET_KEY,
     ) -> None:
         super().__init__(streams)
         self._address = (host, port)
@@ -101,7 +119,11 @@ class RealtimeServer(TroubleControl):
         self._server: HttpServer | None = None
         self._observer = Observer()
         self._faults = Faults()
-        self._access = Access(None if tokens is None else set(tokens))
+        self._access = Access(None if tokens is None else set(tokens), secret_key)
+        self.settings = RoundTrip()
+        self._book = RunBook(self._store)
+        self._life = RunLife(self, self._book)
+        self._input_routes = InputRoutes(self._store)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -136,12 +158,26 @@ class RealtimeServer(TroubleControl):
         self._router = Router(
             polls=self._polls,
             streams=stream_events,
-            rest=Rest(self._store, lambda: self.url),
+            api=self._api(),
             access=self._access,
             limits=self._limits,
             cache=Cache(known_only=cache == "known") if cache else None,
             faults=self._faults,
             observer=self._observer,
+        )
+
+    def _api(self) -> Api:
+        packets = PacketRoutes(self._store, lambda: self.url, self.settings)
+        triggers = Triggers(self, self._book, self._life, self.settings)
+        batches = Batches(self, self._book, self._life, triggers, self.settings)
+        return Api(
+            packets,
+            Rest(self._store, packets),
+            TriggerRoutes(triggers, self._access),
+            BatchRoutes(batches, self._access, self.settings),
+            AuthRoutes(self._access, self.settings),
+            self._input_routes,
+            RunRoutes(self, self._book, self._life),
         )
 
     # --- life
@@ -172,7 +208,9 @@ class RealtimeServer(TroubleControl):
     def stop(self) -> None:
         """End every request and connection, and return within seconds. Idempotent."""
         if self._server is not None and not self._server.stopping:
+            self._life.stop_pauses()
             self._server.halt()
+            self._life.halt()
 
     def __enter__(self: _ServerT) -> _ServerT:
         return self.start() if self._server is None else self
