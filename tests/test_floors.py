@@ -21,7 +21,10 @@ MOST_METHODS = 30
 MOST_PRIVATE_FILES = 5
 
 # Public modules: all that the users among the rooms may import.
-PUBLIC = ("__init__", "client", "config", "errors", "jsonable", "models", "subscription")
+PUBLIC = (
+    *("__init__", "client", "config", "errors", "handles", "jsonable", "metadata", "models"),
+    *("pages", "resources", "subscription"),
+)
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
 # alone, and those inside functions, count as any other.
@@ -37,18 +40,29 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_decode": ("errors", "models", "_wire"),
     "_encode": ("errors", "models", "_checks"),
     "_http": ("errors", "config", "_checks", "_version", "_wire"),
+    "_calls": ("errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
     "_receivers": (
         *("errors", "models", "config", "_checks"),
-        *("_dispatch", "_http", "_feeds", "_channel"),
+        *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
     "subscription": ("errors", "models", "_checks", "_channel", "_receivers"),
-    "client": (
-        *("errors", "models", "config", "_checks"),
-        *("_wire.names", "_http", "_channel", "_receivers", "subscription"),
+    "pages": ("errors",),
+    "metadata": ("_checks", "_encode"),
+    "handles": (*("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),),
+    "resources": (
+        *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("_feeds.packet_fetcher", "pages", "metadata", "handles"),
     ),
-    "__init__": ("errors", "models", "config", "_version", "client", "subscription"),
+    "client": (
+        *("errors", "models", "config", "_checks", "_wire.names", "_encode", "_http", "_calls"),
+        *("_channel", "_receivers", "subscription", "handles", "resources"),
+    ),
+    "__init__": (
+        *("errors", "models", "config", "_version", "client", "subscription"),
+        *("_encode.options", "handles", "pages"),
+    ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),
     "contrib": PUBLIC,

@@ -1,7 +1,7 @@
-"""Follow Trigger.dev runs live from Python.
+"""Trigger Trigger.dev runs from Python, and follow them live.
 
-`RealtimeClient` subscribes; callbacks get every change; scripts block on
-`wait_for_completion()`.
+`RealtimeClient` triggers and subscribes; callbacks get every change; scripts block on
+`result()`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._encode.options import Debounce
     from .client import RealtimeClient
     from .config import RetryPolicy, Timeouts
     from .errors import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         AuthenticationError,
         BadRequestError,
         CallbackError,
+        CallTimeout,
         ClientClosed,
         ConfigurationError,
         ConflictError,
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         WaitTimeout,
     )
-    from .models import Run, RunError, RunStatus, State, Task
+    from .handles import RunHandle
+    from .models import Run, RunDetails, RunError, RunStatus, State, Task
+    from .pages import Page
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
 
 __all__ = [
@@ -47,11 +51,14 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "BadRequestError",
+    "CallTimeout",
     "CallbackError",
     "ClientClosed",
     "ConfigurationError",
     "ConflictError",
+    "Debounce",
     "NotFoundError",
+    "Page",
     "PayloadError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -59,8 +66,10 @@ __all__ = [
     "RealtimeClient",
     "RetryPolicy",
     "Run",
+    "RunDetails",
     "RunError",
     "RunFailed",
+    "RunHandle",
     "RunStatus",
     "RunSubscription",
     "RunsSubscription",
@@ -81,15 +90,17 @@ __all__ = [
     "__version__",
 ]
 
-_SUBMODULES = ("config", "errors", "models", "testing")
+_SUBMODULES = ("config", "errors", "metadata", "models", "testing")
 _MODULES = (".errors", ".models", ".config", ".subscription", ".client")
+# Of calls, which many users of the package make none of.
+_OF_CALLS = {"Debounce": "._encode.options", "Page": ".pages", "RunHandle": ".handles"}
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first asked for: pytest loads this package in every run of everyone who has it
     # installed, for the fixture, and most of those runs need nothing of it.
     if name in __all__:
-        for module in _MODULES:
+        for module in (_OF_CALLS[name],) if name in _OF_CALLS else _MODULES:
             value = getattr(import_module(module, __name__), name, None)
             if value is not None:
                 globals()[name] = value

@@ -93,7 +93,16 @@ class ApiConnectionError(TriggerRealtimeError):
     """The server could not be reached, or the connection broke off.
 
     Retried silently; reported only once `RetryPolicy.max_retries` are used up.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
+
+    may_have_happened: bool = False
+
+
+class CallTimeout(ApiConnectionError, TimeoutError):
+    """A call did not end within its `call_timeout`."""
 
 
 class ApiError(TriggerRealtimeError):
@@ -104,7 +113,11 @@ class ApiError(TriggerRealtimeError):
         code: the error code in the body (`"unauthorized"`), or None.
         body: the body as text, shortened to 10,000 characters.
         headers: the headers of the answer, names in lower case.
+        retry_after: in how many seconds, from when the answer came, the server wants to be asked
+            again; None if it did not say.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -151,7 +164,13 @@ class RateLimitError(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the server failed. Retried after a wait."""
+    """5xx: the server failed. Retried after a wait.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
+    """
+
+    may_have_happened: bool = False
 
 
 class CallbackError(TriggerRealtimeError):
@@ -224,4 +243,11 @@ class WaitTimeout(TriggerRealtimeError, TimeoutError):
 
 
 class ClientClosed(TriggerRealtimeError, RuntimeError):
-    """The client was closed: it takes no more subscriptions."""
+    """The client was closed: it takes no more subscriptions or calls.
+
+    Attributes:
+        may_have_happened: of a call that closing ended: whether the server may have done what it
+            was asked for.
+    """
+
+    may_have_happened: bool = False

@@ -249,6 +249,26 @@ _NO_FIELDS = frozenset({"_make", "_columns"})
 AnyRun = Run[Any, Any]
 
 
+@attrs.frozen(kw_only=True, slots=False)
+class RunDetails(Run[PayloadT, OutputT]):
+    """A run as the REST API tells it, which is more than a subscription tells.
+
+    The types of `payload` and `output` are lost on this way: a Date is text, a Set a list.
+    `client.subscribe_to_run` keeps them. `output` is None until the run is COMPLETED.
+    """
+
+    version: str | None = None
+    region: str | None = None
+    batch_id: str | None = None
+    attempt_count: int | None = None
+    depth: int | None = None
+    trigger_function: str | None = None
+    schedule: dict[str, Any] | None = attrs.field(default=None, hash=False)
+    parent: AnyRun | None = None
+    root: AnyRun | None = None
+    children: list[AnyRun] = attrs.field(factory=list, hash=False)
+
+
 def empty_run() -> tuple[AnyRun, dict[str, Any]]:
     """Return a run without fields, and its `__dict__` to set them in, all and in their order.
 

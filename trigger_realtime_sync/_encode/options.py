@@ -24,6 +24,8 @@ from .times import (
     seconds_of,
 )
 
+Machine = Literal["micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x"]
+
 MOST_TAGS = 10
 LONGEST_TAG = 128
 LONGEST_QUEUE = 128

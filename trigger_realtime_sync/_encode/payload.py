@@ -13,20 +13,8 @@ from typing import Any, get_origin
 import attrs
 
 from .json import dumps
+from .none import NONE
 from .superjson import encode
-
-
-class NoPayload(Enum):
-    """The type of `NONE`."""
-
-    NONE = "no payload"
-
-    def __repr__(self) -> str:
-        return "<none>"
-
-
-# A payload that was left out: the task gets undefined. None arrives as null.
-NONE = NoPayload.NONE
 
 TEXT = "text/plain"
 SUPER_JSON = "application/super+json"

@@ -21,6 +21,7 @@ _ONE_UNIT = re.compile(r"\d+[smhd]", re.ASCII)
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # Seconds: a delay, and how long JavaScript's dates go on, end somewhere.
 MOST_SECONDS = 100 * 366 * 86_400
 
@@ -156,12 +157,12 @@ def _six_digits(iso: str) -> str:
     return re.sub(r"\.(\d+)", lambda match: f".{match[1][:6]:0<6}", iso)
 
 
-def check_moment(value: Any, name: str) -> str:
-    """Return an aware datetime as JavaScript writes it.
+def epoch_milliseconds(value: Any, name: str) -> str:
+    """Return an aware datetime as milliseconds since 1970.
 
     Raises:
         ValueError: it is none.
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise ValueError(f"{name} must be an aware datetime, not {value!r}")
-    return javascript_date(value, name)
+    return str((value - EPOCH) // timedelta(milliseconds=1))

@@ -27,12 +27,27 @@ class _KeptConnections(queue.LifoQueue[Any]):
             super().put(item, block, timeout)
 
 
-class _PlainPool(HTTPConnectionPool):
+class _Freshening:
+    """A pool that hands out no connection which was idle for longer than the call allows."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)  # type: ignore[misc]
+        # Before urllib3 looks whether it is closed, and tells a proxy where to connect it.
+        connection.freshen()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.kept()
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _PlainPool(_Freshening, HTTPConnectionPool):
     ConnectionCls = WatchedConnection
     QueueCls = _KeptConnections
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_Freshening, HTTPSConnectionPool):
     ConnectionCls = WatchedTlsConnection
     QueueCls = _KeptConnections
 

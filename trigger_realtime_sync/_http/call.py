@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -28,6 +30,9 @@ class Call:
         connected: whether the current request had a connection, and so may have been sent.
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
+        most_idle: for how many seconds a kept-alive connection may have been idle to be used.
+        ends_at: a moment of `time.monotonic()` after which no step of a request is waited for; None
+            for no bound.
     """
 
     def __init__(self) -> None:
@@ -40,6 +45,8 @@ class Call:
         self.reused = False
         self.connected = False
         self.hung_up = False
+        self.most_idle = math.inf
+        self.ends_at: float | None = None
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""
@@ -93,6 +100,15 @@ class Call:
         with self._lock:
             if self._socket is not None:
                 self._socket.settimeout(seconds)
+
+    def limited(self, seconds: float | None) -> float | None:
+        """Return how many seconds a step may take that would be waited for so long (None: for
+        ever)."""
+        if self.ends_at is None:
+            return seconds
+        # Not 0, which would mean not to wait at all, and be another error.
+        left = max(self.ends_at - time.monotonic(), 0.001)
+        return left if seconds is None else min(seconds, left)
 
     def hand_over(self, sock: socket.socket) -> bool:
         """Let go of a kept-alive connection that another call is about to use.

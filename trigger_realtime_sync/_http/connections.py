@@ -7,7 +7,9 @@ socket with the call that uses it.
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,7 +23,9 @@ def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) ->
     try:
         for option in connection.socket_options or ():
             sock.setsockopt(*option)
-        sock.settimeout(connection.timeout)
+        call = current_call()
+        timeout = connection.timeout
+        sock.settimeout(timeout if call is None else call.limited(timeout))
         watch(sock)
         sock.connect(address)
     except BaseException:
@@ -35,6 +39,19 @@ class WatchedConnection(HTTPConnection):
 
     response_class = EagerResponse
     _last_call: Call | None = None
+    _kept_since = -math.inf
+
+    def kept(self) -> None:
+        """Note that the connection goes back to its pool."""
+        self._kept_since = time.monotonic()
+
+    def freshen(self) -> None:
+        """Close a kept-alive connection that was idle for longer than this thread's call allows: a
+        server that closes it meanwhile would look like one whose answer was lost."""
+        call = current_call()
+        most_idle = math.inf if call is None or self.sock is None else call.most_idle
+        if time.monotonic() - self._kept_since > most_idle:
+            self.close()
 
     def _new_conn(self) -> socket.socket:
         """Open a socket as urllib3 does, but let the call watch it before it connects.
@@ -65,6 +82,7 @@ class WatchedConnection(HTTPConnection):
         watch(self.sock)
         if call is not None:
             call.connected = True
+            self._limit_sending(call)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request. A kept-alive connection leaves the call that used it last."""
@@ -79,7 +97,20 @@ class WatchedConnection(HTTPConnection):
                 watch(self.sock)
                 if call is not None:
                     call.connected = True
+                    self._limit_sending(call)
         super().request(*args, **kwargs)
+
+    def _limit_sending(self, call: Call) -> None:
+        """Let the sending of a large body take as long as the call may."""
+        if call.ends_at is not None and self.sock is not None:
+            self.sock.settimeout(call.limited(None))
+
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the head of the answer, for no longer than the call may still take."""
+        call = current_call()
+        if call is not None:
+            self.timeout = call.limited(self.timeout)
+        return super().getresponse(*args, **kwargs)
 
 
 class WatchedTlsConnection(WatchedConnection, HTTPSConnection):

@@ -31,7 +31,11 @@ CUT_ERRORS_LIMIT = 5
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """The server that a client reads from, and the client's credentials there."""
+    """The server that a client reads from, and the client's credentials there.
+
+    Attributes:
+        absent_until: a moment of `time.monotonic()` before which a 404 means "not yet".
+    """
 
     transport: Transport = attrs.field(repr=False)
     base_url: str
@@ -39,6 +43,7 @@ class Origin:
     retry: RetryPolicy
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
+    absent_until: float = -math.inf
 
 
 class Requester:
@@ -64,7 +69,7 @@ class Requester:
         self.label = label
         self._on_trouble = on_trouble
         self._on_contact = on_contact
-        self._backoff = Backoff(origin.retry)
+        self._backoff = Backoff(origin.retry, absent_until=origin.absent_until)
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -165,7 +170,7 @@ class Requester:
             self._spare_api(answer)
         body = self.hide_token(self._error_text(answer))
         headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, headers_shown, body, self.label)
+        raise error_of(answer.status, headers_shown, body, self.label, time.time())
 
     def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Send one GET and return the parsed body.

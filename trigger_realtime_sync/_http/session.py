@@ -32,6 +32,8 @@ MOST_ORIGINS = 100
 USER_AGENT = f"trigger-realtime-sync/{__version__}"
 # The errors of a request sent on a connection that the server had already closed.
 HANGUPS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+# Node closes kept-alive connections after 5 s: what may not be sent twice takes a younger one.
+MOST_IDLE_SECONDS = 3.0
 # They come sooner than this; a later one means that the server gave up on the request itself.
 STALE_SECONDS = 1.0
 
@@ -179,6 +181,48 @@ class Transport:
             raise _error_of_sending(error, call, label) from None
         if wait < silence:
             call.set_silence(silence)
+        return Answer(response, call, label)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        call: Call,
+        label: str,
+        token: str | None,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        ends_at: float,
+        silence: float,
+    ) -> Answer:
+        """Send a request of a call once, and return when the headers arrived. Nothing is followed.
+
+        Args:
+            token, label: as in `get`.
+            ends_at: a moment of `time.monotonic()`, after which nothing is waited for.
+            silence: seconds to wait for the headers.
+
+        Raises:
+            ApiConnectionError: the server can't be reached, or the answer broke off.
+            Interrupted: the call was cut off.
+        """
+        call.check()
+        call.connected = call.hung_up = False
+        call.most_idle, call.ends_at = MOST_IDLE_SECONDS, ends_at
+        request = self._requests.make_call(method, url, token, headers, body)
+        try:
+            with calling(call):
+                response = self._session.get_adapter(url).send(
+                    request,
+                    stream=True,
+                    timeout=(self._options.timeouts.connect, silence),
+                    proxies=self._proxies(origin_of(url)),
+                    verify=self._options.verify,
+                )
+        except (*NETWORK_ERRORS, ValueError) as error:
+            call.release()
+            raise _error_of_sending(error, call, label) from None
         return Answer(response, call, label)
 
     def _send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -10,11 +11,13 @@ from typing import Any
 
 import attrs
 
+from .._calls.memory import CallMemory
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
+from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
@@ -32,6 +35,7 @@ class EngineOptions:
 
     http: HttpOptions
     retry: RetryPolicy
+    call_retry: RetryPolicy
     preview_branch: str | None
     max_cached: int
     stream_patience: float
@@ -48,6 +52,8 @@ class Engine:
     def _renew(self) -> None:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
+        self.open_calls = OpenCalls()
+        self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
@@ -81,6 +87,7 @@ class Engine:
         with registry.lock:
             registry.closed = True
             receivers = registry.cancel_all()
+        self.open_calls.close()
         deadline = time.monotonic() + seconds
         settle(receivers)
         left = registry.join(deadline)
@@ -92,15 +99,12 @@ class Engine:
         parents = self.registry
         self._renew()
         parents.bequeath(self.registry)
+        if self.registry.closed:
+            self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> Channel:
-        origin = Origin(
-            transport=self._transport,
-            base_url=target.base_url,
-            token=self._token_source(target.token),
-            retry=self._options.retry,
-            preview_branch=self._options.preview_branch,
-            rations=self._rations,
+        origin = self._origin(
+            target.base_url, target.token, self._options.retry, target.absent_until
         )
         if target.streams is not None:
             # Imported here, because most clients read no stream.
@@ -111,6 +115,23 @@ class Engine:
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)
+
+    def call_origin(self, base_url: str, token: Token) -> Origin:
+        """Return where calls go, on any thread."""
+        return self._origin(base_url, token, self._options.call_retry)
+
+    def _origin(
+        self, base_url: str, token: Token, retry: RetryPolicy, absent_until: float = -math.inf
+    ) -> Origin:
+        return Origin(
+            transport=self._transport,
+            base_url=base_url,
+            token=self._token_source(token),
+            retry=retry,
+            preview_branch=self._options.preview_branch,
+            rations=self._rations,
+            absent_until=absent_until,
+        )
 
     def _token_source(self, token: Token) -> TokenSource:
         """Return the one source of each callable, so that one thread renews the token for all."""

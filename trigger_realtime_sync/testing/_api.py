@@ -34,7 +34,7 @@ class Api:
         """Return the answer of the first group that has one.
 
         Raises:
-            Refused: with its error; there is no such route.
+            Refused: with its error; there is no such route, or not for this method.
         """
         if request.method == "HEAD":
             request = attrs.evolve(request, method="GET")
@@ -42,7 +42,9 @@ class Api:
             reply = group.answer(request, caller)
             if reply is not None:
                 return reply
-        raise Refused(404, {"error": "Not found"})
+        if request.method == "GET":
+            raise Refused(404, {"error": "Not found"})
+        raise Refused(405, {"error": "Method not allowed"})
 
     def presigned(self, request: RecordedRequest) -> Reply:
         """Answer as the object store."""

@@ -25,7 +25,7 @@ class Rest:
 
     def answer(self, request: RecordedRequest, caller: Caller) -> Reply | None:
         match request.method, *request.segments:
-            case "GET", "api", "v1" | "v2", "batches", batch_id:
+            case "GET", "api", "v2", "batches", batch_id:
                 return self._batch(batch_id, caller)
             case "GET", "api", "v3", "runs", run_id:
                 return self._run(run_id, caller)
@@ -138,11 +138,9 @@ def _batch_json(batch: StoredBatch) -> dict[str, Any]:
     if batch.completed_at is not None:
         processing["completedAt"] = f"{batch.completed_at}Z"
         completed["processingCompletedAt"] = f"{batch.completed_at}Z"
-    status = "PENDING" if batch.completed_at is not None else "PROCESSING"
     return {
         "id": batch.id,
-        "status": batch.status or status,
-        **({"idempotencyKey": batch.key} if batch.key else {}),
+        "status": "PENDING" if batch.completed_at is not None else "PROCESSING",
         "createdAt": f"{batch.created_at}Z",
         "updatedAt": f"{batch.completed_at or batch.created_at}Z",
         **completed,

@@ -22,9 +22,6 @@ class RoundTrip:
         replay_overrides: a replay obeys its body, as servers after 4.5.12 do.
         mints: False: a server that knows no `/api/v1/auth/public-tokens`.
         most_items: items of a batch.
-        batch_seconds: how long an item of a batch waits until its run is made
-            (docs/protocol.md, section R5).
-        answers_sealed: False: a batch that has all its items refuses them, as older servers do.
         batch_runs: runs that batches may create at once, and how many come back in ten seconds;
             None: any number.
     """
@@ -38,6 +35,4 @@ class RoundTrip:
     replay_overrides: bool = False
     mints: bool = True
     most_items: int = 1000
-    batch_seconds: float = 0.0
-    answers_sealed: bool = True
     batch_runs: tuple[int, int] | None = None

@@ -113,9 +113,6 @@ class StoredBatch:
     errors: list[dict[str, Any]] = attrs.field(factory=list)
     created_at: str = attrs.field(factory=now)
     completed_at: str | None = None
-    # Set where batches are filled by clients.
-    key: str | None = None
-    status: str | None = None
 
 
 class Waiter:

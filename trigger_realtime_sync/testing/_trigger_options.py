@@ -83,7 +83,7 @@ def check_shape(options: Any, problems: Problems, path: str = "options") -> None
     _check_tags(options, problems, path)
     _check_texts(options, problems, path)
     if "queue" in options and problems.expect(options["queue"], "object", f"{path}.queue"):
-        name = options["queue"].get("name", ...)
+        name = options["queue"].get("name")
         problems.expect(name, "string", f"{path}.queue.name")
     if isinstance(options.get("delay"), (dict, list)):
         problems.add("Invalid date", f"{path}.delay")

@@ -8,14 +8,10 @@ from typing import Literal, TypeVar
 
 from ._access import Access
 from ._api import Api
-from ._auth_routes import AuthRoutes
-from ._batch_routes import BatchRoutes
-from ._batches import Batches
 from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
 from ._http_server import HttpServer
-from ._input_routes import InputRoutes
 from ._limits import Limits
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
@@ -123,7 +119,6 @@ class RealtimeServer(RoundTripControl):
         self.settings = RoundTrip()
         self._book = RunBook(self._store)
         self._life = RunLife(self, self._book)
-        self._input_routes = InputRoutes(self._store)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -169,15 +164,11 @@ class RealtimeServer(RoundTripControl):
     def _api(self) -> Api:
         packets = PacketRoutes(self._store, lambda: self.url, self.settings)
         triggers = Triggers(self, self._book, self._life, self.settings)
-        batches = Batches(self, self._book, self._life, triggers, self.settings)
         return Api(
             packets,
             Rest(self._store, packets),
             TriggerRoutes(triggers, self._access),
-            BatchRoutes(batches, self._access, self.settings),
-            AuthRoutes(self._access, self.settings),
-            self._input_routes,
-            RunRoutes(self, self._book, self._life),
+            RunRoutes(self, self._life),
         )
 
     # --- life
