@@ -10,6 +10,7 @@ from ._access import Caller
 from ._observer import RecordedRequest
 from ._packet_routes import PacketRoutes
 from ._replies import Refused, Reply
+from ._wait_token_routes import WaitTokenRoutes
 
 
 class Routes(Protocol):
@@ -26,9 +27,10 @@ class Routes(Protocol):
 class Api:
     """Answers what the feeds and the streams don't."""
 
-    def __init__(self, packets: PacketRoutes, *more: Routes) -> None:
+    def __init__(self, packets: PacketRoutes, wait_tokens: WaitTokenRoutes, *more: Routes) -> None:
         self._packets = packets
-        self._groups: tuple[Routes, ...] = (packets, *more)
+        self._wait_tokens = wait_tokens
+        self._groups: tuple[Routes, ...] = (packets, wait_tokens, *more)
 
     def answer(self, request: RecordedRequest, caller: Caller) -> Reply:
         """Return the answer of the first group that has one.
@@ -49,4 +51,5 @@ class Api:
         return self._packets.presigned(request)
 
     def callback(self, request: RecordedRequest) -> Reply:
-        raise Refused(404, {"error": "Waitpoint not found"})
+        """Answer the URL of a wait token."""
+        return self._wait_tokens.callback(request)

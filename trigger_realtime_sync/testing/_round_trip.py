@@ -11,6 +11,7 @@ from ._run_book import RunBook, Triggered
 from ._run_life import RunLife
 from ._settings import RoundTrip
 from ._trouble import TroubleControl
+from ._wait_tokens import WaitToken, WaitTokens
 
 _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
 
@@ -29,6 +30,7 @@ class RoundTripControl(TroubleControl):
     _book: RunBook
     _life: RunLife
     _input_routes: InputRoutes
+    _wait_tokens: WaitTokens
 
     def task(self, id: str) -> Callable[[_FunctionT], _FunctionT]:
         """Run the decorated function for every run of that task that is triggered from now on.
@@ -78,3 +80,8 @@ class RoundTripControl(TroubleControl):
             TimeoutError: it is less.
         """
         return self._input_routes.wait(run_id, stream, count, timeout)
+
+    @property
+    def wait_tokens(self) -> list[WaitToken]:
+        """The wait tokens that were made, oldest first, as they are now."""
+        return self._wait_tokens.all()

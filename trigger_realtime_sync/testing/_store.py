@@ -200,6 +200,13 @@ class Store:
             raise KeyError(f"this server has no run {run_id!r}")
         return state
 
+    def newest(self) -> list[RunState]:
+        """Return every run, the newest first."""
+        with self.lock:
+            states = list(self._states.values())
+        states.reverse()
+        return sorted(states, key=lambda state: state.row.get("createdAt") or "", reverse=True)
+
     def replica(self, run_id: str) -> RunState | None:
         """Return the run as the feeds see it."""
         with self.lock:

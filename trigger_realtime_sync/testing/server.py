@@ -17,21 +17,26 @@ from ._faults import Faults
 from ._http_server import HttpServer
 from ._input_routes import InputRoutes
 from ._limits import Limits
+from ._metadata_routes import MetadataRoutes
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._packet_routes import PacketRoutes
 from ._polls import ShapePolls
+from ._replays import ReplayRoutes
 from ._rest import Rest
 from ._round_trip import RoundTripControl
 from ._router import Router
 from ._run_book import RunBook
 from ._run_life import RunLife
+from ._run_list import RunList
 from ._run_routes import RunRoutes
 from ._settings import RoundTrip
 from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
 from ._trigger_routes import TriggerRoutes
 from ._triggers import Triggers
+from ._wait_token_routes import WaitTokenRoutes
+from ._wait_tokens import WaitTokens
 
 # The environment's root key where a test names none.
 SECRET_KEY = "tr_dev_test0000000000000000"
@@ -124,6 +129,7 @@ class RealtimeServer(RoundTripControl):
         self._book = RunBook(self._store)
         self._life = RunLife(self, self._book)
         self._input_routes = InputRoutes(self._store)
+        self._wait_tokens = WaitTokens(self._access, lambda: self.url, self._life.after)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -172,11 +178,15 @@ class RealtimeServer(RoundTripControl):
         batches = Batches(self, self._book, self._life, triggers, self.settings)
         return Api(
             packets,
-            Rest(self._store, packets),
+            WaitTokenRoutes(self._wait_tokens, self._access),
+            Rest(self._store, self._book, packets),
             TriggerRoutes(triggers, self._access),
             BatchRoutes(batches, self._access, self.settings),
             AuthRoutes(self._access, self.settings),
             self._input_routes,
+            RunList(self._store, self._book, self.settings),
+            MetadataRoutes(self),
+            ReplayRoutes(self, self._book, triggers, self.settings),
             RunRoutes(self, self._book, self._life),
         )
 
