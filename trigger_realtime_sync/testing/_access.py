@@ -65,6 +65,12 @@ class Caller:
             return True
         return any(_grants(scope, action, one) for scope in self.scopes for one in resources)
 
+    def covers_scope(self, scope: str) -> bool:
+        """Return True if a token with that scope may do nothing that the caller may not."""
+        action, _, rest = scope.partition(":")
+        kind, _, name = rest.partition(":")
+        return self.covers(action, (kind, name or None))
+
     def need(self, action: str, *resources: Resource) -> None:
         """Refuse the request if the caller may do that to none of the resources.
 

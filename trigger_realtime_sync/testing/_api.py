@@ -10,6 +10,7 @@ from ._access import Caller
 from ._observer import RecordedRequest
 from ._packet_routes import PacketRoutes
 from ._replies import Refused, Reply
+from ._wait_token_routes import WaitTokenRoutes
 
 
 class Routes(Protocol):
@@ -26,15 +27,16 @@ class Routes(Protocol):
 class Api:
     """Answers what the feeds and the streams don't."""
 
-    def __init__(self, packets: PacketRoutes, *more: Routes) -> None:
+    def __init__(self, packets: PacketRoutes, wait_tokens: WaitTokenRoutes, *more: Routes) -> None:
         self._packets = packets
-        self._groups: tuple[Routes, ...] = (packets, *more)
+        self._wait_tokens = wait_tokens
+        self._groups: tuple[Routes, ...] = (packets, wait_tokens, *more)
 
     def answer(self, request: RecordedRequest, caller: Caller) -> Reply:
         """Return the answer of the first group that has one.
 
         Raises:
-            Refused: with its error; there is no such route, or not for this method.
+            Refused: with its error; there is no such route.
         """
         if request.method == "HEAD":
             request = attrs.evolve(request, method="GET")
@@ -42,13 +44,12 @@ class Api:
             reply = group.answer(request, caller)
             if reply is not None:
                 return reply
-        if request.method == "GET":
-            raise Refused(404, {"error": "Not found"})
-        raise Refused(405, {"error": "Method not allowed"})
+        raise Refused(404, {"error": "Not found"})
 
     def presigned(self, request: RecordedRequest) -> Reply:
         """Answer as the object store."""
         return self._packets.presigned(request)
 
     def callback(self, request: RecordedRequest) -> Reply:
-        raise Refused(404, {"error": "Waitpoint not found"})
+        """Answer the URL of a wait token."""
+        return self._wait_tokens.callback(request)

@@ -36,7 +36,7 @@ def json_body(request: RecordedRequest, limit: int | None = None) -> Any:
     return parse_json(request.body)
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, problem: str = "Invalid JSON") -> Any:
     """Return the value as JavaScript reads it: no `NaN`.
 
     Raises:
@@ -45,7 +45,7 @@ def parse_json(data: bytes) -> Any:
     try:
         return json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refused(400, {"error": "Invalid JSON"}) from None
+        raise Refused(400, {"error": problem}) from None
 
 
 def _refuse_constant(name: str) -> None:

@@ -38,6 +38,8 @@ def key_ttl(text: Any) -> int:
 
 def moment(value: Any) -> float | None:
     """Return the moment that a delay or a time-out means, in epoch seconds; None for none."""
+    if isinstance(value, (list, dict)):
+        return None
     if not isinstance(value, str):
         # null is 1970, and a number counts its milliseconds.
         return float(value or 0) / 1000

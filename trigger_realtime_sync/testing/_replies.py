@@ -21,6 +21,7 @@ class Refused(Exception):
     def __init__(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
         self.reply = json_reply(status, value, headers)
+        self.text = str(value.get("error")) if isinstance(value, dict) else ""
 
 
 def to_json(value: Any) -> bytes:

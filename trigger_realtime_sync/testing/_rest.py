@@ -10,6 +10,7 @@ from ._observer import RecordedRequest
 from ._packet_routes import PacketRoutes
 from ._replies import Reply, json_reply, not_found
 from ._rows import PACKETS, Row, array_items, public_status
+from ._run_book import RunBook, RunFacts
 from ._store import Store, StoredBatch
 
 # What REST calls completed: neither EXPIRED nor TIMED_OUT (docs/protocol.md, section 2, item 7).
@@ -19,13 +20,14 @@ _COMPLETED = frozenset({"COMPLETED", "CANCELED", "FAILED", "CRASHED", "SYSTEM_FA
 class Rest:
     """Answers what reads runs and batches."""
 
-    def __init__(self, store: Store, packets: PacketRoutes) -> None:
+    def __init__(self, store: Store, book: RunBook, packets: PacketRoutes) -> None:
         self._store = store
+        self._book = book
         self._packets = packets
 
     def answer(self, request: RecordedRequest, caller: Caller) -> Reply | None:
         match request.method, *request.segments:
-            case "GET", "api", "v2", "batches", batch_id:
+            case "GET", "api", "v1" | "v2", "batches", batch_id:
                 return self._batch(batch_id, caller)
             case "GET", "api", "v3", "runs", run_id:
                 return self._run(run_id, caller)
@@ -36,7 +38,7 @@ class Rest:
         if state is None:
             raise not_found(retry=True)
         caller.need("read", *state.resources())
-        run = _run_json(state.row)
+        run = run_json(state.row, self._book.facts(run_id))
         for name in ("payload", "output"):
             if state.row.get(f"{name}Type") == "application/store" and state.row.get(name):
                 run[f"{name}PresignedUrl"] = self._packets.sign("GET", state.row.get(name) or "")
@@ -51,7 +53,9 @@ class Rest:
             return json_reply(200, _batch_json(batch))
 
 
-def _run_json(row: Row) -> dict[str, Any]:
+def run_json(row: Row, facts: RunFacts) -> dict[str, Any]:
+    """Return a run as REST shows it."""
+
     def iso(name: str) -> str | None:
         text = row.get(name)
         return f"{text}Z" if text else None
@@ -81,14 +85,17 @@ def _run_json(row: Row) -> dict[str, Any]:
         "delayedUntil": iso("delayUntil"),
         "expiredAt": iso("expiredAt"),
         "ttl": row.get("ttl"),
-        "idempotencyKey": row.get("idempotencyKey"),
+        "idempotencyKey": row.get("idempotencyKey") or facts.user_key,
+        "version": facts.wanted.version,
+        "region": facts.wanted.region,
+        "batchId": facts.batch_id,
         "tags": list(array_items(row.get("runTags"))),
         "costInCents": number("costInCents"),
         "baseCostInCents": number("baseCostInCents"),
         "durationMs": number("usageDurationMs"),
         "taskKind": "STANDARD",
         "depth": 0,
-        "triggerFunction": "trigger",
+        "triggerFunction": "trigger" if facts.batch_id is None else "batchTrigger",
         "attemptCount": 1 if row.get("startedAt") else 0,
         "attempts": [],
         "relatedRuns": {"children": []},
@@ -115,7 +122,7 @@ def _error_json(error: Any) -> Any:
 
 def _add_packet(run: dict[str, Any], row: Row, name: str) -> None:
     data, content_type = row.get(name), row.get(name + "Type")
-    if data is None or content_type == "application/store":
+    if not data or content_type == "application/store":
         return
     run[name] = data
     if content_type in ("application/json", "application/super+json"):
@@ -138,9 +145,11 @@ def _batch_json(batch: StoredBatch) -> dict[str, Any]:
     if batch.completed_at is not None:
         processing["completedAt"] = f"{batch.completed_at}Z"
         completed["processingCompletedAt"] = f"{batch.completed_at}Z"
+    status = "PENDING" if batch.completed_at is not None else "PROCESSING"
     return {
         "id": batch.id,
-        "status": "PENDING" if batch.completed_at is not None else "PROCESSING",
+        "status": batch.status or status,
+        **({"idempotencyKey": batch.key} if batch.key else {}),
         "createdAt": f"{batch.created_at}Z",
         "updatedAt": f"{batch.completed_at or batch.created_at}Z",
         **completed,

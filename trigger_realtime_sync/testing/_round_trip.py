@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._access import Access
+from ._input_routes import InputRoutes
 from ._run_book import RunBook, Triggered
 from ._run_life import RunLife
 from ._settings import RoundTrip
 from ._trouble import TroubleControl
+from ._wait_tokens import WaitToken, WaitTokens
 
 _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
 
@@ -27,6 +29,8 @@ class RoundTripControl(TroubleControl):
     _access: Access
     _book: RunBook
     _life: RunLife
+    _input_routes: InputRoutes
+    _wait_tokens: WaitTokens
 
     def task(self, id: str) -> Callable[[_FunctionT], _FunctionT]:
         """Run the decorated function for every run of that task that is triggered from now on.
@@ -52,6 +56,32 @@ class RoundTripControl(TroubleControl):
         usual = {"sub": self._access.environment, "pub": True, "scopes": list(scopes)}
         return self._access.mint({**usual, **claims}, expires_in)
 
+    def restrict(self, key: str, *scopes: str) -> None:
+        """Let a secret key cover these scopes alone."""
+        self._access.key_scopes[key] = scopes
+
     def triggered(self, task: str | None = None) -> list[Triggered]:
         """Return what clients have triggered: of one task, or of all, in the order of arrival."""
         return self._book.triggered(task)
+
+    def inputs(self, run_id: str, stream: str) -> list[Any]:
+        """Return what was sent to an input stream of the run, oldest first.
+
+        What was sent without data is None, as null is.
+        """
+        return self._input_routes.inputs(run_id, stream)
+
+    def wait_for_inputs(
+        self, run_id: str, stream: str, count: int = 1, timeout: float = 5.0
+    ) -> list[Any]:
+        """Block until that much was sent to an input stream of the run.
+
+        Raises:
+            TimeoutError: it is less.
+        """
+        return self._input_routes.wait(run_id, stream, count, timeout)
+
+    @property
+    def wait_tokens(self) -> list[WaitToken]:
+        """The wait tokens that were made, oldest first, as they are now."""
+        return self._wait_tokens.all()

@@ -57,8 +57,14 @@ class RunFacts:
     packet: Packet = (None, "application/json")
     environment: str = ""
     batch_id: str | None = None
-    # The SHA-256 of the one-time token that was spent on it.
-    use: str | None = None
+
+    @property
+    def user_key(self) -> str | None:
+        """The idempotency key as the user wrote it, if the client said so."""
+        written = (self.wanted.key_options or {}).get("key")
+        if isinstance(written, list):
+            return "-".join(map(str, written))
+        return str(written) if written else self.wanted.idempotency_key
 
     @property
     def queue(self) -> str:
@@ -91,7 +97,8 @@ class RunBook:
                 row = self._store.need(run_id).row
                 packet = (row.get("payload"), row.get("payloadType") or "application/json")
                 task = row.get("taskIdentifier") or ""
-                self._facts[run_id] = RunFacts(task=task, packet=packet)
+                batch = self._store.need(run_id).batch
+                return RunFacts(task=task, packet=packet, batch_id=batch)
             return self._facts[run_id]
 
     def payload(self, packet: Packet) -> Any:

@@ -20,8 +20,12 @@ class RoundTrip:
         versions: the versions that are deployed.
         regions: the regions that there are.
         replay_overrides: a replay obeys its body, as servers after 4.5.12 do.
+        list_lag: how long a new run is missing in lists of runs.
         mints: False: a server that knows no `/api/v1/auth/public-tokens`.
         most_items: items of a batch.
+        batch_seconds: how long an item of a batch waits until its run is made
+            (docs/protocol.md, section R5).
+        answers_sealed: False: a batch that has all its items refuses them, as older servers do.
         batch_runs: runs that batches may create at once, and how many come back in ten seconds;
             None: any number.
     """
@@ -33,6 +37,9 @@ class RoundTrip:
     versions: frozenset[str] = frozenset({"20261125.1"})
     regions: frozenset[str] = frozenset({"us-east-1", "eu-central-1"})
     replay_overrides: bool = False
+    list_lag: float = 0.0
     mints: bool = True
     most_items: int = 1000
+    batch_seconds: float = 0.0
+    answers_sealed: bool = True
     batch_runs: tuple[int, int] | None = None

@@ -113,6 +113,9 @@ class StoredBatch:
     errors: list[dict[str, Any]] = attrs.field(factory=list)
     created_at: str = attrs.field(factory=now)
     completed_at: str | None = None
+    # Set where batches are filled by clients.
+    key: str | None = None
+    status: str | None = None
 
 
 class Waiter:
@@ -196,6 +199,13 @@ class Store:
         if state is None:
             raise KeyError(f"this server has no run {run_id!r}")
         return state
+
+    def newest(self) -> list[RunState]:
+        """Return every run, the newest first."""
+        with self.lock:
+            states = list(self._states.values())
+        states.reverse()
+        return sorted(states, key=lambda state: state.row.get("createdAt") or "", reverse=True)
 
     def replica(self, run_id: str) -> RunState | None:
         """Return the run as the feeds see it."""

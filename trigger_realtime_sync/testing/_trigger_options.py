@@ -19,7 +19,7 @@ from ._validation import Problems
 
 MOST_TAGS = 10
 MOST_METADATA_BYTES = 256 * KIB
-_LONGEST_TAG = 128
+LONGEST_TAG = 128
 _LONGEST_KEY = 2048
 _LONGEST_QUEUE = 128
 _LONGEST_DEBOUNCE_KEY = 512
@@ -80,10 +80,11 @@ def check_shape(options: Any, problems: Problems, path: str = "options") -> None
     if not problems.expect(options, "object", path):
         return
     problems.expect_fields(options, _KINDS, path)
-    _check_tags(options, problems, path)
+    if "tags" in options:
+        check_tags(options["tags"], problems, f"{path}.tags")
     _check_texts(options, problems, path)
     if "queue" in options and problems.expect(options["queue"], "object", f"{path}.queue"):
-        name = options["queue"].get("name")
+        name = options["queue"].get("name", ...)
         problems.expect(name, "string", f"{path}.queue.name")
     if isinstance(options.get("delay"), (dict, list)):
         problems.add("Invalid date", f"{path}.delay")
@@ -94,16 +95,14 @@ def check_shape(options: Any, problems: Problems, path: str = "options") -> None
         problems.add(message, f"{path}.machine")
 
 
-def _check_tags(options: dict[str, Any], problems: Problems, path: str) -> None:
-    if "tags" not in options:
-        return
-    tags = options["tags"]
-    if not problems.expect(tags, ("string", "array"), f"{path}.tags"):
+def check_tags(tags: Any, problems: Problems, path: str) -> None:
+    """Note what is neither a tag nor a list of tags, and each tag that is too long."""
+    if not problems.expect(tags, ("string", "array"), path):
         return
     for number, tag in enumerate(tags if isinstance(tags, list) else [tags]):
-        place = f"{path}.tags[{number}]" if isinstance(tags, list) else f"{path}.tags"
-        if problems.expect(tag, "string", place) and len(tag) > _LONGEST_TAG:
-            problems.add(f"Tags must be less than {_LONGEST_TAG} characters", place)
+        place = f"{path}[{number}]" if isinstance(tags, list) else path
+        if problems.expect(tag, "string", place) and len(tag) > LONGEST_TAG:
+            problems.add(f"Tags must be less than {LONGEST_TAG} characters", place)
 
 
 def _check_texts(options: dict[str, Any], problems: Problems, path: str) -> None:
@@ -153,7 +152,7 @@ def understand(options: dict[str, Any]) -> Wanted:
     )
 
 
-def tags_of(tags: Any) -> tuple[str, ...]:
+def tags_of(tags: Any, what: str = "Runs") -> tuple[str, ...]:
     """Return the tags that are not blank.
 
     Raises:
@@ -162,7 +161,7 @@ def tags_of(tags: Any) -> tuple[str, ...]:
     every = [tags] if isinstance(tags, str) else list(tags)
     kept = tuple(tag for tag in every if tag.strip())
     if len(kept) > MOST_TAGS:
-        message = f"Runs can only have {MOST_TAGS} tags, you're trying to set {len(kept)}."
+        message = f"{what} can only have {MOST_TAGS} tags, you're trying to set {len(kept)}."
         raise Refused(422, {"error": message})
     return kept
 

@@ -46,9 +46,7 @@ class TriggerRoutes:
             caller=caller,
             request_id=request.headers.get("x-trigger-request-idempotency-key"),
         )
-        made = self._triggers.known_request(ask)
-        if made is None:
-            made = self._triggers.trigger(ask)
+        made = self._triggers.answer(ask)
         scopes = [f"read:runs:{made.run_id}", f"write:inputStreams:{made.run_id}"]
         headers = token_headers(self._access, caller, scopes, TOKEN_SECONDS)
         return json_reply(200, {"id": made.run_id, "isCached": made.is_cached}, headers)
@@ -67,11 +65,21 @@ def _checked(body: Any) -> dict[str, Any]:
 
 
 def token_headers(
-    access: Access, caller: Caller, scopes: list[str], seconds: float
+    access: Access,
+    caller: Caller,
+    scopes: list[str],
+    seconds: float,
+    *,
+    claims_scopes: bool = True,
 ) -> dict[str, str]:
-    """Return the headers with a fresh public token, and with its claims."""
+    """Return the headers with a fresh public token, and with its claims.
+
+    Args:
+        claims_scopes: False: the claims don't name the scopes, as those of a batch don't.
+    """
     claims = access.claims(caller, scopes)
+    shown = {name: claims[name] for name in claims if claims_scopes or name != "scopes"}
     return {
-        "x-trigger-jwt-claims": json.dumps(claims, separators=(",", ":")),
+        "x-trigger-jwt-claims": json.dumps(shown, separators=(",", ":")),
         "x-trigger-jwt": access.mint(claims, seconds),
     }

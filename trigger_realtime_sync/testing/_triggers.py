@@ -59,12 +59,18 @@ class Triggers:
         self._settings = settings
         self._debounced: dict[Key, tuple[str, float]] = {}
 
-    def known_request(self, ask: Ask) -> Made | None:
-        """Return the run of an earlier attempt of the same request, once that one is done."""
-        if ask.request_id is None:
-            return None
-        run_id = self._book.requested(ask.key(ask.request_id))
-        return None if run_id is None else Made(run_id, False)
+    def answer(self, ask: Ask) -> Made:
+        """Return the run of a request: that of an earlier attempt, once that one is done.
+
+        Raises:
+            Refused: by a rule.
+        """
+        if ask.request_id is not None:
+            run_id = self._book.requested(ask.key(ask.request_id))
+            if run_id is not None:
+                return Made(run_id, False)
+        self._life.pause(self._settings.trigger_seconds)
+        return self.trigger(ask)
 
     def trigger(self, ask: Ask) -> Made:
         """Return the run, which is made unless its key names one.
@@ -73,7 +79,6 @@ class Triggers:
             Refused: by a rule.
         """
         wanted = understand(ask.options)
-        self._life.pause(self._settings.trigger_seconds)
         with self._store.lock:
             cached = None
             if wanted.idempotency_key is not None:

@@ -31,7 +31,14 @@ class Problems:
         self._found.append(f'{message} at "{path}"')
 
     def expect(self, value: Any, kinds: Sequence[str] | str, path: str) -> bool:
-        """Return True if the value is of one of the kinds; note the problem otherwise."""
+        """Return True if the value is of one of the kinds; note the problem otherwise.
+
+        Args:
+            value: `...` for none at all.
+        """
+        if value is ...:
+            self.add("Required", path)
+            return False
         kinds = [kinds] if isinstance(kinds, str) else kinds
         given = kind_of(value)
         if given in kinds:
@@ -44,6 +51,16 @@ class Problems:
         """Note a value that is no text, or a text that is too long."""
         if self.expect(value, "string", path) and len(value) > longest:
             self.add(f"String must contain at most {longest} character(s)", path)
+
+    def expect_natural(self, value: Any, path: str, *, least: int = 0) -> None:
+        """Note what is no whole number, or too small a one."""
+        if not self.expect(value, "number", path):
+            return
+        if value != int(value):
+            self.add("Expected integer, received float", path)
+        elif value < least:
+            bound = f"than {least - 1}" if least else "than or equal to 0"
+            self.add(f"Number must be greater {bound}", path)
 
     def expect_fields(self, value: dict[str, Any], kinds: dict[str, Any], path: str) -> None:
         """Check those of the fields that are there."""

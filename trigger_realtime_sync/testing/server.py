@@ -8,26 +8,35 @@ from typing import Literal, TypeVar
 
 from ._access import Access
 from ._api import Api
+from ._auth_routes import AuthRoutes
+from ._batch_routes import BatchRoutes
+from ._batches import Batches
 from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
 from ._http_server import HttpServer
+from ._input_routes import InputRoutes
 from ._limits import Limits
+from ._metadata_routes import MetadataRoutes
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._packet_routes import PacketRoutes
 from ._polls import ShapePolls
+from ._replays import ReplayRoutes
 from ._rest import Rest
 from ._round_trip import RoundTripControl
 from ._router import Router
 from ._run_book import RunBook
 from ._run_life import RunLife
+from ._run_list import RunList
 from ._run_routes import RunRoutes
 from ._settings import RoundTrip
 from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
 from ._trigger_routes import TriggerRoutes
 from ._triggers import Triggers
+from ._wait_token_routes import WaitTokenRoutes
+from ._wait_tokens import WaitTokens
 
 # The environment's root key where a test names none.
 SECRET_KEY = "tr_dev_test0000000000000000"
@@ -119,6 +128,8 @@ class RealtimeServer(RoundTripControl):
         self.settings = RoundTrip()
         self._book = RunBook(self._store)
         self._life = RunLife(self, self._book)
+        self._input_routes = InputRoutes(self._store)
+        self._wait_tokens = WaitTokens(self._access, lambda: self.url, self._life.after)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -164,11 +175,19 @@ class RealtimeServer(RoundTripControl):
     def _api(self) -> Api:
         packets = PacketRoutes(self._store, lambda: self.url, self.settings)
         triggers = Triggers(self, self._book, self._life, self.settings)
+        batches = Batches(self, self._book, self._life, triggers, self.settings)
         return Api(
             packets,
-            Rest(self._store, packets),
+            WaitTokenRoutes(self._wait_tokens, self._access),
+            Rest(self._store, self._book, packets),
             TriggerRoutes(triggers, self._access),
-            RunRoutes(self, self._life),
+            BatchRoutes(batches, self._access, self.settings),
+            AuthRoutes(self._access, self.settings),
+            self._input_routes,
+            RunList(self._store, self._book, self.settings),
+            MetadataRoutes(self),
+            ReplayRoutes(self, self._book, triggers, self.settings),
+            RunRoutes(self, self._book, self._life),
         )
 
     # --- life
