@@ -22,8 +22,8 @@ MOST_PRIVATE_FILES = 5
 
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
-    *("__init__", "client", "config", "errors", "handles", "jsonable", "metadata", "models"),
-    *("pages", "resources", "subscription"),
+    *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
+    *("models", "pages", "resources", "subscription"),
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -51,17 +51,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pages": ("errors",),
     "metadata": ("_checks", "_encode"),
     "handles": (*("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),),
+    "batches": (
+        *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("subscription", "handles"),
+    ),
     "resources": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
         *("_feeds.packet_fetcher", "pages", "metadata", "handles"),
     ),
     "client": (
         *("errors", "models", "config", "_checks", "_wire.names", "_encode", "_http", "_calls"),
-        *("_channel", "_receivers", "subscription", "handles", "resources"),
+        *("_channel", "_receivers", "subscription", "handles", "batches", "resources"),
     ),
     "__init__": (
         *("errors", "models", "config", "_version", "client", "subscription"),
-        *("_encode.options", "handles", "pages"),
+        *("_encode.options", "handles", "batches", "pages"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),

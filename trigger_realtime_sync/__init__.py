@@ -13,6 +13,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._encode.options import Debounce
+    from .batches import Batch, BatchHandle, BatchItem, BatchItemError
     from .client import RealtimeClient
     from .config import RetryPolicy, Timeouts
     from .errors import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ApiError,
         AuthenticationError,
         BadRequestError,
+        BatchTriggerError,
         CallbackError,
         CallTimeout,
         ClientClosed,
@@ -51,6 +53,11 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchHandle",
+    "BatchItem",
+    "BatchItemError",
+    "BatchTriggerError",
     "CallTimeout",
     "CallbackError",
     "ClientClosed",
@@ -93,7 +100,12 @@ __all__ = [
 _SUBMODULES = ("config", "errors", "metadata", "models", "testing")
 _MODULES = (".errors", ".models", ".config", ".subscription", ".client")
 # Of calls, which many users of the package make none of.
-_OF_CALLS = {"Debounce": "._encode.options", "Page": ".pages", "RunHandle": ".handles"}
+_OF_CALLS = {
+    **dict.fromkeys(("Batch", "BatchHandle", "BatchItem", "BatchItemError"), ".batches"),
+    "Debounce": "._encode.options",
+    "Page": ".pages",
+    "RunHandle": ".handles",
+}
 
 
 def __getattr__(name: str) -> Any:

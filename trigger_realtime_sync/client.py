@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from ._calls.calls import Calls
     from ._encode.options import Debounce, Machine
+    from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
     from .resources import Runs
 
@@ -319,6 +320,102 @@ class RealtimeClient:
         check_id(run_id, "run_id")
         _check_tasks([] if task is None else [task])
         return found_handle(self, run_id, task)
+
+    def batch_trigger(
+        self,
+        items: Iterable[BatchItem[Any, Any]],
+        *,
+        idempotency_key: str | Iterable[str] | None = None,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> BatchHandle:
+        """Start a run for each item, and return the handle of the batch once the server has all.
+
+        Args:
+            items: read as a whole before anything is sent. A server takes 1,000, of any tasks;
+                `itertools.batched` makes batches of more.
+            idempotency_key: finds the batch that was triggered with it before, for a day; and
+                items without a key of their own get one made of it and their index. With it,
+                calling again after a `BatchTriggerError` goes on where it stopped.
+            call_timeout: seconds for all of it, instead of the client's.
+            access_token: instead of the client's.
+
+        Large payloads are uploaded on up to eight threads, which have ended when it returns.
+
+        Raises:
+            ValueError, TypeError: there is no item, or something else than an item.
+            BatchTriggerError: it failed, and something is left behind or unknown.
+            ConfigurationError, ApiError, ApiConnectionError, ClientClosed: as in `trigger`: nothing
+                was begun.
+        """
+        from ._calls.batch import trigger_batch
+        from ._encode.idempotency import check_idempotency_key
+        from .batches import checked_items, new_batch_handle
+
+        checked = checked_items(items)
+        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
+        calls = self._calls().bounded(call_timeout, access_token)
+        batch = trigger_batch([one.item for one in checked], key, calls)
+        return new_batch_handle(self, batch, checked, access_token)
+
+    def batch_handle(self, batch_id: str) -> BatchHandle:
+        """Return the handle of a batch whose id was kept, in a database say. Asks nothing."""
+        from .batches import found_batch_handle
+
+        check_id(batch_id, "batch_id")
+        return found_batch_handle(self, batch_id)
+
+    def create_public_token(
+        self,
+        *,
+        read: Mapping[str, Any] | None = None,
+        write: Mapping[str, Any] | None = None,
+        trigger: str | Task[Any, Any] | Iterable[str | Task[Any, Any]] = (),
+        batch_trigger: str | Task[Any, Any] | Iterable[str | Task[Any, Any]] = (),
+        scopes: str | Iterable[str] = (),
+        expires_in: timedelta | str | int = timedelta(minutes=15),
+        expires_at: datetime | None = None,
+        skip_columns: Iterable[str] = (),
+        one_time_use: bool | None = None,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> str:
+        """Return a public access token: for browsers, and others who must not have the secret key.
+
+        Args:
+            read: what its holder may follow: maps `"runs"`, `"tasks"`, `"tags"`, `"batches"` and
+                `"sessions"` to an id, to several, or to True for all.
+            write: the same for `"input_streams"` of runs, `"waitpoints"`, `"runs"` and
+                `"sessions"`.
+            trigger, batch_trigger: tasks that it may trigger.
+            scopes: more of them, as the server spells them: `"read:runs:run_1"`.
+            expires_in: a timedelta, whole seconds or a duration such as `"1h"`.
+            expires_at: instead of it, an aware datetime.
+            skip_columns: columns that its holder never sees.
+            one_time_use: whether it is good for one trigger. By default it is if it may do nothing
+                else than trigger.
+            call_timeout, access_token: as in `trigger`.
+
+        With a root key the server is asked once which environment the key is of, and tokens are
+        made here from then on; with an additional key (`tr_…_sk_…`) the server makes each.
+
+        Raises:
+            ValueError: an argument can't work, or would allow more than it seems to.
+            ConfigurationError: there is no secret key.
+            ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
+        """
+        from ._calls.public_tokens import Grant, check_life, public_token
+        from ._encode.scopes import check_scopes
+
+        life, end = check_life(expires_in, expires_at)
+        grant = Grant(
+            scopes=check_scopes(read, write, trigger, batch_trigger, scopes),
+            life=life,
+            expires_at=end,
+            skipped=check_skip_columns(skip_columns),
+            one_time_use=one_time_use,
+        )
+        return public_token(grant, self._calls().bounded(call_timeout, access_token))
 
     def send(
         self,

@@ -173,6 +173,23 @@ class ServerError(ApiError):
     may_have_happened: bool = False
 
 
+class BatchTriggerError(TriggerRealtimeError):
+    """A batch was not triggered as a whole: something of it is left behind, or unknown.
+
+    Its `__cause__` is why. Calling again with the same `idempotency_key` goes on where it stopped.
+
+    Attributes:
+        phase: `"upload"` of large payloads, `"create"` of the batch, or `"items"`, of which some
+            may have arrived and run.
+        batch_id: of the batch, once there is one.
+    """
+
+    def __init__(self, message: str, *, phase: str, batch_id: str | None = None) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.batch_id = batch_id
+
+
 class CallbackError(TriggerRealtimeError):
     """A callback raised. Its exception is the `__cause__`; the subscription goes on.
 

@@ -20,7 +20,8 @@ EVERY_SUBSCRIPTION = {
     "wait_for_completion",
 }  # fmt: skip
 CLIENT = {
-    "cancel", "cancel_all", "clear_cache", "close", "get", "handle", "runs", "send",
+    "batch_handle", "batch_trigger", "cancel", "cancel_all", "clear_cache", "close",
+    "create_public_token", "get", "handle", "runs", "send",
     "subscribe_to_batch", "subscribe_to_run", "subscribe_to_run_with_streams",
     "subscribe_to_runs_with_streams", "subscribe_to_runs_with_tag", "subscribe_to_stream",
     "subscriptions", "trigger", "wait_for_completion",

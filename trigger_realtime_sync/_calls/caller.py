@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import attrs
 
-from .._encode.jwt import is_public_token
 from .._http.answer import Answer
 from .._http.call import Call, Interrupted
 from .._http.open_calls import OpenCalls
@@ -128,7 +127,7 @@ class _Made:
             with self._send(url, token) as answer:
                 if 200 <= answer.status < 300:
                     self._token.accepted()
-                    return self._reply(answer, is_public_token(token))
+                    return self._reply(answer, token)
                 target = _redirect_target(url, answer)
                 if target is None:
                     raise self._refusal(answer)
@@ -166,14 +165,14 @@ class _Made:
             silence=self._silence,
         )
 
-    def _reply(self, answer: Answer, by_public_token: bool = False) -> Reply:
+    def _reply(self, answer: Answer, token: str | None = None) -> Reply:
         chunks: list[bytes] = []
         self._limit_silence(answer)
         for chunk in answer.body_chunks():
             chunks.append(chunk)
             self._limit_silence(answer)
         label = self._request.label
-        return Reply(answer.status, answer.headers, b"".join(chunks), label, by_public_token)
+        return Reply(answer.status, answer.headers, b"".join(chunks), label, token)
 
     def _limit_silence(self, answer: Answer) -> None:
         left = self._deadline.left

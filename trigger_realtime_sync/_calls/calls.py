@@ -11,7 +11,7 @@ import attrs
 from .._checks import check_call_timeout
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
-from .._http.tokens import Token
+from .._http.tokens import Token, TokenSource
 from .caller import Caller
 from .memory import CallMemory
 from .request import Deadline, Reply, Request
@@ -87,6 +87,11 @@ class BoundedCalls:
         except TypeError:
             token = id(token)
         return self.caller.origin.base_url, token
+
+    def with_token(self, token: TokenSource) -> BoundedCalls:
+        """Return calls with the same deadline and another token."""
+        origin = attrs.evolve(self.caller.origin, token=token)
+        return attrs.evolve(self, caller=attrs.evolve(self.caller, origin=origin))
 
     def ask(self, request: Request, read: Callable[[Reply], ReadT]) -> ReadT:
         """Send a request about a run that may be too new to be known; for errors see

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ValueT = TypeVar("ValueT")
 
@@ -16,13 +16,13 @@ UPLOAD_SECONDS = 3600.0
 
 
 class CallMemory:
-    """Which servers take no uploads, and what tokens of them are about."""
+    """Which servers take no uploads, and which environments their keys are of."""
 
     def __init__(self) -> None:
         # Protects everything below.
         self._lock = threading.Lock()
         self._no_uploads: OrderedDict[Hashable, float] = OrderedDict()
-        self._subjects: OrderedDict[Hashable, str] = OrderedDict()
+        self._claims: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
 
     def takes_uploads(self, key: Hashable, now: float) -> bool:
         """Return False if uploads were refused within the last hour."""
@@ -34,15 +34,15 @@ class CallMemory:
         with self._lock:
             _put(self._no_uploads, key, now)
 
-    def subject(self, key: Hashable) -> str | None:
-        """Return the environment that a key belongs to, if it is known."""
+    def claims(self, key: Hashable) -> dict[str, Any] | None:
+        """Return the claims that name the environment of a key, if they are known."""
         with self._lock:
-            return self._subjects.get(key)
+            return self._claims.get(key)
 
-    def put_subject(self, key: Hashable, subject: str) -> None:
-        """Note the environment that a key belongs to. It never changes."""
+    def put_claims(self, key: Hashable, claims: dict[str, Any]) -> None:
+        """Note the claims that name the environment of a key. They never change."""
         with self._lock:
-            _put(self._subjects, key, subject)
+            _put(self._claims, key, claims)
 
 
 def _put(memory: OrderedDict[Hashable, ValueT], key: Hashable, value: ValueT) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from .._encode.jwt import is_public_token
 from .._http.retry import UnreadableAnswer
 from .._wire.json import loads
 from ..errors import ApiError
@@ -79,14 +80,19 @@ class Reply:
     """A success. Its headers may hold a token, and are never shown.
 
     Attributes:
-        by_public_token: whether a public token was sent.
+        token: that was sent.
     """
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     label: str
-    by_public_token: bool = False
+    token: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def by_public_token(self) -> bool:
+        """Whether a public token was sent."""
+        return self.token is not None and is_public_token(self.token)
 
     def json(self) -> dict[str, Any]:
         """Return the object in the body.
