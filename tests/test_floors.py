@@ -23,7 +23,7 @@ MOST_PRIVATE_FILES = 5
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
     *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
-    *("models", "pages", "resources", "subscription"),
+    *("models", "pages", "resources", "subscription", "wait_tokens"),
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -49,19 +49,32 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "subscription": ("errors", "models", "_checks", "_channel", "_receivers"),
     "pages": ("errors",),
+    "lists": ("_checks", "_decode", "_encode", "_http", "_calls"),
     "metadata": ("_checks", "_encode"),
     "handles": (*("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),),
+    "wait_tokens": (
+        *("models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("_feeds.packet_fetcher", "pages", "lists"),
+    ),
     "batches": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
         *("subscription", "handles"),
     ),
     "resources": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
-        *("_feeds.packet_fetcher", "pages", "metadata", "handles"),
+        *("_feeds.packet_fetcher", "pages", "lists", "metadata", "handles"),
     ),
     "client": (
         *("errors", "models", "config", "_checks", "_wire.names", "_encode", "_http", "_calls"),
-        *("_channel", "_receivers", "subscription", "handles", "batches", "resources"),
+        *(
+            "_channel",
+            "_receivers",
+            "subscription",
+            "handles",
+            "batches",
+            "resources",
+            "wait_tokens",
+        ),
     ),
     "__init__": (
         *("errors", "models", "config", "_version", "client", "subscription"),

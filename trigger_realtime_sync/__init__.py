@@ -44,7 +44,16 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from .handles import RunHandle
-    from .models import Run, RunDetails, RunError, RunStatus, State, Task
+    from .models import (
+        Run,
+        RunDetails,
+        RunError,
+        RunStatus,
+        State,
+        Task,
+        WaitToken,
+        WaitTokenStatus,
+    )
     from .pages import Page
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
 
@@ -94,6 +103,8 @@ __all__ = [
     "TriggerRealtimeError",
     "UnprocessableEntityError",
     "WaitTimeout",
+    "WaitToken",
+    "WaitTokenStatus",
     "__version__",
 ]
 

@@ -172,11 +172,11 @@ class BatchHandle:
     run_count: int | None = None
     is_cached: bool = False
     public_access_token: str | None = attrs.field(default=None, repr=False)
-    _client: Client = attrs.field(repr=False)
-    _tasks: tuple[Task[Any, Any], ...] = attrs.field(default=(), repr=False)
-    _access_token: Token | None = attrs.field(default=None, repr=False)
-    _reads_with_own: bool = attrs.field(default=False, repr=False)
-    _absent_until: float = attrs.field(repr=False)
+    _client: Client = attrs.field(alias="client", repr=False)
+    _tasks: tuple[Task[Any, Any], ...] = attrs.field(alias="tasks", default=(), repr=False)
+    _access_token: Token | None = attrs.field(alias="access_token", default=None, repr=False)
+    _reads_with_own: bool = attrs.field(alias="reads_with_own", default=False, repr=False)
+    _absent_until: float = attrs.field(alias="absent_until", repr=False)
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, BatchHandle) else NotImplemented

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
     from .resources import Runs
+    from .wait_tokens import WaitTokens
 
     PartT = TypeVar("PartT", default=Any)
 
@@ -458,6 +459,13 @@ class RealtimeClient:
         from .resources import Runs
 
         return Runs(self, self._calls())
+
+    @property
+    def wait_tokens(self) -> WaitTokens:
+        """The tokens that tasks wait for: to create, complete, retrieve and list them."""
+        from .wait_tokens import WaitTokens
+
+        return WaitTokens(self._calls())
 
     # Subscribing.
 

@@ -105,13 +105,13 @@ class RunHandle(Generic[PayloadT, OutputT]):
     task_identifier: str | None = None
     is_cached: bool = False
     public_access_token: str | None = attrs.field(default=None, repr=False)
-    _client: Client = attrs.field(repr=False)
-    _task: Task[Any, Any] | None = attrs.field(default=None, repr=False)
+    _client: Client = attrs.field(alias="client", repr=False)
+    _task: Task[Any, Any] | None = attrs.field(alias="task", default=None, repr=False)
     # What its run was triggered with, where that is not the client's own token.
-    _access_token: Token | None = attrs.field(default=None, repr=False)
+    _access_token: Token | None = attrs.field(alias="access_token", default=None, repr=False)
     # Its own token is the better one to follow the run with.
-    _reads_with_own: bool = attrs.field(default=False, repr=False)
-    _absent_until: float = attrs.field(repr=False)
+    _reads_with_own: bool = attrs.field(alias="reads_with_own", default=False, repr=False)
+    _absent_until: float = attrs.field(alias="absent_until", repr=False)
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, RunHandle) else NotImplemented
@@ -124,20 +124,36 @@ class RunHandle(Generic[PayloadT, OutputT]):
 
     # Following it.
 
-    def subscribe(self, **options: Any) -> RunSubscription[PayloadT, OutputT]:
+    def subscribe(
+        self,
+        *,
+        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        **options: Any,
+    ) -> RunSubscription[PayloadT, OutputT]:
         """Follow the run: see `client.subscribe_to_run`.
 
         For 30 seconds from the answer to `trigger`, or from `client.handle`, a run that the server
         does not know yet is waited for. The client's token is used, or the handle's own where the
         client has a public one.
         """
-        return self._now.subscribe_to_run(self.id, task=self._task, **self._reading(options))
+        callbacks = {"on_update": on_update, "on_complete": on_complete}
+        return self._now.subscribe_to_run(
+            self.id, task=self._task, **callbacks, **self._reading(options)
+        )
 
-    def subscribe_with_streams(self, **options: Any) -> RunSubscription[PayloadT, OutputT]:
+    def subscribe_with_streams(
+        self,
+        *,
+        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        **options: Any,
+    ) -> RunSubscription[PayloadT, OutputT]:
         """Follow the run and its streams: see `client.subscribe_to_run_with_streams`, and
         `subscribe`."""
+        callbacks = {"on_update": on_update, "on_complete": on_complete}
         return self._now.subscribe_to_run_with_streams(
-            self.id, task=self._task, **self._reading(options)
+            self.id, task=self._task, **callbacks, **self._reading(options)
         )
 
     def stream(self, key: str = "default", **options: Any) -> StreamSubscription[Any]:

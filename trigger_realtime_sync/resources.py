@@ -8,16 +8,16 @@ from typing import Any
 
 from ._calls.calls import BoundedCalls, Calls
 from ._calls.request import Repeat, Reply, Request, nothing
-from ._checks import check_count, check_id
+from ._checks import check_id
 from ._decode.packets import Fetch
 from ._decode.rest_run import integer, run_fields, text
 from ._encode.idempotency import check_idempotency_key
 from ._encode.json import check_json, dumps
 from ._encode.none import NONE
-from ._encode.options import check_name, check_new_tags, check_options
+from ._encode.options import check_new_tags, check_options
 from ._encode.payload import SUPER_JSON
 from ._encode.superjson import encode
-from ._encode.times import check_delay, check_duration, epoch_milliseconds
+from ._encode.times import check_delay
 from ._feeds.packet_fetcher import PacketFetcher
 from ._http.retry import UnreadableAnswer
 from ._http.tokens import Token
@@ -29,13 +29,12 @@ from ._wire.names import (
     run_action_path,
 )
 from .handles import Client, RunHandle, found_handle, task_identifier
+from .lists import page_query, read_page, several, single, time_query
 from .metadata import Operation
 from .models import AnyRun, Run, RunDetails, Task
 from .pages import Page
 
 __all__ = ["Page", "Runs"]
-
-MOST_ON_A_PAGE = 100
 
 
 class Runs:
@@ -98,15 +97,15 @@ class Runs:
         tasks = [task] if isinstance(task, (str, Task)) else task
         identifiers = None if tasks is None else [task_identifier(one) for one in tasks]
         query = {
-            **_several("status", status, "filter[status]"),
-            **_several("task", identifiers, "filter[taskIdentifier]"),
-            **_several("tag", tag, "filter[tag]"),
-            **_several("version", version, "filter[version]"),
-            **_several("queue", queue, "filter[queue]"),
-            **_several("machine", machine, "filter[machine]"),
-            **_several("region", region, "filter[region]"),
-            **_single("batch", batch, "filter[batch]"),
-            **_single("schedule", schedule, "filter[schedule]"),
+            **several("status", status, "filter[status]"),
+            **several("task", identifiers, "filter[taskIdentifier]"),
+            **several("tag", tag, "filter[tag]"),
+            **several("version", version, "filter[version]"),
+            **several("queue", queue, "filter[queue]"),
+            **several("machine", machine, "filter[machine]"),
+            **several("region", region, "filter[region]"),
+            **single("batch", batch, "filter[batch]"),
+            **single("schedule", schedule, "filter[schedule]"),
             **time_query(created_from, created_to, period),
             **page_query(page_size, after),
         }
@@ -382,81 +381,3 @@ def _related(document: Any) -> AnyRun | None:
     if not isinstance(document, dict) or text(document.get("id")) is None:
         return None
     return Run(**run_fields(document))
-
-
-# Lists.
-
-
-def read_page(reply: Reply) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the items of a page, and where the next one begins.
-
-    Raises:
-        UnreadableAnswer: it has no items.
-    """
-    document = reply.json()
-    items, pagination = document.get("data"), document.get("pagination")
-    if not isinstance(items, list):
-        raise UnreadableAnswer(f"{reply.label}: the answer has no list")
-    after = pagination.get("next") if isinstance(pagination, dict) else None
-    return [one for one in items if isinstance(one, dict)], text(after)
-
-
-def page_query(page_size: int | None, after: str | None) -> dict[str, str]:
-    """Return the parameters of a page.
-
-    Raises:
-        ValueError: one can't work.
-    """
-    query = {}
-    if page_size is not None:
-        size = check_count(page_size, "page_size", most=MOST_ON_A_PAGE)
-        query["page[size]"] = str(size)
-    if after is not None:
-        query["page[after]"] = check_name(after, "after")
-    return query
-
-
-def time_query(
-    created_from: datetime | None, created_to: datetime | None, period: str | timedelta | None
-) -> dict[str, str]:
-    """Return the parameters of the time in which what is listed was created.
-
-    Raises:
-        ValueError: one can't work, or the period stands beside the others, which it switches off.
-    """
-    query = {}
-    if period is not None:
-        if created_from is not None or created_to is not None:
-            raise ValueError("period says how far back to look: created_from and _to can't too")
-        query["filter[createdAt][period]"] = check_duration(period, "period")
-    if created_from is not None:
-        query["filter[createdAt][from]"] = epoch_milliseconds(created_from, "created_from")
-    if created_to is not None:
-        query["filter[createdAt][to]"] = epoch_milliseconds(created_to, "created_to")
-    return query
-
-
-def _several(name: str, values: str | Iterable[str] | None, parameter: str) -> dict[str, str]:
-    return {} if values is None else {parameter: ",".join(check_filter(values, name))}
-
-
-def _single(name: str, value: str | None, parameter: str) -> dict[str, str]:
-    return {} if value is None else {parameter: check_filter(value, name)[0]}
-
-
-def check_filter(values: Any, name: str) -> list[str]:
-    """Return the values of a filter.
-
-    Raises:
-        ValueError: there is none, or one holds a comma, which would make two of it.
-    """
-    given = [values] if isinstance(values, str) else values
-    if not isinstance(given, Iterable):
-        raise ValueError(f"{name} must be text or a list of texts, not {type(values).__name__}")
-    checked = [check_name(one, name) for one in given]
-    if not checked:
-        raise ValueError(f"{name} is an empty list")
-    for one in checked:
-        if "," in one:
-            raise ValueError(f"{name}: {one!r} holds a comma, which would make two of it")
-    return checked

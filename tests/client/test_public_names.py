@@ -24,7 +24,7 @@ CLIENT = {
     "create_public_token", "get", "handle", "runs", "send",
     "subscribe_to_batch", "subscribe_to_run", "subscribe_to_run_with_streams",
     "subscribe_to_runs_with_streams", "subscribe_to_runs_with_tag", "subscribe_to_stream",
-    "subscriptions", "trigger", "wait_for_completion",
+    "subscriptions", "trigger", "wait_for_completion", "wait_tokens",
 }  # fmt: skip
 
 

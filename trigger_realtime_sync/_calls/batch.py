@@ -135,6 +135,9 @@ def _created(reply: Reply) -> TriggeredBatch:
 
 def _line(index: int, item: Item, payload: Payload, key: IdempotencyKey | None) -> dict[str, Any]:
     options = {**payload.options, **item.options.fields}
+    if payload.data is None:
+        # As the official client, which tells the size of nothing for single triggers alone.
+        del options["payloadSize"]
     if key is not None and item.options.key is None:
         # So that the runs are found again even after the server has forgotten the batch's key.
         options.update(key.of_item(index).options)

@@ -93,6 +93,15 @@ class BoundedCalls:
         origin = attrs.evolve(self.caller.origin, token=token)
         return attrs.evolve(self, caller=attrs.evolve(self.caller, origin=origin))
 
+    def retried_at_most(self, count: int) -> BoundedCalls:
+        """Return calls with the same deadline and fewer attempts."""
+        policy = self.caller.origin.retry
+        if policy.max_retries is not None:
+            count = min(count, policy.max_retries)
+        retry = attrs.evolve(policy, max_retries=count)
+        origin = attrs.evolve(self.caller.origin, retry=retry)
+        return attrs.evolve(self, caller=attrs.evolve(self.caller, origin=origin))
+
     def ask(self, request: Request, read: Callable[[Reply], ReadT]) -> ReadT:
         """Send a request about a run that may be too new to be known; for errors see
         `Caller.call`."""

@@ -136,6 +136,20 @@ def check_delay(value: Any, name: str = "delay") -> str | None:
     return check_delay(_moment_of(value, name), name)
 
 
+def check_timeout_of_token(value: Any, name: str = "timeout") -> str:
+    """Return when a wait token times out: as a delay, or whole seconds.
+
+    Raises:
+        ValueError: it has passed, or the server would take it for never.
+    """
+    if isinstance(value, int):
+        return check_duration(value, name)
+    rendered = check_delay(value, name)
+    if rendered is None:
+        raise ValueError(f"{name} must be in the future, not {value!r}")
+    return rendered
+
+
 def _moment_of(text: str, name: str) -> datetime:
     if _MOMENT.fullmatch(text):
         iso = text.replace("Z", "+00:00")
