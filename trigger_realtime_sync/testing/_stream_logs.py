@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,11 @@ class StreamLogs:
         with self._lock:
             return self._s2.setdefault(stream, S2Log())
 
+    def records(self, stream: StreamName) -> list[dict[str, Any]]:
+        """Return the records that are left, as S2 shows them."""
+        log = self.s2(stream)
+        return [json.loads(record.json) for record in log.left()]
+
     def has_s2(self, stream: StreamName) -> bool:
         with self._lock:
             return stream in self._s2
@@ -61,7 +67,7 @@ class StreamLogs:
         if self.version == "v1":
             self.append_raw(stream, [to_json(part).decode() + "\n" for part in parts])
         else:
-            bodies = [{"data": part, "id": self._envelope_id()} for part in parts]
+            bodies = [{"data": part, "id": self.envelope_id()} for part in parts]
             self.append_records(stream, [{"body": body} for body in bodies])
 
     def append_raw(self, stream: StreamName, texts: Sequence[str]) -> list[str]:
@@ -75,6 +81,13 @@ class StreamLogs:
 
     def append_records(self, stream: StreamName, records: Sequence[Mapping[str, Any]]) -> list[int]:
         self._open("v2", stream)
+        seq_nums = self.s2(stream).append(records)
+        self._wake(stream)
+        return seq_nums
+
+    def write(self, stream: StreamName, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Write records to a stream that is no run's. Return their numbers."""
+        self._need("v2")
         seq_nums = self.s2(stream).append(records)
         self._wake(stream)
         return seq_nums
@@ -120,5 +133,6 @@ class StreamLogs:
     def _wake(self, stream: StreamName) -> None:
         self._store.wake([subject_of(stream)])
 
-    def _envelope_id(self) -> str:
+    def envelope_id(self) -> str:
+        """Return a fresh id for a part."""
         return f"{self._envelope_prefix}{next(self._envelope_ids):x}"
