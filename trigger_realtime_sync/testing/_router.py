@@ -66,7 +66,7 @@ class Router:
             return self.api.callback(request)
         caller = self.access.authenticate(request)
         if request.path.startswith("/api/"):
-            return self.limits.check_api(request.kind) or self.api.answer(request, caller)
+            return self.limits.check_api(request) or self.api.answer(request, caller)
         if request.kind == "session":
             return self.sessions.answer(exchange, caller)
         if request.kind == "input":

@@ -59,7 +59,7 @@ class StreamEvents:
             last_event_id=last_event_id,
             latest=not last_event_id and start == "latest",
         )
-        if self.logs.version == "v2":
+        if self.logs.version_of(stream) == "v2":
             return StreamV2(request).run()
         StreamV1(request).run()
         return None

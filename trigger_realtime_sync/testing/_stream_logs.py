@@ -34,12 +34,23 @@ class StreamLogs:
         self.version = version
         self.storage_is_up = True
         self._store = store
+        # Runs with v1 streams on a server that has S2. Grows only.
+        self._born_v1: set[str] = set()
         self._envelope_ids = itertools.count(1)
         self._envelope_prefix = secrets.token_hex(3)
         # Protects the two dictionaries, not the logs in them.
         self._lock = threading.Lock()
         self._redis: dict[StreamName, RedisLog] = {}
         self._s2: dict[StreamName, S2Log] = {}
+
+    def bear_v1(self, run_id: str) -> None:
+        """Let a run have v1 streams, as one whose trigger did not ask for v2
+        (docs/protocol.md, section R1).
+        """
+        self._born_v1.add(run_id)
+
+    def version_of(self, stream: StreamName) -> StreamVersion:
+        return "v1" if stream[0] in self._born_v1 else self.version
 
     # --- reading
 
@@ -64,7 +75,7 @@ class StreamLogs:
     # --- writing
 
     def append(self, stream: StreamName, parts: Sequence[Any]) -> None:
-        if self.version == "v1":
+        if self.version_of(stream) == "v1":
             self.append_raw(stream, [to_json(part).decode() + "\n" for part in parts])
         else:
             bodies = [{"data": part, "id": self.envelope_id()} for part in parts]
@@ -93,7 +104,7 @@ class StreamLogs:
         return seq_nums
 
     def trim(self, stream: StreamName, keep: int) -> None:
-        (self.redis if self.version == "v1" else self.s2)(stream).trim(keep)
+        (self.redis if self.version_of(stream) == "v1" else self.s2)(stream).trim(keep)
 
     def trim_before(self, stream: StreamName, seq_num: int) -> int:
         return self.append_records(stream, [trim_command(trim_body(seq_num))])[0]
@@ -127,7 +138,8 @@ class StreamLogs:
             raise ValueError(f"the streams of this server are {self.version}, not {version}")
 
     def _open(self, version: StreamVersion, stream: StreamName) -> None:
-        self._need(version)
+        if self.version_of(stream) != version:
+            raise ValueError(f"the streams of this run are {self.version_of(stream)}")
         self._store.add_stream(*stream)
 
     def _wake(self, stream: StreamName) -> None:
