@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.support.waiting import eventually
+from tests.testing.conftest import serving
 
 HALF = "batchTrigger:tasks:my-task"
 
@@ -218,6 +219,14 @@ def test_runs_of_batches_are_limited(server, client):
     assert (got.status, got.json()) == (429, {"error": "Batch rate limit exceeded."})
     assert got.headers["retry-after"] == "2"
     assert abs(int(got.headers["x-ratelimit-reset"]) - time.time()) < 10
+
+
+@serving(api_requests=1)
+def test_items_are_not_limited(client):
+    """For ten requests."""
+    batch_id = create(client).json()["id"]
+    statuses = [fill(client, batch_id, item(0)).status for _ in range(11)]
+    assert statuses == [200] * 10 + [429]
 
 
 def test_scopes_of_batches(server, client):

@@ -22,14 +22,17 @@ from tests.testing.conftest import Client, Got
 from trigger_realtime_sync.testing import RealtimeServer
 from trigger_realtime_sync.testing._jwt import sign
 
-RECORDINGS = Path(__file__).parent.parent / "recordings" / "calls"
+RECORDINGS = Path(__file__).parent.parent / "recordings"
+FILES = {
+    path.stem: path for folder in ("calls", "sessions") for path in (RECORDINGS / folder).glob("*")
+}
 # Here the recording server was told what to answer (a 500, say): that is no habit of servers.
 TOLD = frozenset(
     {"trigger_403", "trigger_422", "trigger_5xx_retried", "trigger_rate_limited"}
     | {"batch_trigger_rate_limited", "batch_trigger_items_retried", "batch_trigger_lost_items"}
     | {"input_stream_send_retried"}
 )
-NAMES = sorted({path.stem for path in RECORDINGS.glob("*.json")} - TOLD)
+NAMES = sorted(FILES.keys() - TOLD)
 # What servers may add.
 OPTIONAL = frozenset({"idempotencyKeyExpiresAt"})
 # Whose metadata follows from what was there.
@@ -38,7 +41,7 @@ EXACT = frozenset(
     | {"run_update_metadata", "run_add_tags", "run_get_metadata"}
 )
 HEADERS = ("content-type", "x-trigger-jwt-claims", "x-trigger-jwt", "x-should-retry")
-ID = re.compile(r"(?:run|batch|waitpoint)_test[0-9]+")
+ID = re.compile(r"(?:run|batch|waitpoint|session)_test[0-9]+")
 FIRST = "run_test000000000000000000001"
 DELAYED = "run_test000000000000000000022"
 KEY = "092081140b677b45dbe983b2f0d4ae0259ff2945bfa82f996fd7f6cac6916862"
@@ -110,6 +113,11 @@ SETUPS: dict[str, Callable[[Replay], None]] = {
     "run_result_unfinished": make_run(),
     "run_retrieve": make_run(),
     "run_update_metadata": make_run(),
+    "session_close": before("session_start"),
+    "session_records": before("session_start"),
+    "session_send": before("session_start"),
+    "session_send_closed": before("session_start", "session_close"),
+    "session_send_string": before("session_start"),
     "trigger_big_payload_no_store": without_store,
     "wait_token_complete_with_public_token": before("wait_token_create"),
     "wait_token_create_again": before("wait_token_create"),
@@ -134,7 +142,7 @@ class Replay:
 
     def play(self, name: str) -> Iterator[tuple[dict[str, Any], Got]]:
         """Yield each recorded answer, and the one that came."""
-        recording = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+        recording = json.loads(FILES[name].read_text(encoding="utf-8"))
         for exchange in recording["exchanges"]:
             got = self.send(exchange["request"])
             recorded = exchange["response"]
@@ -185,14 +193,14 @@ def _text(body: Any) -> str:
         return ""
     if isinstance(body, dict) and body.keys() == {"ndjson"}:
         return "".join(json.dumps(item) + "\n" for item in body["ndjson"])
-    return body if isinstance(body, str) else json.dumps(body)
+    return body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
 
 
 def shape(value: Any) -> Any:
     """The keys and types of a value; of a list those of its first item."""
     if isinstance(value, dict):
         # A page may be the last one, here or there; recorded tokens are decoded.
-        fixed = {"pagination": {}, "token": "a JWT"}
+        fixed = {"pagination": {}, "token": "a JWT", "publicAccessToken": "a JWT"}
         return {k: fixed.get(k, shape(one)) for k, one in value.items() if k not in OPTIONAL}
     if isinstance(value, list):
         return [shape(one) for one in value[:1]]
@@ -226,6 +234,6 @@ def test_an_answer_is_of_the_recorded_shape(replay, name):
 
 def test_vectors_of_tokens():
     """The signature of a token that the official client made."""
-    vectors = json.loads((RECORDINGS.parent / "calls_vectors.json").read_text(encoding="utf-8"))
+    vectors = json.loads((RECORDINGS / "calls_vectors.json").read_text(encoding="utf-8"))
     one = vectors["public_token"]
     assert sign(json.loads(one["payload"]), one["key"]).endswith("." + one["signature"])

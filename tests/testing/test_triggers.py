@@ -12,6 +12,8 @@ import pytest
 from tests.support.waiting import eventually
 from tests.testing.conftest import serving
 
+STREAMS = "x-trigger-realtime-streams-version"
+
 
 def finished(client, run_id):
     """The run, once it is finished."""
@@ -451,3 +453,13 @@ def test_triggers_share_the_limit_of_the_api(client):
     assert got.status == 429
     assert got.headers["content-type"] == "application/problem+json"
     assert int(got.headers["x-ratelimit-reset"]) > time.time() * 1000
+
+
+@pytest.mark.parametrize(("headers", "version"), [({}, "v1"), ({STREAMS: "v2"}, "v2")])
+def test_streams_are_v1_unless_asked_otherwise(server, client, headers, version):
+    """Whatever storage the server has."""
+    run_id = client.post("/api/v1/tasks/my-task/trigger", {}, headers=headers).json()["id"]
+    server.append(run_id, "s", {"n": 1})
+    got = client.stream(run_id, {"Timeout-Seconds": "1"})
+    assert got.headers.get("x-stream-version", "v1") == version
+    assert '"n":1' in got.body.decode().replace("\\", "")

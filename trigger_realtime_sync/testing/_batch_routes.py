@@ -8,7 +8,7 @@ from typing import Any
 
 from ._access import Access, Caller
 from ._batches import Batches, FilledBatch
-from ._bodies import MIB, json_body, parse_json
+from ._bodies import MIB, asks_for_v2, json_body, parse_json
 from ._observer import RecordedRequest
 from ._replies import Refused, Reply, json_reply
 from ._settings import RoundTrip
@@ -45,8 +45,9 @@ class BatchRoutes:
         if self._settings.batch_runs is not None:
             self._bucket.take(body["runCount"], *self._settings.batch_runs)
         key = body.get("idempotencyKey") or None
+        names = tuple(sorted(set(map(str, tasks))))
         batch, cached = self._batches.create(
-            caller, body["runCount"], tuple(sorted(set(map(str, tasks)))), key
+            caller, body["runCount"], names, key, v2_streams=asks_for_v2(request)
         )
         scopes = [f"read:batch:{batch.id}"]
         if request.headers.get("x-trigger-client") == "browser":

@@ -42,6 +42,7 @@ class FilledBatch:
     run_count: int
     tasks: tuple[str, ...]
     key: str | None
+    v2_streams: bool
     created: float = attrs.field(factory=time.time)
     accepted: set[int] = attrs.field(factory=set)
     processed: int = 0
@@ -75,7 +76,13 @@ class Batches:
     # --- the first step
 
     def create(
-        self, caller: Caller, run_count: int, tasks: tuple[str, ...], key: str | None
+        self,
+        caller: Caller,
+        run_count: int,
+        tasks: tuple[str, ...],
+        key: str | None,
+        *,
+        v2_streams: bool,
     ) -> tuple[FilledBatch, bool]:
         """Return the batch, and whether it was there already.
 
@@ -87,9 +94,8 @@ class Batches:
             if found is not None:
                 return self._again(found, tasks), True
             self._book.spend(caller.use, _SPENT)
-            batch = FilledBatch(
-                f"batch_{secrets.token_hex(11)}", caller.environment, run_count, tasks, key
-            )
+            batch_id = f"batch_{secrets.token_hex(11)}"
+            batch = FilledBatch(batch_id, caller.environment, run_count, tasks, key, v2_streams)
             self._batches[batch.id] = batch
             if key:
                 self._keys[caller.environment, key] = batch
@@ -138,6 +144,7 @@ class Batches:
             options=options,
             caller=caller,
             batch_id=batch.id,
+            v2_streams=batch.v2_streams,
         )
         # Made after the answer, in the background.
         self._life.after(

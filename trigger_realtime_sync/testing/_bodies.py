@@ -23,6 +23,11 @@ def check_size(request: RecordedRequest, limit: int) -> None:
         raise Refused(413, {"error": "Request body too large"})
 
 
+def asks_for_v2(request: RecordedRequest) -> bool:
+    """Return True if the streams of the runs are to be v2: v1 where the request does not say."""
+    return request.headers.get("x-trigger-realtime-streams-version") == "v2"
+
+
 def json_body(request: RecordedRequest, limit: int | None = None) -> Any:
     """Return the body's value.
 

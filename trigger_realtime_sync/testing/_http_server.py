@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import logging
 import os
-import re
 import selectors
 import socket
 import ssl
@@ -26,6 +25,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from ._observer import Observer, RecordedRequest, parse_request
+from ._request_body import read_body
 from ._store import Waiter
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
@@ -36,8 +36,6 @@ _HANDSHAKE_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 # Connections the kernel may hold until they are accepted: a test may open a thousand at once.
 _BACKLOG = 1024
-# Bounds the line before each chunk of a request's body.
-_CHUNK_HEAD_BYTES = 100
 
 
 class ExchangeEnded(Exception):
@@ -166,7 +164,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        body = self._read_body()
+        body = read_body(self.headers, self.rfile)
         if body is None:
             # The client left in the middle: a server that has no whole body does nothing.
             self.close_connection = True
@@ -187,29 +185,6 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     # `http.server` looks the method up by its name; which ones are allowed is the router's to say.
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
-
-    def _read_body(self) -> bytes | None:
-        """Return the body; None if it ends too early, or its framing is malformed."""
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return self._read_chunks()
-        length = self.headers.get("Content-Length", "0")
-        wanted = int(length) if length.isdecimal() else 0
-        body = self.rfile.read(wanted)
-        return body if len(body) == wanted else None
-
-    def _read_chunks(self) -> bytes | None:
-        pieces: list[bytes] = []
-        while True:
-            head = self.rfile.readline(_CHUNK_HEAD_BYTES).partition(b";")[0].strip()
-            if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", head):
-                return None
-            size = int(head, 16)
-            piece = self.rfile.read(size)
-            if len(piece) < size or self.rfile.readline(3) not in (b"\r\n", b"\n"):
-                return None
-            if not size:
-                return b"".join(pieces)
-            pieces.append(piece)
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)

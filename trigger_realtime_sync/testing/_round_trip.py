@@ -6,11 +6,27 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._access import Access
+from ._api import Api
+from ._auth_routes import AuthRoutes
+from ._batch_routes import BatchRoutes
+from ._batches import Batches
 from ._input_routes import InputRoutes
+from ._metadata_routes import MetadataRoutes
+from ._packet_routes import PacketRoutes
+from ._replays import ReplayRoutes
+from ._rest import Rest
 from ._run_book import RunBook, Triggered
 from ._run_life import RunLife
+from ._run_list import RunList
+from ._run_routes import RunRoutes
+from ._session_control import SessionControl
+from ._session_routes import SessionRoutes
+from ._sessions import Sessions
 from ._settings import RoundTrip
+from ._trigger_routes import TriggerRoutes
+from ._triggers import Triggers
 from ._trouble import TroubleControl
+from ._wait_token_routes import WaitTokenRoutes
 from ._wait_tokens import WaitToken, WaitTokens
 
 _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
@@ -31,6 +47,35 @@ class RoundTripControl(TroubleControl):
     _life: RunLife
     _input_routes: InputRoutes
     _wait_tokens: WaitTokens
+    _sessions: Sessions
+
+    def _build_round_trip(self, base_url: Callable[[], str]) -> Api:
+        """Make what the round trip consists of, and return its routes."""
+        self.settings = RoundTrip()
+        self._book = RunBook(self._store)
+        self._life = RunLife(self, self._book)
+        self._input_routes = InputRoutes(self._store)
+        self._wait_tokens = WaitTokens(self._access, base_url, self._life.after)
+        triggers = Triggers(self, self._book, self._life, self.settings)
+        batches = Batches(self, self._book, self._life, triggers, self.settings)
+        self._sessions = Sessions(self, triggers, self._stream_logs)
+        packets = PacketRoutes(self._store, base_url, self.settings)
+        return Api(
+            packets,
+            WaitTokenRoutes(self._wait_tokens, self._access),
+            Rest(self._store, self._book, packets),
+            TriggerRoutes(triggers, self._access),
+            BatchRoutes(batches, self._access, self.settings),
+            AuthRoutes(self._access, self.settings),
+            self._input_routes,
+            RunList(self._store, self._book, self.settings),
+            MetadataRoutes(self),
+            ReplayRoutes(self, self._book, triggers, self.settings),
+            RunRoutes(self, self._book, self._life),
+            SessionRoutes(self._sessions, self._access),
+        )
+
+    # --- tasks and tokens
 
     def task(self, id: str) -> Callable[[_FunctionT], _FunctionT]:
         """Run the decorated function for every run of that task that is triggered from now on.
@@ -85,3 +130,7 @@ class RoundTripControl(TroubleControl):
     def wait_tokens(self) -> list[WaitToken]:
         """The wait tokens that were made, oldest first, as they are now."""
         return self._wait_tokens.all()
+
+    def session(self, name: str) -> SessionControl:
+        """Return a session by its id or external id, to play its agent; it need not exist yet."""
+        return SessionControl(self._sessions, name, self._access.environment)

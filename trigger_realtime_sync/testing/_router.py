@@ -17,6 +17,7 @@ from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._polls import ShapePolls
 from ._replies import Refused, Reply
+from ._session_channels import SessionChannels
 from ._stream_events import StreamEvents
 
 
@@ -26,6 +27,7 @@ class Router:
 
     polls: ShapePolls
     streams: StreamEvents
+    sessions: SessionChannels
     api: Api
     access: Access
     limits: Limits
@@ -64,8 +66,10 @@ class Router:
             return self.api.callback(request)
         caller = self.access.authenticate(request)
         if request.path.startswith("/api/"):
-            return self.limits.check_api(request.kind) or self.api.answer(request, caller)
-        if request.kind in ("input", "session"):
+            return self.limits.check_api(request) or self.api.answer(request, caller)
+        if request.kind == "session":
+            return self.sessions.answer(exchange, caller)
+        if request.kind == "input":
             return self.api.answer(request, caller)
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, {"error": "Method not allowed"})

@@ -22,6 +22,8 @@ class RoundTrip:
         replay_overrides: a replay obeys its body, as servers after 4.5.12 do.
         list_lag: how long a new run is missing in lists of runs.
         mints: False: a server that knows no `/api/v1/auth/public-tokens`.
+        session_channels: sessions have named channels, as servers after 4.5.12 do
+            (docs/protocol.md, section R9).
         most_items: items of a batch.
         batch_seconds: how long an item of a batch waits until its run is made
             (docs/protocol.md, section R5).
@@ -39,6 +41,7 @@ class RoundTrip:
     replay_overrides: bool = False
     list_lag: float = 0.0
     mints: bool = True
+    session_channels: bool = False
     most_items: int = 1000
     batch_seconds: float = 0.0
     answers_sealed: bool = True

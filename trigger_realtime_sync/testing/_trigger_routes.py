@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from ._access import Access, Caller
-from ._bodies import MIB, json_body
+from ._bodies import MIB, asks_for_v2, json_body
 from ._observer import RecordedRequest
 from ._payloads import stored
 from ._replies import Refused, Reply, json_reply
@@ -45,6 +45,7 @@ class TriggerRoutes:
             options=options,
             caller=caller,
             request_id=request.headers.get("x-trigger-request-idempotency-key"),
+            v2_streams=asks_for_v2(request),
         )
         made = self._triggers.answer(ask)
         scopes = [f"read:runs:{made.run_id}", f"write:inputStreams:{made.run_id}"]

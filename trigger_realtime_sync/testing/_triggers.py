@@ -35,7 +35,11 @@ class Made:
 
 @attrs.frozen(kw_only=True)
 class Ask:
-    """One trigger, alone or as an item of a batch."""
+    """One trigger, alone or as an item of a batch.
+
+    Attributes:
+        v2_streams: the client can read v2 streams.
+    """
 
     task: str
     packet: Packet
@@ -43,6 +47,7 @@ class Ask:
     caller: Caller
     request_id: str | None = None
     batch_id: str | None = None
+    v2_streams: bool = True
 
     def key(self, name: str) -> Key:
         return self.caller.environment, self.task, name
@@ -159,6 +164,8 @@ class Triggers:
             batch=ask.batch_id,
             lag=buffered,
         )
+        if not ask.v2_streams:
+            self._runs._stream_logs.bear_v1(run_id)
         facts = RunFacts(
             task=ask.task,
             wanted=wanted,

@@ -52,8 +52,10 @@ class Problems:
         if self.expect(value, "string", path) and len(value) > longest:
             self.add(f"String must contain at most {longest} character(s)", path)
 
-    def expect_natural(self, value: Any, path: str, *, least: int = 0) -> None:
-        """Note what is no whole number, or too small a one."""
+    def expect_natural(
+        self, value: Any, path: str, *, least: int = 0, most: int | None = None
+    ) -> None:
+        """Note what is no whole number, or too small or large a one."""
         if not self.expect(value, "number", path):
             return
         if value != int(value):
@@ -61,6 +63,8 @@ class Problems:
         elif value < least:
             bound = f"than {least - 1}" if least else "than or equal to 0"
             self.add(f"Number must be greater {bound}", path)
+        elif most is not None and value > most:
+            self.add(f"Number must be less than or equal to {most}", path)
 
     def expect_fields(self, value: dict[str, Any], kinds: dict[str, Any], path: str) -> None:
         """Check those of the fields that are there."""

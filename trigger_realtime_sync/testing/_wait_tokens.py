@@ -169,7 +169,8 @@ class WaitTokens:
         self._finish(token_id, "COMPLETED", packet)
 
     def _time_out(self, token_id: str) -> None:
-        error = {"name": "TimeoutError", "message": "The wait token has timed out"}
+        message = f"Waitpoint timed out at {iso(time.time())}"
+        error = {"code": "TRIGGER_WAITPOINT_TIMEOUT", "message": message}
         self._finish(token_id, "TIMED_OUT", (to_json(error).decode(), "application/json"))
 
     def _finish(self, token_id: str, status: str, packet: Packet) -> None:

@@ -7,36 +7,19 @@ from collections.abc import Iterable
 from typing import Literal, TypeVar
 
 from ._access import Access
-from ._api import Api
-from ._auth_routes import AuthRoutes
-from ._batch_routes import BatchRoutes
-from ._batches import Batches
 from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
 from ._http_server import HttpServer
-from ._input_routes import InputRoutes
 from ._limits import Limits
-from ._metadata_routes import MetadataRoutes
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
-from ._packet_routes import PacketRoutes
 from ._polls import ShapePolls
-from ._replays import ReplayRoutes
-from ._rest import Rest
 from ._round_trip import RoundTripControl
 from ._router import Router
-from ._run_book import RunBook
-from ._run_life import RunLife
-from ._run_list import RunList
-from ._run_routes import RunRoutes
-from ._settings import RoundTrip
+from ._session_channels import SessionChannels
 from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
-from ._trigger_routes import TriggerRoutes
-from ._triggers import Triggers
-from ._wait_token_routes import WaitTokenRoutes
-from ._wait_tokens import WaitTokens
 
 # The environment's root key where a test names none.
 SECRET_KEY = "tr_dev_test0000000000000000"
@@ -52,13 +35,17 @@ class RealtimeServer(RoundTripControl):
     to be cached. What only some versions do, or what takes time, is an option below, a method
     (`crash()`, `switch_backend()`, `hold_replication()`, …) or a fault (`fail_next`).
 
+    Clients can trigger what it serves: see `task`, `triggered` and `settings`, and
+    docs/protocol.md, sections R1 to R9.
+
     Use it as a context manager, or `start()` and `stop()` it. Every method may be called from any
     thread, and every change wakes the requests that wait for it.
 
     Args:
         backend: the behaviour of the run feeds: `"native"` or `"electric"`.
         streams: the format of streams: `"v2"` (S2) or `"v1"` (Redis).
-        tokens: the access tokens that are good; any by default.
+        tokens: the access tokens that are good; any by default. Public tokens (JWTs) need no
+            naming: a root key that is good has to have signed them.
         hold: seconds that a live poll is held; native adds or takes off up to 15 %.
         stream_idle: seconds without a part after which a stream is closed.
         ping_interval: seconds between the keep-alives of a stream, half as much more or less on v2.
@@ -125,11 +112,7 @@ class RealtimeServer(RoundTripControl):
         self._observer = Observer()
         self._faults = Faults()
         self._access = Access(None if tokens is None else set(tokens), secret_key)
-        self.settings = RoundTrip()
-        self._book = RunBook(self._store)
-        self._life = RunLife(self, self._book)
-        self._input_routes = InputRoutes(self._store)
-        self._wait_tokens = WaitTokens(self._access, lambda: self.url, self._life.after)
+        api = self._build_round_trip(lambda: self.url)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -147,47 +130,27 @@ class RealtimeServer(RoundTripControl):
             hold=hold,
             use_204=use_204,
         )
-        stream_events = StreamEvents(
-            logs=self._stream_logs,
-            store=self._store,
-            observer=self._observer,
-            options=StreamOptions(
-                idle=stream_idle,
-                ping_interval=ping_interval,
-                honours_start=stream_start,
-                step=stream_step,
-                ids=stream_ids,
-                ping_tail=ping_tail,
-                creates_streams=creates_streams,
-            ),
+        stream_options = StreamOptions(
+            idle=stream_idle,
+            ping_interval=ping_interval,
+            honours_start=stream_start,
+            step=stream_step,
+            ids=stream_ids,
+            ping_tail=ping_tail,
+            creates_streams=creates_streams,
         )
         self._router = Router(
             polls=self._polls,
-            streams=stream_events,
-            api=self._api(),
+            streams=StreamEvents(self._stream_logs, self._store, self._observer, stream_options),
+            sessions=SessionChannels(
+                self._sessions, self._store, self._observer, stream_options, self.settings
+            ),
+            api=api,
             access=self._access,
             limits=self._limits,
             cache=Cache(known_only=cache == "known") if cache else None,
             faults=self._faults,
             observer=self._observer,
-        )
-
-    def _api(self) -> Api:
-        packets = PacketRoutes(self._store, lambda: self.url, self.settings)
-        triggers = Triggers(self, self._book, self._life, self.settings)
-        batches = Batches(self, self._book, self._life, triggers, self.settings)
-        return Api(
-            packets,
-            WaitTokenRoutes(self._wait_tokens, self._access),
-            Rest(self._store, self._book, packets),
-            TriggerRoutes(triggers, self._access),
-            BatchRoutes(batches, self._access, self.settings),
-            AuthRoutes(self._access, self.settings),
-            self._input_routes,
-            RunList(self._store, self._book, self.settings),
-            MetadataRoutes(self),
-            ReplayRoutes(self, self._book, triggers, self.settings),
-            RunRoutes(self, self._book, self._life),
         )
 
     # --- life
