@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": (),
     "contrib": PUBLIC,
     "cli": (*PUBLIC, "testing"),
+    "__main__": ("cli",),
 }
 # Rooms that use the package as its users do: public names of public modules.
 USERS = ("cli", "contrib", "testing")
