@@ -9,6 +9,7 @@ from typing import Any
 from .. import PayloadError, StreamSubscription
 from ..models import AnyRun
 from ._exits import CommandError, Exit, usage_errors
+from ._interrupts import Uninterrupted
 from ._output import OutputError, warn
 from ._parser import Commands, add_connection, add_output, add_timeout
 from ._session import Session, session
@@ -109,8 +110,9 @@ class _Reading:
         place = self.subscription.last_event_id
 
         def show(view: View) -> None:
-            view.show_parts(key, parts)
-            self._printed = place
+            with Uninterrupted():
+                view.show_parts(key, parts)
+                self._printed = place
 
         self._queue.put(show)
 

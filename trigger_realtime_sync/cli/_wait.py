@@ -91,7 +91,7 @@ def _wait_for_runs(here: Session, run_ids: list[str], options: argparse.Namespac
     if not here.show(view, *subscriptions, timeout=options.timeout):
         shown = {run.id for run in view.runs}
         missing = [one for one in run_ids if one not in shown]
-        noun = "run" if len(missing) == 1 else f"{len(missing)} of {len(run_ids)} runs:"
+        noun = "run" if len(missing) == 1 else "runs"
         raise here.timed_out(f"{noun} {', '.join(missing)} did not finish", options.timeout)
     return exit_of_runs(view.runs)
 
@@ -117,8 +117,8 @@ def _wait_for_all(
     except WaitTimeout:
         runs = [run for run in subscription.runs if run.is_finished]
         _print(runs, as_json=options.json)
-        known = options.expected or len(subscription.runs)
-        message = f"{' '.join(options.words)} did not finish, but for {len(runs)} of {known} runs,"
+        known = options.expected or f"{len(subscription.runs)} known"
+        message = f"{' '.join(options.words)}: {len(runs)} of {known} runs finished"
         raise here.timed_out(message, options.timeout) from None
     _print(runs, as_json=options.json)
     return exit_of_runs(runs)
