@@ -16,12 +16,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from .._terminal import one_line, safe
 from ..models import AnyRun
 from ._layout import GAP, PERCENTAGE, SHORT_ID, layout
 from ._look import GROUPS, look_of
 from ._output import is_colored, output_errors
 from ._stream_text import StreamText
-from ._text import duration, note_of, one_line, percentage, progress_of, safe, seconds_of
+from ._text import duration, note_of, percentage, progress_of, seconds_of
 from ._views import View
 
 FRAME_SECONDS = 0.1
