@@ -25,6 +25,6 @@ def one_line(text: str) -> str:
 def safe_json(text: str) -> str:
     """Return JSON that stands for the same value, and controls no terminal.
 
-    Encoders escape what must be, which is all below U+0020, and not U+007F even as ASCII.
+    Encoders that don't keep to ASCII escape only what must be: all below U+0020.
     """
     return _UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", text)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..... import Run, TriggerRealtimeError, WaitTimeout
-from ....._terminal import one_line, safe_json
+from ....._terminal import one_line
 from ...._events import run_for_browser, to_json
 from ...watching import watch_run
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
     def _show(self, run: Run[Any, Any], as_json: bool) -> None:
         if as_json:
-            self.stdout.write(safe_json(to_json(run_for_browser(run)).decode()))
+            self.stdout.write(to_json(run_for_browser(run)).decode())
         else:
             when = f"{run.updated_at:%H:%M:%S}" if run.updated_at is not None else "--:--:--"
             self.stdout.write(one_line(f"{when} {run.status}"))
