@@ -23,7 +23,7 @@ MOST_PRIVATE_FILES = 5
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
     *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
-    *("models", "pages", "resources", "subscription", "wait_tokens"),
+    *("models", "pages", "resources", "subscription", "text_joiner", "wait_tokens"),
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -33,6 +33,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models": (),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
+    "text_joiner": (),
+    "_terminal": (),
     "_dispatch": ("errors",),
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
@@ -78,12 +80,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "__init__": (
         *("errors", "models", "config", "_version", "client", "subscription"),
-        *("_encode.options", "handles", "batches", "pages"),
+        *("text_joiner", "_encode.options", "handles", "batches", "pages"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),
-    "contrib": PUBLIC,
-    "cli": (*PUBLIC, "testing"),
+    # Beside the public names: what both need to show text of others.
+    "contrib": (*PUBLIC, "_terminal"),
+    "cli": (*PUBLIC, "_terminal", "testing"),
+    "__main__": ("cli",),
 }
 # Rooms that use the package as its users do: public names of public modules.
 USERS = ("cli", "contrib", "testing")

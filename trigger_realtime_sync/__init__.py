@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     )
     from .pages import Page
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
+    from .text_joiner import TextJoiner
 
 __all__ = [
     "ApiConnectionError",
@@ -99,6 +100,7 @@ __all__ = [
     "Subscription",
     "SubscriptionCancelled",
     "Task",
+    "TextJoiner",
     "Timeouts",
     "TriggerRealtimeError",
     "UnprocessableEntityError",
@@ -109,7 +111,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("config", "errors", "metadata", "models", "testing")
-_MODULES = (".errors", ".models", ".config", ".subscription", ".client")
+_MODULES = (".errors", ".models", ".config", ".subscription", ".client", ".text_joiner")
 # Of calls, which many users of the package make none of.
 _OF_CALLS = {
     **dict.fromkeys(("Batch", "BatchHandle", "BatchItem", "BatchItemError"), ".batches"),
