@@ -32,6 +32,7 @@ from ..errors import (
 )
 from .patience import Patience, may_have_been_done
 from .request import Deadline, Reply, Request
+from .trace import trace_headers
 
 ReadT = TypeVar("ReadT")
 
@@ -254,7 +255,7 @@ class _Made:
 def _headers_of(request: Request, branch: str | None) -> dict[str, str]:
     if request.presigned_url is not None:
         return {"Content-Type": request.content_type}
-    headers = {**wire.CALL_HEADERS, "Content-Type": request.content_type}
+    headers = {**wire.CALL_HEADERS, "Content-Type": request.content_type, **trace_headers()}
     if request.is_named:
         headers[wire.REQUEST_ID] = str(uuid.uuid4())
     if branch is not None:
