@@ -463,3 +463,35 @@ def test_streams_are_v1_unless_asked_otherwise(server, client, headers, version)
     got = client.stream(run_id, {"Timeout-Seconds": "1"})
     assert got.headers.get("x-stream-version", "v1") == version
     assert '"n":1' in got.body.decode().replace("\\", "")
+
+
+def test_a_function_writes_to_its_run(server, client):
+    """It knows which one it is."""
+
+    @server.task("writes")
+    def writes(payload):
+        server.append(server.current_run, "s", payload)
+
+    run_id = client.trigger(1, task="writes").json()["id"]
+    finished(client, run_id)
+    assert client.row(run_id)["realtimeStreams"] == '{"s"}'
+
+
+def test_functions_run_side_by_side(server, client):
+    """One that waits holds up no other."""
+    end = threading.Event()
+    server.task("waits")(lambda payload: end.wait(5))
+    server.task("ends")(lambda payload: None)
+    waiting = client.trigger(1, task="waits").json()["id"]
+    finished(client, client.trigger(1, task="ends").json()["id"])
+    assert client.row(waiting)["status"] == "EXECUTING"
+    end.set()
+
+
+def test_a_kept_connection_is_closed(server, client):
+    """After a while without a request, as Node does."""
+    server.settings.keep_alive = 0.1
+    client.trigger(1)
+    server.wait_for_connections(0)
+    client.connection.close()
+    assert client.trigger(1).status == 200

@@ -40,6 +40,7 @@ class RunLife:
         self._stopping = threading.Event()
         self._workers = TaskWorkers()
         self._functions: dict[str, TaskFunction] = {}
+        self._thread = threading.local()
         # Runs whose function has begun, and not returned.
         self._executed: set[str] = set()
 
@@ -60,6 +61,11 @@ class RunLife:
     def halt(self) -> None:
         self._alarms.halt()
         self._workers.halt()
+
+    @property
+    def current(self) -> str:
+        """The run whose function the calling thread executes."""
+        return str(self._thread.run_id)
 
     # --- delayed and queued
 
@@ -119,6 +125,7 @@ class RunLife:
                 return
             self._executed.add(run_id)
             self._runs.update_run(run_id, status="EXECUTING")
+        self._thread.run_id = run_id
         try:
             output = function(self._book.payload(self._book.facts(run_id).packet))
             packet = (None, "application/json") if output is None else encode(output)
