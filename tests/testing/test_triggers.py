@@ -495,3 +495,24 @@ def test_a_kept_connection_is_closed(server, client):
     server.wait_for_connections(0)
     client.connection.close()
     assert client.trigger(1).status == 200
+
+
+def test_a_branch_is_an_environment(server, client):
+    """Its runs and keys are its own: who forgets to name it finds nothing."""
+    branch = {"x-trigger-branch": "feature/x"}
+    body = {"options": {"idempotencyKey": "k"}}
+    path = "/api/v1/tasks/my-task/trigger"
+    run_id = client.post(path, body, headers=branch).json()["id"]
+    assert client.post(path, body).json()["id"] != run_id
+    assert (client.run(run_id, branch).status, client.run(run_id).status) == (200, 404)
+    assert client.get(f"/api/v3/runs/{run_id}").status == 404
+    assert client.post(f"/api/v2/runs/{run_id}/cancel").status == 404
+    listed = client.get("/api/v1/runs", branch).json()["data"]
+    assert [run["id"] for run in listed] == [run_id]
+
+
+def test_what_is_malformed_is_kept(server, client):
+    """The server does not look into a payload."""
+    text = '{"json":{"a":{}},"meta":{"values":{"a":["number"]}}}'
+    assert client.trigger(text, payloadType="application/super+json").status == 200
+    assert server.triggered()[0].payload == text

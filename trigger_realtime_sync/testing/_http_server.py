@@ -183,7 +183,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.close_connection = True
         except Exception:  # noqa: BLE001 (logged, and the client gets a 500)
             self.close_connection = True
-            _log.exception("the test server failed on %s %s", request.method, request.path)
+            _log.exception("the test server failed on %r", request)
             with contextlib.suppress(ExchangeEnded):
                 exchange.reply(500, {}, b"the test server has a bug: see its log")
 

@@ -101,9 +101,14 @@ class RunLife:
     def _expire(self, run_id: str) -> None:
         with self._store.lock:
             if self._is(run_id, *_WAITING):
+                ttl = self._book.facts(run_id).wanted.ttl
+                error = {
+                    "type": "STRING_ERROR",
+                    "raw": f"Run expired because the TTL ({ttl}) was reached",
+                }
                 moment = now()
                 self._runs.update_run(
-                    run_id, status="EXPIRED", expired_at=moment, completed_at=moment
+                    run_id, status="EXPIRED", error=error, expired_at=moment, completed_at=moment
                 )
 
     def cancel(self, run_id: str) -> None:
@@ -129,12 +134,12 @@ class RunLife:
         try:
             output = function(self._book.payload(self._book.facts(run_id).packet))
             packet = (None, "application/json") if output is None else encode(output)
-        except Exception as error:  # noqa: BLE001 (it is the run's, as in the world)
+        except BaseException as error:  # noqa: BLE001 (it is the run's, as in the world)
             self._fail(run_id, error)
         else:
             self._end(run_id, partial(self._runs.complete_run, run_id, packet))
 
-    def _fail(self, run_id: str, error: Exception) -> None:
+    def _fail(self, run_id: str, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         call = partial(
             self._runs.fail_run,
