@@ -463,3 +463,56 @@ def test_streams_are_v1_unless_asked_otherwise(server, client, headers, version)
     got = client.stream(run_id, {"Timeout-Seconds": "1"})
     assert got.headers.get("x-stream-version", "v1") == version
     assert '"n":1' in got.body.decode().replace("\\", "")
+
+
+def test_a_function_writes_to_its_run(server, client):
+    """It knows which one it is."""
+
+    @server.task("writes")
+    def writes(payload):
+        server.append(server.current_run, "s", payload)
+
+    run_id = client.trigger(1, task="writes").json()["id"]
+    finished(client, run_id)
+    assert client.row(run_id)["realtimeStreams"] == '{"s"}'
+
+
+def test_functions_run_side_by_side(server, client):
+    """One that waits holds up no other."""
+    end = threading.Event()
+    server.task("waits")(lambda payload: end.wait(5))
+    server.task("ends")(lambda payload: None)
+    waiting = client.trigger(1, task="waits").json()["id"]
+    finished(client, client.trigger(1, task="ends").json()["id"])
+    assert client.row(waiting)["status"] == "EXECUTING"
+    end.set()
+
+
+def test_a_kept_connection_is_closed(server, client):
+    """After a while without a request, as Node does."""
+    server.settings.keep_alive = 0.1
+    client.trigger(1)
+    server.wait_for_connections(0)
+    client.connection.close()
+    assert client.trigger(1).status == 200
+
+
+def test_a_branch_is_an_environment(server, client):
+    """Its runs and keys are its own: who forgets to name it finds nothing."""
+    branch = {"x-trigger-branch": "feature/x"}
+    body = {"options": {"idempotencyKey": "k"}}
+    path = "/api/v1/tasks/my-task/trigger"
+    run_id = client.post(path, body, headers=branch).json()["id"]
+    assert client.post(path, body).json()["id"] != run_id
+    assert (client.run(run_id, branch).status, client.run(run_id).status) == (200, 404)
+    assert client.get(f"/api/v3/runs/{run_id}").status == 404
+    assert client.post(f"/api/v2/runs/{run_id}/cancel").status == 404
+    listed = client.get("/api/v1/runs", branch).json()["data"]
+    assert [run["id"] for run in listed] == [run_id]
+
+
+def test_what_is_malformed_is_kept(server, client):
+    """The server does not look into a payload."""
+    text = '{"json":{"a":{}},"meta":{"values":{"a":["number"]}}}'
+    assert client.trigger(text, payloadType="application/super+json").status == 200
+    assert server.triggered()[0].payload == text

@@ -163,10 +163,14 @@ class RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def handle_one_request(self) -> None:
+        self.connection.settimeout(self.server.keep_alive())  # and then given up in silence
+        super().handle_one_request()
+
     def do_GET(self) -> None:
+        self.connection.settimeout(None)
         body = read_body(self.headers, self.rfile)
         if body is None:
-            # The client left in the middle: a server that has no whole body does nothing.
             self.close_connection = True
             return
         request = parse_request(self.command, self.path, dict(self.headers.items()), body)
@@ -179,7 +183,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.close_connection = True
         except Exception:  # noqa: BLE001 (logged, and the client gets a 500)
             self.close_connection = True
-            _log.exception("the test server failed on %s %s", request.method, request.path)
+            _log.exception("the test server failed on %r", request)
             with contextlib.suppress(ExchangeEnded):
                 exchange.reply(500, {}, b"the test server has a bug: see its log")
 
@@ -195,6 +199,7 @@ class HttpServer(TCPServer):
 
     Args:
         answer: called with each exchange, on the thread of its connection.
+        keep_alive: how many seconds an answered connection is kept; None: for good.
 
     Raises:
         OSError: the address can't be used.
@@ -211,6 +216,7 @@ class HttpServer(TCPServer):
         answer: Callable[[HttpExchange], None],
         observer: Observer,
         ssl_context: ssl.SSLContext | None,
+        keep_alive: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), RequestHandler)
@@ -218,6 +224,7 @@ class HttpServer(TCPServer):
         self.answer = answer
         self.stopping = False
         self.tls = ssl_context
+        self.keep_alive = keep_alive
         self._observer = observer
         self._numbers = itertools.count(1)
         # Protects `_connections`, `_resets` and `_waiters`.

@@ -23,6 +23,11 @@ KINDS = (
 _BEARER = re.compile(r"(?<=^/presigned/)[^/]+|(?<=/callback/)[^/]+")
 
 
+def hide_bearers(path: str) -> str:
+    """Return the path without what is as good as a token."""
+    return _BEARER.sub("***", path)
+
+
 def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(mapping))
 
@@ -41,7 +46,7 @@ class RecordedRequest:
     """
 
     method: str
-    path: str = attrs.field(repr=lambda path: repr(_BEARER.sub("***", path)))
+    path: str = attrs.field(repr=lambda path: repr(hide_bearers(path)))
     query: Mapping[str, str] = attrs.field(converter=_read_only)
     headers: Mapping[str, str] = attrs.field(converter=_read_only, repr=False)
     at: float

@@ -42,7 +42,8 @@ def value_of(packet: Packet) -> Any:
             return decode(text)
         if payload_type == "application/json":
             return json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        # Malformed: the server keeps what it got, and looks at nothing.
         return text
     return text
 

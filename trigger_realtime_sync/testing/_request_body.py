@@ -11,7 +11,10 @@ _CHUNK_HEAD_BYTES = 100
 
 
 def read_body(headers: Message, file: BufferedIOBase) -> bytes | None:
-    """Return the body; None if it ends too early, or its framing is malformed."""
+    """Return the body; None if it ends too early, or its framing is malformed.
+
+    A server that does not get the whole body does nothing.
+    """
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
         return _read_chunks(file)
     length = headers.get("Content-Length", "0")

@@ -81,8 +81,8 @@ class RoundTripControl(TroubleControl):
         """Run the decorated function for every run of that task that is triggered from now on.
 
         It gets the payload in Python's types (None where there is none), on a thread of the
-        server's, and returns the output. If it raises, the run fails. A run without a function
-        stays QUEUED for the test to drive.
+        server's, and returns the output. If it raises, the run fails. It may write to its run by
+        `current_run`. A run without a function stays QUEUED for the test to drive.
         """
 
         def register(function: _FunctionT) -> _FunctionT:
@@ -90,6 +90,15 @@ class RoundTripControl(TroubleControl):
             return function
 
         return register
+
+    @property
+    def current_run(self) -> str:
+        """The id of the run that is executed on this thread: for functions of `task`.
+
+        Raises:
+            AttributeError: the thread executes none.
+        """
+        return self._life.current
 
     def public_token(self, *scopes: str, expires_in: float = 3600.0, **claims: Any) -> str:
         """Return a public token as the server makes them, with these scopes and more claims.

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import attrs
 
-from ._access import Access
+from ._access import Access, Caller
 from ._api import Api
 from ._cache import Cache
 from ._faults import Fault, Faults
@@ -16,7 +16,7 @@ from ._http_server import HttpExchange
 from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._polls import ShapePolls
-from ._replies import Refused, Reply
+from ._replies import Refused, Reply, not_found
 from ._session_channels import SessionChannels
 from ._stream_events import StreamEvents
 
@@ -65,6 +65,7 @@ class Router:
         if request.kind == "callback":
             return self.api.callback(request)
         caller = self.access.authenticate(request)
+        self._check_environment(request, caller)
         if request.path.startswith("/api/"):
             return self.limits.check_api(request) or self.api.answer(request, caller)
         if request.kind == "session":
@@ -83,6 +84,13 @@ class Router:
             caller.need("read", *self.polls.store.need(stream[0]).resources())
             return self.streams.serve(exchange, stream)
         raise Refused(404, {"error": "Not found"})
+
+    def _check_environment(self, request: RecordedRequest, caller: Caller) -> None:
+        """Refuse what is about a run of another environment, or branch, as if there were none."""
+        match request.segments:
+            case ("api" | "realtime", _, "runs" | "streams", run_id, *_):
+                if not self.polls.store.is_in(caller.environment, run_id):
+                    raise not_found(retry=request.path.startswith("/api/v3/"))
 
 
 def _is_late(fault: Fault, request: RecordedRequest) -> bool:

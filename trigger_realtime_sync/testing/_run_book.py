@@ -55,7 +55,6 @@ class RunFacts:
     task: str
     wanted: Wanted = attrs.field(factory=Wanted)
     packet: Packet = (None, "application/json")
-    environment: str = ""
     batch_id: str | None = None
 
     @property

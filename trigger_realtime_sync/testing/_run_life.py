@@ -40,6 +40,7 @@ class RunLife:
         self._stopping = threading.Event()
         self._workers = TaskWorkers()
         self._functions: dict[str, TaskFunction] = {}
+        self._thread = threading.local()
         # Runs whose function has begun, and not returned.
         self._executed: set[str] = set()
 
@@ -60,6 +61,11 @@ class RunLife:
     def halt(self) -> None:
         self._alarms.halt()
         self._workers.halt()
+
+    @property
+    def current(self) -> str:
+        """The run whose function the calling thread executes."""
+        return str(self._thread.run_id)
 
     # --- delayed and queued
 
@@ -95,9 +101,14 @@ class RunLife:
     def _expire(self, run_id: str) -> None:
         with self._store.lock:
             if self._is(run_id, *_WAITING):
+                ttl = self._book.facts(run_id).wanted.ttl
+                error = {
+                    "type": "STRING_ERROR",
+                    "raw": f"Run expired because the TTL ({ttl}) was reached",
+                }
                 moment = now()
                 self._runs.update_run(
-                    run_id, status="EXPIRED", expired_at=moment, completed_at=moment
+                    run_id, status="EXPIRED", error=error, expired_at=moment, completed_at=moment
                 )
 
     def cancel(self, run_id: str) -> None:
@@ -119,15 +130,16 @@ class RunLife:
                 return
             self._executed.add(run_id)
             self._runs.update_run(run_id, status="EXECUTING")
+        self._thread.run_id = run_id
         try:
             output = function(self._book.payload(self._book.facts(run_id).packet))
             packet = (None, "application/json") if output is None else encode(output)
-        except Exception as error:  # noqa: BLE001 (it is the run's, as in the world)
+        except BaseException as error:  # noqa: BLE001 (it is the run's, as in the world)
             self._fail(run_id, error)
         else:
             self._end(run_id, partial(self._runs.complete_run, run_id, packet))
 
-    def _fail(self, run_id: str, error: Exception) -> None:
+    def _fail(self, run_id: str, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         call = partial(
             self._runs.fail_run,

@@ -46,7 +46,11 @@ class RunList:
         statuses = chosen(query, "status")
         if not _STATUSES.issuperset(statuses):
             raise query_error("filter[status]", "Invalid status values")
-        runs = [state for state in self._indexed() if self._matches(state, query)]
+        runs = [
+            state
+            for state in self._indexed()
+            if self._store.is_in(caller.environment, state.id) and self._matches(state, query)
+        ]
         found, links = page(runs, query, lambda state: state.id, _USUAL_SIZE)
         data = [self._item(state, caller) for state in found]
         return json_reply(200, {"data": data, "pagination": links})

@@ -15,6 +15,8 @@ class RoundTrip:
         trigger_seconds: how long the server works on a trigger before the run exists. It goes on
             when the client leaves, and remembers the request only when it is done
             (docs/protocol.md, section R1).
+        keep_alive: how long a connection without a request is kept; None: for good. Node's servers
+            keep it for 5 s.
         object_store: packets can be uploaded (docs/protocol.md, section R3).
         uploads: False: a server that knows no `/api/v2/packets`.
         versions: the versions that are deployed.
@@ -34,6 +36,7 @@ class RoundTrip:
 
     buffering: float = 0.0
     trigger_seconds: float = 0.0
+    keep_alive: float | None = None
     object_store: bool = True
     uploads: bool = True
     versions: frozenset[str] = frozenset({"20261125.1"})

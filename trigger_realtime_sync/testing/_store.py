@@ -150,6 +150,8 @@ class Store:
         self._replica: dict[str, RunState] = {}
         # Runs whose creation has not reached the replica.
         self._lagging: set[str] = set()
+        # The environments of runs that are not in all of them.
+        self.environments: dict[str, str] = {}
         # Runs that REST finds, and the feeds don't know.
         self._buffered: set[str] = set()
         # Writes that wait for the end of a hold, while there is one.
@@ -193,6 +195,11 @@ class Store:
     def get(self, run_id: str) -> RunState | None:
         with self.lock:
             return self._states.get(run_id)
+
+    def is_in(self, environment: str, run_id: str) -> bool:
+        """Return True if who asks from the environment sees the run, if there is one."""
+        with self.lock:
+            return self.environments.get(run_id, environment) == environment
 
     def need(self, run_id: str) -> RunState:
         state = self.get(run_id)

@@ -164,13 +164,13 @@ class Triggers:
             batch=ask.batch_id,
             lag=buffered,
         )
+        self._store.environments[run_id] = ask.caller.environment
         if not ask.v2_streams:
             self._runs._stream_logs.bear_v1(run_id)
         facts = RunFacts(
             task=ask.task,
             wanted=wanted,
             packet=ask.packet,
-            environment=ask.caller.environment,
             batch_id=ask.batch_id,
         )
         self._book.add(run_id, facts)

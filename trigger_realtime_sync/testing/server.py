@@ -173,7 +173,11 @@ class RealtimeServer(RoundTripControl):
         if self._server is not None:
             raise RuntimeError("a server can be started once")
         self._server = HttpServer(
-            *self._address, self._router.answer, self._observer, self._ssl_context
+            *self._address,
+            self._router.answer,
+            self._observer,
+            self._ssl_context,
+            lambda: self.settings.keep_alive,
         )
         self._server.start()
         return self
