@@ -446,12 +446,12 @@ class RealtimeClient:
             ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
         """
         from ._calls.inputs import input_request
-        from ._calls.request import nothing
+        from ._calls.request import acknowledged
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
         request = input_request(run_id, stream, data, retry=retry)
-        self._calls().bounded(call_timeout, access_token).ask(request, nothing)
+        self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
 
     @property
     def runs(self) -> Runs:

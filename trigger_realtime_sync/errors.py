@@ -38,7 +38,12 @@ class ProtocolError(TriggerRealtimeError):
     """The server, or something between, sent what the protocol does not allow.
 
     The message says what was wrong, and in the answer to which request.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
+
+    may_have_happened: bool = False
 
 
 class ProtocolReport(ProtocolError):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ._calls.calls import BoundedCalls, Calls
-from ._calls.request import Repeat, Reply, Request, nothing
+from ._calls.request import Repeat, Reply, Request, acknowledged
 from ._checks import check_id
 from ._decode.packets import Fetch
 from ._decode.rest_run import integer, run_fields, text
@@ -131,7 +131,7 @@ class Runs:
         """Cancel a run. One that has finished stays as it is, which is no error."""
         check_id(run_id, "run_id")
         request = Request(method="POST", path=cancel_path(run_id), label=f"cancel of run {run_id}")
-        self._calls.bounded(call_timeout, access_token).ask(request, nothing)
+        self._calls.bounded(call_timeout, access_token).ask(request, acknowledged)
 
     def replay(
         self,
@@ -244,7 +244,7 @@ class Runs:
             label=f"tags of run {run_id}",
             body=dumps({"tags": checked}).encode(),
         )
-        self._calls.bounded(call_timeout, access_token).ask(request, nothing)
+        self._calls.bounded(call_timeout, access_token).ask(request, acknowledged)
 
     def set_metadata(
         self,
@@ -332,7 +332,7 @@ class Runs:
             label=f"reset of an idempotency key of {identifier}",
             body=dumps({"taskIdentifier": identifier}).encode(),
         )
-        self._calls.bounded(call_timeout, access_token).send(request, nothing)
+        self._calls.bounded(call_timeout, access_token).send(request, acknowledged)
 
 
 def _replay_body(fields: dict[str, Any], payload: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ._calls.calls import BoundedCalls, Calls
-from ._calls.request import Repeat, Reply, Request, nothing
+from ._calls.request import Repeat, Reply, Request, acknowledged
 from ._checks import check_id
 from ._decode.packets import JSON, Fetch, PacketValue
 from ._decode.rest_run import Document, moment, text, texts
@@ -133,7 +133,7 @@ class WaitTokens:
             label=f"completion of wait token {token_id}",
             body=dumps(body).encode(),
         )
-        self._calls.bounded(call_timeout, access_token).send(request, nothing)
+        self._calls.bounded(call_timeout, access_token).send(request, acknowledged)
 
     def list(
         self,

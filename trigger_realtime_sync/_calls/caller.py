@@ -247,7 +247,7 @@ class _Made:
     def _marked(self, error: TriggerRealtimeError) -> TriggerRealtimeError:
         if isinstance(error, ClientClosed):
             self._may_have_been_done |= self._call.connected
-        if isinstance(error, (ApiConnectionError, ServerError, ClientClosed)):
+        if isinstance(error, (ApiConnectionError, ServerError, ProtocolError, ClientClosed)):
             error.may_have_happened = self._may_have_been_done
         return error
 

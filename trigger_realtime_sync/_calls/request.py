@@ -16,6 +16,7 @@ from .._wire.json import loads
 from ..errors import ApiError
 
 JSON = "application/json"
+NO_CONTENT = 204
 
 
 class Repeat(Enum):
@@ -120,5 +121,11 @@ class Reply:
         return value
 
 
-def nothing(reply: Reply) -> None:
-    """Read nothing of a reply whose status says all."""
+def acknowledged(reply: Reply) -> None:
+    """Read nothing of a reply but that it is the server's: the status says the rest.
+
+    Raises:
+        UnreadableAnswer: it is something else, a page of a proxy's say.
+    """
+    if reply.status != NO_CONTENT:
+        reply.json()
