@@ -1,158 +1,159 @@
-"""The official client makes its calls to the test server, and checks each answer by its schemas."""
+"""What we send, as the official client reads it: payloads of every type, and public tokens."""
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import subprocess
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from tests.interop.official import HERE, PATIENCE, is_required, why_not
-from tests.support.waiting import eventually
-from trigger_realtime_sync.testing import RealtimeServer
+from tests.encode.test_superjson import WHEN, Clip, Color, Point, Video, values
+from tests.interop.official import HERE, is_required, why_not
+from trigger_realtime_sync import RealtimeClient
+from trigger_realtime_sync._encode.none import NONE
+from trigger_realtime_sync._encode.payload import encode_payload
 
-CHAT = {"type": "chat", "externalId": "chat/7", "taskIdentifier": "my-chat"}
+PATIENCE = 60
 
 
-@pytest.fixture
-def server():
-    if (reason := why_not()) and not is_required():
+@pytest.fixture(scope="module", autouse=True)
+def _node() -> None:
+    reason = why_not()
+    if reason is not None:
+        if is_required():
+            pytest.fail(f"{reason} (this is CI, where it must be)")
         pytest.skip(reason)
-    with RealtimeServer() as server:
-        yield server
 
 
-@pytest.fixture
-def call(server):
-    """Make these calls in a process of the official client; return what they returned."""
-
-    def make(*calls: list[Any], token: str = "tr_dev_official") -> list[Any]:
-        asked = json.dumps({"url": server.url, "token": token, "calls": calls})
-        done = subprocess.run(
-            ["node", "caller.mjs", asked],
-            cwd=HERE,
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=PATIENCE,
-            encoding="utf-8",
-        )
-        return json.loads(done.stdout)
-
-    return make
-
-
-def result_of(number, *path):
-    """What an earlier call returned."""
-    return {"$": [number, *(path or ("id",))]}
-
-
-def values(results):
-    """What calls returned, none of which failed."""
-    assert [one for one in results if "value" not in one] == []
-    return [one["value"] for one in results]
-
-
-def test_triggers(server, call):
-    """Alone, again by its key, and with what a server has to say against."""
-    options = {"idempotencyKey": "k", "tags": ["a"], "delay": "1h", "metadata": {"m": 1}}
-    first, again, refused = call(
-        ["triggerTask", "my-task", {"payload": '{"json":1}', "options": options}],
-        ["triggerTask", "my-task", {"payload": '{"json":1}', "options": options}],
-        ["triggerTask", "my-task", {"options": {"tags": [f"t{n}" for n in range(11)]}}],
+def checked(**asked: Any) -> dict[str, Any]:
+    done = subprocess.run(
+        ["node", str(HERE / "checker.mjs")],
+        input=json.dumps(asked),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
     )
-    assert first["value"]["id"] == again["value"]["id"]
-    assert first["value"]["publicAccessToken"]
-    assert again["value"]["isCached"]
-    assert refused["status"] == 422
-    assert [one.is_cached for one in server.triggered("my-task")] == [False, True]
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
 
 
-def test_a_batch(server, call):
-    """Its two steps, and what became of it."""
-    create = {"runCount": 2, "taskIdentifiers": ["my-task"], "idempotencyKey": "b"}
-    items = [{"index": n, "task": "my-task", "payload": "x"} for n in range(2)]
-    created, filled = values(
-        call(["createBatch", create], ["streamBatchItems", result_of(0), items])
-    )
-    assert (filled["sealed"], filled["itemsAccepted"]) == (True, 2)
-    eventually(lambda: len(server.triggered()) == 2, "the items have no runs")
-    (batch,) = values(call(["retrieveBatch", created["id"]]))
-    assert len(batch["runs"]) == 2
+def read(*given: Any) -> list[str]:
+    """Return what a task gets for these payloads, as `checker.mjs` shows it."""
+    payloads = [encode_payload(one) for one in given]
+    packets = [
+        {"dataType": one.content_type, **({} if one.data is None else {"data": one.data})}
+        for one in payloads
+    ]
+    return list(checked(packets=packets)["values"])
 
 
-def test_runs(server, call):
-    """All that is done to a run from outside."""
-    triggered, *_, retrieved, listed, replayed, canceled = values(
-        call(
-            ["triggerTask", "my-task", {"payload": "x", "options": {"delay": "1h"}}],
-            ["rescheduleRun", result_of(0), {"delay": "2h"}],
-            ["addTags", result_of(0), {"tags": ["a"]}],
-            ["updateRunMetadata", result_of(0), {"metadata": {"a": 1}}],
-            ["sendInputStream", result_of(0), "s", {"ok": True}],
-            ["retrieveRun", result_of(0)],
-            ["listRuns", {"limit": 10, "tag": "a"}],
-            ["replayRun", result_of(0)],
-            ["cancelRun", result_of(0)],
-        )
-    )
-    assert (retrieved["status"], retrieved["tags"]) == ("DELAYED", ["a"])
-    assert retrieved["metadata"] == {"a": 1}
-    assert [run["id"] for run in listed["data"]] == [triggered["id"]]
-    assert replayed["id"] != triggered["id"]
-    assert canceled["id"] == triggered["id"]
-    assert server.inputs(triggered["id"], "s") == [{"ok": True}]
+CASES: list[tuple[Any, str]] = [
+    (NONE, "undefined"),
+    (None, "null"),
+    ("", '""'),
+    ("hello", '"hello"'),
+    ("a\0b", '"a\\u0000b"'),
+    (True, "true"),
+    (5, "5"),
+    (-0.0, "-0"),
+    (1.5, "1.5"),
+    (2**53 - 1, "9007199254740991"),
+    (2**53, "9007199254740992n"),
+    (-(10**30), f"-{10**30}n"),
+    (math.nan, "NaN"),
+    (-math.inf, "-Infinity"),
+    (WHEN, "Date 2026-11-25T12:00:00.123Z"),
+    (datetime(26, 1, 1, tzinfo=timezone.utc), "Date 0026-01-01T00:00:00.000Z"),
+    (b"\1\2\xff", "bytes 1,2,255"),
+    ({1, WHEN}, "set {1,Date 2026-11-25T12:00:00.123Z}"),
+    ((1, (2,)), "[1,[2]]"),
+    (Point(1, 2), "[1,2]"),
+    (Color.RED, '"red"'),
+    (Video("v", WHEN), '{"made":Date 2026-11-25T12:00:00.123Z,"name":"v"}'),
+    (
+        Clip(Video("v", WHEN), 1.0),
+        '{"length":1,"video":{"made":Date 2026-11-25T12:00:00.123Z,"name":"v"}}',
+    ),
+    ({"a.b": {"c\\": {"d": [{2**60}]}}}, f'{{"a.b":{{"c\\\\":{{"d":[set {{{2**60}n}}]}}}}}}'),
+    ({"": {".": math.nan}}, '{"":{".":NaN}}'),
+    ({"constructor": {"prototype": 1}}, '{"constructor":{"prototype":1}}'),
+]  # fmt: skip
 
 
-def test_it_can_not_read_metadata(server, call):
-    """The server sends a text, it wants an object (docs/protocol.md, section R10)."""
-    (result,) = call(["getRunMetadata", server.create_run(metadata={"a": 1})])
-    assert "record" in result["error"] or "object" in result["error"]
+def test_a_task_gets_what_was_meant():
+    """By the official decoder, whatever the type and wherever it stands."""
+    told = read(*(value for value, _ in CASES))
+    assert told == [shown for _, shown in CASES]
 
 
-def test_tokens(server, call):
-    """The claims, and tokens by the server."""
-    claims, minted = values(
-        call(["generateJWTClaims"], ["createPublicToken", {"scopes": ["read:runs"]}])
-    )
-    assert claims["pub"]
-    (runs,) = values(call(["listRuns", {}], token=minted["token"]))
-    assert runs["data"] == []
+def as_shown(value: Any) -> str:
+    """Return a value as `checker.mjs` shows it."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**53 else f"{value}n"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, datetime):
+        text = value.replace(tzinfo=None).isoformat(timespec="milliseconds")
+        return f"Date {text}Z"
+    if isinstance(value, bytes):
+        return f"bytes {','.join(map(str, value))}"
+    if isinstance(value, frozenset):
+        return f"set {{{','.join(sorted(map(as_shown, value)))}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(as_shown, value))}]"
+    fields = [f"{as_shown(key)}:{as_shown(value[key])}" for key in sorted(value, key=_utf16)]
+    return f"{{{','.join(fields)}}}"
 
 
-def test_wait_tokens(server, call):
-    """Made, listed, completed and retrieved."""
-    made, _, _, done = values(
-        call(
-            ["createWaitpointToken", {"timeout": "1h", "tags": ["t"], "idempotencyKey": "k"}],
-            ["listWaitpointTokens", {"tags": ["t"]}],
-            ["completeWaitpointToken", result_of(0), {"data": {"ok": True}}],
-            ["retrieveWaitpointToken", result_of(0)],
-        )
-    )
-    assert (done["id"], done["status"]) == (made["id"], "COMPLETED")
-    assert server.wait_tokens[0].output == {"ok": True}
+def _utf16(text: str) -> bytes:
+    return text.encode("utf-16-be")
 
 
-def test_a_session(server, call):
-    """Started, written to, read with its turn's end, listed and closed."""
-    server.session("chat/7").write("one")
-    server.session("chat/7").complete_turn(took_in=0)
-    body = {**CHAT, "triggerConfig": {"basePayload": {}}}
-    started, _, _, heard, records, listed, closed = values(
-        call(
-            ["createSession", body],
-            ["retrieveSession", "chat/7"],
-            ["appendToSessionStream", "chat/7", "in", '{"kind":"message"}'],
-            ["listen", "chat/7", 2],
-            ["readSessionStreamRecords", "chat/7", "out"],
-            ["listSessions", {"limit": 5}],
-            ["closeSession", "chat/7", {"reason": "done"}],
-        )
-    )
-    assert heard[0]["chunk"] == "one"
-    assert heard[1]["headers"][0] == ["trigger-control", "turn-complete"]
-    assert [one["seqNum"] for one in records["records"]] == [0, 1]
-    assert [one["id"] for one in listed["data"]] == [started["id"]]
-    assert closed["closedReason"] == "done"
+def _has_floats(value: Any) -> bool:
+    if isinstance(value, (list, frozenset)):
+        return any(map(_has_floats, value))
+    if isinstance(value, dict):
+        return any(map(_has_floats, value.values())) or "__proto__" in value
+    return isinstance(value, float)
+
+
+@given(values.filter(lambda value: not _has_floats(value)))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+def test_any_value_arrives(value):
+    """Keys with dots and backslashes included. (Floats are spelled otherwise.)"""
+    assert json.loads(json.dumps(read([value]))) == [f"[{as_shown(value)}]"]
+
+
+def test_tokens_pass_the_official_verifier(server, connect):
+    """And are, byte for byte, those of the official signer."""
+    client: RealtimeClient = connect(server, access_token="tr_dev_test0000000000000000")
+    made = [
+        client.create_public_token(read={"runs": ["run_1"], "tags": "user:7"}),
+        client.create_public_token(trigger="my-task", skip_columns=["payload"]),
+        client.create_public_token(read={"tags": "é\U0001f600"}, expires_in="1h"),
+    ]
+    key = "tr_dev_test0000000000000000"
+    asked, officials = [], []
+    for token in made:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        officials.append(claims.pop("iat"))
+        expires = claims.pop("exp")
+        del claims["iss"], claims["aud"]
+        asked.append({"key": key, "payload": claims, "expires": expires})
+    told = checked(tokens=[{"token": one, "key": key} for one in made], claims=asked)
+    assert told["valid"] == [True] * 3
+    for ours, official, issued in zip(made, told["signed"], officials, strict=True):
+        part = official.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        # The official signer takes the time of its own call.
+        if claims["iat"] == issued:
+            assert ours == official
+        assert ours.split(".")[0] == official.split(".")[0]
