@@ -175,8 +175,9 @@ class RealtimeClient:
             task: types of its payload and output.
             on_update: called with each new state of the run.
             on_error: called with each error; `error.terminal` says whether it ended by it. Failures
-                of the network are retried and logged, and shown in `.state`, but not told here; a
-                server that answers and brings nothing up to date for a minute is (`ShapeStale`).
+                of the network are retried and logged, and shown in `.state`, but not told here. A
+                server that answers and brings nothing up to date for a minute is (`ShapeStale`),
+                and so is a certificate that is not trusted any more (`ConnectionUntrusted`).
             on_complete: called once with the finished run, after its `on_update`.
             id: joins a running subscription of this id and target, or takes over the id. A unique
                 one by default.

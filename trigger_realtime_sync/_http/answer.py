@@ -10,10 +10,11 @@ from typing import Any
 import requests
 import urllib3.exceptions
 
-from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
+from ..errors import ApiConnectionError, ConnectionUntrusted, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
 from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
+from .retry import ForeignAnswer
 
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
@@ -63,7 +64,7 @@ class Answer:
         Raises:
             ApiConnectionError: the body was cut, does not decode, or was silent for longer than
                 `Timeouts.read`.
-            ProtocolError: its encoding is unknown.
+            ForeignAnswer: its encoding is unknown.
             Interrupted: the call was cut off.
         """
         decoder = self._decoder()
@@ -134,7 +135,7 @@ class Answer:
         try:
             return decoder_of(self.headers.get("content-encoding", ""))
         except UnknownEncoding as error:
-            raise ProtocolError(f"{self._label}: the body is in {error}") from None
+            raise ForeignAnswer(f"{self._label}: the body is in {error}") from None
 
     def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
         try:
@@ -162,9 +163,8 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
         return Nudged()
     cause = innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return ConfigurationError(
-            f"{label}: the server's certificate is not trusted ({cause.verify_message});"
-            f" verify= takes the path of the authority's certificate"
+        return ConnectionUntrusted(
+            f"{label}: the server's certificate is not trusted ({cause.verify_message})"
         )
     return ApiConnectionError(f"{label}: {_in_a_few_words(cause)}")
 

@@ -95,6 +95,9 @@ class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
             guard, self._guard = self._guard, None
             if guard is not None:
                 guard.close()
+        call = current_call()
+        if call is not None:
+            call.trusted = True
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()

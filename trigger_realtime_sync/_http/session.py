@@ -18,12 +18,13 @@ from requests.utils import get_environ_proxies
 
 from .._version import __version__
 from ..config import Timeouts
-from ..errors import ConfigurationError, ProtocolError
+from ..errors import ConfigurationError, ConnectionUntrusted
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
 from .prepared import RequestMaker, origin_of
+from .retry import ForeignAnswer
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -94,7 +95,7 @@ class _Session(requests.Session):
 
 def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
     if isinstance(error, requests.TooManyRedirects):
-        return ProtocolError(f"{label}: the server redirects in a circle")
+        return ForeignAnswer(f"{label}: the server redirects in a circle")
     kind = type(error).__name__
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         # The adapter's ConfigurationError is a ValueError, which requests wraps.
@@ -104,7 +105,15 @@ def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
         return ConfigurationError(f"{label}: {kind}")
     if isinstance(error, NETWORK_ERRORS):
         return connection_error(error, call, label)
-    return ProtocolError(f"{label}: the server redirects to what is no URL ({kind})")
+    return ForeignAnswer(f"{label}: the server redirects to what is no URL ({kind})")
+
+
+def _at_first(error: Exception) -> Exception:
+    """Return what a failure means before any request has worked."""
+    if isinstance(error, ConnectionUntrusted):
+        hint = "verify= takes the path of the authority's certificate"
+        return ConfigurationError(f"{error}; {hint}")
+    return error
 
 
 class Transport:
@@ -112,6 +121,9 @@ class Transport:
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
+        # Whether a TLS handshake has succeeded, or the API answered without TLS. It is only ever
+        # set, so no lock is needed.
+        self._has_worked = False
         self._session = _Session(options.headers)
         self._session.max_redirects = 5
         # Looked up in the environment once for each host: requests would search all of it for each
@@ -157,6 +169,8 @@ class Transport:
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
+            ConfigurationError: its certificate is not trusted, and no request has ever worked.
+            ForeignAnswer: it redirects to nowhere.
             Interrupted: the call was cut off.
         """
         call.check()
@@ -176,7 +190,10 @@ class Transport:
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise _error_of_sending(error, call, label) from None
+            self._has_worked |= call.trusted
+            problem = _error_of_sending(error, call, label)
+            raise (problem if self._has_worked else _at_first(problem)) from None
+        self._has_worked |= call.trusted or (token is not None and response.ok)
         if wait < silence:
             call.set_silence(silence)
         return Answer(response, call, label)
