@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ from .retry import ForeignAnswer
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
+# Seconds for the body of an error, of which little is needed.
+ERROR_BODY_SECONDS = 10.0
 # Statuses without a body, whatever their headers say.
 BODILESS = (204, 304)
 NETWORK_ERRORS = (
@@ -102,13 +105,15 @@ class Answer:
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error.
 
-        Return an empty text if its encoding is unknown: the status counts without it.
+        Return what has come after `ERROR_BODY_SECONDS`, and an empty text if its encoding is
+        unknown: the status counts without it.
         """
         start = bytearray()
+        deadline = time.monotonic() + ERROR_BODY_SECONDS
         try:
             for chunk in self.chunks():
                 start += chunk
-                if len(start) > limit:
+                if len(start) > limit or time.monotonic() > deadline:
                     break
         except ProtocolError:
             return ""
