@@ -6,6 +6,7 @@ ConfigurationError, the others ValueError.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -21,6 +22,8 @@ from .errors import ConfigurationError
 LONGEST = 366 * 86_400.0
 # How the tokens begin that `trigger.dev login` and the account's settings make.
 PERSONAL_TOKEN = "tr_pat_"
+# What the process or the system lacks for a moment: descriptors, or memory.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 # Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -259,6 +262,9 @@ def _check_certificates(path: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
+        if error.errno in SHORTAGES:
+            # They will be read when they are needed.
+            return
         raise ConfigurationError(
             f"verify: the certificates of {path!r} can't be read: {type(error).__name__}"
         ) from None

@@ -102,10 +102,13 @@ class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         # The handshake detaches the socket object: only a duplicate can interrupt it.
-        self._guard = sock.dup()
         try:
+            self._guard = sock.dup()
             watch(self._guard)
         except (Interrupted, Nudged):
             sock.close()
             raise
+        except OSError as error:
+            sock.close()
+            raise NewConnectionError(self, "no connection") from error
         return sock

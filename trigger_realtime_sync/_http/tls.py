@@ -9,6 +9,7 @@ import threading
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
+from .._checks import SHORTAGES
 from ..errors import ConfigurationError
 
 
@@ -32,12 +33,15 @@ class SharedContext:
 
         Raises:
             ConfigurationError: the certificates cannot be read.
+            OSError: they cannot be read now, because the process or the system lacks something.
         """
         with self._lock:
             if self._context is None:
                 try:
                     self._context = _make_context(self._verify)
                 except OSError as error:
+                    if error.errno in SHORTAGES:
+                        raise
                     raise ConfigurationError(
                         f"verify: the certificates can't be read: {type(error).__name__}: {error}"
                     ) from None
