@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import attrs
@@ -48,7 +48,22 @@ class HttpOptions:
     verify: bool | str = True
 
 
-class _Session(requests.Session):
+def _session_of_requests() -> type[requests.Session]:
+    """Return the class of requests itself, whatever a cache for the whole process put in its place
+    before this module was imported: it would answer live polls."""
+    for kind in requests.Session.__mro__:
+        if (kind.__module__, kind.__qualname__) == ("requests.sessions", "Session"):
+            return kind
+    return requests.Session
+
+
+if TYPE_CHECKING:
+    _BaseSession = requests.Session
+else:
+    _BaseSession = _session_of_requests()
+
+
+class _Session(_BaseSession):
     """A session that sends private headers to no other host after a redirect.
 
     Args:
@@ -133,7 +148,13 @@ class Transport:
         self._proxies = lru_cache(MOST_ORIGINS)(partial(proxies_of, dict(options.proxies or {})))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
-            {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED, **options.headers}
+            {
+                "User-Agent": USER_AGENT,
+                "Accept-Encoding": ACCEPTED,
+                # For caches in this process as well as those on the way.
+                "Cache-Control": "no-store",
+                **options.headers,
+            }
         )
         self._requests = RequestMaker(self._session.headers, options.headers)
         adapter = WatchedAdapter(options.verify)
