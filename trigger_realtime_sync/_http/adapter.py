@@ -8,6 +8,7 @@ from typing import Any
 import requests.adapters
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .addresses import Addresses
 from .connections import WatchedConnection, WatchedTlsConnection
 from .tls import SharedContext
 
@@ -27,14 +28,27 @@ class _KeptConnections(queue.LifoQueue[Any]):
             super().put(item, block, timeout)
 
 
-class _PlainPool(HTTPConnectionPool):
+class _OneHost(HTTPConnectionPool):
+    """A pool whose connections share what was learnt of the addresses of their host."""
+
+    QueueCls = _KeptConnections
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._addresses = Addresses()
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.addresses = self._addresses
+        return connection
+
+
+class _PlainPool(_OneHost):
     ConnectionCls = WatchedConnection
-    QueueCls = _KeptConnections
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_OneHost, HTTPSConnectionPool):
     ConnectionCls = WatchedTlsConnection
-    QueueCls = _KeptConnections
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
