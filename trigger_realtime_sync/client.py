@@ -102,7 +102,7 @@ class RealtimeClient:
         max_cached: how many ids the last known state is remembered for.
         headers: sent along with every request to the API.
         proxies: as in requests, those of the environment included; they are looked up again when a
-            request failed.
+            request failed. A SOCKS proxy needs `requests[socks]`.
         verify: as in requests: True, False, or the path of a CA bundle.
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from functools import cache
 from typing import Any
 
 import requests.adapters
@@ -69,7 +70,10 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, ssl_context=self._tls.get(), **kwargs)
-        _use_watched_pools(manager)
+        if "_socks_options" in manager.connection_pool_kw:
+            manager.pool_classes_by_scheme = _socks_pools()
+        else:
+            _use_watched_pools(manager)
         return manager
 
     def build_connection_pool_key_attributes(
@@ -118,3 +122,16 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
 def _use_watched_pools(manager: Any) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+@cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    from .socks_connections import WatchedSocksConnection, WatchedSocksTlsConnection
+
+    class PlainPool(_OneHost):
+        ConnectionCls = WatchedSocksConnection
+
+    class TlsPool(_TlsPool):
+        ConnectionCls = WatchedSocksTlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}

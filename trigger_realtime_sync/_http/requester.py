@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -180,7 +181,7 @@ class Requester:
         with self.get(path, headers=headers) as answer:
             body = answer.body()
         try:
-            return loads(body)
+            return loads(body.removeprefix(BOM_UTF8))
         except ValueError:
             raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
 

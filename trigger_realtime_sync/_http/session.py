@@ -18,14 +18,14 @@ from requests.utils import select_proxy
 
 from .._version import __version__
 from ..config import Timeouts
-from ..errors import ApiConnectionError, ConfigurationError, ConnectionUntrusted
+from ..errors import ApiConnectionError, ApiError, ConfigurationError, ConnectionUntrusted
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
 from .prepared import RequestMaker, origin_of
-from .proxies import mistake_in_proxy, proxies_of
-from .retry import ForeignAnswer
+from .proxies import mistake_in_proxy, proxies_of, refusal_of_proxy
+from .retry import PROXY_REFUSED, ForeignAnswer
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -191,6 +191,7 @@ class Transport:
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
+            ApiError: the proxy refuses to connect to it, by a 407.
             ConfigurationError: its certificate is not trusted, or its proxy can't be used, and no
                 request has ever worked.
             ForeignAnswer: it redirects to nowhere.
@@ -228,6 +229,9 @@ class Transport:
         self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]
     ) -> Exception:
         """Return the exception to raise for a request that was not answered."""
+        if refusal_of_proxy(error) == PROXY_REFUSED:
+            why = "the proxy wants a user and a password"
+            return ApiError(f"{label}: HTTP {PROXY_REFUSED}: {why}", status=PROXY_REFUSED)
         mistake = mistake_in_proxy(error, url, proxies)
         if mistake is None:
             problem = _error_of_sending(error, call, label)
