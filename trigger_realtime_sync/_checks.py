@@ -12,11 +12,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._wire.names import ALWAYS_SENT, RUN_COLUMNS
 from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
 
 # The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
@@ -244,12 +247,16 @@ def _check_mapping(value: Any, name: str) -> dict[Any, Any]:
     return dict(value or {})
 
 
-def check_verify(value: Any) -> bool | str:
-    """Return True, False, or the path of a file or directory of certificates."""
-    if isinstance(value, bool):
+def check_verify(value: Any) -> bool | str | ssl.SSLContext:
+    """Return True, False, the path of a file or directory of certificates, or a context."""
+    import ssl
+
+    if isinstance(value, (bool, ssl.SSLContext)):
         return value
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
-        raise ConfigurationError(f"verify must be a bool or an existing path, not {value!r}")
+        raise ConfigurationError(
+            f"verify must be a bool, an existing path or an ssl.SSLContext, not {value!r}"
+        )
     path = os.fspath(value)
     if os.path.isfile(path):
         _check_certificates(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import ssl
 from functools import cache
 from typing import Any
 
@@ -59,8 +60,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         verify: see `SharedContext`.
     """
 
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
+    def __init__(self, verify: bool | str | ssl.SSLContext) -> None:
         self._tls = SharedContext(verify)
         super().__init__(pool_connections=32, pool_maxsize=POOL_SIZE)
 
@@ -83,8 +83,11 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         if host["scheme"] == "https":
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
-            pool["ssl_context"] = self._tls.get()
-            pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
+            context = self._tls.get()
+            pool["ssl_context"] = context
+            # urllib3 sets it on the context.
+            kind: Any = context.verify_mode.name
+            pool["cert_reqs"] = kind
         return host, pool
 
     def get_connection_with_tls_context(

@@ -45,7 +45,7 @@ class HttpOptions:
     timeouts: Timeouts
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     proxies: Mapping[str, str] | None = attrs.field(default=None, repr=False)
-    verify: bool | str = True
+    verify: bool | str | ssl.SSLContext = True
 
 
 def _session_of_requests() -> type[requests.Session]:
@@ -212,7 +212,8 @@ class Transport:
                 stream=True,
                 timeout=(timeouts.connect, wait),
                 proxies=proxies,
-                verify=self._options.verify,
+                # The adapter's context has the rest.
+                verify=self._options.verify is not False,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()

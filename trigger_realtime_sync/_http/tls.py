@@ -20,13 +20,14 @@ class SharedContext:
     megabyte each time.
 
     Args:
-        verify: the public option: False, True, or the path of a file or folder of certificates.
+        verify: the public option: False, True, the path of a file or folder of certificates, or
+            the context itself.
     """
 
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
+    def __init__(self, verify: bool | str | ssl.SSLContext) -> None:
         self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
+        self._context = verify if isinstance(verify, ssl.SSLContext) else None
+        self._verify = True if isinstance(verify, ssl.SSLContext) else verify
 
     def get(self) -> ssl.SSLContext:
         """Return the context. Safe from any thread.
