@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
+from contextvars import Context
 from datetime import datetime, timezone
 from functools import partial
 
@@ -138,7 +139,11 @@ class Channel:
                 receiver.forget_delivered()
 
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
+        # In an empty context: whoever subscribed may be a request that is traced, and ends long
+        # before this thread.
+        thread = threading.Thread(
+            target=Context().run, args=(work,), name=f"trigger-realtime {name}", daemon=True
+        )
         self._started(thread)
         thread.start()
         return thread
