@@ -51,6 +51,8 @@ from .subscription import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     # Never imported at run time: `typing_extensions` is no dependency, and those of calls are
     # imported by the first call.
     from typing_extensions import TypedDict, TypeVar, Unpack
@@ -138,8 +140,10 @@ class RealtimeClient:
         timeouts: for connecting, and for the silence on a connection.
         max_cached: how many ids the last known state is remembered for.
         headers: sent along with every request to the API.
-        proxies: as in requests.
-        verify: as in requests: True, False, or the path of a CA bundle.
+        proxies: as in requests, those of the environment included; they are looked up again when a
+            request failed. A SOCKS proxy needs `requests[socks]`.
+        verify: as in requests: True, False, or the path of a CA bundle; or an `ssl.SSLContext`, for
+            a certificate of the client's own, say. Its ALPN protocols are set to HTTP/1.1.
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
@@ -165,7 +169,7 @@ class RealtimeClient:
         max_cached: int = 1000,
         headers: Mapping[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
-        verify: bool | str = True,
+        verify: bool | str | ssl.SSLContext = True,
         stream_patience: float = 30.0,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
@@ -492,8 +496,9 @@ class RealtimeClient:
             task: types of its payload and output.
             on_update: called with each new state of the run.
             on_error: called with each error; `error.terminal` says whether it ended by it. Failures
-                of the network are retried and logged, and shown in `.state`, but not told here; a
-                server that answers and brings nothing up to date for a minute is (`ShapeStale`).
+                of the network are retried and logged, and shown in `.state`, but not told here. A
+                server that answers and brings nothing up to date for a minute is (`ShapeStale`),
+                and so is a certificate that is not trusted any more (`ConnectionUntrusted`).
             on_complete: called once with the finished run, after its `on_update`.
             id: joins a running subscription of this id and target, or takes over the id. A unique
                 one by default.

@@ -5,6 +5,7 @@ Not run. Each `assert_type` fails the check where the type is another.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,6 +75,7 @@ client = RealtimeClient(
     call_retry=RetryPolicy(max_retries=2),
     call_timeout=5.0,
 )
+mutual = RealtimeClient(verify=ssl.create_default_context())
 
 
 def tasks() -> None:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
+from contextvars import Context
 from datetime import datetime, timezone
 from functools import partial
 
@@ -51,7 +52,9 @@ class Channel:
         self._state = State.CONNECTING
         self._has_snapshot = False
         self._complete: set[str] = set()
-        self._requesters = Requesters(origin, target.label)
+        self._requesters = Requesters(
+            origin, target.label, partial(self._audience.report, f"{target.label}\0untrusted")
+        )
         self._requester = self._requesters.make(self._on_trouble)
         self._decoder = target.decoder(origin)
         feeds = Feeds(target, self._requesters, self._decoder, view)
@@ -136,7 +139,11 @@ class Channel:
                 receiver.forget_delivered()
 
     def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
+        # In an empty context: whoever subscribed may be a request that is traced, and ends long
+        # before this thread.
+        thread = threading.Thread(
+            target=Context().run, args=(work,), name=f"trigger-realtime {name}", daemon=True
+        )
         self._started(thread)
         thread.start()
         return thread

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -93,7 +94,8 @@ class WorkerPool:
 
     def _start_thread(self) -> None:
         name = f"{THREAD_NAME}-{next(self._names)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # In an empty context: callbacks of all subscriptions run on it, not only of this caller's.
+        thread = threading.Thread(target=Context().run, args=(self._work,), name=name, daemon=True)
         self._starting += 1
         self._threads.add(thread)
         try:

@@ -61,7 +61,7 @@ class PacketFetcher:
             if answer.status != 200:
                 raise _refusal(answer, label)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
-            text = answer.body().decode("utf-8", "replace")
+            text = answer.body().decode("utf-8-sig", "replace")
             return Packet(text, content_type or "application/json")
 
 

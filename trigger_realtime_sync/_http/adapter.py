@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import queue
+import ssl
+from functools import cache
 from typing import Any
 
 import requests.adapters
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .addresses import Addresses
 from .connections import WatchedConnection, WatchedTlsConnection
 from .tls import SharedContext
 
@@ -27,11 +30,23 @@ class _KeptConnections(queue.LifoQueue[Any]):
             super().put(item, block, timeout)
 
 
-class _Freshening:
-    """A pool that hands out no connection which was idle for longer than the call allows."""
+class _OneHost(HTTPConnectionPool):
+    """A pool whose connections share what was learnt of the addresses of their host. It hands out
+    none that was idle for longer than the call allows."""
+
+    QueueCls = _KeptConnections
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._addresses = Addresses()
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.addresses = self._addresses
+        return connection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        connection: Any = super()._get_conn(timeout)  # type: ignore[misc]
+        connection: Any = super()._get_conn(timeout)
         # Before urllib3 looks whether it is closed, and tells a proxy where to connect it.
         connection.freshen()
         return connection
@@ -39,17 +54,15 @@ class _Freshening:
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
             conn.kept()
-        super()._put_conn(conn)  # type: ignore[misc]
+        super()._put_conn(conn)
 
 
-class _PlainPool(_Freshening, HTTPConnectionPool):
+class _PlainPool(_OneHost):
     ConnectionCls = WatchedConnection
-    QueueCls = _KeptConnections
 
 
-class _TlsPool(_Freshening, HTTPSConnectionPool):
+class _TlsPool(_OneHost, HTTPSConnectionPool):
     ConnectionCls = WatchedTlsConnection
-    QueueCls = _KeptConnections
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
@@ -59,8 +72,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         verify: see `SharedContext`.
     """
 
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
+    def __init__(self, verify: bool | str | ssl.SSLContext) -> None:
         self._tls = SharedContext(verify)
         super().__init__(pool_connections=32, pool_maxsize=POOL_SIZE)
 
@@ -70,7 +82,10 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, ssl_context=self._tls.get(), **kwargs)
-        _use_watched_pools(manager)
+        if "_socks_options" in manager.connection_pool_kw:
+            manager.pool_classes_by_scheme = _socks_pools()
+        else:
+            _use_watched_pools(manager)
         return manager
 
     def build_connection_pool_key_attributes(
@@ -80,8 +95,11 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         if host["scheme"] == "https":
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
-            pool["ssl_context"] = self._tls.get()
-            pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
+            context = self._tls.get()
+            pool["ssl_context"] = context
+            # urllib3 sets it on the context.
+            kind: Any = context.verify_mode.name
+            pool["cert_reqs"] = kind
         return host, pool
 
     def get_connection_with_tls_context(
@@ -119,3 +137,16 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
 def _use_watched_pools(manager: Any) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+@cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    from .socks_connections import WatchedSocksConnection, WatchedSocksTlsConnection
+
+    class PlainPool(_OneHost):
+        ConnectionCls = WatchedSocksConnection
+
+    class TlsPool(_TlsPool):
+        ConnectionCls = WatchedSocksTlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}

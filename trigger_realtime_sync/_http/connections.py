@@ -15,31 +15,22 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
+from .addresses import Addresses, connect
 from .call import Call, Interrupted, Nudged, current_call, watch
-from .chunked import EagerResponse
-
-
-def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
-    try:
-        for option in connection.socket_options or ():
-            sock.setsockopt(*option)
-        call = current_call()
-        timeout = connection.timeout
-        sock.settimeout(timeout if call is None else call.limited(timeout))
-        watch(sock)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+from .deadlines import TimedResponse
 
 
 class WatchedConnection(HTTPConnection):
     """An interruptible connection without TLS."""
 
-    response_class = EagerResponse
+    response_class = TimedResponse
     _last_call: Call | None = None
     _kept_since = -math.inf
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # The pool replaces it by its own.
+        self.addresses = Addresses()
 
     def kept(self) -> None:
         """Note that the connection goes back to its pool."""
@@ -54,23 +45,28 @@ class WatchedConnection(HTTPConnection):
             self.close()
 
     def _new_conn(self) -> socket.socket:
-        """Open a socket as urllib3 does, but let the call watch it before it connects.
+        """Open a socket to whichever address of the host answers first.
 
-        So connecting can be interrupted too.
+        The call watches it before it is connected, so that connecting can be interrupted too.
         """
         host = self._dns_host.strip("[]")
         try:
             addresses = socket.getaddrinfo(host, self.port, 0, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             raise NewConnectionError(self, "the name of the server is not known") from error
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in addresses:
-            try:
-                return _connected(self, socket.socket(family, kind, protocol), address)
-            except OSError as error:
-                failure = error
-        # A bare OSError would look to urllib3 like the failure of an established connection.
-        raise NewConnectionError(self, "no connection") from failure
+        call = current_call()
+        timeout = self.timeout if call is None else call.limited(self.timeout)
+        try:
+            sock = connect(self.addresses, addresses, self._prepare, timeout or 0.0)
+        except OSError as error:
+            # A bare OSError would look to urllib3 like the failure of an established connection.
+            raise NewConnectionError(self, "no connection") from error
+        sock.settimeout(timeout)
+        return sock
+
+    def _prepare(self, sock: socket.socket) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
 
     def connect(self) -> None:
         """Connect. The call's earlier socket is not watched meanwhile."""
@@ -126,14 +122,20 @@ class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
             guard, self._guard = self._guard, None
             if guard is not None:
                 guard.close()
+        call = current_call()
+        if call is not None:
+            call.trusted = True
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         # The handshake detaches the socket object: only a duplicate can interrupt it.
-        self._guard = sock.dup()
         try:
+            self._guard = sock.dup()
             watch(self._guard)
         except (Interrupted, Nudged):
             sock.close()
             raise
+        except OSError as error:
+            sock.close()
+            raise NewConnectionError(self, "no connection") from error
         return sock

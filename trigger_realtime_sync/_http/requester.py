@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,11 +16,11 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, TriggerRealtimeError
+from ..errors import ApiConnectionError, ConnectionUntrusted, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .rations import Rations
-from .retry import Backoff, UnreadableAnswer, asked_wait, date_of, error_of
+from .retry import Backoff, Standing, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -44,6 +45,7 @@ class Origin:
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
     absent_until: float = -math.inf
+    standing: Standing = attrs.field(factory=Standing, repr=False)
 
 
 class Requester:
@@ -54,6 +56,7 @@ class Requester:
         on_trouble: called before each wait for another attempt.
         on_contact: called after each answer of any status.
         patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
+        on_untrusted: called before each wait for a certificate that is trusted again.
     """
 
     def __init__(
@@ -63,13 +66,17 @@ class Requester:
         on_trouble: Callable[[], None] = lambda: None,
         on_contact: Callable[[], None] = lambda: None,
         patience: float | None = None,
+        on_untrusted: Callable[[ConnectionUntrusted], None] = lambda error: None,
     ) -> None:
         self._origin = origin
         self._patience = patience
         self.label = label
         self._on_trouble = on_trouble
         self._on_contact = on_contact
-        self._backoff = Backoff(origin.retry, absent_until=origin.absent_until)
+        self._on_untrusted = on_untrusted
+        self._backoff = Backoff(
+            origin.retry, standing=origin.standing, absent_until=origin.absent_until
+        )
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -181,7 +188,7 @@ class Requester:
         with self.get(path, headers=headers) as answer:
             body = answer.body()
         try:
-            return loads(body)
+            return loads(body.removeprefix(BOM_UTF8))
         except ValueError:
             raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
 
@@ -224,7 +231,10 @@ class Requester:
 
     def delay_after(self, error: TriggerRealtimeError) -> float:
         """Return the seconds until the next attempt is due; for errors see `recover`."""
-        return self._backoff.wait_after(error, time.monotonic(), time.time())
+        delay = self._backoff.wait_after(error, time.monotonic(), time.time())
+        if isinstance(error, ConnectionUntrusted):
+            self._on_untrusted(error)
+        return delay
 
     def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:
         """Log an error, a warning if it is the first one, and wait.

@@ -9,21 +9,23 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import attrs
 import requests
-from requests.utils import get_environ_proxies
+from requests.utils import select_proxy
 
 from .._version import __version__
 from ..config import Timeouts
-from ..errors import ConfigurationError, ProtocolError
+from ..errors import ApiConnectionError, ApiError, ConfigurationError, ConnectionUntrusted
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
 from .prepared import RequestMaker, origin_of
+from .proxies import mistake_in_proxy, proxies_of, refusal_of_proxy
+from .retry import PROXY_REFUSED, ForeignAnswer
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -45,10 +47,25 @@ class HttpOptions:
     timeouts: Timeouts
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     proxies: Mapping[str, str] | None = attrs.field(default=None, repr=False)
-    verify: bool | str = True
+    verify: bool | str | ssl.SSLContext = True
 
 
-class _Session(requests.Session):
+def _session_of_requests() -> type[requests.Session]:
+    """Return the class of requests itself, whatever a cache for the whole process put in its place
+    before this module was imported: it would answer live polls."""
+    for kind in requests.Session.__mro__:
+        if (kind.__module__, kind.__qualname__) == ("requests.sessions", "Session"):
+            return kind
+    return requests.Session
+
+
+if TYPE_CHECKING:
+    _BaseSession = requests.Session
+else:
+    _BaseSession = _session_of_requests()
+
+
+class _Session(_BaseSession):
     """A session that sends private headers to no other host after a redirect.
 
     Args:
@@ -96,7 +113,7 @@ class _Session(requests.Session):
 
 def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
     if isinstance(error, requests.TooManyRedirects):
-        return ProtocolError(f"{label}: the server redirects in a circle")
+        return ForeignAnswer(f"{label}: the server redirects in a circle")
     kind = type(error).__name__
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         # The adapter's ConfigurationError is a ValueError, which requests wraps.
@@ -106,7 +123,15 @@ def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
         return ConfigurationError(f"{label}: {kind}")
     if isinstance(error, NETWORK_ERRORS):
         return connection_error(error, call, label)
-    return ProtocolError(f"{label}: the server redirects to what is no URL ({kind})")
+    return ForeignAnswer(f"{label}: the server redirects to what is no URL ({kind})")
+
+
+def _at_first(error: Exception) -> Exception:
+    """Return what a failure means before any request has worked."""
+    if isinstance(error, ConnectionUntrusted):
+        hint = "verify= takes the path of the authority's certificate"
+        return ConfigurationError(f"{error}; {hint}")
+    return error
 
 
 class Transport:
@@ -114,15 +139,24 @@ class Transport:
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
+        # Whether a TLS handshake has succeeded, or the API answered without TLS. It is only ever
+        # set, so no lock is needed.
+        self._has_worked = False
         self._session = _Session(options.headers)
         self._session.max_redirects = 5
-        # Looked up in the environment once for each host: requests would search all of it for each
-        # request, a quarter of the time that a request takes.
+        # Looked up in the environment once for each host, and after a failure: requests would
+        # search all of it for each request, a quarter of the time that a request takes.
         self._session.trust_env = False
-        self._proxies = lru_cache(MOST_ORIGINS)(partial(_proxies_of, dict(options.proxies or {})))
+        self._proxies = lru_cache(MOST_ORIGINS)(partial(proxies_of, dict(options.proxies or {})))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
-            {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED, **options.headers}
+            {
+                "User-Agent": USER_AGENT,
+                "Accept-Encoding": ACCEPTED,
+                # For caches in this process as well as those on the way.
+                "Cache-Control": "no-store",
+                **options.headers,
+            }
         )
         self._requests = RequestMaker(self._session.headers, options.headers)
         adapter = WatchedAdapter(options.verify)
@@ -159,6 +193,10 @@ class Transport:
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
+            ApiError: the proxy refuses to connect to it, by a 407.
+            ConfigurationError: its certificate is not trusted, or its proxy can't be used, and no
+                request has ever worked.
+            ForeignAnswer: it redirects to nowhere.
             Interrupted: the call was cut off.
         """
         call.check()
@@ -166,6 +204,8 @@ class Transport:
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
         wait = silence if head_timeout is None else min(head_timeout, silence)
         call.connected = call.hung_up = False
+        origin = origin_of(url)
+        proxies = self._proxies(origin)
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
@@ -173,12 +213,17 @@ class Transport:
                 resend,
                 stream=True,
                 timeout=(timeouts.connect, wait),
-                proxies=self._proxies(origin_of(url)),
-                verify=self._options.verify,
+                proxies=proxies,
+                # The adapter's context has the rest.
+                verify=self._options.verify is not False,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise _error_of_sending(error, call, label) from None
+            self._has_worked |= call.trusted
+            # A network that was joined or left meanwhile may need another proxy, or none.
+            self._proxies.cache_clear()
+            raise self._failure(error, call, label, url, proxies) from None
+        self._has_worked |= call.trusted or (token is not None and response.ok)
         if wait < silence:
             call.set_silence(silence)
         return Answer(response, call, label)
@@ -211,19 +256,38 @@ class Transport:
         call.connected = call.hung_up = False
         call.most_idle, call.ends_at = MOST_IDLE_SECONDS, ends_at
         request = self._requests.make_call(method, url, token, headers, body)
+        proxies = self._proxies(origin_of(url))
         try:
             with calling(call):
                 response = self._session.get_adapter(url).send(
                     request,
                     stream=True,
                     timeout=(self._options.timeouts.connect, silence),
-                    proxies=self._proxies(origin_of(url)),
-                    verify=self._options.verify,
+                    proxies=proxies,
+                    verify=self._options.verify is not False,
                 )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise _error_of_sending(error, call, label) from None
+            self._has_worked |= call.trusted
+            self._proxies.cache_clear()
+            raise self._failure(error, call, label, url, proxies) from None
+        self._has_worked |= call.trusted or (token is not None and response.ok)
         return Answer(response, call, label)
+
+    def _failure(
+        self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]
+    ) -> Exception:
+        """Return the exception to raise for a request that was not answered."""
+        if refusal_of_proxy(error) == PROXY_REFUSED:
+            why = "the proxy wants a user and a password"
+            return ApiError(f"{label}: HTTP {PROXY_REFUSED}: {why}", status=PROXY_REFUSED)
+        mistake = mistake_in_proxy(error, url, proxies)
+        if mistake is None:
+            problem = _error_of_sending(error, call, label)
+            return problem if self._has_worked else _at_first(problem)
+        is_given = select_proxy(url, dict(self._options.proxies or {})) is not None
+        is_final = is_given or not self._has_worked
+        return (ConfigurationError if is_final else ApiConnectionError)(f"{label}: {mistake}")
 
     def _send(
         self, request: requests.PreparedRequest, call: Call, resend: bool, **options: Any
@@ -251,8 +315,3 @@ class Transport:
     def close(self) -> None:
         """Close the kept-alive connections. Calls in progress must be interrupted first."""
         self._session.close()
-
-
-def _proxies_of(given: dict[str, str], origin: str) -> dict[str, str]:
-    """Return the proxies for an origin: the user's, completed by those of the environment."""
-    return {**get_environ_proxies(origin, no_proxy=given.get("no_proxy")), **given}
