@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, overload
@@ -33,7 +34,7 @@ from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
-from ._receivers.receiver import settle
+from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
@@ -511,13 +512,15 @@ class RealtimeClient:
         Returns:
             Whether there was one.
         """
-        cancelled = self._engine.registry.cancel(id)
-        settle(cancelled)
-        return bool(cancelled)
+        registry = self._engine.registry
+        seats = registry.seats_of(id)
+        registry.end(seats, is_inside=is_inside())
+        return bool(seats)
 
     def cancel_all(self) -> None:
         """Cancel everything; the client can be used again."""
-        settle(self._engine.registry.cancel_all())
+        registry = self._engine.registry
+        registry.end(registry.all_seats(), is_inside=is_inside())
 
     def clear_cache(self, id: str | None = None) -> None:
         """Drop what is cached under this id, or everything. A running subscription delivers its
@@ -529,9 +532,14 @@ class RealtimeClient:
     def close(self) -> None:
         """Cancel everything and wait for the threads to end, for two seconds at most.
 
-        Idempotent. A thread that is inside a callback of yours ends when the callback returns.
+        Idempotent. A thread that is inside a callback of yours ends when the callback returns. A
+        signal handler and `__del__` may call it; where that interrupted a call of this library, it
+        returns at once, and waits for nothing.
         """
-        left = self._engine.close(CLOSE_SECONDS)
+        if is_inside():
+            self._engine.stop()
+            return
+        left = self._engine.close(time.monotonic() + CLOSE_SECONDS)
         if left:
             logger.warning("close() left threads that did not end in time: %s", ", ".join(left))
 

@@ -12,6 +12,7 @@ from tests.support.raw import by_poll, hold, in_turn, reply
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, State, SubscriptionCancelled
+from trigger_realtime_sync._dispatch import janitor, threads
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -343,19 +344,35 @@ def test_what_has_failed_cannot_be_enabled(raw, connect):
         subscription.enable()
 
 
-def test_enabling_that_fails_can_be_tried_again(raw, connect, monkeypatch):
-    """If the system has no thread to give, the subscription stays IDLE."""
+def test_a_thread_that_cannot_be_started_is_tried_again(raw, connect, monkeypatch, caplog):
+    """The system may have none to give for a moment: nothing is lost, and the log says it once."""
     client = connect(raw(answer(done())))
     subscription = client.subscribe_to_run("run_1", enabled=False)
+    recorder = Recorder()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError, match="can't start"):
-            subscription.enable()
-    assert client.get(subscription.id) is subscription
-    assert subscription.state is State.IDLE
-    subscription.enable()
+        patch.setattr(threads, "AGAIN_SECONDS", 0.01)
+        subscription.enable()
+        assert subscription.state is State.CONNECTING
+        eventually(lambda: caplog.text.count("can't start new thread; it is tried again") == 1)
+        client.subscribe_to_run("run_1", id="another", **recorder.options)
     assert subscription.wait_for_completion(10).is_success
+    assert recorder.wait("complete")[0].is_success
+    assert caplog.text.count("it is tried again") == 1
+
+
+def test_a_subscription_without_any_thread_is_refused(raw, connect, monkeypatch):
+    """Nobody could try again: the call says so, and leaves nothing behind."""
+    client = connect(raw(answer(done())))
+    monkeypatch.setattr(janitor, "START_SECONDS", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            client.subscribe_to_run("run_1")
+    assert not client.subscriptions
+    assert client.subscribe_to_run("run_1").wait_for_completion(10).is_success
 
 
 def no_thread(self: threading.Thread) -> None:
+    """Do what `start` does at the limit of threads."""
     raise RuntimeError("can't start new thread")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 
 from .._feeds.batch_members import read_members
@@ -41,7 +40,7 @@ class BatchChannel(Channel):
         # The ids of members that could not be followed.
         self._lost: set[str] = set()
         self._wanted = False
-        self._thread: threading.Thread | None = None
+        self._asks = False
 
     def want_members(self) -> None:
         """Ask for the members as soon as it is known which of them the feed shows."""
@@ -74,11 +73,12 @@ class BatchChannel(Channel):
 
     def _ask(self) -> None:
         known = self.members is not None and self.members_error is None
-        if self._audience.ended or self._thread is not None or known:
+        if self._audience.ended or self._asks or known:
             return
         self._wanted, self.members_error = False, None
         requester = self._requesters.make()
-        self._thread = self._start_thread(
+        self._asks = True
+        self._start_thread(
             lambda: self._read_members(requester), f"batch-members {self.target.subject}"
         )
 
@@ -107,7 +107,7 @@ class BatchChannel(Channel):
     def _members_failed(self, error: TriggerRealtimeError) -> None:
         with self._lock:
             self.members_error = error
-            self._thread = None
+            self._asks = False
         self._audience.wake()
 
     def _on_members(self, members: list[str]) -> None:

@@ -28,6 +28,9 @@ from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
 
+# Starts a thread, given its work and its name; tries again if that is impossible now.
+StartThread = Callable[[Callable[[], None], str], None]
+
 # Seconds that the reader releases the interpreter after posting changes, so that the callback need
 # not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
 YIELD_SECONDS = 50e-6
@@ -86,10 +89,10 @@ class Channel:
         contact = self._requesters.contact
         return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
-    def start(self, started: Callable[[threading.Thread], None]) -> None:
-        """Start the reading thread. `started` is called with it, and with every later one."""
-        self._started = started
-        self._start_thread(self._read, f"run-feed {self.target.label}")
+    def start(self, start_thread: StartThread) -> None:
+        """Start to read, on a thread that `start_thread` starts, as every later one."""
+        self._start = start_thread
+        start_thread(self._read, f"run-feed {self.target.label}")
 
     def attach(self, receiver: ChannelReceiver) -> bool:
         """Add a receiver, and notify it of the current state first.
@@ -135,11 +138,8 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
-    def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
-        self._started(thread)
-        thread.start()
-        return thread
+    def _start_thread(self, work: Callable[[], None], name: str) -> None:
+        self._start(work, name)
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING

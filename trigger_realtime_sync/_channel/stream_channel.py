@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
@@ -16,7 +16,7 @@ from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, S
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State, unread
 from .audience import ChannelReceiver
-from .channel import Channel
+from .channel import Channel, StartThread
 from .late_writers import LateWriters
 from .run_view import RunView
 from .stream_opener import StreamHooks, StreamOpener
@@ -70,8 +70,8 @@ class StreamChannel(Channel):
             return State.RETRYING
         return state
 
-    def start(self, started: Callable[[Any], None]) -> None:
-        super().start(started)
+    def start(self, start_thread: StartThread) -> None:
+        super().start(start_thread)
         if self._options.key is not None:
             self._readers.update(self.target.subject, [self._options.key], Writer.WORKING)
 

@@ -77,7 +77,7 @@ class StreamReaders:
     def __init__(
         self,
         make_reader: MakeReader,
-        start_thread: Callable[[Callable[[], None], str], threading.Thread],
+        start_thread: Callable[[Callable[[], None], str], None],
         on_ended: Callable[[str, str, TriggerRealtimeError | None], None],
         most: int = MOST_READERS,
     ) -> None:

@@ -24,11 +24,17 @@ class WorkerPool:
 
     As long as jobs are queued, a thread waits for them: a thread that takes a job while others are
     queued and no other thread waits starts a successor first.
+
+    Args:
+        later: has a job done after a while, on another thread: the next attempt to start a thread
+            that could not be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, later: Callable[[Job], None] = lambda job: None) -> None:
+        self._later = later
         # Protects everything below. Held for moments only, never while a job runs.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._ready: deque[Job] = deque()
         self._timed: list[tuple[float, int, Job]] = []
         self._sequence = itertools.count()
@@ -37,16 +43,17 @@ class WorkerPool:
         self._waiting = 0
         self._starting = 0
         self._resident = False
+        self._is_short = False
 
     def submit(self, job: Job) -> None:
         """Run the job as soon as possible."""
-        with self._changed:
+        with self._lock:
             self._ready.append(job)
             self._have_someone_take_it()
 
     def submit_at(self, due: float, job: Job) -> None:
         """Run the job when it is due (by `time.monotonic()`), or soon after."""
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._timed, (due, next(self._sequence), job))
             self._have_someone_take_it()
 
@@ -55,7 +62,7 @@ class WorkerPool:
 
         Ending them drops the timed jobs, which belong to subscribers that are gone.
         """
-        with self._changed:
+        with self._lock:
             self._resident = resident
             if not resident:
                 self._timed.clear()
@@ -64,13 +71,12 @@ class WorkerPool:
     def join(self, deadline: float) -> list[threading.Thread]:
         """Wait until the threads have ended, or until the deadline (by `time.monotonic()`).
 
-        The calling thread is not waited for.
+        The calling thread is not waited for. Takes no lock.
 
         Returns:
             The threads that are still in a callback.
         """
-        with self._changed:
-            threads = set(self._threads)
+        threads = self._threads.copy()
         threads.discard(threading.current_thread())
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -81,7 +87,8 @@ class WorkerPool:
 
         If the thread that forked is one of the pool's, it ends after its callback.
         """
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._ready.clear()
         self.keep(False)
 
@@ -101,23 +108,33 @@ class WorkerPool:
         except RuntimeError as error:
             self._starting -= 1
             self._threads.discard(thread)
-            logger.error("no thread for callbacks: %s", error)
+            if not self._is_short:
+                self._is_short = True
+                logger.error("no thread for callbacks: %s; it is tried again", error)
+            self._later(self._try_again)
+        else:
+            self._is_short = False
+
+    def _try_again(self) -> None:
+        with self._lock:
+            if self._ready or self._timed:
+                self._have_someone_take_it()
 
     def _work(self) -> None:
-        with self._changed:
+        with self._lock:
             self._starting -= 1
         try:
             while (job := self._next_job()) is not None:
                 _run(job)
                 del job
         finally:
-            with self._changed:
+            with self._lock:
                 self._threads.discard(threading.current_thread())
 
     def _next_job(self) -> Job | None:
         """Wait for the next job and return it, or None when the thread should end."""
         leave_at = time.monotonic() + LINGER_SECONDS
-        with self._changed:
+        with self._lock:
             while True:
                 job = self._take()
                 if job is not None:

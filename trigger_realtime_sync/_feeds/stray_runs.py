@@ -73,7 +73,7 @@ class StrayRuns:
         make_requester: Callable[[], Requester],
         release: Callable[[Requester], None],
         make_feed: MakeFeed,
-        start_thread: Callable[[Callable[[], None], str], object],
+        start_thread: Callable[[Callable[[], None], str], None],
         on_changes: Callable[[str, RunChanges], bool],
         on_lost: Callable[[str, TriggerRealtimeError], None],
     ) -> None:
@@ -138,21 +138,9 @@ class StrayRuns:
             turns = jobs > new and not self._takes_turns
             self._takes_turns |= turns
         for _ in range(new):
-            if not self._started(self._follow_some, f"stray-runs {self._label}"):
-                with self._lock:
-                    self._followers -= 1
-        if turns and not self._started(self._take_turns, f"stray-turns {self._label}"):
-            with self._lock:
-                self._takes_turns = False
-
-    def _started(self, work: Callable[[], None], name: str) -> bool:
-        """Start a thread. Return False if there can't be one now: `follow` tries it again."""
-        try:
-            self._start_thread(work, name)
-        except RuntimeError as error:
-            logger.warning("%s: %s", self._label, error)
-            return False
-        return True
+            self._start_thread(self._follow_some, f"stray-runs {self._label}")
+        if turns:
+            self._start_thread(self._take_turns, f"stray-turns {self._label}")
 
     # On the threads that follow a run each.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections import defaultdict
 from typing import Any
@@ -22,7 +21,7 @@ from .._http.tokens import Token, TokenSource
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
-from .receiver import Receiver, settle
+from .receiver import Receiver
 from .registry import Registry, Seat
 
 
@@ -71,18 +70,24 @@ class Engine:
         )
         return Seat(self.registry, receiver, target)
 
-    def close(self, seconds: float) -> list[str]:
+    def stop(self) -> None:
+        """Cancel everything, and refuse more. Takes no lock, and waits for nothing."""
+        self.registry.closed = True
+        self.registry.end(self.registry.all_seats(), is_inside=True)
+        self.registry.janitor.put(self._transport.close)
+
+    def close(self, deadline: float) -> list[str]:
         """Cancel everything, refuse more, and wait for the threads to end.
+
+        Args:
+            deadline: of `time.monotonic()`.
 
         Returns:
             The names of the threads that did not end in time.
         """
         registry = self.registry
-        with registry.lock:
-            registry.closed = True
-            receivers = registry.cancel_all()
-        deadline = time.monotonic() + seconds
-        settle(receivers)
+        registry.closed = True
+        registry.end(registry.all_seats(), is_inside=False)
         left = registry.join(deadline)
         self._transport.close()
         return sorted(thread.name for thread in left)

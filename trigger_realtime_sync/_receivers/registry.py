@@ -1,31 +1,41 @@
 """Id → receivers and their channel.
 
 Control beside the flow: everything here is quick, and nothing here waits for the network.
+
+A signal handler and a `__del__` may cancel and close while the thread that they interrupt holds any
+lock. So these begin with flags, written without a lock, after which nothing is delivered; what
+takes locks is done by the janitor, and waited for where no call of ours was interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from .._channel.channel import Channel
 from .._channel.part_store import Taker
 from .._channel.run_view import RunView
 from .._channel.target import Target
+from .._dispatch.janitor import Janitor
 from .._dispatch.pool import WorkerPool
+from .._dispatch.threads import AGAIN_SECONDS, Threads
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
-from .receiver import Receiver
+from .receiver import Receiver, settle
+from .updates import ChangeQueue
 from .view_cache import ViewCache
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
-# How many threads that have ended may be remembered, beyond as many as those that run.
-THREADS_SLACK = 64
+# Seconds that a cancel waits for the janitor at the most. It needs a fraction of a millisecond.
+CANCEL_SECONDS = 1.0
 
 
 class Slot:
@@ -124,6 +134,16 @@ class Seat:
             if before is not None and before is not view.parts:
                 before.remove(taker)
 
+    def add_queue(self, queue: ChangeQueue[Any]) -> None:
+        """Post the current state to an iterator's queue, and each change after it."""
+        channel = self.channel
+        with channel.notifying if channel is not None else contextlib.nullcontext():
+            for row_key, run in self.view.by_key().items():
+                queue.post(row_key, run)
+            self.receiver.add_queue(queue)
+        if not self.receiver.expects_more:
+            queue.end(self.receiver.error)
+
     def add_taker(self, taker: Taker) -> None:
         """Let the store of the view wait for this iterator, for as long as it is referenced."""
         with self.registry.lock:
@@ -166,14 +186,12 @@ class Registry:
         self.lock = threading.RLock()
         self.slots: dict[str, Slot] = {}
         self.closed = False
-        self.pool = WorkerPool()
+        self.janitor = Janitor(self.lock, lambda: bool(self.slots))
+        self.threads = Threads(self.janitor)
+        self.pool = WorkerPool(partial(self.janitor.put_later, AGAIN_SECONDS))
         self._cache = ViewCache(max_cached)
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
-        # Protects the threads.
-        self._threads_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._most_threads = THREADS_SLACK
 
     def add(self, seat: Seat, id_: str | None, *, enabled: bool) -> None:
         """Put a seat under an id: beside others of the same target, or in place of those of another
@@ -183,28 +201,34 @@ class Registry:
             ClientClosed: the client was closed.
         """
         with self.lock:
-            if self.closed:
-                raise ClientClosed("the client is closed")
             slot = self.slots.get(id_) if id_ is not None else None
             if slot is not None and slot.target != seat.target:
                 self.cancel(slot.id)
                 self.forget(slot.id)
                 slot = None
-            if slot is None:
-                slot = Slot(id_, seat.target)
-                self.slots[slot.id] = slot
-                self.pool.keep(True)
-            slot.seats.append(seat)
-            self._seats.add(seat)
-            seat.slot = slot
-            seat.see(self._cache.get(slot.id, slot.target))
-            if not enabled:
-                return
+            seat.slot = slot or Slot(id_, seat.target)
             try:
-                self.connect(seat)
+                self._take_in(seat)
+                if enabled:
+                    self.connect(seat)
             except BaseException:
-                self.remove(seat)
+                # A signal handler that raises may come between any two steps.
+                seat.receiver.cancel()
                 raise
+
+    def _take_in(self, seat: Seat) -> None:
+        if self.closed:
+            raise ClientClosed("the client is closed")
+        slot = seat.slot
+        self._seats.add(seat)
+        seat.see(self._cache.get(slot.id, slot.target))
+        self.janitor.start()
+        self.pool.keep(True)
+        slot.seats.append(seat)
+        self.slots[slot.id] = slot
+        # A signal handler may have closed it since: it ended all that was in a slot by then.
+        if self.closed:
+            raise ClientClosed("the client is closed")
 
     def connect(self, seat: Seat) -> None:
         """Attach the seat to its slot's channel, starting the channel if needed."""
@@ -216,7 +240,7 @@ class Registry:
             slot.channel = channel
             seat.attach(channel)
             try:
-                channel.start(self.remember_thread)
+                channel.start(self.threads.start)
             except BaseException:
                 self.disconnect(seat)
                 raise
@@ -246,6 +270,7 @@ class Registry:
                 del self.slots[slot.id]
             if not self.slots:
                 self.pool.keep(False)
+                self.janitor.wake()
 
     def enable(self, seat: Seat) -> None:
         """Connect the seat, unless it is connected.
@@ -290,19 +315,58 @@ class Registry:
             receiver.delivery.start_over()
             self.add(seat, new_id, enabled=enabled)
 
-    def cancel(self, id_: str) -> list[Receiver]:
-        """Cancel all receivers of an id, and return them."""
-        with self.lock:
-            slot = self.slots.get(id_)
-            receivers = [seat.receiver for seat in slot.seats] if slot is not None else []
-            for receiver in receivers:
-                receiver.cancel()
-            return receivers
+    def owner(self, id_: str) -> object:
+        """Return what the user holds of an id: of its first seat.
 
-    def cancel_all(self) -> list[Receiver]:
-        """Cancel all receivers, and return them."""
+        Raises:
+            KeyError: nothing is subscribed under it.
+        """
         with self.lock:
-            return [receiver for id_ in list(self.slots) for receiver in self.cancel(id_)]
+            return self.slots[id_].seats[0].owner
+
+    def owners(self) -> dict[str, object]:
+        """Return what the user holds of each id: of its first seat."""
+        with self.lock:
+            return {id_: slot.seats[0].owner for id_, slot in self.slots.items()}
+
+    # Cancelling.
+
+    def end(self, seats: Iterable[Seat], *, is_inside: bool) -> None:
+        """Cancel these seats. Takes no lock, and waits for a second at most.
+
+        Args:
+            is_inside: whether this thread has interrupted a call of ours: then it waits for
+                nothing.
+        """
+        receivers = [seat.receiver for seat in seats]
+        for receiver in receivers:
+            receiver.stop()
+        job = partial(self._leave, receivers)
+        if is_inside:
+            self.janitor.put(job)
+            return
+        self.janitor.do(job, CANCEL_SECONDS)
+        settle(receivers)
+
+    def seats_of(self, id_: str) -> list[Seat]:
+        """Return the seats of an id. Takes no lock."""
+        slot = self.slots.get(id_)
+        return list(slot.seats) if slot is not None else []
+
+    def all_seats(self) -> list[Seat]:
+        """Return the seats of all ids. Takes no lock."""
+        return [seat for slot in self.slots.copy().values() for seat in list(slot.seats)]
+
+    def cancel(self, id_: str) -> None:
+        """Cancel all receivers of an id, under the lock."""
+        with self.lock:
+            for seat in self.seats_of(id_):
+                seat.receiver.cancel()
+
+    def _leave(self, receivers: list[Receiver]) -> None:
+        for receiver in receivers:
+            with self.lock:
+                receiver.cancel()
 
     # The cache.
 
@@ -325,30 +389,18 @@ class Registry:
 
     # The end.
 
-    def remember_thread(self, thread: threading.Thread) -> None:
-        """Join this thread too, which is about to start."""
-        with self._threads_lock:
-            self._threads.append(thread)
-            if len(self._threads) > self._most_threads:
-                # Only once their number has doubled: each start would walk over all otherwise.
-                self._threads = [
-                    one for one in self._threads if one.is_alive() or one.ident is None
-                ]
-                self._most_threads = 2 * len(self._threads) + THREADS_SLACK
-
     def join(self, deadline: float) -> list[threading.Thread]:
-        """Wait for all threads, up to a time of `time.monotonic()`.
+        """Wait for all threads, up to a time of `time.monotonic()`. Takes no lock.
 
         Returns:
             The threads that are still alive.
         """
-        with self._threads_lock:
-            threads = [one for one in self._threads if one is not threading.current_thread()]
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        alive = [thread for thread in threads if thread.is_alive()]
-        return alive + self.pool.join(deadline)
+        alive = self.threads.join(deadline) + self.pool.join(deadline)
+        janitor = self.janitor.thread
+        if janitor is not None and janitor is not threading.current_thread():
+            janitor.join(max(0.0, deadline - time.monotonic()))
+            alive += [janitor] if janitor.is_alive() else []
+        return alive
 
     def bequeath(self, heir: Registry) -> None:
         """In a forked child: leave every subscription to another registry, cancelled."""
