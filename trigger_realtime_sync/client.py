@@ -593,8 +593,12 @@ class RealtimeClient:
         seat = self._engine.seat(
             target, callbacks, seconds, stops_on_completion=stops_on_completion
         )
-        subscription = kind(seat)
-        registry.add(seat, common.id, enabled=common.enabled)
+        try:
+            subscription = kind(seat)
+            registry.add(seat, common.id, enabled=common.enabled)
+        except BaseException:
+            registry.undo(seat)
+            raise
         return subscription
 
     def _token_or_default(self, access_token: Token | None) -> Token:

@@ -7,6 +7,7 @@ interrupt itself.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -38,7 +39,7 @@ class Janitor:
         self._lock = lock
         self._is_needed = is_needed
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        # Of the janitor's thread alone: what is due later (by `time.monotonic()`).
+        # What is due later (by `time.monotonic()`).
         self._later: list[tuple[float, int, Job]] = []
         self._sequence = itertools.count()
         self.thread: threading.Thread | None = None
@@ -64,7 +65,9 @@ class Janitor:
         try:
             self.thread.start()
         except BaseException:
+            # An exception out of a signal handler: the thread may run all the same, and must end.
             self.thread = None
+            self.wake()
             raise
 
     def put(self, job: Job) -> None:
@@ -101,8 +104,10 @@ class Janitor:
             if self._jobs.empty() and self._may_end():
                 break
         # What came while it decided.
-        while not self._jobs.empty():
-            _run(self._jobs.get())
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _run(self._jobs.get_nowait())
+        self.wake()
 
     def _next(self) -> Job:
         while True:
@@ -116,10 +121,11 @@ class Janitor:
 
     def _may_end(self) -> bool:
         with self._lock:
-            if self._is_needed():
-                return False
-            self.thread = None
-            self._later.clear()
+            if self.thread is threading.current_thread():
+                if self._is_needed():
+                    return False
+                self.thread = None
+                self._later.clear()
             return True
 
 

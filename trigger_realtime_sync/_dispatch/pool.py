@@ -41,7 +41,7 @@ class WorkerPool:
         self._threads: set[threading.Thread] = set()
         self._names = itertools.count(1)
         self._waiting = 0
-        self._starting = 0
+        self._starting: set[threading.Thread] = set()
         self._resident = False
         self._is_short = False
 
@@ -76,7 +76,7 @@ class WorkerPool:
         Returns:
             The threads that are still in a callback.
         """
-        threads = self._threads.copy()
+        threads = self._threads | self._starting
         threads.discard(threading.current_thread())
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -101,17 +101,20 @@ class WorkerPool:
     def _start_thread(self) -> None:
         name = f"{THREAD_NAME}-{next(self._names)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._starting += 1
-        self._threads.add(thread)
+        self._starting.add(thread)
         try:
             thread.start()
         except RuntimeError as error:
-            self._starting -= 1
-            self._threads.discard(thread)
+            self._starting.discard(thread)
             if not self._is_short:
                 self._is_short = True
                 logger.error("no thread for callbacks: %s; it is tried again", error)
             self._later(self._try_again)
+        except BaseException:
+            # Out of a signal handler: the thread may run all the same.
+            self._starting.discard(thread)
+            self._later(self._try_again)
+            raise
         else:
             self._is_short = False
 
@@ -122,7 +125,8 @@ class WorkerPool:
 
     def _work(self) -> None:
         with self._lock:
-            self._starting -= 1
+            self._starting.discard(threading.current_thread())
+            self._threads.add(threading.current_thread())
         try:
             while (job := self._next_job()) is not None:
                 _run(job)

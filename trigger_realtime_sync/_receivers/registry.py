@@ -197,8 +197,11 @@ class Registry:
         """Put a seat under an id: beside others of the same target, or in place of those of another
         one. None: under an id of its own.
 
+        Call `undo` if this raises, be it an exception out of a signal handler.
+
         Raises:
             ClientClosed: the client was closed.
+            RuntimeError: no thread can be started.
         """
         with self.lock:
             slot = self.slots.get(id_) if id_ is not None else None
@@ -207,14 +210,9 @@ class Registry:
                 self.forget(slot.id)
                 slot = None
             seat.slot = slot or Slot(id_, seat.target)
-            try:
-                self._take_in(seat)
-                if enabled:
-                    self.connect(seat)
-            except BaseException:
-                # A signal handler that raises may come between any two steps.
-                seat.receiver.cancel()
-                raise
+            self._take_in(seat)
+            if enabled:
+                self.connect(seat)
 
     def _take_in(self, seat: Seat) -> None:
         if self.closed:
@@ -237,10 +235,11 @@ class Registry:
             if slot.channel is not None and seat.attach(slot.channel):
                 return
             channel = self._make_channel(slot.target, seat.view.copy())
-            slot.channel = channel
-            seat.attach(channel)
             try:
+                seat.attach(channel)
                 channel.start(self.threads.start)
+                # At last: others must not join one that was never started.
+                slot.channel = channel
             except BaseException:
                 self.disconnect(seat)
                 raise
@@ -251,10 +250,11 @@ class Registry:
             channel, slot = seat.channel, seat.slot
             if channel is None:
                 return
-            seat.detach()
             if channel.detach(seat.receiver) and slot.channel is channel:
                 slot.channel = None
             self._remember(slot, channel.view)
+            # Not before: it is repeated if a signal handler raises in between.
+            seat.detach()
             if slot.channel is channel:
                 seat.see(channel.view.copy())
 
@@ -308,12 +308,16 @@ class Registry:
             if new_id == slot.id:
                 return
             enabled = seat.channel is not None
-            self.remove(seat)
-            receiver.drop_waiting()
-            if slot.id not in self.slots:
-                self.forget(slot.id)
-            receiver.delivery.start_over()
-            self.add(seat, new_id, enabled=enabled)
+            try:
+                self.remove(seat)
+                receiver.drop_waiting()
+                if slot.id not in self.slots:
+                    self.forget(slot.id)
+                receiver.delivery.start_over()
+                self.add(seat, new_id, enabled=enabled)
+            except BaseException:
+                self.undo(seat)
+                raise
 
     def owner(self, id_: str) -> object:
         """Return what the user holds of an id: of its first seat.
@@ -347,6 +351,12 @@ class Registry:
             return
         self.janitor.do(job, CANCEL_SECONDS)
         settle(receivers)
+
+    def undo(self, seat: Seat) -> None:
+        """Cancel a seat that was not wholly taken in."""
+        seat.receiver.stop()
+        if hasattr(seat, "slot"):
+            self.janitor.put(partial(self._leave, [seat.receiver]))
 
     def seats_of(self, id_: str) -> list[Seat]:
         """Return the seats of an id. Takes no lock."""
