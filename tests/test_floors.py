@@ -27,6 +27,7 @@ PUBLIC = ("__init__", "client", "config", "errors", "jsonable", "models", "subsc
 # alone, and those inside functions, count as any other.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
+    "_forks": (),
     "models": (),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
@@ -34,17 +35,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
-    "_decode": ("errors", "models", "_wire"),
+    "_decode": ("errors", "models", "_forks", "_wire"),
     "_http": ("errors", "config", "_checks", "_version", "_wire"),
     "_feeds": ("errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
     "_receivers": (
-        *("errors", "models", "config", "_checks"),
+        *("errors", "models", "config", "_checks", "_forks"),
         *("_dispatch", "_http", "_feeds", "_channel"),
     ),
-    "subscription": ("errors", "models", "_checks", "_channel", "_receivers"),
+    "subscription": ("errors", "models", "_checks", "_forks", "_channel", "_receivers"),
     "client": (
-        *("errors", "models", "config", "_checks"),
+        *("errors", "models", "config", "_checks", "_forks"),
         *("_wire.names", "_http", "_channel", "_receivers", "subscription"),
     ),
     "__init__": ("errors", "models", "config", "_version", "client", "subscription"),

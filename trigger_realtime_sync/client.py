@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -30,6 +31,7 @@ from ._checks import (
     check_type,
     check_verify,
 )
+from ._forks import notice
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
@@ -129,10 +131,11 @@ class RealtimeClient:
         verify: bool | str = True,
         stream_patience: float = 30.0,
     ) -> None:
+        _refuse_eventlet()
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
         self._throttle = _configured(check_throttle, throttle_in_ms)
-        self._engine = Engine(
+        self._own_engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
@@ -554,6 +557,11 @@ class RealtimeClient:
 
     # What the methods above share.
 
+    @property
+    def _engine(self) -> Engine:
+        notice()
+        return self._own_engine
+
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         """Return what is called in place of a callback of the user's: a hook for subclasses."""
         return callback
@@ -620,6 +628,16 @@ class _Common:
     access_token: Token | None
     base_url: str | None
     throttle_in_ms: float | None
+
+
+def _refuse_eventlet() -> None:
+    """Raise ConfigurationError where eventlet has replaced the sockets: what ends a blocked read
+    from another thread does not work with its own."""
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("socket"):
+        raise ConfigurationError(
+            "eventlet.monkey_patch() is not supported: use threads, or gevent instead"
+        )
 
 
 def _what(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from ._channel.batch_channel import BatchChannel
 from ._channel.run_view import creation
 from ._checks import check_count, check_id, check_timeout
+from ._forks import notice
 from ._receivers.interrupted import is_inside
 from ._receivers.part_updates import PartUpdates
 from ._receivers.receiver import Phase, settle
@@ -36,8 +37,13 @@ class Subscription:
     """
 
     def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+        self._held = seat
         seat.owner = self
+
+    @property
+    def _seat(self) -> Seat:
+        notice()
+        return self._held
 
     @property
     def id(self) -> str:

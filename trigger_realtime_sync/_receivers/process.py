@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
 import time
 import weakref
 from typing import Protocol
 
+from .._forks import in_child
 from .._http.call import close_inherited
 
 # How many seconds the end of the process waits for the threads of all clients: a thread that logs
@@ -52,5 +52,4 @@ def _renew_all() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+in_child(_renew_all)
