@@ -104,7 +104,8 @@ class RealtimeClient:
         timeouts: for connecting, and for the silence on a connection.
         max_cached: how many ids the last known state is remembered for.
         headers: sent along with every request to the API.
-        proxies: as in requests.
+        proxies: as in requests, those of the environment included; they are looked up again when a
+            request failed.
         verify: as in requests: True, False, or the path of a CA bundle.
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
@@ -179,8 +180,9 @@ class RealtimeClient:
             task: types of its payload and output.
             on_update: called with each new state of the run.
             on_error: called with each error; `error.terminal` says whether it ended by it. Failures
-                of the network are retried and logged, and shown in `.state`, but not told here; a
-                server that answers and brings nothing up to date for a minute is (`ShapeStale`).
+                of the network are retried and logged, and shown in `.state`, but not told here. A
+                server that answers and brings nothing up to date for a minute is (`ShapeStale`),
+                and so is a certificate that is not trusted any more (`ConnectionUntrusted`).
             on_complete: called once with the finished run, after its `on_update`.
             id: joins a running subscription of this id and target, or takes over the id. A unique
                 one by default.

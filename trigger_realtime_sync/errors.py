@@ -96,6 +96,18 @@ class ApiConnectionError(TriggerRealtimeError):
     """
 
 
+class ConnectionUntrusted(ApiConnectionError):
+    """The server's certificate was refused, though TLS had worked in this client before.
+
+    For a moment something else answers (the login page of a network, an inspection of TLS), a clock
+    is wrong, or the certificate is renewed late. Retried as any `ApiConnectionError`, and told to
+    `on_error` once, since it may last until someone acts: again after an hour. `terminal` is True
+    only where `RetryPolicy.max_retries` are used up.
+    """
+
+    terminal = False
+
+
 class ApiError(TriggerRealtimeError):
     """The server answered with an error status.
 

@@ -54,7 +54,9 @@ class Channel:
         self._state = State.CONNECTING
         self._has_snapshot = False
         self._complete: set[str] = set()
-        self._requesters = Requesters(origin, target.label)
+        self._requesters = Requesters(
+            origin, target.label, partial(self._audience.report, f"{target.label}\0untrusted")
+        )
         self._requester = self._requesters.make(self._on_trouble)
         self._decoder = target.decoder(origin)
         feeds = Feeds(target, self._requesters, self._decoder, view)

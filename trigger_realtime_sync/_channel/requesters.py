@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from .._http.requester import Origin, Requester
+from ..errors import ConnectionUntrusted
+
+# Seconds after which it is told again that the server's certificate is not trusted.
+UNTRUSTED_AGAIN_SECONDS = 3600.0
 
 
 class Requesters:
@@ -15,16 +21,26 @@ class Requesters:
     Args:
         origin: where to ask, and with which token.
         label: names the channel in errors and logs.
+        report: called with the first refusal of a certificate in an hour, on any thread.
 
     Attributes:
         contact: when the server last answered anything (epoch seconds), or None. A plain attribute:
             a forked child reads it, whatever lock its parent held.
     """
 
-    def __init__(self, origin: Origin, label: str) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        label: str,
+        report: Callable[[ConnectionUntrusted], None] = lambda error: None,
+    ) -> None:
         self.origin = origin
         self.contact: float | None = None
         self._label = label
+        self._report = report
+        # Protects the moment from which on a refusal is reported again.
+        self._untrusted_lock = threading.Lock()
+        self._report_from = -math.inf
         self._stopped = False
         # Adding and removing are atomic: no lock is needed.
         self._made: list[Requester] = []
@@ -38,7 +54,9 @@ class Requesters:
             on_trouble: called before each wait for another attempt.
             patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
         """
-        requester = Requester(self.origin, self._label, on_trouble, self.on_contact, patience)
+        requester = Requester(
+            self.origin, self._label, on_trouble, self.on_contact, patience, self.on_untrusted
+        )
         self._made.append(requester)
         if self._stopped:
             requester.stop()
@@ -67,3 +85,12 @@ class Requesters:
     def on_contact(self) -> None:
         """Note that the server answered something."""
         self.contact = time.time()
+
+    def on_untrusted(self, error: ConnectionUntrusted) -> None:
+        """Report that the server's certificate is not trusted, once for all requesters."""
+        now = time.monotonic()
+        with self._untrusted_lock:
+            if now < self._report_from:
+                return
+            self._report_from = now + UNTRUSTED_AGAIN_SECONDS
+        self._report(error)

@@ -58,6 +58,7 @@ class StreamChannel(Channel):
             on_parts=self._on_parts,
             on_drained=self._on_stream_drained,
             on_contact=self._requesters.on_contact,
+            on_untrusted=self._requesters.on_untrusted,
         )
         self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
         self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)

@@ -13,6 +13,7 @@ from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_end import Writer
 from .._wire.stream_parts import PartBatch
+from ..errors import ConnectionUntrusted
 from .part_store import PartStore, StreamKey
 from .stream_readers import Reader
 from .target import StreamOptions
@@ -29,11 +30,13 @@ class StreamHooks:
         on_parts: called with the requester, the run's id, the key, new parts and their size.
         on_drained: called with the run's id and the key when the end was proven.
         on_contact: called after each answer.
+        on_untrusted: called before each wait for a certificate that is trusted again.
     """
 
     on_parts: Callable[[Requester, str, str, PartBatch, int], None]
     on_drained: Callable[[str, str], None]
     on_contact: Callable[[], None]
+    on_untrusted: Callable[[ConnectionUntrusted], None]
 
 
 class StreamOpener:
@@ -81,6 +84,7 @@ class StreamOpener:
             f"stream {key} of run {run_id}",
             on_trouble=lambda: self.troubled.add(stream),
             on_contact=self._hooks.on_contact,
+            on_untrusted=self._hooks.on_untrusted,
         )
         feed = StreamFeed(
             requester,

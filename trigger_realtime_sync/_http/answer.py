@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import requests
 import urllib3.exceptions
 
-from ..errors import ApiConnectionError, ConfigurationError, ProtocolError
+from ..errors import ApiConnectionError, ConnectionUntrusted, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
 from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
+from .retry import ForeignAnswer
 
 # Bytes of one body, so that no server can exhaust the memory: a thousand runs of 256 KB each.
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
+# Seconds for the body of an error, of which little is needed.
+ERROR_BODY_SECONDS = 10.0
 # Statuses without a body, whatever their headers say.
 BODILESS = (204, 304)
 NETWORK_ERRORS = (
@@ -63,7 +67,7 @@ class Answer:
         Raises:
             ApiConnectionError: the body was cut, does not decode, or was silent for longer than
                 `Timeouts.read`.
-            ProtocolError: its encoding is unknown.
+            ForeignAnswer: its encoding is unknown.
             Interrupted: the call was cut off.
         """
         decoder = self._decoder()
@@ -101,13 +105,15 @@ class Answer:
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error.
 
-        Return an empty text if its encoding is unknown: the status counts without it.
+        Return what has come after `ERROR_BODY_SECONDS`, and an empty text if its encoding is
+        unknown: the status counts without it.
         """
         start = bytearray()
+        deadline = time.monotonic() + ERROR_BODY_SECONDS
         try:
             for chunk in self.chunks():
                 start += chunk
-                if len(start) > limit:
+                if len(start) > limit or time.monotonic() > deadline:
                     break
         except ProtocolError:
             return ""
@@ -134,7 +140,7 @@ class Answer:
         try:
             return decoder_of(self.headers.get("content-encoding", ""))
         except UnknownEncoding as error:
-            raise ProtocolError(f"{self._label}: the body is in {error}") from None
+            raise ForeignAnswer(f"{self._label}: the body is in {error}") from None
 
     def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
         try:
@@ -162,9 +168,8 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
         return Nudged()
     cause = innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return ConfigurationError(
-            f"{label}: the server's certificate is not trusted ({cause.verify_message});"
-            f" verify= takes the path of the authority's certificate"
+        return ConnectionUntrusted(
+            f"{label}: the server's certificate is not trusted ({cause.verify_message})"
         )
     return ApiConnectionError(f"{label}: {_in_a_few_words(cause)}")
 

@@ -26,6 +26,7 @@ class Call:
         nudged: whether the current request, or else the next one, was cut off.
         reused: whether the current request was sent on a kept-alive connection.
         connected: whether the current request had a connection, and so may have been sent.
+        trusted: whether a TLS handshake ever succeeded.
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
     """
@@ -39,6 +40,7 @@ class Call:
         self.nudged = False
         self.reused = False
         self.connected = False
+        self.trusted = False
         self.hung_up = False
 
     def interrupt(self) -> None:

@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 from .call import Call, Interrupted, Nudged, current_call, watch
-from .chunked import EagerResponse
+from .deadlines import TimedResponse
 
 
 def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
@@ -33,7 +33,7 @@ def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) ->
 class WatchedConnection(HTTPConnection):
     """An interruptible connection without TLS."""
 
-    response_class = EagerResponse
+    response_class = TimedResponse
     _last_call: Call | None = None
 
     def _new_conn(self) -> socket.socket:
@@ -95,6 +95,9 @@ class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
             guard, self._guard = self._guard, None
             if guard is not None:
                 guard.close()
+        call = current_call()
+        if call is not None:
+            call.trusted = True
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()

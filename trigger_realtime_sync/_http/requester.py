@@ -15,11 +15,11 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, TriggerRealtimeError
+from ..errors import ApiConnectionError, ConnectionUntrusted, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .rations import Rations
-from .retry import Backoff, UnreadableAnswer, asked_wait, date_of, error_of
+from .retry import Backoff, Standing, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
 from .tokens import CurrentToken, TokenSource
 
@@ -39,6 +39,7 @@ class Origin:
     retry: RetryPolicy
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
+    standing: Standing = attrs.field(factory=Standing, repr=False)
 
 
 class Requester:
@@ -49,6 +50,7 @@ class Requester:
         on_trouble: called before each wait for another attempt.
         on_contact: called after each answer of any status.
         patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
+        on_untrusted: called before each wait for a certificate that is trusted again.
     """
 
     def __init__(
@@ -58,13 +60,15 @@ class Requester:
         on_trouble: Callable[[], None] = lambda: None,
         on_contact: Callable[[], None] = lambda: None,
         patience: float | None = None,
+        on_untrusted: Callable[[ConnectionUntrusted], None] = lambda error: None,
     ) -> None:
         self._origin = origin
         self._patience = patience
         self.label = label
         self._on_trouble = on_trouble
         self._on_contact = on_contact
-        self._backoff = Backoff(origin.retry)
+        self._on_untrusted = on_untrusted
+        self._backoff = Backoff(origin.retry, standing=origin.standing)
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -219,7 +223,10 @@ class Requester:
 
     def delay_after(self, error: TriggerRealtimeError) -> float:
         """Return the seconds until the next attempt is due; for errors see `recover`."""
-        return self._backoff.wait_after(error, time.monotonic(), time.time())
+        delay = self._backoff.wait_after(error, time.monotonic(), time.time())
+        if isinstance(error, ConnectionUntrusted):
+            self._on_untrusted(error)
+        return delay
 
     def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:
         """Log an error, a warning if it is the first one, and wait.

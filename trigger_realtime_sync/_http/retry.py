@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+import attrs
+
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
@@ -43,10 +45,14 @@ ERROR_OF_STATUS: dict[int, type[ApiError]] = {
 # The fields of an error's body that may hold its reason, best first.
 REASONS = ("error", "message", "detail", "title")
 RETRIED_STATUSES = frozenset({408, 425, 429})
+# The proxy wants a user and a password, or another one.
+PROXY_REFUSED = 407
 # How long a 404 is retried if the server says so: a replica may not know a new batch or run yet.
 NOT_FOUND_SECONDS = 5.0
 # How many consecutive unreadable answers are taken for a passing fault; the last one is raised.
 UNREADABLE_LIMIT = 5
+# ... and for how many seconds at least, where answers could be read before.
+UNREADABLE_SECONDS = 60.0
 # Seconds; a header that asks for a longer wait is broken.
 LONGEST_WAIT = 3600.0
 # Seconds; the same for a point in time where the answer does not say what time it is there, so that
@@ -72,6 +78,11 @@ class UnreadableAnswer(ProtocolError):
     """A 200 with an unexpected body: mostly an error page of a proxy."""
 
 
+class ForeignAnswer(UnreadableAnswer):
+    """An answer that the API never gives, of a proxy or a login page: terminal where no answer of
+    the API has come before, else as any unreadable one."""
+
+
 class Rotated(ProtocolError):
     """The feed starts again, mostly since the server dropped the shape. Normal now and then."""
 
@@ -92,6 +103,13 @@ def _document(body: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def is_foreign(error: ApiError) -> bool:
+    """Return True if something answered that is neither the API nor a proxy that wants a password:
+    the API never redirects, has no success but 200 and 204, and its errors are no HTML."""
+    kind = error.headers.get("content-type", "").split(";")[0].strip().lower()
+    return error.status < 400 or (kind == "text/html" and error.status != PROXY_REFUSED)
 
 
 def is_rotation(error: ApiError) -> bool:
@@ -153,24 +171,46 @@ def _epoch_of(text: str) -> float | None:
     return None if date is None else date.timestamp()
 
 
+@attrs.define
+class Standing:
+    """What the requests of one channel share.
+
+    Attributes:
+        has_worked: whether one of its feeds was ever brought up to date. It is only ever set.
+    """
+
+    has_worked: bool = False
+
+
 class Backoff:
     """Counts the consecutive failures of one feed, and decides how long to wait after each.
+
+    Args:
+        standing: shared with the other feeds of its channel.
 
     Attributes:
         failures: how many consecutive attempts failed.
         asked: how many seconds of the last wait the server asked for.
     """
 
-    def __init__(self, policy: RetryPolicy, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        rng: random.Random | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         self._policy = policy
         self._uniform = (rng or random).uniform
+        self._standing = standing or Standing()
         self.failures = 0
         self.asked = 0.0
         self._unreadable = 0
+        self._unreadable_since = 0.0
         self._not_found_since: float | None = None
 
     def succeeded(self) -> None:
         """Start counting again: data arrived."""
+        self._standing.has_worked = True
         self.failures = 0
         self._unreadable = 0
         self._not_found_since = None
@@ -201,14 +241,26 @@ class Backoff:
     def _is_retryable(self, error: TriggerRealtimeError, now: float) -> bool:
         if isinstance(error, (ApiConnectionError, ServerError, ConflictError, Rotated)):
             return True
+        if isinstance(error, ForeignAnswer) and not self._standing.has_worked:
+            return False
         if isinstance(error, UnreadableAnswer):
-            self._unreadable += 1
-            return self._unreadable < UNREADABLE_LIMIT
-        if isinstance(error, NotFoundError):
-            return self._may_appear(error, now)
-        if isinstance(error, ApiError):
-            return error.status in RETRIED_STATUSES
-        return False
+            return self._may_be_readable(now)
+        if isinstance(error, NotFoundError) and self._may_appear(error, now):
+            return True
+        if not isinstance(error, ApiError):
+            return False
+        if error.status in RETRIED_STATUSES:
+            return True
+        return self._standing.has_worked and is_foreign(error) and self._may_be_readable(now)
+
+    def _may_be_readable(self, now: float) -> bool:
+        """Count an answer that is not the API's. Return True if the next one may be."""
+        if not self._unreadable:
+            self._unreadable_since = now
+        self._unreadable += 1
+        if self._unreadable < UNREADABLE_LIMIT:
+            return True
+        return self._standing.has_worked and now - self._unreadable_since < UNREADABLE_SECONDS
 
     def _may_appear(self, error: NotFoundError, now: float) -> bool:
         if error.headers.get(wire.SHOULD_RETRY, "").lower() != "true":

@@ -14,16 +14,18 @@ from urllib.parse import urljoin, urlsplit
 
 import attrs
 import requests
-from requests.utils import get_environ_proxies
+from requests.utils import select_proxy
 
 from .._version import __version__
 from ..config import Timeouts
-from ..errors import ConfigurationError, ProtocolError
+from ..errors import ApiConnectionError, ConfigurationError, ConnectionUntrusted
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
 from .prepared import RequestMaker, origin_of
+from .proxies import mistake_in_proxy, proxies_of
+from .retry import ForeignAnswer
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -94,7 +96,7 @@ class _Session(requests.Session):
 
 def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
     if isinstance(error, requests.TooManyRedirects):
-        return ProtocolError(f"{label}: the server redirects in a circle")
+        return ForeignAnswer(f"{label}: the server redirects in a circle")
     kind = type(error).__name__
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         # The adapter's ConfigurationError is a ValueError, which requests wraps.
@@ -104,7 +106,15 @@ def _error_of_sending(error: Exception, call: Call, label: str) -> Exception:
         return ConfigurationError(f"{label}: {kind}")
     if isinstance(error, NETWORK_ERRORS):
         return connection_error(error, call, label)
-    return ProtocolError(f"{label}: the server redirects to what is no URL ({kind})")
+    return ForeignAnswer(f"{label}: the server redirects to what is no URL ({kind})")
+
+
+def _at_first(error: Exception) -> Exception:
+    """Return what a failure means before any request has worked."""
+    if isinstance(error, ConnectionUntrusted):
+        hint = "verify= takes the path of the authority's certificate"
+        return ConfigurationError(f"{error}; {hint}")
+    return error
 
 
 class Transport:
@@ -112,12 +122,15 @@ class Transport:
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
+        # Whether a TLS handshake has succeeded, or the API answered without TLS. It is only ever
+        # set, so no lock is needed.
+        self._has_worked = False
         self._session = _Session(options.headers)
         self._session.max_redirects = 5
-        # Looked up in the environment once for each host: requests would search all of it for each
-        # request, a quarter of the time that a request takes.
+        # Looked up in the environment once for each host, and after a failure: requests would
+        # search all of it for each request, a quarter of the time that a request takes.
         self._session.trust_env = False
-        self._proxies = lru_cache(MOST_ORIGINS)(partial(_proxies_of, dict(options.proxies or {})))
+        self._proxies = lru_cache(MOST_ORIGINS)(partial(proxies_of, dict(options.proxies or {})))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
             {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED, **options.headers}
@@ -157,6 +170,9 @@ class Transport:
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
+            ConfigurationError: its certificate is not trusted, or its proxy can't be used, and no
+                request has ever worked.
+            ForeignAnswer: it redirects to nowhere.
             Interrupted: the call was cut off.
         """
         call.check()
@@ -164,6 +180,8 @@ class Transport:
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
         wait = silence if head_timeout is None else min(head_timeout, silence)
         call.connected = call.hung_up = False
+        origin = origin_of(url)
+        proxies = self._proxies(origin)
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
@@ -171,15 +189,31 @@ class Transport:
                 resend,
                 stream=True,
                 timeout=(timeouts.connect, wait),
-                proxies=self._proxies(origin_of(url)),
+                proxies=proxies,
                 verify=self._options.verify,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise _error_of_sending(error, call, label) from None
+            self._has_worked |= call.trusted
+            # A network that was joined or left meanwhile may need another proxy, or none.
+            self._proxies.cache_clear()
+            raise self._failure(error, call, label, url, proxies) from None
+        self._has_worked |= call.trusted or (token is not None and response.ok)
         if wait < silence:
             call.set_silence(silence)
         return Answer(response, call, label)
+
+    def _failure(
+        self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]
+    ) -> Exception:
+        """Return the exception to raise for a request that was not answered."""
+        mistake = mistake_in_proxy(error, url, proxies)
+        if mistake is None:
+            problem = _error_of_sending(error, call, label)
+            return problem if self._has_worked else _at_first(problem)
+        is_given = select_proxy(url, dict(self._options.proxies or {})) is not None
+        is_final = is_given or not self._has_worked
+        return (ConfigurationError if is_final else ApiConnectionError)(f"{label}: {mistake}")
 
     def _send(
         self, request: requests.PreparedRequest, call: Call, resend: bool, **options: Any
@@ -207,8 +241,3 @@ class Transport:
     def close(self) -> None:
         """Close the kept-alive connections. Calls in progress must be interrupted first."""
         self._session.close()
-
-
-def _proxies_of(given: dict[str, str], origin: str) -> dict[str, str]:
-    """Return the proxies for an origin: the user's, completed by those of the environment."""
-    return {**get_environ_proxies(origin, no_proxy=given.get("no_proxy")), **given}
