@@ -21,7 +21,10 @@ MOST_METHODS = 30
 MOST_PRIVATE_FILES = 5
 
 # Public modules: all that the users among the rooms may import.
-PUBLIC = ("__init__", "client", "config", "errors", "jsonable", "models", "subscription")
+PUBLIC = (
+    *("__init__", "client", "config", "errors", "jsonable", "models", "subscription"),
+    "text_joiner",
+)
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
 # alone, and those inside functions, count as any other.
@@ -31,6 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models": (),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
+    "text_joiner": (),
     "_dispatch": ("errors",),
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
@@ -48,11 +52,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("errors", "models", "config", "_checks", "_forks"),
         *("_wire.names", "_http", "_channel", "_receivers", "subscription"),
     ),
-    "__init__": ("errors", "models", "config", "_version", "client", "subscription"),
+    "__init__": (
+        *("errors", "models", "config", "_version", "client", "subscription", "text_joiner"),
+    ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),
     "contrib": PUBLIC,
     "cli": (*PUBLIC, "testing"),
+    "__main__": ("cli",),
 }
 # Rooms that use the package as its users do: public names of public modules.
 USERS = ("cli", "contrib", "testing")

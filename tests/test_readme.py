@@ -25,7 +25,9 @@ EXPECTED = {
     "def on_update(run):": "finished: COMPLETED {'answer': 42}",
     "subscribe_to_batch": "[{'n': 1}, {'n': 2}]",
     "class Thumbnails": "https://example.com/1.png",
-    "subscribe_to_run_with_streams": "Hello, world\n COMPLETED 3 parts\nHello\n, \nworld",
+    "subscribe_to_run_with_streams": (
+        "Hello, \N{GRINNING FACE}\nCOMPLETED 3 parts\n'Hello'\n', \\ud83d'\n'\\ude00'"
+    ),
     'id="header"': "COMPLETED",
     "def test_percentages": "1 passed",
 }
@@ -63,7 +65,8 @@ def finish_when_watched(server: RealtimeServer, over: threading.Event) -> None:
     server.update_run("run_1234", metadata={"progress": {"percentage": 50}})
     server.complete_run("run_1234", output={"answer": 42})
     server.complete_run("run_5678", output={"urls": ["https://example.com/1.png"]})
-    server.append("run_llm", "openai", "Hello", ", ", "world")
+    # As JavaScript's writers cut text, in the middle of an emoji.
+    server.append("run_llm", "openai", "Hello", ", \ud83d", "\ude00")
     server.complete_run("run_llm")
     server.complete_run("run_a", output={"n": 1})
     server.complete_run("run_b", output={"n": 2})
@@ -107,7 +110,7 @@ def test_the_commands_exist():
     listed = re.findall(
         r"^trigger-realtime ((?:\S+ )*\S+)  ", "".join(blocks("text")), re.MULTILINE
     )
-    assert len(listed) == 7
+    assert len(listed) == 10
     for line in listed:
         words = [word.strip("[]…") for word in line.split()]
         assert parse(words).command == words[0]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from .models import Run, RunError, RunStatus, State, Task
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
+    from .text_joiner import TextJoiner
 
 __all__ = [
     "ApiConnectionError",
@@ -76,6 +77,7 @@ __all__ = [
     "Subscription",
     "SubscriptionCancelled",
     "Task",
+    "TextJoiner",
     "Timeouts",
     "TriggerRealtimeError",
     "UnprocessableEntityError",
@@ -84,7 +86,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("config", "errors", "models", "testing")
-_MODULES = (".errors", ".models", ".config", ".subscription", ".client")
+_MODULES = (".errors", ".models", ".config", ".subscription", ".client", ".text_joiner")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
+
+from trigger_realtime_sync import __version__
+from trigger_realtime_sync.cli._arguments import parse
 
 from .conftest import TOKEN, ended
 
@@ -39,13 +43,42 @@ def test_an_unknown_run_is_not_found(command, arguments):
     assert "check the id" in end.err
 
 
-def test_no_token_is_told_with_the_variables_to_set(command, environment):
-    """64, before anything is sent."""
+@pytest.mark.parametrize(
+    "arguments",
+    [("watch", "run", "r"), ("wait", "r"), ("wait", "batch", "b"), ("stream", "r")],
+    ids=" ".join,
+)
+def test_no_token_is_told_with_what_to_set_or_give(command, environment, arguments):
+    """64, before anything is sent: the variables, and the option."""
     del environment["TRIGGER_ACCESS_TOKEN"]
-    end = ended(command("watch", "run", "run_1"))
+    end = ended(command(*arguments))
     assert end.code == 64
     assert "TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN" in end.err
+    assert "--token" in end.err
     assert len(end.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({}, "TRIGGER_ACCESS_TOKEN"), ({"TRIGGER_SECRET_KEY": "tr_x"}, "TRIGGER_SECRET_KEY")],
+)
+def test_a_refused_token_is_named_by_where_it_came_from(
+    realtime_server, command, environment, given, named
+):
+    """The variable that was used, or the option."""
+    environment |= given
+    realtime_server.fail_next(status=401, times=100)
+    assert f"check {named}: wrong" in ended(command("wait", "run_1")).err
+    assert "check --token: wrong" in ended(command("wait", "run_1", "--token", "tr_y")).err
+
+
+@pytest.mark.parametrize("arguments", [("watch", "batch"), ("wait", "batch")], ids=" ".join)
+def test_an_unknown_batch_is_what_the_server_says(command, arguments):
+    """It is asked for again for some seconds, since replicas lag; that is no lost connection."""
+    end = ended(command(*arguments, "batch_unknown"))
+    assert end.code == 66
+    assert "no connection" not in end.err
+    assert all("batch batch_unknown: HTTP 404" in line for line in end.err.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -62,6 +95,15 @@ def test_no_token_is_told_with_the_variables_to_set(command, environment):
         ("watch", "run", "run_1", "--base-url", "ftp://x"),
         ("wait", "run_1", "--timeout", "-1"),
         ("wait", "run_1", "--timeout", "soon"),
+        ("watch", "run", "run_1", "--js"),
+        ("watch", "run", "run_1", "--time", "1"),
+        ("wait", "run_1", "--tim", "1"),
+        ("stream", "run_1", "--from"),
+        ("--vers",),
+        ("stream", "run_1", "--start-index", "1", "--from-latest"),
+        ("stream", "run_1", "--start-index", "-1"),
+        ("stream", "run_1", "--last-event-id", "x"),
+        ("completion", "tcsh"),
         ("demo", "--speed", "0"),
         ("serve", "--port", "70000"),
         ("serve", "--backend", "other"),
@@ -105,3 +147,71 @@ def test_a_taken_port_is_told(command):
         end = ended(command("serve", "--port", port))
     assert end.code == 69
     assert port in end.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("watch", "run", ""), "RUN is empty"),
+        (("watch", "batch", "."), "BATCH must not be"),
+        (("watch", "run", "r", "--base-url", "x"), "--base-url must be"),
+        (("watch", "run", "r", "--throttle-ms", "-1"), "--throttle-ms must be"),
+        (("wait", "r", "--token", " "), "--token is empty"),
+        (("stream", "r", "--last-event-id", "x"), "--last-event-id 'x'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_mistakes_are_named_as_they_were_typed(command, arguments, said):
+    """Not by the arguments of the library's functions."""
+    assert said in ended(command(*arguments)).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("watch", "tag", "t"), ("wait", "tag", "t", "--expected", "1")],
+    ids=lambda words: words[0],
+)
+def test_an_age_that_servers_clamp_is_told(realtime_server, command, arguments):
+    """Of more than 24 hours, before what is found is taken for all there is."""
+    asking = (*arguments, "--timeout", "0", "--created-at")
+    assert "24h at most" in ended(command(*asking, "1d1s")).err
+    assert "24h at most" not in ended(command(*asking, "24h")).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("watch", "tag", "t"), ("watch", "run", "run_1"), ("stream", "run_1")],
+    ids=" ".join,
+)
+def test_following_ends_when_its_time_is_up(realtime_server, command, arguments):
+    """124, after what there was; a tag has no other end."""
+    realtime_server.create_run(id="run_1", tags=["t"], status="EXECUTING")
+    realtime_server.append("run_1", "default", "text")
+    end = ended(command(*arguments, "--timeout", "4s"))
+    assert end.code == 124
+    assert "did not end within 4.0s" in end.err
+    assert ("text" if arguments[0] == "stream" else "run_1") in end.out
+
+
+@pytest.mark.parametrize(
+    "command_line",
+    ["", "watch", "watch run", "watch tag", "watch batch", "stream", "wait", "demo", "serve",
+     "completion"],
+)  # fmt: skip
+def test_help_has_examples_that_parse(command, command_line):
+    """Each example is one that the command line takes."""
+    end = ended(command(*command_line.split(), "--help"))
+    assert (end.code, end.err) == (0, "")
+    examples = end.out.split("examples:\n")[1].splitlines()
+    lines = [re.search(r"trigger-realtime ([^#)|&>]+)", line) for line in examples if line.strip()]
+    assert lines
+    for line in lines:
+        assert line is not None
+        if "--help" not in line[1]:
+            assert parse(line[1].split()).handler
+
+
+def test_it_is_a_module_of_the_package(command):
+    """`python -m trigger_realtime_sync`, where the script is not on the path."""
+    end = ended(command("--version", python=("-m", "trigger_realtime_sync")))
+    assert (end.code, end.out) == (0, f"trigger-realtime {__version__}\n")

@@ -51,6 +51,51 @@ def test_an_output_without_utf8_is_still_json(realtime_server, command, environm
     assert json.loads(ended(command("stream", run_id)).out) == {"a": "é\ud800"}
 
 
+@pytest.mark.parametrize("keys", [[], ["answer", "other"]], ids=str)
+def test_a_stream_that_never_existed_is_told(realtime_server, command, keys):
+    """66, and the streams that the run has; one that is there and empty is no mistake."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    for key in keys:
+        realtime_server.append(run_id, key, "text")
+    realtime_server.complete_run(run_id)
+    end = ended(command("stream", run_id, "anwser"))
+    assert (end.code, end.out) == (66, "")
+    assert "never had a stream 'anwser'" in end.err
+    assert ", ".join(keys) in end.err
+    for key in keys:
+        assert ended(command("stream", run_id, key, "--start-index", "1")).code == 0
+
+
+def test_an_interrupted_stream_goes_on_where_it_was(realtime_server, command):
+    """What it says on stderr is the place behind what was printed."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "default", "one", "two")
+    process = command("stream", run_id)
+    assert process.stdout.read(6) == "onetwo"
+    process.send_signal(signal.SIGINT)
+    end = ended(process)
+    assert (end.code, end.out) == (130, "")
+    option, place = end.err.split()[-2:]
+    realtime_server.append(run_id, "default", "three")
+    realtime_server.complete_run(run_id)
+    again = ended(command("stream", run_id, option, place.strip("'")))
+    assert (again.code, again.out, again.err) == (0, "three", "")
+
+
+def test_a_stream_begins_where_it_is_told_to(realtime_server, command):
+    """At the number of a part, or at what is written next."""
+    run_id = realtime_server.create_run(status="EXECUTING")
+    realtime_server.append(run_id, "default", "a", "b", "c")
+    latest = command("stream", run_id, "--from-latest")
+    realtime_server.wait_until_held(timeout=30)
+    realtime_server.wait_for_requests(1, match="stream", timeout=30)
+    realtime_server.append(run_id, "default", "d")
+    assert latest.stdout.read(1) == "d"
+    realtime_server.complete_run(run_id)
+    assert ended(latest).out == ""
+    assert ended(command("stream", run_id, "--start-index", "2")).out == "cd"
+
+
 def test_wait_prints_the_run_as_json(realtime_server, command):
     """One object, when the run has finished."""
     run_id = realtime_server.create_run()
@@ -79,7 +124,7 @@ def test_the_demo_plays_to_its_end(command, environment):
     for text in ("QUEUED", "WAITING", "EXECUTING", "COMPLETED", "CANCELED", "FAILED", "100%"):
         assert text in end.out
     assert "answer: A queue holds work that is still to be done.\n" in end.out
-    assert "7 runs finished: 5 completed, 1 " in end.out
+    assert "7 runs finished: 5 completed, 1 failed, 1 cancelled." in end.out
     assert "from trigger_realtime_sync import RealtimeClient" in end.out
 
 

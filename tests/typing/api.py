@@ -22,6 +22,7 @@ from trigger_realtime_sync import (
     State,
     Subscription,
     Task,
+    TextJoiner,
     Timeouts,
     TriggerRealtimeError,
 )
@@ -164,3 +165,9 @@ def the_registry() -> None:
     assert_type(subscription.state, State)
     assert_type(subscription.last_contact, datetime | None)
     assert_type(subscription.error, TriggerRealtimeError | None)
+
+
+def text_of_parts(parts: list[str]) -> None:
+    joined = TextJoiner()
+    assert_type(joined.feed(parts) + joined.end(), str)
+    joined.feed([1])  # type: ignore[list-item]

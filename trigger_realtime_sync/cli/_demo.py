@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from ..models import AnyRun
 from ._exits import CommandError, Exit
-from ._follow import NOT_SHOWN, choose_view, session
+from ._look import look_of
+from ._output import write
+from ._parser import Commands
 from ._scenario import STREAM, TAG, play, set_scene
-from ._views import write
+from ._session import NOT_SHOWN, choose_view, session
+from ._values import factor, port
 
 if TYPE_CHECKING:
     from ..testing import RealtimeServer
@@ -34,6 +37,22 @@ Serving the {backend} backend on {url}, with any token. In another terminal:
     trigger-realtime watch tag {tag}
 
 """
+
+
+def add_to(commands: Commands) -> None:
+    """Add `demo` and `serve`."""
+    about = "watch runs on a server in this process: no account or token needed"
+    watching = commands.add("demo", about, demo, "trigger-realtime demo --speed 2")
+    about = "run the demo's server for other clients; its runs play again and again"
+    serving = commands.add(
+        "serve", about, serve, "trigger-realtime serve --port 3040 --backend electric"
+    )
+    serving.add_argument("--port", type=port, default=3040, help="default: 3040; 0: any free port")
+    serving.add_argument("--backend", choices=("native", "electric"), default="native")
+    for command in (watching, serving):
+        command.add_argument(
+            "--speed", type=factor, default=1.0, metavar="N", help="play N times as fast"
+        )
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -94,6 +113,6 @@ def _make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
 
 
 def _summary(runs: list[AnyRun]) -> str:
-    counts = Counter(run.status.value.lower() for run in runs)
-    statuses = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return f"{len(runs)} runs finished: {statuses}.\n"
+    counts = Counter(look_of(run).group for run in runs)
+    groups = ", ".join(f"{count} {group}" for group, count in counts.most_common())
+    return f"{len(runs)} runs finished: {groups}.\n"

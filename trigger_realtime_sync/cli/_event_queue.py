@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import Subscription, TriggerRealtimeError
 from ..models import AnyRun
-from ._views import View, warn
+from ._output import warn
+from ._views import View
 
 TICK_SECONDS = 0.1
 # Small, so that a slow terminal slows the callbacks down: states of runs coalesce then, and streams
@@ -29,14 +30,23 @@ class EventQueue:
         self._closed = threading.Event()
 
     def on_update(self, run: AnyRun) -> None:
-        self._put(lambda view: view.show_run(run))
+        self.put(lambda view: view.show_run(run))
 
     def on_stream(self, key: str, parts: list[Any]) -> None:
-        self._put(lambda view: view.show_parts(key, parts))
+        self.put(lambda view: view.show_parts(key, parts))
 
     def on_error(self, error: TriggerRealtimeError) -> None:
         if not error.terminal:
-            self._put(lambda view: warn(str(error)))
+            self.put(lambda view: warn(str(error)))
+
+    def put(self, event: Event) -> None:
+        """Add an event. Waits as long as there are too many."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(event, timeout=TICK_SECONDS)
+            except queue.Full:
+                continue
+            return
 
     def events(self, subscriptions: Sequence[Subscription]) -> Iterator[Event | None]:
         """Iterate over the events until all subscriptions have ended.
@@ -63,14 +73,6 @@ class EventQueue:
     def close(self) -> None:
         """Release callbacks that wait for room in the queue."""
         self._closed.set()
-
-    def _put(self, event: Event) -> None:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(event, timeout=TICK_SECONDS)
-            except queue.Full:
-                continue
-            return
 
     def _get(self, timeout: float) -> Event | None:
         try:

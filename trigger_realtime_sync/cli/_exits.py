@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -15,9 +17,25 @@ from .. import (
     NotFoundError,
     PermissionDeniedError,
     TriggerRealtimeError,
-    WaitTimeout,
 )
 from ..models import AnyRun
+
+# In the order in which the library reads them.
+TOKEN_VARIABLES = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
+
+# What the library's arguments are called here.
+_NAMES = {
+    "run_id": "RUN",
+    "batch_id": "BATCH",
+    "base_url": "--base-url",
+    "access_token": "--token",
+    "throttle_in_ms": "--throttle-ms",
+    "created_at": "--created-at",
+    "last_event_id": "--last-event-id",
+    "start_index": "--start-index",
+    "from_latest": "--from-latest",
+}
+_NAME = re.compile(rf"\b(?:{'|'.join(_NAMES)})\b")
 
 
 class Exit(IntEnum):
@@ -29,6 +47,7 @@ class Exit(IntEnum):
     USAGE = 64
     NOT_FOUND = 66
     UNAVAILABLE = 69
+    OUTPUT_FAILED = 74
     REFUSED = 77
     TIMED_OUT = 124
     INTERRUPTED = 130
@@ -36,11 +55,23 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """Raised to end the command with a message and an exit code."""
+    """Raised to end the command with a message, none if it is empty, and an exit code."""
 
     def __init__(self, message: str, code: Exit) -> None:
         super().__init__(message)
         self.code = code
+
+
+def check_token(token: str | None) -> None:
+    """Check that there is a token, given as an option or in the environment.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if token is None and not any(os.environ.get(name) for name in TOKEN_VARIABLES):
+        raise CommandError(
+            f"no token: set {' or '.join(TOKEN_VARIABLES)}, or give --token", Exit.USAGE
+        )
 
 
 @contextmanager
@@ -48,10 +79,8 @@ def usage_errors() -> Iterator[None]:
     """End the command with `Exit.USAGE` if the block raises `ValueError`."""
     try:
         yield
-    except ConfigurationError:
-        raise
     except ValueError as error:
-        raise CommandError(str(error), Exit.USAGE) from error
+        raise CommandError(_as_typed(str(error)), Exit.USAGE) from error
 
 
 def exit_of_run(run: AnyRun) -> Exit:
@@ -61,23 +90,23 @@ def exit_of_run(run: AnyRun) -> Exit:
     return Exit.CANCELLED if run.is_cancelled else Exit.FAILED
 
 
-def exit_of_runs(runs: list[AnyRun]) -> Exit:
+def exit_of_runs(runs: Iterable[AnyRun]) -> Exit:
     """Return the worst exit code of the runs; a failure is worse than a cancellation."""
     codes = {exit_of_run(run) for run in runs}
     worst = (Exit.FAILED, Exit.CANCELLED)
     return next((code for code in worst if code in codes), Exit.COMPLETED)
 
 
-def explain(error: TriggerRealtimeError) -> CommandError:
-    """Return an error of the library as a message with a hint, and an exit code."""
-    if isinstance(error, WaitTimeout):
-        return CommandError(str(error), Exit.TIMED_OUT)
+def explain(error: TriggerRealtimeError, token: str | None) -> CommandError:
+    """Return an error of the library as a message with a hint, and an exit code.
+
+    Args:
+        token: the one that was given as an option, if any. It is not shown.
+    """
     if isinstance(error, ConfigurationError):
-        return CommandError(str(error), Exit.USAGE)
+        return CommandError(_as_typed(str(error)), Exit.USAGE)
     if isinstance(error, AuthenticationError):
-        hint = (
-            "check TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN: wrong, expired, or for another host"
-        )
+        hint = f"check {_source_of(token)}: wrong, expired, or for another host"
         return CommandError(f"{error} ({hint})", Exit.REFUSED)
     if isinstance(error, PermissionDeniedError):
         return CommandError(f"{error} (the token lacks the scope for this)", Exit.REFUSED)
@@ -85,3 +114,15 @@ def explain(error: TriggerRealtimeError) -> CommandError:
         hint = "check the id, and that the token belongs to the same environment"
         return CommandError(f"{error} ({hint})", Exit.NOT_FOUND)
     return CommandError(str(error), Exit.UNAVAILABLE)
+
+
+def _source_of(token: str | None) -> str:
+    """Return what the token was given by."""
+    if token is not None:
+        return "--token"
+    return next((name for name in TOKEN_VARIABLES if os.environ.get(name)), TOKEN_VARIABLES[0])
+
+
+def _as_typed(message: str) -> str:
+    """Return a message of the library with the names that arguments have on the command line."""
+    return _NAME.sub(lambda name: _NAMES[name[0]], message)

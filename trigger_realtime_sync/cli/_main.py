@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
-from collections.abc import Callable
 
 from .. import TriggerRealtimeError
-from . import _demo, _follow
 from ._arguments import parse
 from ._exits import CommandError, Exit, explain
-from ._views import warn
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "watch": _follow.watch,
-    "stream": _follow.stream,
-    "wait": _follow.wait,
-    "demo": _demo.demo,
-    "serve": _demo.serve,
-}
+from ._output import flush, warn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,35 +22,29 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     _prepare_output()
-    options = parse(arguments)
     try:
-        code = _run(options)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        return _end_quietly()
+        return _run(_parse(arguments))
+    except CommandError as error:
+        if str(error):
+            warn(str(error))
+        return error.code
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    try:
+        return parse(arguments)
+    except SystemExit:
+        flush()
+        raise
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        return COMMANDS[options.command](options)
-    except CommandError as error:
-        return _fail(error)
+        return int(options.handler(options))
     except TriggerRealtimeError as error:
-        return _fail(explain(error))
+        raise explain(error, getattr(options, "token", None)) from error
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-
-
-def _fail(error: CommandError) -> int:
-    warn(str(error))
-    return error.code
-
-
-def _end_quietly() -> int:
-    # Nobody reads stdout any more: the flush at the interpreter's exit must not fail either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.BROKEN_PIPE
 
 
 def _prepare_output() -> None:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .. import State
 from ..models import AnyRun
-from ._text import duration, note_of, one_line, progress_of, safe, seconds_of
-from ._views import View, part_text
+from ._layout import GAP, PERCENTAGE, SHORT_ID, layout
+from ._look import GROUPS, look_of
+from ._output import is_colored, output_errors
+from ._stream_text import StreamText
+from ._text import duration, note_of, one_line, percentage, progress_of, safe, seconds_of
+from ._views import View
 
 FRAME_SECONDS = 0.1
-# Columns from which a terminal is wide: it has room for whole ids, and for longer bars.
-WIDE_TERMINAL = 110
-WIDE_BAR, NARROW_BAR = 16, 8
-SHORT_ID = 9
 # Characters of a stream that are kept: more than fits on any screen.
 TAIL_CHARACTERS = 20_000
 # Lines of a stream, and of failure messages, that are shown beside the table.
@@ -38,52 +39,69 @@ class LiveTable(View):
 
     def __init__(self, title: str, console: Console | None = None) -> None:
         self._title = title
-        self._console = console or Console(highlight=False)
+        # Whoever chose this view has looked at stdout, and at the environment's wishes for colors.
+        self._console = console or Console(
+            highlight=False, force_terminal=True, no_color=not is_colored()
+        )
         self._runs: dict[str, AnyRun] = {}
         self._streams: dict[str, str] = {}
-        self._states: Sequence[State] = ()
+        self._stream_texts: defaultdict[str, StreamText] = defaultdict(StreamText)
+        self._trouble: str | None = None
         self._next_frame = 0.0
         self._live = Live(
             console=self._console,
             auto_refresh=False,
             get_renderable=self._draw,
             # Shows warnings above the table, unless they go to a file.
-            redirect_stderr=sys.stderr.isatty(),
+            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
         )
 
     def __enter__(self) -> LiveTable:
-        self._live.start()
+        with output_errors():
+            self._live.start()
         return self
 
     def __exit__(self, exc_type: object, *details: object) -> None:
-        self._live.refresh()
-        self._live.stop()
+        for key, text in self._stream_texts.items():
+            self._add_text(key, text.end())
+        with output_errors():
+            self._live.refresh()
+            self._live.stop()
 
     def show_run(self, run: AnyRun) -> None:
         self._runs[run.id] = run
 
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        text = self._streams.get(key, "") + "".join(part_text(part) for part in parts)
-        self._streams[key] = text[-TAIL_CHARACTERS:]
+        self._add_text(key, self._stream_texts[key].feed(parts))
 
-    def tick(self, states: Sequence[State]) -> None:
-        self._states = states
+    def tick(self, trouble: str | None) -> None:
+        self._trouble = trouble
         now = time.monotonic()
         if now >= self._next_frame:
             self._next_frame = now + FRAME_SECONDS
-            self._live.refresh()
+            with output_errors():
+                self._live.refresh()
+
+    def _add_text(self, key: str, text: str) -> None:
+        self._streams[key] = (self._streams.get(key, "") + text)[-TAIL_CHARACTERS:]
 
     def _draw(self) -> RenderableType:
-        wide = self._console.width >= WIDE_TERMINAL
         panels = [self._panel(key, text) for key, text in self._streams.items()]
         ordered = sorted(self._runs.values(), key=_age)
         failures = _failures(ordered)
         room = self._console.height - 5 - len(failures) - len(panels) * (PANEL_LINES + 2)
         shown = _most_interesting(ordered, max(3, room))
-        table = _table(wide)
+        widths = layout(
+            self._console.width,
+            run_id=_longest(one_line(run.id) for run in shown),
+            task=_longest(one_line(run.task_identifier) for run in shown),
+            status=2 + _longest(one_line(run.status.value) for run in shown),
+        )
+        table = _table(widths)
         now = datetime.now(timezone.utc)
         for run in shown:
-            table.add_row(*self._cells(run, now, wide))
+            cells = self._cells(run, now, widths)
+            table.add_row(*(cells[name] for name in widths))
         hidden = len(ordered) - len(shown)
         more = [Text(f"  … and {hidden} more", style="dim")] if hidden else []
         # Keeps the cursor on an empty line: at the end of a full one, the "^C" that the terminal
@@ -93,32 +111,37 @@ class LiveTable(View):
     def _headline(self) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(one_line(self._title), style="bold")
-        groups = [_look(run)[2] for run in self._runs.values()]
-        for _, _, group in (*_LOOKS.values(), _OTHER):
+        groups = [look_of(run).group for run in self._runs.values()]
+        for group in GROUPS:
             if group in groups:
                 line.append(f"  {groups.count(group)} {group}", style="dim")
         if not self._runs:
             line.append("  no runs yet", style="dim")
-        if State.RETRYING in self._states:
-            line.append("  no connection, trying again", style="yellow")
+        if self._trouble is not None:
+            line.append(f"  {one_line(self._trouble)}; trying again", style="yellow")
         return line
 
-    def _cells(self, run: AnyRun, now: datetime, wide: bool) -> list[Text]:
-        symbol, style, _ = _look(run)
-        if run.is_executing and self._unicode:
+    def _cells(self, run: AnyRun, now: datetime, widths: dict[str, int]) -> dict[str, Text]:
+        """Return what each column that there may be says of a run."""
+        look = look_of(run)
+        style = look.color or "default"
+        symbol = look.symbol
+        if run.is_executing:
             symbol = SPINNER[int(time.monotonic() * 10) % len(SPINNER)]
-        status = Text(f"{symbol if self._unicode else '*'} {one_line(run.status.value)}", style)
-        run_id = one_line(run.id)
-        if not wide and len(run_id) > SHORT_ID:
-            run_id = f"…{run_id[1 - SHORT_ID :]}"
-        return [
-            Text(run_id, "dim"),
-            Text(one_line(run.task_identifier)),
-            status,
-            self._bar(progress_of(run), style, _bar_width(wide)),
-            Text(duration(seconds_of(run, now)), justify="right"),
-            Text(note_of(run), "dim"),
-        ]
+        status = f"{symbol if self._unicode else '*'} {one_line(run.status.value)}"
+        run_id, room = one_line(run.id), widths.get("RUN", SHORT_ID)
+        if cell_len(run_id) > room:
+            run_id = f"…{run_id[1 - room :]}"
+        share = progress_of(run)
+        return {
+            "RUN": Text(run_id, "dim"),
+            "TASK": Text(one_line(run.task_identifier)),
+            "STATUS": Text(status, style),
+            "PROGRESS": self._bar(share, style, widths.get("PROGRESS", 0) - PERCENTAGE),
+            "DONE": Text("" if share is None else percentage(share)),
+            "TIME": Text(duration(seconds_of(run, now))),
+            "NOTE": Text(note_of(run), "dim"),
+        }
 
     def _bar(self, share: float | None, style: str, width: int) -> Text:
         if share is None:
@@ -127,7 +150,7 @@ class LiveTable(View):
         full, empty = "━─" if self._unicode else "#-"
         bar = Text(full * done, style)
         bar.append(empty * (width - done), style="dim")
-        bar.append(f"{int(share * 100):4}%", style="default")
+        bar.append(f"{percentage(share):>{PERCENTAGE}}", style="default")
         return bar
 
     def _panel(self, key: str, text: str) -> Panel:
@@ -143,35 +166,16 @@ class LiveTable(View):
         return self._console.encoding.startswith("utf")
 
 
-# For the runs with each property: symbol, style, and the group that the headline counts.
-_LOOKS = {
-    "is_success": ("✓", "green", "completed"),
-    "is_failed": ("✗", "red", "failed"),
-    "is_cancelled": ("■", "yellow", "cancelled"),
-    "is_executing": ("▶", "cyan", "executing"),
-    "is_waiting": ("◷", "magenta", "waiting"),
-    "is_queued": ("○", "default", "queued"),
-}
-_OTHER = ("?", "default", "other")
-
-
-def _bar_width(wide: bool) -> int:
-    return WIDE_BAR if wide else NARROW_BAR
-
-
-def _look(run: AnyRun) -> tuple[str, str, str]:
-    return next((look for name, look in _LOOKS.items() if getattr(run, name)), _OTHER)
-
-
-def _table(wide: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="bold dim")
-    table.add_column("RUN", no_wrap=True, min_width=SHORT_ID)
-    table.add_column("TASK", no_wrap=True, overflow="ellipsis", min_width=8)
-    table.add_column("STATUS", no_wrap=True, min_width=11)
-    table.add_column("PROGRESS", no_wrap=True, width=_bar_width(wide) + 5)
-    table.add_column("TIME", no_wrap=True, justify="right", min_width=6)
-    table.add_column("NOTE", no_wrap=True, overflow="ellipsis", ratio=1)
+def _table(widths: dict[str, int]) -> Table:
+    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold dim")
+    for name, width in widths.items():
+        justify: JustifyMethod = "right" if name in ("TIME", "DONE") else "left"
+        table.add_column(name, width=width, no_wrap=True, overflow="ellipsis", justify=justify)
     return table
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
 def _failures(runs: list[AnyRun]) -> list[Text]:
@@ -179,7 +183,7 @@ def _failures(runs: list[AnyRun]) -> list[Text]:
     failed = [run for run in runs if run.is_failed and run.error is not None]
     return [
         Text(
-            f"{run.task_identifier or run.id}: {note_of(run)}",
+            f"{one_line(run.task_identifier or run.id)}: {note_of(run)}",
             "red",
             no_wrap=True,
             overflow="ellipsis",

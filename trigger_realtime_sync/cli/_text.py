@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timezone
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 from .. import PayloadError
 from ..models import AnyRun
 
-_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-_UNSAFE = re.compile(f"[{_CONTROLS}]")
+# Control characters but for tab and line end, and a return that begins no line end; the line ends
+# of Unicode; and what changes the direction of text, which would show it in another order.
+_CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+_DIRECTIONS = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+UNSAFE = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\r(?!\n)")
 _BLANKS = re.compile(r"\s+")
 
 
 def safe(text: str) -> str:
-    """Replace control characters other than line ends and tabs."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Replace what would control a terminal."""
+    return UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def one_line(text: str) -> str:
@@ -65,6 +69,12 @@ def _share(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
+def percentage(share: float) -> str:
+    """Return a share as a whole percentage: 100% is said of nothing less."""
+    # Rounded first, since 0.29 * 100 is a little less than 29.
+    return f"{math.floor(round(share * 100, 9))}%"
+
+
 def note_of(run: AnyRun) -> str:
     """Return why a run failed, what it is doing, or its tags."""
     if run.error is not None:
@@ -86,7 +96,7 @@ def seconds_of(run: AnyRun, now: datetime | None = None) -> float | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as `4.2s`, `3m05s` or `2h07m`."""
+    """Return seconds as `4.2s`, `3m05s`, `2h07m` or `5d03h`: six characters up to 100 days."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -94,4 +104,8 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
         return f"{minutes}m{rest:02}s"
-    return f"{minutes // 60}h{minutes % 60:02}m"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 100:
+        return f"{hours}h{minutes:02}m"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours:02}h"

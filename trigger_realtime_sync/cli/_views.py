@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Sequence
+from collections import defaultdict
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from .. import State
-from ..jsonable import run_as_dict, to_json
+from ..jsonable import run_as_dict
 from ..models import AnyRun
-from ._text import duration, note_of, one_line, progress_of, safe, seconds_of
+from ._look import look_of
+from ._output import is_colored, json_line, painted, warn, write, write_made_safe
+from ._stream_text import StreamText
+from ._text import duration, note_of, one_line, percentage, progress_of, seconds_of
 
 Self = TypeVar("Self", bound="View")
 
@@ -35,21 +36,20 @@ class View:
     def show_parts(self, key: str, parts: list[Any]) -> None:
         """Show new parts of a stream."""
 
-    def tick(self, states: Sequence[State]) -> None:
-        """Show the states of the subscriptions. Called several times a second."""
+    def tick(self, trouble: str | None) -> None:
+        """Show what keeps runs from being followed, if anything. Called several times a second."""
 
 
 class Lines(View):
     """Prints lines, and warns of lost connections on stderr."""
 
     def __init__(self) -> None:
-        self._retrying = False
+        self._in_trouble = False
 
-    def tick(self, states: Sequence[State]) -> None:
-        retrying = State.RETRYING in states
-        if retrying and not self._retrying:
-            warn("no connection, trying again (Ctrl-C ends)")
-        self._retrying = retrying
+    def tick(self, trouble: str | None) -> None:
+        if trouble is not None and not self._in_trouble:
+            warn(f"{trouble}; trying again (Ctrl-C ends)")
+        self._in_trouble = trouble is not None
 
 
 class RunLines(Lines):
@@ -57,18 +57,19 @@ class RunLines(Lines):
 
     def __init__(self) -> None:
         super().__init__()
+        self._streams: defaultdict[str, StreamText] = defaultdict(StreamText)
         self._unfinished: dict[str, str] = {}
 
     def __exit__(self, exc_type: object, *details: object) -> None:
         if exc_type is None:
             for key, text in self._unfinished.items():
-                self._write_text(key, text)
+                self._write_text(key, text + self._streams[key].end())
 
     def show_run(self, run: AnyRun) -> None:
-        write(run_line(run) + "\n")
+        write_made_safe(run_line(run) + "\n")
 
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        text = self._unfinished.get(key, "") + "".join(map(part_text, parts))
+        text = self._unfinished.get(key, "") + self._streams[key].feed(parts)
         *sentences, rest = _END_OF_SENTENCE.split(text)
         if len(rest) > MAX_SENTENCE:
             sentences, rest = [*sentences, rest], ""
@@ -84,8 +85,16 @@ class RunLines(Lines):
 class RawText(Lines):
     """A stream with nothing added: text joins up, any other part is a line of JSON."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._stream = StreamText()
+
+    def __exit__(self, exc_type: object, *details: object) -> None:
+        if exc_type is None and (rest := self._stream.end()):
+            write(rest)
+
     def show_parts(self, key: str, parts: list[Any]) -> None:
-        write("".join(map(part_text, parts)))
+        write(self._stream.feed(parts))
 
 
 class JsonLines(Lines):
@@ -98,42 +107,19 @@ class JsonLines(Lines):
         write("".join(map(json_line, parts)))
 
 
-def write(text: str) -> None:
-    """Write to stdout, unbuffered."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def warn(message: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"trigger-realtime: {one_line(message)}\n")
-    sys.stderr.flush()
-
-
 def run_line(run: AnyRun) -> str:
-    """Return time, id, task, status, progress, duration and note of a run."""
+    """Return time, id, task, status, progress, duration and note of a run, made safe for terminals
+    and colored where stdout is."""
     at = run.updated_at or datetime.now(timezone.utc)
     share = progress_of(run)
+    color = look_of(run).color if is_colored() else None
     fields = [
         at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         one_line(run.id),
         one_line(run.task_identifier) or "-",
-        f"{one_line(run.status.value):<9}",
-        "   -" if share is None else f"{share:4.0%}",
+        painted(f"{one_line(run.status.value):<9}", color),
+        "   -" if share is None else f"{percentage(share):>4}",
         f"{duration(seconds_of(run, at)):>6}",
         note_of(run),
     ]
     return "  ".join(fields).rstrip()
-
-
-def json_line(value: Any) -> str:
-    """Return a value as a line of JSON that stdout can encode."""
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return to_json(value, ensure_ascii=encoding != "utf8") + "\n"
-
-
-def part_text(part: Any) -> str:
-    """Return text as it is, so that tokens join up, and any other part as a line of JSON."""
-    if not isinstance(part, str):
-        return json_line(part)
-    return safe(part) if sys.stdout.isatty() else part
