@@ -9,8 +9,9 @@ import attrs
 from .._decode.packets import Packet
 from .._http.answer import Answer
 from .._http.call import Call
+from .._http.mask import Mask, Secret
 from .._http.requester import Origin, Requester
-from .._http.retry import UnreadableAnswer, error_of
+from .._http.retry import WAIT_HEADERS, UnreadableAnswer, error_of
 from .._wire.names import packet_path, run_packet_path
 from ..config import RetryPolicy
 from ..errors import (
@@ -56,31 +57,33 @@ class PacketFetcher:
         return _read_url(requester, packet_path(path))
 
     def _download(self, url: str, requester: Requester) -> Packet:
-        label = f"{requester.label}, from its presigned URL"
-        with self._origin.transport.get(url, call=Call(), label=label, token=None) as answer:
+        label, call = f"{requester.label}, from its presigned URL", Call()
+        with self._origin.transport.get(url, call=call, label=label, token=None) as answer:
             if answer.status != 200:
-                raise _refusal(answer, label)
+                raise _refusal(answer, call.mask, label)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
             text = answer.body().decode("utf-8", "replace")
             return Packet(text, content_type or "application/json")
 
 
-def _refusal(answer: Answer, label: str) -> ApiError:
-    """Return the storage's error, without its body, which may contain the presigned URL.
+def _refusal(answer: Answer, mask: Mask, label: str) -> ApiError:
+    """Return the storage's error, without what may contain the presigned URL: its body, and the
+    headers that decide on nothing.
 
     A 401 or 403 becomes a plain ApiError: it is not about the token, which must not be renewed.
     """
-    error = error_of(answer.status, answer.headers, "", label)
+    headers = {name: mask.hide(answer.headers.get(name, "")) for name in WAIT_HEADERS}
+    error = error_of(answer.status, {k: v for k, v in headers.items() if v}, "", label)
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return ApiError(str(error), status=error.status, headers=error.headers)
     return error
 
 
 def _read_url(requester: Requester, path: str) -> str:
-    try:
-        url = requester.get_json(path)["presignedUrl"]
-    except (KeyError, TypeError):
-        raise UnreadableAnswer(f"{requester.label}: the answer has no presignedUrl") from None
+    document = requester.get_json(path)
+    url = document.get("presignedUrl") if isinstance(document, dict) else None
+    if url is None:
+        raise UnreadableAnswer(f"{requester.label}: the answer has no presignedUrl")
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
         raise ProtocolError(f"{requester.label}: the presigned URL is not http or https")
-    return url
+    return Secret(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,8 @@ NETWORK_ERRORS = (
     http.client.HTTPException,
     OSError,
 )
+# What http.client says of a proxy that makes no tunnel, before it quotes that.
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: [0-9]{3}")
 
 
 class Answer:
@@ -134,21 +137,25 @@ class Answer:
         try:
             return decoder_of(self.headers.get("content-encoding", ""))
         except UnknownEncoding as error:
-            raise ProtocolError(f"{self._label}: the body is in {error}") from None
+            failure = ProtocolError(f"{self._label}: the body is in {error}")
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
     def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
         try:
             yield from decoder.feed(data)
+            return
         except BadEncoding as error:
-            raise ApiConnectionError(
-                f"{self._label}: the body does not decode by its content-encoding ({error})"
-            ) from None
+            problem = f"the body does not decode by its content-encoding ({error})"
+        raise ApiConnectionError(f"{self._label}: {problem}")
 
     def _read(self) -> bytes:
         try:
             return self._raw.read1(READ_SIZE, decode_content=False) or b""
         except NETWORK_ERRORS as error:
-            raise connection_error(error, self._call, self._label) from None
+            failure = connection_error(error, self._call, self._label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
 
 def connection_error(error: Exception, call: Call, label: str) -> Exception:
@@ -166,7 +173,7 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
             f"{label}: the server's certificate is not trusted ({cause.verify_message});"
             f" verify= takes the path of the authority's certificate"
         )
-    return ApiConnectionError(f"{label}: {_in_a_few_words(cause)}")
+    return ApiConnectionError(f"{label}: {call.mask.hide(_in_a_few_words(cause))}")
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -187,7 +194,11 @@ def innermost(error: BaseException) -> BaseException:
 def _in_a_few_words(inner: BaseException) -> str:
     if isinstance(inner, (TimeoutError, requests.Timeout)):
         return "timed out"
-    if isinstance(inner, (urllib3.exceptions.HTTPError, http.client.HTTPException)):
-        # Their messages may quote what the server sent.
-        return type(inner).__name__
-    return f"{type(inner).__name__}: {inner}"[:300]
+    name = type(inner).__name__
+    refused = _TUNNEL_REFUSED.match(str(inner))
+    if refused:
+        return f"{name}: {refused[0]}"
+    if isinstance(inner, OSError) and inner.errno is not None:
+        return f"{name}: {inner}"[:300]
+    # Any other may quote what the server sent, or the URL that it redirected to.
+    return name

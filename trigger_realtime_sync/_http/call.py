@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 
+from .mask import Mask
+
 
 class Interrupted(Exception):
     """The call was cut off for good: its subscription ended."""
@@ -28,6 +30,7 @@ class Call:
         connected: whether the current request had a connection, and so may have been sent.
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
+        mask: hides the secrets of the current request in what is said about it.
     """
 
     def __init__(self) -> None:
@@ -40,6 +43,7 @@ class Call:
         self.reused = False
         self.connected = False
         self.hung_up = False
+        self.mask = Mask()
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, TriggerRealtimeError
+from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
 from .rations import Rations
@@ -163,9 +164,10 @@ class Requester:
             return answer
         if path.startswith(wire.API_PREFIX):
             self._spare_api(answer)
-        body = self.hide_token(self._error_text(answer))
-        headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, headers_shown, body, self.label)
+        hide = self._call.mask.hide
+        body = hide(self._error_text(answer))
+        shown = {hide(name): hide(text) for name, text in answer.headers.items()}
+        raise error_of(answer.status, shown, body, self.label)
 
     def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Send one GET and return the parsed body.
@@ -178,11 +180,26 @@ class Requester:
         try:
             return loads(body)
         except ValueError:
-            raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
+            pass
+        # Out here, where it gets no context: that would hold the body.
+        raise UnreadableAnswer(f"{self.label}: the body is not JSON")
 
     def hide_token(self, text: str) -> str:
-        """Return text of the server's without the token, should the server echo it."""
-        return self._token.hide_in(text)
+        """Return text of the network's without what is secret of the last request, should it be
+        echoed: the token, the user's headers, the password of a proxy."""
+        return self._call.mask.hide(text)
+
+    def unforeseen(self, error: Exception, what: str = "the reader") -> ProtocolError:
+        """Log an error of this library's own with its traceback, and return the one to report.
+
+        Its text may be of the network.
+
+        Args:
+            what: what failed.
+        """
+        lines = "".join(traceback.format_exception(error))
+        logger.error("%s: %s failed\n%s", self.label, what, self.hide_token(lines))
+        return ProtocolError(f"{self.label}: {what} failed: {self.hide_token(repr(error))}")
 
     def succeeded(self) -> None:
         """Start counting failures again: data arrived."""

@@ -42,6 +42,8 @@ ERROR_OF_STATUS: dict[int, type[ApiError]] = {
 
 # The fields of an error's body that may hold its reason, best first.
 REASONS = ("error", "message", "detail", "title")
+# The headers by which a server may ask to wait, and its time, by which they are measured.
+WAIT_HEADERS = ("date", "retry-after", wire.RATE_LIMIT_RESET)
 RETRIED_STATUSES = frozenset({408, 425, 429})
 # How long a 404 is retried if the server says so: a replica may not know a new batch or run yet.
 NOT_FOUND_SECONDS = 5.0

@@ -23,7 +23,9 @@ from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
-from .prepared import RequestMaker, origin_of
+from .mask import Mask, secrets_of_headers, secrets_of_proxies
+from .own_records import hide_secrets
+from .prepared import MOST_REMEMBERED, RequestMaker, origin_of
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -123,6 +125,8 @@ class Transport:
             {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED, **options.headers}
         )
         self._requests = RequestMaker(self._session.headers, options.headers)
+        self._masks = lru_cache(MOST_REMEMBERED)(self._make_mask)
+        hide_secrets()
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -164,6 +168,7 @@ class Transport:
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
         wait = silence if head_timeout is None else min(head_timeout, silence)
         call.connected = call.hung_up = False
+        call.mask = self._mask(url, token)
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
@@ -176,10 +181,25 @@ class Transport:
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
-            raise _error_of_sending(error, call, label) from None
-        if wait < silence:
-            call.set_silence(silence)
-        return Answer(response, call, label)
+            failure = _error_of_sending(error, call, label)
+        else:
+            if wait < silence:
+                call.set_silence(silence)
+            return Answer(response, call, label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
+
+    def _mask(self, url: str, token: str | None) -> Mask:
+        """Return what hides the secrets of a request: without a token, its URL is one."""
+        origin = origin_of(url)
+        if token is None:
+            target = url[len(origin) :]
+            return Mask([target, *secrets_of_proxies(self._proxies(origin))], hides_targets=True)
+        return self._masks(origin, token)
+
+    def _make_mask(self, origin: str, token: str) -> Mask:
+        secrets = secrets_of_headers(self._options.headers)
+        return Mask([token, *secrets, *secrets_of_proxies(self._proxies(origin))])
 
     def _send(
         self, request: requests.PreparedRequest, call: Call, resend: bool, **options: Any

@@ -14,21 +14,19 @@ from ..errors import (
     PermissionDeniedError,
     TriggerRealtimeError,
 )
+from .mask import Secret
 
 Token = str | Callable[[], str]
 
 # In the order of the official client, whose command line takes a personal token from the second.
 ENVIRONMENT = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
 
-# A prefix of a token up to this many characters gives away no more than its kind, and is shown.
-LONGEST_SHOWN_PREFIX = 8
-
 
 def token_from_environment() -> str | None:
     """Return the token of the first environment variable that is set, or None."""
     for name in ENVIRONMENT:
         if os.environ.get(name):
-            return check_token(os.environ[name], name)
+            return Secret(check_token(os.environ[name], name))
     return None
 
 
@@ -36,7 +34,7 @@ class TokenSource:
     """A fixed token, or a function that is called for one before each request. Thread-safe."""
 
     def __init__(self, token: Token) -> None:
-        self._token = token if callable(token) else check_token(token)
+        self._token = token if callable(token) else Secret(check_token(token))
         # Held while the function is called for a replacement, so that one thread calls it.
         self._lock = threading.Lock()
         self._refused: str | None = None
@@ -84,7 +82,7 @@ def _called(provider: Callable[[], str]) -> str:
     except BaseException as error:
         # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
         raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
-    return check_token(token, "what access_token returned")
+    return Secret(check_token(token, "what access_token returned"))
 
 
 class CurrentToken:
@@ -122,12 +120,3 @@ class CurrentToken:
         self._may_renew = False
         self._replacement = self._source.renew(self._sent)
         return self._replacement is not None
-
-    def hide_in(self, text: str) -> str:
-        """Return text of the server's with the sent token masked, even where it is cut short."""
-        if self._sent is None:
-            return text
-        text = text.replace(self._sent, "***")
-        for length in range(len(self._sent) - 1, LONGEST_SHOWN_PREFIX, -1):
-            text = text.replace(self._sent[:length], "***")
-        return text
