@@ -231,6 +231,23 @@ def test_a_presigned_url_is_in_no_error_and_no_log(raw, connect, caplog, fetch):
     assert "/realtime/v1/runs/run_1" in caplog.text
 
 
+def test_an_error_that_nobody_foresaw_shows_no_presigned_url(raw, connect, monkeypatch):
+    """Nor does what lies below it; one that shows none is passed on as the cause."""
+    run = connect(raw(stored_output(reply(200, {}, [1])))).wait_for_completion("run_1", timeout=5)
+    errors = iter([RuntimeError(f"/store?signature={SIGNATURE}"), RuntimeError("no such thing")])
+
+    def fail(*arguments: Any) -> Any:
+        raise next(errors)
+
+    monkeypatch.setattr("trigger_realtime_sync._feeds.packet_fetcher.Packet", fail)
+    with pytest.raises(PayloadError) as caught:
+        _ = run.output
+    assert SIGNATURE not in everything_shown(caught.value)
+    with pytest.raises(PayloadError, match="RuntimeError") as caught:
+        _ = run.output
+    assert "no such thing" in str(caught.value.__cause__)
+
+
 def test_nobody_else_s_log_records_are_touched(raw, connect, caplog):
     """What urllib3 logs for other code of the process says all that it did."""
     caplog.set_level(logging.DEBUG)

@@ -251,11 +251,7 @@ class StrayRuns:
             return
         except TriggerRealtimeError as error:
             try:
-                pause = (
-                    0.0
-                    if stray.requester.renew_token(error)
-                    else stray.requester.delay_after(error)
-                )
+                pause = stray.requester.delay_after(error)
                 goes_on = True
             except TriggerRealtimeError as last:
                 self._lose(stray, last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
+# Seconds that the start of an error page is read for, or may be silent: the status counts without
+# it.
+ERROR_PAGE_SECONDS = 10.0
 # Statuses without a body, whatever their headers say.
 BODILESS = (204, 304)
 NETWORK_ERRORS = (
@@ -104,13 +108,16 @@ class Answer:
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error.
 
-        Return an empty text if its encoding is unknown: the status counts without it.
+        Return what came within `ERROR_PAGE_SECONDS`, and an empty text if its encoding is unknown:
+        the status counts without it.
         """
         start = bytearray()
+        deadline = time.monotonic() + ERROR_PAGE_SECONDS
+        self.limit_silence(ERROR_PAGE_SECONDS)
         try:
             for chunk in self.chunks():
                 start += chunk
-                if len(start) > limit:
+                if len(start) > limit or time.monotonic() > deadline:
                     break
         except ProtocolError:
             return ""

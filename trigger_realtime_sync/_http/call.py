@@ -45,6 +45,10 @@ class Call:
         self.hung_up = False
         self.mask = Mask()
 
+    def begin(self) -> None:
+        """Forget what is known of the last request: nothing of the next one was sent yet."""
+        self.connected = self.hung_up = False
+
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""
         with self._lock:

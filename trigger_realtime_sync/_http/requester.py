@@ -19,6 +19,7 @@ from ..config import RetryPolicy
 from ..errors import ApiConnectionError, ProtocolError, TriggerRealtimeError
 from .answer import Answer
 from .call import Call, Interrupted
+from .fetches import Fetches
 from .rations import Rations
 from .retry import Backoff, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
@@ -40,6 +41,7 @@ class Origin:
     retry: RetryPolicy
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
+    fetches: Fetches = attrs.field(factory=Fetches, repr=False)
 
 
 class Requester:
@@ -50,6 +52,8 @@ class Requester:
         on_trouble: called before each wait for another attempt.
         on_contact: called after each answer of any status.
         patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
+        on_users_thread: whether Ctrl-C, or what else interrupts a token function and is no
+            `Exception`, goes on to its caller.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Requester:
         on_trouble: Callable[[], None] = lambda: None,
         on_contact: Callable[[], None] = lambda: None,
         patience: float | None = None,
+        *,
+        on_users_thread: bool = False,
     ) -> None:
         self._origin = origin
         self._patience = patience
@@ -69,7 +75,7 @@ class Requester:
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._token = CurrentToken(origin.token)
+        self._token = CurrentToken(origin.token, on_users_thread=on_users_thread)
         self._cut_errors = 0
         self._date: str | None = None
 
@@ -146,6 +152,7 @@ class Requester:
             Interrupted: `stop` was called.
             Nudged: `nudge` was called.
         """
+        self._call.begin()
         answer = self._origin.transport.get(
             self._origin.base_url + path,
             call=self._call,
@@ -177,6 +184,14 @@ class Requester:
         """
         with self.get(path, headers=headers) as answer:
             body = answer.body()
+        return self.parsed(body)
+
+    def parsed(self, body: bytes) -> Any:
+        """Return a body parsed as JSON.
+
+        Raises:
+            UnreadableAnswer: it is none.
+        """
         try:
             return loads(body)
         except ValueError:
@@ -211,31 +226,54 @@ class Requester:
         self._backoff.understood()
 
     def recover(
-        self, error: TriggerRealtimeError, *, at_least: float = 0.0, longest: float = math.inf
+        self,
+        error: TriggerRealtimeError,
+        *,
+        at_least: float = 0.0,
+        longest: float = math.inf,
+        most: float = math.inf,
     ) -> None:
         """Wait until the next attempt is due.
 
         Args:
             at_least: seconds that it is not due before.
             longest: at most this many seconds, unless the server asked for more.
+            most: seconds. Where it is due later, the wait is not begun.
 
         Raises:
-            TriggerRealtimeError: `error` itself, if it must not be retried.
+            TriggerRealtimeError: `error` itself, or that of the function that should renew a
+                refused token, if it must not be retried, or not within `most`.
             Interrupted: `stop` was called.
         """
-        if self.renew_token(error):
+        left = self._unless_renewed(error)
+        if left is None:
             return
-        delay = max(at_least, self.delay_after(error))
+        delay = max(at_least, self._wait_after(left))
         delay = min(delay, max(longest, self._backoff.asked))
+        if delay > most:
+            raise left
         if delay > 0:
-            self.wait_out(error, delay, is_first=self._backoff.failures == 1)
+            self.wait_out(left, delay, is_first=self._backoff.failures == 1)
 
     def renew_token(self, error: TriggerRealtimeError) -> bool:
         """Return True if the error was a refused token, and there is a new one now."""
         return self._token.renew_after(error)
 
     def delay_after(self, error: TriggerRealtimeError) -> float:
-        """Return the seconds until the next attempt is due; for errors see `recover`."""
+        """Return the seconds until the next attempt is due, 0 if a refused token was renewed; for
+        errors see `recover`."""
+        left = self._unless_renewed(error)
+        return 0.0 if left is None else self._wait_after(left)
+
+    def _unless_renewed(self, error: TriggerRealtimeError) -> TriggerRealtimeError | None:
+        """Return what there is to recover from: nothing if it was a refused token, and there is a
+        new one; where that could not be had, why."""
+        try:
+            return None if self.renew_token(error) else error
+        except TriggerRealtimeError as failure:
+            return failure
+
+    def _wait_after(self, error: TriggerRealtimeError) -> float:
         return self._backoff.wait_after(error, time.monotonic(), time.time())
 
     def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:

@@ -167,7 +167,7 @@ class Transport:
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
         wait = silence if head_timeout is None else min(head_timeout, silence)
-        call.connected = call.hung_up = False
+        call.begin()
         call.mask = self._mask(url, token)
         try:
             response = self._send(
@@ -175,7 +175,7 @@ class Transport:
                 call,
                 resend,
                 stream=True,
-                timeout=(timeouts.connect, wait),
+                timeout=(min(timeouts.connect, wait), wait),
                 proxies=self._proxies(origin_of(url)),
                 verify=self._options.verify,
             )

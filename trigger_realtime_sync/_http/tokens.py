@@ -43,17 +43,23 @@ class TokenSource:
     def __repr__(self) -> str:
         return f"TokenSource({'a callable' if callable(self._token) else '***'})"
 
-    def current(self) -> str:
+    def current(self, *, on_users_thread: bool = False) -> str:
         """Return the token for the next request.
+
+        Args:
+            on_users_thread: whether what the function raises and is no `Exception`, Ctrl-C say, is
+                raised as it is. A reading thread that it ended would leave its waiters waiting.
 
         Raises:
             ConfigurationError: the function raised, or returned something that is no token.
             ApiConnectionError: the function raised an OSError: it could not reach its own source.
         """
-        return _called(self._token) if callable(self._token) else self._token
+        if callable(self._token):
+            return _called(self._token, on_users_thread)
+        return self._token
 
-    def renew(self, refused: str) -> str | None:
-        """Return another token than the one that the server refused, or None.
+    def renew(self, refused: str, *, on_users_thread: bool = False) -> str | None:
+        """Return another token than the one that the server refused, or None; see `current`.
 
         If several threads were refused the same token, one calls the function for all of them.
         """
@@ -62,7 +68,7 @@ class TokenSource:
         with self._lock:
             if self._refused == refused:
                 return self._replacement
-            replacement = _called(self._token)
+            replacement = _called(self._token, on_users_thread)
             if replacement == refused:
                 # Not remembered: the function may have another token after the next refusal.
                 return None
@@ -70,7 +76,7 @@ class TokenSource:
             return replacement
 
 
-def _called(provider: Callable[[], str]) -> str:
+def _called(provider: Callable[[], str], on_users_thread: bool) -> str:
     try:
         token = provider()
     except TriggerRealtimeError:
@@ -80,7 +86,8 @@ def _called(provider: Callable[[], str]) -> str:
             f"access_token could not get a token: {type(error).__name__}"
         ) from error
     except BaseException as error:
-        # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
+        if on_users_thread and not isinstance(error, Exception):
+            raise
         raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
     return Secret(check_token(token, "what access_token returned"))
 
@@ -88,16 +95,18 @@ def _called(provider: Callable[[], str]) -> str:
 class CurrentToken:
     """The token of one thread's requests, replaced once when the server refuses it."""
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: TokenSource, *, on_users_thread: bool = False) -> None:
         self._source = source
+        self._on_users_thread = on_users_thread
         self._sent: str | None = None
         self._replacement: str | None = None
         self._may_renew = True
 
     def take(self) -> str:
         """Return the token for the next request; for errors see `TokenSource.current`."""
-        self._sent, self._replacement = self._replacement or self._source.current(), None
-        return self._sent
+        token = self._replacement or self._source.current(on_users_thread=self._on_users_thread)
+        self._sent, self._replacement = token, None
+        return token
 
     def accepted(self) -> None:
         """Allow the next refusal to renew the token again."""
@@ -117,6 +126,7 @@ class CurrentToken:
             return False
         if not self._may_renew or self._sent is None:
             return False
+        self._replacement = self._source.renew(self._sent, on_users_thread=self._on_users_thread)
+        # Not before: a function that fails now may have another token when it is asked again.
         self._may_renew = False
-        self._replacement = self._source.renew(self._sent)
         return self._replacement is not None

@@ -15,6 +15,7 @@ from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
+from .._http.fetches import Fetches
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
@@ -48,6 +49,7 @@ class Engine:
     def _renew(self) -> None:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
+        self._fetches = Fetches()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
@@ -81,6 +83,7 @@ class Engine:
         with registry.lock:
             registry.closed = True
             receivers = registry.cancel_all()
+        self._fetches.stop()
         deadline = time.monotonic() + seconds
         settle(receivers)
         left = registry.join(deadline)
@@ -101,6 +104,7 @@ class Engine:
             retry=self._options.retry,
             preview_branch=self._options.preview_branch,
             rations=self._rations,
+            fetches=self._fetches,
         )
         if target.streams is not None:
             # Imported here, because most clients read no stream.
