@@ -32,6 +32,7 @@ from ._checks import (
     check_verify,
 )
 from ._forks import notice
+from ._http.mask import Secret
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
@@ -737,7 +738,7 @@ def _check_last_event_id(options: StreamOptions) -> None:
 def _check_token_option(token: Any) -> Token | None:
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
-    return check_token(token)
+    return Secret(check_token(token))
 
 
 def _base_url_option(base_url: Any) -> str:

@@ -9,7 +9,7 @@ from .._feeds.batch_members import read_members
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 from ..models import AnyRun
 from .channel import Channel
 from .run_view import RunView
@@ -97,10 +97,9 @@ class BatchChannel(Channel):
             return
         except TriggerRealtimeError as error:
             logger.warning("%s: its runs are not known: %s", self.target.label, error)
-            self._members_failed(error)
-        except Exception as error:
-            logger.exception("%s: asking for its runs failed", self.target.label)
-            self._members_failed(ProtocolError(f"{self.target.label}: {error!r}"))
+            self._members_failed(error.with_traceback(None))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._members_failed(requester.unforeseen(error, "asking for its runs"))
         else:
             self._on_members(members)
 

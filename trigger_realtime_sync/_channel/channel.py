@@ -17,7 +17,7 @@ from functools import partial
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
-from ..errors import NotFoundError, ProtocolError, TriggerRealtimeError
+from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
 from .feeds import Feeds
@@ -154,10 +154,10 @@ class Channel:
         except Interrupted:
             return
         except TriggerRealtimeError as error:
-            self._feed_failed(error)
-        except Exception as error:
-            logger.exception("%s: the reader failed", self.target.label)
-            self._audience.fail(ProtocolError(f"{self.target.label}: the reader failed: {error!r}"))
+            # Whoever keeps the error should not keep all that was read, which its frames hold.
+            self._feed_failed(error.with_traceback(None))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._audience.fail(self._requester.unforeseen(error))
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
         self._audience.fail(error)

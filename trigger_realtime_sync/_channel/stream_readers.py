@@ -18,7 +18,7 @@ from .._feeds.stream_feed import StreamFeed
 from .._http.call import Interrupted
 from .._http.requester import Requester
 from .._wire.stream_end import Writer
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -214,9 +214,8 @@ class StreamReaders:
         except TriggerRealtimeError as failure:
             # Whoever keeps the error should not keep all that was read, which its frames hold.
             error = failure.with_traceback(None)
-        except Exception as failure:
-            logger.exception("%s: the reader failed", reader.requester.label)
-            error = ProtocolError(f"{reader.requester.label}: the reader failed: {failure!r}")
+        except Exception as failure:  # noqa: BLE001 (it is logged)
+            error = reader.requester.unforeseen(failure)
         self._end(reader, error)
 
     def _may_stay(self, reader: Reader) -> bool:

@@ -23,8 +23,18 @@ Job = Callable[[], None]
 THREAD_NAME = "trigger-realtime janitor"
 # Seconds after which one that waits for a job looks whether the thread has ended.
 SLICE_SECONDS = 0.05
+# Seconds until another thread that could not be started is tried again.
+AGAIN_SECONDS = 0.25
 # Seconds for which it is tried to start the thread.
 START_SECONDS = 1.0
+
+
+def may_be_interrupted() -> bool:
+    """Return True on the main thread, where an exception may come out of a signal handler.
+
+    `Thread.start` does not survive one: it may say that it failed when the thread runs.
+    """
+    return threading.current_thread() is threading.main_thread()
 
 
 class Janitor:
@@ -32,7 +42,7 @@ class Janitor:
 
     Args:
         lock: held while the thread is started, and while it decides to end.
-        is_needed: called with the lock: whether the thread must stay.
+        is_needed: whether the thread must stay. Called with the lock, and before that without.
     """
 
     def __init__(self, lock: threading.RLock, is_needed: Callable[[], bool]) -> None:
@@ -64,10 +74,13 @@ class Janitor:
         self.thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         try:
             self.thread.start()
-        except BaseException:
+        except BaseException as error:
             # An exception out of a signal handler: the thread may run all the same, and must end.
             self.thread = None
             self.wake()
+            if isinstance(error, KeyError) and error.__context__ is not None:
+                # What `start` trips over when it cleans up.
+                raise error.__context__ from None
             raise
 
     def put(self, job: Job) -> None:
@@ -101,7 +114,7 @@ class Janitor:
     def _work(self) -> None:
         while True:
             _run(self._next())
-            if self._jobs.empty() and self._may_end():
+            if self._jobs.empty() and not self._is_needed() and self._may_end():
                 break
         # What came while it decided.
         with contextlib.suppress(queue.Empty):

@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+
+from .janitor import AGAIN_SECONDS, Janitor, Job, may_be_interrupted
+from .threads import join_all
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-Job = Callable[[], None]
 
 THREAD_NAME = "trigger-realtime-callbacks"
 # How many seconds a thread without work stays, so that the next callback need not start one.
@@ -26,12 +27,11 @@ class WorkerPool:
     queued and no other thread waits starts a successor first.
 
     Args:
-        later: has a job done after a while, on another thread: the next attempt to start a thread
-            that could not be started.
+        janitor: starts the threads that can't be started where they are needed.
     """
 
-    def __init__(self, later: Callable[[Job], None] = lambda job: None) -> None:
-        self._later = later
+    def __init__(self, janitor: Janitor | None = None) -> None:
+        self._janitor = janitor
         # Protects everything below. Held for moments only, never while a job runs.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -76,11 +76,7 @@ class WorkerPool:
         Returns:
             The threads that are still in a callback.
         """
-        threads = self._threads | self._starting
-        threads.discard(threading.current_thread())
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return [thread for thread in threads if thread.is_alive()]
+        return join_all(self._threads | self._starting, deadline)
 
     def abandon(self) -> None:
         """Drop all jobs in a forked child, where a missing thread may hold the lock.
@@ -96,7 +92,10 @@ class WorkerPool:
         if self._waiting:
             self._changed.notify()
         elif not self._starting:
-            self._start_thread()
+            if self._janitor is not None and may_be_interrupted():
+                self._janitor.put(self._have_a_thread)
+            else:
+                self._start_thread()
 
     def _start_thread(self) -> None:
         name = f"{THREAD_NAME}-{next(self._names)}"
@@ -109,16 +108,12 @@ class WorkerPool:
             if not self._is_short:
                 self._is_short = True
                 logger.error("no thread for callbacks: %s; it is tried again", error)
-            self._later(self._try_again)
-        except BaseException:
-            # Out of a signal handler: the thread may run all the same.
-            self._starting.discard(thread)
-            self._later(self._try_again)
-            raise
+            if self._janitor is not None:
+                self._janitor.put_later(AGAIN_SECONDS, self._have_a_thread)
         else:
             self._is_short = False
 
-    def _try_again(self) -> None:
+    def _have_a_thread(self) -> None:
         with self._lock:
             if self._ready or self._timed:
                 self._have_someone_take_it()

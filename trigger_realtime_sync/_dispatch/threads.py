@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from .janitor import Janitor
+from .janitor import AGAIN_SECONDS, Janitor, may_be_interrupted
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Seconds until a thread that could not be started is tried again.
-AGAIN_SECONDS = 0.25
 # How many threads that have ended may be remembered, beyond as many as those that run.
 SLACK = 64
+# Seconds between two attempts to join a thread that is being started.
+STARTING_SECONDS = 0.001
 
 
 class Threads:
@@ -35,21 +36,23 @@ class Threads:
 
     def start(self, work: Callable[[], None], name: str) -> None:
         """Start a thread, now or as soon as it can be."""
+        if may_be_interrupted():
+            self._janitor.put(partial(self._start, work, name))
+        else:
+            self._start(work, name)
+
+    def _start(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
         self._remember(thread)
         if not self._starts(thread):
-            self._janitor.put_later(AGAIN_SECONDS, lambda: self.start(work, name))
+            self._janitor.put_later(AGAIN_SECONDS, partial(self._start, work, name))
 
     def join(self, deadline: float) -> list[threading.Thread]:
         """Wait for all threads, up to a time of `time.monotonic()`.
 
         Takes no lock. Returns the threads that are still alive.
         """
-        threads = [one for one in list(self._threads) if one is not threading.current_thread()]
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        return [thread for thread in threads if thread.is_alive()]
+        return join_all(list(self._threads), deadline)
 
     def _starts(self, thread: threading.Thread) -> bool:
         """Start a thread. Return False, and log it once, if that is impossible now."""
@@ -74,3 +77,28 @@ class Threads:
                     one for one in self._threads if one.is_alive() or one.ident is None
                 ]
                 self._most = 2 * len(self._threads) + SLACK
+
+
+def join_all(threads: Iterable[threading.Thread], deadline: float) -> list[threading.Thread]:
+    """Wait for threads but this one, up to a time of `time.monotonic()`.
+
+    Returns:
+        Those that are still alive.
+    """
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    for thread in others:
+        _join(thread, deadline)
+    return [thread for thread in others if thread.is_alive()]
+
+
+def _join(thread: threading.Thread, deadline: float) -> None:
+    while thread.ident is not None:
+        left = deadline - time.monotonic()
+        try:
+            thread.join(max(0.0, left))
+            return
+        except RuntimeError:
+            # It is being started at this moment.
+            if left <= 0:
+                return
+            time.sleep(min(left, STARTING_SECONDS))

@@ -318,12 +318,16 @@ class RunFeed:
         label = self._requester.label
         if self._run_id is not None and names_another_run(messages, self._run_id):
             raise UnreadableAnswer(f"{label}: the answer has the row of another run")
+        problem = None
         try:
             changes = self.log.receive(answer.headers, messages, label, live=live, now=now)
         except MissingHeader:
             raise
         except ProtocolError as error:
-            raise UnreadableAnswer(self._requester.hide_token(str(error))) from None
+            problem = self._requester.hide_token(str(error))
+        if problem is not None:
+            # Out here, where it gets no context: that would quote the message.
+            raise UnreadableAnswer(problem)
         if changes is not None and changes.failures:
             for key, failure in changes.failures.items():
                 changes.failures[key] = ProtocolError(self._requester.hide_token(str(failure)))
@@ -336,6 +340,8 @@ class RunFeed:
         try:
             return reader.close()
         except ValueError:
-            if not answer.framed and reader.begins_as_array:
-                raise ApiConnectionError(f"{label}: the body ended within its JSON") from None
-            raise UnreadableAnswer(f"{label}: the body is not JSON") from None
+            pass
+        # Out here, where it gets no context: that would hold the body.
+        if not answer.framed and reader.begins_as_array:
+            raise ApiConnectionError(f"{label}: the body ended within its JSON")
+        raise UnreadableAnswer(f"{label}: the body is not JSON")

@@ -17,7 +17,7 @@ import attrs
 
 from .._http.call import Interrupted
 from .._http.requester import Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 from .run_feed import RunChanges, RunFeed
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -222,10 +222,10 @@ class StrayRuns:
             work(stray)
         except Interrupted:
             raise
-        except Exception as error:
-            logger.exception("%s: the reader of run %s failed", self._label, stray.run_id)
-            label = f"{self._label}: run {stray.run_id}"
-            self._lose(stray, ProtocolError(f"{label}: the reader failed: {error!r}"))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._lose(
+                stray, stray.requester.unforeseen(error, f"the reader of run {stray.run_id}")
+            )
 
     def _look(self, stray: _Stray) -> None:
         """Look at a run once, and put it back if it is to be followed on."""
@@ -239,11 +239,7 @@ class StrayRuns:
             return
         except TriggerRealtimeError as error:
             try:
-                pause = (
-                    0.0
-                    if stray.requester.renew_token(error)
-                    else stray.requester.delay_after(error)
-                )
+                pause = stray.requester.delay_after(error)
                 goes_on = True
             except TriggerRealtimeError as last:
                 self._lose(stray, last)

@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 
+from .mask import Mask
+
 
 class Interrupted(Exception):
     """The call was cut off for good: its subscription ended."""
@@ -29,6 +31,7 @@ class Call:
         trusted: whether a TLS handshake ever succeeded.
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
+        mask: hides the secrets of the current request in what is said about it.
     """
 
     def __init__(self) -> None:
@@ -42,6 +45,11 @@ class Call:
         self.connected = False
         self.trusted = False
         self.hung_up = False
+        self.mask = Mask()
+
+    def begin(self) -> None:
+        """Forget what is known of the last request: nothing of the next one was sent yet."""
+        self.connected = self.hung_up = False
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

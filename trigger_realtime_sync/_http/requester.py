@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,9 +16,15 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, ConnectionUntrusted, TriggerRealtimeError
+from ..errors import (
+    ApiConnectionError,
+    ConnectionUntrusted,
+    ProtocolError,
+    TriggerRealtimeError,
+)
 from .answer import Answer
 from .call import Call, Interrupted
+from .fetches import Fetches
 from .rations import Rations
 from .retry import Backoff, Standing, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
@@ -40,6 +47,7 @@ class Origin:
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
     standing: Standing = attrs.field(factory=Standing, repr=False)
+    fetches: Fetches = attrs.field(factory=Fetches, repr=False)
 
 
 class Requester:
@@ -51,6 +59,8 @@ class Requester:
         on_contact: called after each answer of any status.
         patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
         on_untrusted: called before each wait for a certificate that is trusted again.
+        on_users_thread: whether Ctrl-C, or what else interrupts a token function and is no
+            `Exception`, goes on to its caller.
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class Requester:
         on_contact: Callable[[], None] = lambda: None,
         patience: float | None = None,
         on_untrusted: Callable[[ConnectionUntrusted], None] = lambda error: None,
+        *,
+        on_users_thread: bool = False,
     ) -> None:
         self._origin = origin
         self._patience = patience
@@ -72,7 +84,7 @@ class Requester:
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._token = CurrentToken(origin.token)
+        self._token = CurrentToken(origin.token, on_users_thread=on_users_thread)
         self._cut_errors = 0
         self._date: str | None = None
 
@@ -149,6 +161,7 @@ class Requester:
             Interrupted: `stop` was called.
             Nudged: `nudge` was called.
         """
+        self._call.begin()
         answer = self._origin.transport.get(
             self._origin.base_url + path,
             call=self._call,
@@ -167,9 +180,10 @@ class Requester:
             return answer
         if path.startswith(wire.API_PREFIX):
             self._spare_api(answer)
-        body = self.hide_token(self._error_text(answer))
-        headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, headers_shown, body, self.label)
+        hide = self._call.mask.hide
+        body = hide(self._error_text(answer))
+        shown = {hide(name): hide(text) for name, text in answer.headers.items()}
+        raise error_of(answer.status, shown, body, self.label)
 
     def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Send one GET and return the parsed body.
@@ -179,14 +193,37 @@ class Requester:
         """
         with self.get(path, headers=headers) as answer:
             body = answer.body()
+        return self.parsed(body)
+
+    def parsed(self, body: bytes) -> Any:
+        """Return a body parsed as JSON.
+
+        Raises:
+            UnreadableAnswer: it is none.
+        """
         try:
             return loads(body)
         except ValueError:
-            raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
+            pass
+        # Out here, where it gets no context: that would hold the body.
+        raise UnreadableAnswer(f"{self.label}: the body is not JSON")
 
     def hide_token(self, text: str) -> str:
-        """Return text of the server's without the token, should the server echo it."""
-        return self._token.hide_in(text)
+        """Return text of the network's without what is secret of the last request, should it be
+        echoed: the token, the user's headers, the password of a proxy."""
+        return self._call.mask.hide(text)
+
+    def unforeseen(self, error: Exception, what: str = "the reader") -> ProtocolError:
+        """Log an error of this library's own with its traceback, and return the one to report.
+
+        Its text may be of the network.
+
+        Args:
+            what: what failed.
+        """
+        lines = "".join(traceback.format_exception(error))
+        logger.error("%s: %s failed\n%s", self.label, what, self.hide_token(lines))
+        return ProtocolError(f"{self.label}: {what} failed: {self.hide_token(repr(error))}")
 
     def succeeded(self) -> None:
         """Start counting failures again: data arrived."""
@@ -198,31 +235,54 @@ class Requester:
         self._backoff.understood()
 
     def recover(
-        self, error: TriggerRealtimeError, *, at_least: float = 0.0, longest: float = math.inf
+        self,
+        error: TriggerRealtimeError,
+        *,
+        at_least: float = 0.0,
+        longest: float = math.inf,
+        most: float = math.inf,
     ) -> None:
         """Wait until the next attempt is due.
 
         Args:
             at_least: seconds that it is not due before.
             longest: at most this many seconds, unless the server asked for more.
+            most: seconds. Where it is due later, the wait is not begun.
 
         Raises:
-            TriggerRealtimeError: `error` itself, if it must not be retried.
+            TriggerRealtimeError: `error` itself, or that of the function that should renew a
+                refused token, if it must not be retried, or not within `most`.
             Interrupted: `stop` was called.
         """
-        if self.renew_token(error):
+        left = self._unless_renewed(error)
+        if left is None:
             return
-        delay = max(at_least, self.delay_after(error))
+        delay = max(at_least, self._wait_after(left))
         delay = min(delay, max(longest, self._backoff.asked))
+        if delay > most:
+            raise left
         if delay > 0:
-            self.wait_out(error, delay, is_first=self._backoff.failures == 1)
+            self.wait_out(left, delay, is_first=self._backoff.failures == 1)
 
     def renew_token(self, error: TriggerRealtimeError) -> bool:
         """Return True if the error was a refused token, and there is a new one now."""
         return self._token.renew_after(error)
 
     def delay_after(self, error: TriggerRealtimeError) -> float:
-        """Return the seconds until the next attempt is due; for errors see `recover`."""
+        """Return the seconds until the next attempt is due, 0 if a refused token was renewed; for
+        errors see `recover`."""
+        left = self._unless_renewed(error)
+        return 0.0 if left is None else self._wait_after(left)
+
+    def _unless_renewed(self, error: TriggerRealtimeError) -> TriggerRealtimeError | None:
+        """Return what there is to recover from: nothing if it was a refused token, and there is a
+        new one; where that could not be had, why."""
+        try:
+            return None if self.renew_token(error) else error
+        except TriggerRealtimeError as failure:
+            return failure
+
+    def _wait_after(self, error: TriggerRealtimeError) -> float:
         delay = self._backoff.wait_after(error, time.monotonic(), time.time())
         if isinstance(error, ConnectionUntrusted):
             self._on_untrusted(error)

@@ -14,6 +14,7 @@ from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
+from .._http.fetches import Fetches
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
@@ -47,6 +48,7 @@ class Engine:
     def _renew(self) -> None:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
+        self._fetches = Fetches()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
@@ -73,6 +75,7 @@ class Engine:
     def stop(self) -> None:
         """Cancel everything, and refuse more. Takes no lock, and waits for nothing."""
         self.registry.closed = True
+        self._fetches.stop()
         self.registry.end(self.registry.all_seats(), is_inside=True)
         self.registry.janitor.put(self._transport.close)
 
@@ -87,6 +90,7 @@ class Engine:
         """
         registry = self.registry
         registry.closed = True
+        self._fetches.stop()
         registry.end(registry.all_seats(), is_inside=False)
         left = registry.join(deadline)
         self._transport.close()
@@ -106,6 +110,7 @@ class Engine:
             retry=self._options.retry,
             preview_branch=self._options.preview_branch,
             rations=self._rations,
+            fetches=self._fetches,
         )
         if target.streams is not None:
             # Imported here, because most clients read no stream.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._dispatch.janitor import Janitor
 from .._dispatch.pool import WorkerPool
-from .._dispatch.threads import AGAIN_SECONDS, Threads
+from .._dispatch.threads import Threads, join_all
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
@@ -188,7 +187,7 @@ class Registry:
         self.closed = False
         self.janitor = Janitor(self.lock, lambda: bool(self.slots))
         self.threads = Threads(self.janitor)
-        self.pool = WorkerPool(partial(self.janitor.put_later, AGAIN_SECONDS))
+        self.pool = WorkerPool(self.janitor)
         self._cache = ViewCache(max_cached)
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
@@ -407,10 +406,7 @@ class Registry:
         """
         alive = self.threads.join(deadline) + self.pool.join(deadline)
         janitor = self.janitor.thread
-        if janitor is not None and janitor is not threading.current_thread():
-            janitor.join(max(0.0, deadline - time.monotonic()))
-            alive += [janitor] if janitor.is_alive() else []
-        return alive
+        return alive if janitor is None else alive + join_all([janitor], deadline)
 
     def bequeath(self, heir: Registry) -> None:
         """In a forked child: leave every subscription to another registry, cancelled."""
