@@ -6,21 +6,27 @@ ConfigurationError, the others ValueError.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._wire.names import ALWAYS_SENT, RUN_COLUMNS
 from .errors import ConfigurationError
 
+if TYPE_CHECKING:
+    import ssl
+
 # The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
 # How the tokens begin that `trigger.dev login` and the account's settings make.
 PERSONAL_TOKEN = "tr_pat_"
+# What the process or the system lacks for a moment: descriptors, or memory.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 # Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -241,12 +247,16 @@ def _check_mapping(value: Any, name: str) -> dict[Any, Any]:
     return dict(value or {})
 
 
-def check_verify(value: Any) -> bool | str:
-    """Return True, False, or the path of a file or directory of certificates."""
-    if isinstance(value, bool):
+def check_verify(value: Any) -> bool | str | ssl.SSLContext:
+    """Return True, False, the path of a file or directory of certificates, or a context."""
+    import ssl
+
+    if isinstance(value, (bool, ssl.SSLContext)):
         return value
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
-        raise ConfigurationError(f"verify must be a bool or an existing path, not {value!r}")
+        raise ConfigurationError(
+            f"verify must be a bool, an existing path or an ssl.SSLContext, not {value!r}"
+        )
     path = os.fspath(value)
     if os.path.isfile(path):
         _check_certificates(path)
@@ -259,6 +269,9 @@ def _check_certificates(path: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
+        if error.errno in SHORTAGES:
+            # They will be read when they are needed.
+            return
         raise ConfigurationError(
             f"verify: the certificates of {path!r} can't be read: {type(error).__name__}"
         ) from None

@@ -51,6 +51,8 @@ from .subscription import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     # Never imported at run time: `typing_extensions` is no dependency.
     from typing_extensions import TypedDict, TypeVar, Unpack
 
@@ -106,8 +108,9 @@ class RealtimeClient:
         max_cached: how many ids the last known state is remembered for.
         headers: sent along with every request to the API.
         proxies: as in requests, those of the environment included; they are looked up again when a
-            request failed.
-        verify: as in requests: True, False, or the path of a CA bundle.
+            request failed. A SOCKS proxy needs `requests[socks]`.
+        verify: as in requests: True, False, or the path of a CA bundle; or an `ssl.SSLContext`, for
+            a certificate of the client's own, say. Its ALPN protocols are set to HTTP/1.1.
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
@@ -130,7 +133,7 @@ class RealtimeClient:
         max_cached: int = 1000,
         headers: Mapping[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
-        verify: bool | str = True,
+        verify: bool | str | ssl.SSLContext = True,
         stream_patience: float = 30.0,
     ) -> None:
         _refuse_eventlet()

@@ -64,9 +64,9 @@ class RetryPolicy:
 class Timeouts:
     """How many seconds to wait for a server.
 
-    `connect` bounds the making of a connection. `read` bounds the silence on one, and the time
-    until the head of an answer is whole: it must outlast the 23 s for which the server holds a
-    poll, and the pings of a stream.
+    `connect` bounds the making of a connection, to whichever address of the host. `read` bounds the
+    silence on one, and the time until the head of an answer is whole: it must outlast the 23 s for
+    which the server holds a poll, and the pings of a stream.
     """
 
     connect: float = attrs.field(default=10.0, validator=_seconds())

@@ -209,6 +209,13 @@ def test_no_proxy_whatever_the_environment_says():
         assert client.subscriptions == {}
 
 
+@pytest.mark.parametrize("verify", ["/no/such/path", 7, None, b"x", object()])
+def test_what_verifies_nothing(verify):
+    """It is a bool, a path that exists, or a context."""
+    with pytest.raises(ConfigurationError, match=r"verify must be .* or an ssl\.SSLContext"):
+        RealtimeClient("tr_x", verify=verify)
+
+
 def test_a_file_without_certificates(tmp_path):
     """No retry can heal that: it is said at the call."""
     path = tmp_path / "no-certificate.pem"

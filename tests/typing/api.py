@@ -5,6 +5,7 @@ Not run. Each `assert_type` fails the check where the type is another.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -62,6 +63,7 @@ client = RealtimeClient(
     verify="/path",
     stream_patience=30.0,
 )
+mutual = RealtimeClient(verify=ssl.create_default_context())
 
 
 def tasks() -> None:

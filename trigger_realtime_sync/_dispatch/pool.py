@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from contextvars import Context
 
 from .janitor import AGAIN_SECONDS, Janitor, Job, may_be_interrupted
 from .threads import join_all
@@ -99,7 +100,8 @@ class WorkerPool:
 
     def _start_thread(self) -> None:
         name = f"{THREAD_NAME}-{next(self._names)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # In an empty context: callbacks of all subscriptions run on it, not only of this caller's.
+        thread = threading.Thread(target=Context().run, args=(self._work,), name=name, daemon=True)
         self._starting.add(thread)
         try:
             thread.start()

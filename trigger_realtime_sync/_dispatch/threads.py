@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from functools import partial
 
 from .janitor import AGAIN_SECONDS, Janitor, may_be_interrupted
@@ -42,7 +43,11 @@ class Threads:
             self._start(work, name)
 
     def _start(self, work: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=work, name=f"trigger-realtime {name}", daemon=True)
+        # In an empty context: whoever subscribed may be a request that is traced, and ends long
+        # before this thread.
+        thread = threading.Thread(
+            target=Context().run, args=(work,), name=f"trigger-realtime {name}", daemon=True
+        )
         self._remember(thread)
         if not self._starts(thread):
             self._janitor.put_later(AGAIN_SECONDS, partial(self._start, work, name))

@@ -130,7 +130,7 @@ class _PacketFetch:
             if answer.status != 200:
                 raise _refusal(answer, call.mask, label)
             content_type = answer.headers.get("content-type", "").split(";")[0].strip()
-            text = self._body(answer).decode("utf-8", "replace")
+            text = self._body(answer).decode("utf-8-sig", "replace")
             return Packet(text, content_type or "application/json")
 
     def _body(self, answer: Answer) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import queue
+import ssl
+from functools import cache
 from typing import Any
 
 import requests.adapters
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .addresses import Addresses
 from .connections import WatchedConnection, WatchedTlsConnection
 from .tls import SharedContext
 
@@ -27,14 +30,27 @@ class _KeptConnections(queue.LifoQueue[Any]):
             super().put(item, block, timeout)
 
 
-class _PlainPool(HTTPConnectionPool):
+class _OneHost(HTTPConnectionPool):
+    """A pool whose connections share what was learnt of the addresses of their host."""
+
+    QueueCls = _KeptConnections
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._addresses = Addresses()
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.addresses = self._addresses
+        return connection
+
+
+class _PlainPool(_OneHost):
     ConnectionCls = WatchedConnection
-    QueueCls = _KeptConnections
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_OneHost, HTTPSConnectionPool):
     ConnectionCls = WatchedTlsConnection
-    QueueCls = _KeptConnections
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
@@ -44,8 +60,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         verify: see `SharedContext`.
     """
 
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
+    def __init__(self, verify: bool | str | ssl.SSLContext) -> None:
         self._tls = SharedContext(verify)
         super().__init__(pool_connections=32, pool_maxsize=POOL_SIZE)
 
@@ -55,7 +70,10 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, ssl_context=self._tls.get(), **kwargs)
-        _use_watched_pools(manager)
+        if "_socks_options" in manager.connection_pool_kw:
+            manager.pool_classes_by_scheme = _socks_pools()
+        else:
+            _use_watched_pools(manager)
         return manager
 
     def build_connection_pool_key_attributes(
@@ -65,8 +83,11 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         if host["scheme"] == "https":
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
-            pool["ssl_context"] = self._tls.get()
-            pool["cert_reqs"] = "CERT_NONE" if self._verify is False else "CERT_REQUIRED"
+            context = self._tls.get()
+            pool["ssl_context"] = context
+            # urllib3 sets it on the context.
+            kind: Any = context.verify_mode.name
+            pool["cert_reqs"] = kind
         return host, pool
 
     def get_connection_with_tls_context(
@@ -104,3 +125,16 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
 def _use_watched_pools(manager: Any) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+@cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    from .socks_connections import WatchedSocksConnection, WatchedSocksTlsConnection
+
+    class PlainPool(_OneHost):
+        ConnectionCls = WatchedSocksConnection
+
+    class TlsPool(_TlsPool):
+        ConnectionCls = WatchedSocksTlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}

@@ -122,7 +122,7 @@ class Answer:
                     break
         except ProtocolError:
             return ""
-        return start[:limit].decode("utf-8", "replace")
+        return start[:limit].decode("utf-8-sig", "replace")
 
     def limit_silence(self, seconds: float) -> None:
         """Lower the read timeout for the rest of this body."""

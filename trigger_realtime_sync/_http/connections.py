@@ -13,21 +13,9 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
+from .addresses import Addresses, connect
 from .call import Call, Interrupted, Nudged, current_call, watch
 from .deadlines import TimedResponse
-
-
-def _connected(connection: HTTPConnection, sock: socket.socket, address: Any) -> socket.socket:
-    try:
-        for option in connection.socket_options or ():
-            sock.setsockopt(*option)
-        sock.settimeout(connection.timeout)
-        watch(sock)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 class WatchedConnection(HTTPConnection):
@@ -38,24 +26,32 @@ class WatchedConnection(HTTPConnection):
     debuglevel = 0
     _last_call: Call | None = None
 
-    def _new_conn(self) -> socket.socket:
-        """Open a socket as urllib3 does, but let the call watch it before it connects.
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # The pool replaces it by its own.
+        self.addresses = Addresses()
 
-        So connecting can be interrupted too.
+    def _new_conn(self) -> socket.socket:
+        """Open a socket to whichever address of the host answers first.
+
+        The call watches it before it is connected, so that connecting can be interrupted too.
         """
         host = self._dns_host.strip("[]")
         try:
             addresses = socket.getaddrinfo(host, self.port, 0, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             raise NewConnectionError(self, "the name of the server is not known") from error
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in addresses:
-            try:
-                return _connected(self, socket.socket(family, kind, protocol), address)
-            except OSError as error:
-                failure = error
-        # A bare OSError would look to urllib3 like the failure of an established connection.
-        raise NewConnectionError(self, "no connection") from failure
+        try:
+            sock = connect(self.addresses, addresses, self._prepare, self.timeout or 0.0)
+        except OSError as error:
+            # A bare OSError would look to urllib3 like the failure of an established connection.
+            raise NewConnectionError(self, "no connection") from error
+        sock.settimeout(self.timeout)
+        return sock
+
+    def _prepare(self, sock: socket.socket) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
 
     def connect(self) -> None:
         """Connect. The call's earlier socket is not watched meanwhile."""
@@ -104,10 +100,13 @@ class WatchedTlsConnection(WatchedConnection, HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         # The handshake detaches the socket object: only a duplicate can interrupt it.
-        self._guard = sock.dup()
         try:
+            self._guard = sock.dup()
             watch(self._guard)
         except (Interrupted, Nudged):
             sock.close()
             raise
+        except OSError as error:
+            sock.close()
+            raise NewConnectionError(self, "no connection") from error
         return sock

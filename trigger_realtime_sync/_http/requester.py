@@ -7,6 +7,7 @@ import math
 import threading
 import time
 import traceback
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -202,7 +203,7 @@ class Requester:
             UnreadableAnswer: it is none.
         """
         try:
-            return loads(body)
+            return loads(body.removeprefix(BOM_UTF8))
         except ValueError:
             pass
         # Out here, where it gets no context: that would hold the body.

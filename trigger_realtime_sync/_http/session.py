@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import attrs
@@ -18,7 +18,7 @@ from requests.utils import select_proxy
 
 from .._version import __version__
 from ..config import Timeouts
-from ..errors import ApiConnectionError, ConfigurationError, ConnectionUntrusted
+from ..errors import ApiConnectionError, ApiError, ConfigurationError, ConnectionUntrusted
 from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
@@ -26,8 +26,8 @@ from .encoding import ACCEPTED
 from .mask import Mask, secrets_of_headers, secrets_of_proxies
 from .own_records import hide_secrets
 from .prepared import MOST_REMEMBERED, RequestMaker, origin_of
-from .proxies import mistake_in_proxy, proxies_of
-from .retry import ForeignAnswer
+from .proxies import mistake_in_proxy, proxies_of, refusal_of_proxy
+from .retry import PROXY_REFUSED, ForeignAnswer
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -47,10 +47,25 @@ class HttpOptions:
     timeouts: Timeouts
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     proxies: Mapping[str, str] | None = attrs.field(default=None, repr=False)
-    verify: bool | str = True
+    verify: bool | str | ssl.SSLContext = True
 
 
-class _Session(requests.Session):
+def _session_of_requests() -> type[requests.Session]:
+    """Return the class of requests itself, whatever a cache for the whole process put in its place
+    before this module was imported: it would answer live polls."""
+    for kind in requests.Session.__mro__:
+        if (kind.__module__, kind.__qualname__) == ("requests.sessions", "Session"):
+            return kind
+    return requests.Session
+
+
+if TYPE_CHECKING:
+    _BaseSession = requests.Session
+else:
+    _BaseSession = _session_of_requests()
+
+
+class _Session(_BaseSession):
     """A session that sends private headers to no other host after a redirect.
 
     Args:
@@ -135,7 +150,13 @@ class Transport:
         self._proxies = lru_cache(MOST_ORIGINS)(partial(proxies_of, dict(options.proxies or {})))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
-            {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED, **options.headers}
+            {
+                "User-Agent": USER_AGENT,
+                "Accept-Encoding": ACCEPTED,
+                # For caches in this process as well as those on the way.
+                "Cache-Control": "no-store",
+                **options.headers,
+            }
         )
         self._requests = RequestMaker(self._session.headers, options.headers)
         self._masks = lru_cache(MOST_REMEMBERED)(self._make_mask)
@@ -174,6 +195,7 @@ class Transport:
 
         Raises:
             ApiConnectionError: the server can't be reached, or the answer broke off.
+            ApiError: the proxy refuses to connect to it, by a 407.
             ConfigurationError: its certificate is not trusted, or its proxy can't be used, and no
                 request has ever worked.
             ForeignAnswer: it redirects to nowhere.
@@ -194,7 +216,8 @@ class Transport:
                 stream=True,
                 timeout=(min(timeouts.connect, wait), wait),
                 proxies=proxies,
-                verify=self._options.verify,
+                # The adapter's context has the rest.
+                verify=self._options.verify is not False,
             )
         except (*NETWORK_ERRORS, ValueError) as error:
             call.release()
@@ -227,6 +250,9 @@ class Transport:
         self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]
     ) -> Exception:
         """Return the exception to raise for a request that was not answered."""
+        if refusal_of_proxy(error) == PROXY_REFUSED:
+            why = "the proxy wants a user and a password"
+            return ApiError(f"{label}: HTTP {PROXY_REFUSED}: {why}", status=PROXY_REFUSED)
         mistake = mistake_in_proxy(error, url, proxies)
         if mistake is None:
             problem = _error_of_sending(error, call, label)

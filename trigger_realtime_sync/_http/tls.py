@@ -9,6 +9,7 @@ import threading
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
+from .._checks import SHORTAGES
 from ..errors import ConfigurationError
 
 
@@ -19,25 +20,29 @@ class SharedContext:
     megabyte each time.
 
     Args:
-        verify: the public option: False, True, or the path of a file or folder of certificates.
+        verify: the public option: False, True, the path of a file or folder of certificates, or
+            the context itself.
     """
 
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
+    def __init__(self, verify: bool | str | ssl.SSLContext) -> None:
         self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
+        self._context = verify if isinstance(verify, ssl.SSLContext) else None
+        self._verify = True if isinstance(verify, ssl.SSLContext) else verify
 
     def get(self) -> ssl.SSLContext:
         """Return the context. Safe from any thread.
 
         Raises:
             ConfigurationError: the certificates cannot be read.
+            OSError: they cannot be read now, because the process or the system lacks something.
         """
         with self._lock:
             if self._context is None:
                 try:
                     self._context = _make_context(self._verify)
                 except OSError as error:
+                    if error.errno in SHORTAGES:
+                        raise
                     raise ConfigurationError(
                         f"verify: the certificates can't be read: {type(error).__name__}: {error}"
                     ) from None

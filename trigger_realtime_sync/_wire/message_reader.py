@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Any
 
 from . import names as wire
@@ -49,6 +50,8 @@ class MessageReader:
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
         self._unparsed += data
+        if not self._opening and self._unparsed.startswith(BOM_UTF8):
+            del self._unparsed[: len(BOM_UTF8)]
         if len(self._unparsed) >= self._enough:
             self._parse_block()
 
