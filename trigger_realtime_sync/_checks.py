@@ -70,12 +70,17 @@ def check_token(value: Any, name: str = "access_token") -> str:
         raise ConfigurationError(f"{name} is empty")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"{name} holds a blank, a control or a non-ASCII character")
-    if token.startswith(PERSONAL_TOKEN):
+    if is_personal_token(token):
         raise ConfigurationError(
             f"{name} is a personal access token ({PERSONAL_TOKEN}…), which can't read runs:"
             f" use the environment's secret key or a public access token"
         )
     return token
+
+
+def is_personal_token(value: Any) -> bool:
+    """Return True for a personal access token."""
+    return isinstance(value, str) and value.strip().startswith(PERSONAL_TOKEN)
 
 
 def check_id(value: Any, name: str) -> str:
