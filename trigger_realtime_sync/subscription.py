@@ -92,7 +92,8 @@ class Subscription:
     def change_id(self, new_id: str) -> None:
         """Unsubscribe, drop the cached data, and subscribe again under the new id.
 
-        Others who share the old id are not affected.
+        Others who share the old id are not affected. One that was told everything, in its last
+        `on_update` say, is not subscribed again: what waits is delivered, and it completes.
 
         Raises:
             ValueError: the new id is not a non-empty string.
