@@ -46,7 +46,11 @@ class Subscription:
 
     @property
     def state(self) -> State:
-        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
+        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled.
+
+        A poll that was cut while it was held, as some proxies cut each, is no failure yet: it is
+        `LIVE` until the next request fails too.
+        """
         # The phase last, and once: a receiver leaves its channel before it is COMPLETED.
         channel, phase = self._seat.channel, self._seat.receiver.phase
         if phase.ended_as is not None:
