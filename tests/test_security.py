@@ -48,11 +48,15 @@ def connect(connect: Any) -> Any:
         f"https://:{SECRET}@api.example",
         f"http://user:{SECRET}@[::1]:3030",
         f"https://user:{SECRET}@api.example:99999999",
+        f"https://user:{SECRET}",
+        f"https://api.example/?key={SECRET}",
+        SECRET,
     ],
 )
 @pytest.mark.parametrize("how", ["argument", "environment", "subscription"])
 def test_a_base_url_with_credentials_is_refused_unseen(url, how, monkeypatch):
-    """However it comes in, and without being shown."""
+    """However it comes in, and without being shown: a query may be a key, and so may what is no
+    URL."""
     with pytest.raises(ConfigurationError) as caught:  # noqa: PT012
         if how == "environment":
             monkeypatch.setenv("TRIGGER_API_URL", url)

@@ -98,8 +98,12 @@ class RealtimeClient:
     Args:
         access_token: a secret key (`tr_…`) or a public access token; or a callable that returns
             one, called before each request, so keep it cheap, and once more when the server
-            refused the token. Default: `TRIGGER_SECRET_KEY`, then `TRIGGER_ACCESS_TOKEN`. A
-            personal access token (`tr_pat_…`) can't read runs, and is refused.
+            refused the token. Once it has worked in this client, a failure of its own, whatever it
+            raises, is retried with back-off and shown in `.state` and the log. Where it never
+            worked, a failure that is no OSError ends the subscription, and so does a
+            `ConfigurationError` that it raises, at any time. Default: `TRIGGER_SECRET_KEY`, then
+            `TRIGGER_ACCESS_TOKEN`. A personal access token (`tr_pat_…`) can't read runs, and is
+            refused.
         base_url: of the API. Default: `TRIGGER_API_URL`, then `https://api.trigger.dev`.
         throttle_in_ms: the least time between two rounds of callbacks of a subscription.
         preview_branch: the name of a preview branch. Default: `TRIGGER_PREVIEW_BRANCH`, then none.
@@ -541,9 +545,10 @@ class RealtimeClient:
     def close(self) -> None:
         """Cancel everything and wait for the threads to end, for two seconds at most.
 
-        Idempotent. A thread that is inside a callback of yours ends when the callback returns. A
-        signal handler and `__del__` may call it; where that interrupted a call of this library, it
-        returns at once, and waits for nothing.
+        Idempotent. A thread that is inside a callback of yours ends when the callback returns; one
+        that is fetching a large payload or output gets a `PayloadError`. A signal handler and
+        `__del__` may call it; where that interrupted a call of this library, it returns at once,
+        and waits for nothing.
         """
         if is_inside():
             self._engine.stop()

@@ -52,7 +52,11 @@ class Subscription:
 
     @property
     def state(self) -> State:
-        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
+        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled.
+
+        A poll that was cut while it was held, as some proxies cut each, is no failure yet: it is
+        `LIVE` until the next request fails too.
+        """
         # The phase last, and once: a receiver leaves its channel before it is COMPLETED.
         channel, phase = self._seat.channel, self._seat.receiver.phase
         if phase.ended_as is not None:
@@ -98,7 +102,8 @@ class Subscription:
     def change_id(self, new_id: str) -> None:
         """Unsubscribe, drop the cached data, and subscribe again under the new id.
 
-        Others who share the old id are not affected.
+        Others who share the old id are not affected. One that was told everything, in its last
+        `on_update` say, is not subscribed again: what waits is delivered, and it completes.
 
         Raises:
             ValueError: the new id is not a non-empty string.

@@ -12,6 +12,7 @@ from tests.support.raw import by_poll, hold, in_turn, reply
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, State, SubscriptionCancelled
+from trigger_realtime_sync._channel.audience import Audience
 from trigger_realtime_sync._dispatch import janitor, threads
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -199,6 +200,54 @@ def test_changing_the_id(server, client):
     one.cancel()
     with pytest.raises(SubscriptionCancelled):
         one.change_id("w")
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("told", [True, False])
+def test_changing_the_id_in_the_last_update(told, joined, server, client, monkeypatch):
+    """What waits is still delivered, and is the end of it; also where the channel has not yet told
+    that it is."""
+    run_id = server.create_run()
+    recorder = Recorder()
+
+    def change(run: Any) -> None:
+        recorder.on_update(run)
+        if run.is_finished:
+            subscription.change_id("new")
+
+    subscription = client.subscribe_to_run(
+        run_id, id="old", on_update=change, on_complete=recorder.on_complete
+    )
+    other = client.subscribe_to_run(run_id, id="old", enabled=joined)
+    server.wait_until_held(1)
+    if not told:
+        monkeypatch.setattr(Audience, "end_complete", lambda self: None)
+    server.complete_run(run_id, output=7)
+    assert subscription.result(timeout=5) == 7
+    assert subscription.wait_for_completion(5) is subscription.run
+    assert subscription.state is State.COMPLETED
+    assert subscription.id == "new"
+    assert len(recorder.completes) == 1
+    assert recorder.statuses == ["QUEUED", "COMPLETED"]
+    other.cancel()
+    assert client.subscribe_to_run(run_id, id="new", enabled=False).run is not None
+    assert client.get("new").run.is_finished
+
+
+def test_changing_the_id_while_the_last_update_runs(server, client):
+    """From another thread, too: the callbacks that are due come after it."""
+    run_id = server.create_run()
+    recorder, gate = Recorder(), Gate()
+    subscription = client.subscribe_to_run(
+        run_id, id="old", on_update=gate, on_complete=recorder.on_complete
+    )
+    assert gate.entered.wait(5)
+    server.complete_run(run_id)
+    eventually(lambda: subscription.run is not None and subscription.run.is_finished)
+    subscription.change_id("new")
+    gate.go.set()
+    assert subscription.wait_for_completion(5).is_success
+    assert len(recorder.completes) == 1
 
 
 def test_enable_and_disable(server, client):

@@ -61,7 +61,9 @@ class StreamChannel(Channel):
             on_untrusted=self._requesters.on_untrusted,
         )
         self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
-        self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)
+        self._readers = StreamReaders(
+            self._opener.open, self._start_thread, self._on_stream_lost, self._on_stream_ended
+        )
         self._late = LateWriters(self._start_thread, self._on_writer_gone)
 
     @property
@@ -184,17 +186,18 @@ class StreamChannel(Channel):
         with self._lock:
             self._notify_end_of(run_id)
 
-    def _on_stream_ended(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
-        self._opener.troubled.discard((run_id, key))
-        if error is not None and self._options.key is not None:
+    def _on_stream_lost(self, run_id: str, key: str, error: TriggerRealtimeError) -> None:
+        if self._options.key is not None:
             self._audience.fail(error)
             return
-        if error is not None:
-            logger.error("stream %s of run %s is lost: %s", key, run_id, error)
+        logger.error("stream %s of run %s is lost: %s", key, run_id, error)
         with self._lock:
-            if error is not None:
-                for receiver in self._audience:
-                    receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
+            for receiver in self._audience:
+                receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
+
+    def _on_stream_ended(self, run_id: str, key: str) -> None:
+        self._opener.troubled.discard((run_id, key))
+        with self._lock:
             self._notify_end_of(run_id)
             complete = self._opener.run_is_unknown
         if complete:

@@ -69,8 +69,9 @@ class StreamReaders:
     Args:
         make_reader: makes the reader of a stream.
         start_thread: starts a thread, given its work and its name.
-        on_ended: called on a reading thread, without a lock, when a stream has ended; with the
-            error that ended it, if any.
+        on_lost: called on a reading thread, without a lock, with the error that ends a stream;
+            before it counts as ended, so that nobody takes its run for complete until this is told.
+        on_ended: called on a reading thread, without a lock, when a stream has ended.
         most: how many streams are read at once.
     """
 
@@ -78,11 +79,13 @@ class StreamReaders:
         self,
         make_reader: MakeReader,
         start_thread: Callable[[Callable[[], None], str], None],
-        on_ended: Callable[[str, str, TriggerRealtimeError | None], None],
+        on_lost: Callable[[str, str, TriggerRealtimeError], None],
+        on_ended: Callable[[str, str], None],
         most: int = MOST_READERS,
     ) -> None:
         self._make_reader = make_reader
         self._start_thread = start_thread
+        self._on_lost = on_lost
         self._on_ended = on_ended
         self._most = most
         # Protects everything below.
@@ -231,8 +234,11 @@ class StreamReaders:
             run = self._runs.get(reader.run_id)
             if run is None or run.open.get(reader.key) is not reader:
                 return
+        if error is not None:
+            self._on_lost(reader.run_id, reader.key, error)
+        with self._lock:
             del run.open[reader.key]
-        self._on_ended(reader.run_id, reader.key, error)
+        self._on_ended(reader.run_id, reader.key)
 
 
 def _thread_name(reader: Reader) -> str:

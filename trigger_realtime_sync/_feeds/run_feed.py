@@ -277,12 +277,14 @@ class RunFeed:
             self._answer_lost = True
             self._pause_if_hot()
             return
+        was_cut = live and self._may_have_been_answered(error)
         if live:
             self._live_failed = True
-            self._answer_lost |= self._may_have_been_answered(error)
+            self._answer_lost |= was_cut
         elif self.log.is_at_start and self._may_have_been_answered(error):
             at_least = self._restarts.floor
-        self._requester.recover(error, at_least=at_least)
+        # Some proxies cut every poll that is held. The next request tells whether it was no more.
+        self._requester.recover(error, at_least=at_least, is_trouble=not was_cut)
 
     def _may_have_been_answered(self, error: TriggerRealtimeError) -> bool:
         """Return True if the server may have sent what we did not receive."""

@@ -203,7 +203,8 @@ class StreamFeed:
         elif body.draining:
             self._requester.recover(error, longest=self._patience.longest_pause(time.monotonic()))
         else:
-            self._requester.recover(error)
+            # Some proxies cut what is silent. The next request tells whether it was no more.
+            self._requester.recover(error, is_trouble=body.version is None)
 
     def _note_silence(self, body: StreamBody) -> None:
         if body.draining or body.age < self._requester.read_timeout * READ_SHARE:

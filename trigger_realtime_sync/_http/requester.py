@@ -242,6 +242,7 @@ class Requester:
         at_least: float = 0.0,
         longest: float = math.inf,
         most: float = math.inf,
+        is_trouble: bool = True,
     ) -> None:
         """Wait until the next attempt is due.
 
@@ -249,6 +250,7 @@ class Requester:
             at_least: seconds that it is not due before.
             longest: at most this many seconds, unless the server asked for more.
             most: seconds. Where it is due later, the wait is not begun.
+            is_trouble: see `wait_out`.
 
         Raises:
             TriggerRealtimeError: `error` itself, or that of the function that should renew a
@@ -263,7 +265,8 @@ class Requester:
         if delay > most:
             raise left
         if delay > 0:
-            self.wait_out(left, delay, is_first=self._backoff.failures == 1)
+            is_first = self._backoff.failures == 1
+            self.wait_out(left, delay, is_first=is_first, is_trouble=is_trouble)
 
     def renew_token(self, error: TriggerRealtimeError) -> bool:
         """Return True if the error was a refused token, and there is a new one now."""
@@ -289,15 +292,26 @@ class Requester:
             self._on_untrusted(error)
         return delay
 
-    def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:
+    def wait_out(
+        self,
+        error: TriggerRealtimeError,
+        seconds: float,
+        *,
+        is_first: bool,
+        is_trouble: bool = True,
+    ) -> None:
         """Log an error, a warning if it is the first one, and wait.
+
+        Args:
+            is_trouble: whether `on_trouble` is called even if the server did not ask for the wait.
 
         Raises:
             Interrupted: `stop` was called.
         """
         level = logging.WARNING if is_first else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, seconds)
-        self._on_trouble()
+        if is_trouble or self._backoff.asked:
+            self._on_trouble()
         self.pause(seconds, at_least=self._backoff.asked)
 
     def pause(self, seconds: float, at_least: float = 0.0) -> None:

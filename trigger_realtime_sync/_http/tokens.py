@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from .._checks import check_token
+import attrs
+
+from .._checks import check_token, is_personal_token
 from ..errors import (
     ApiConnectionError,
     AuthenticationError,
@@ -30,11 +32,28 @@ def token_from_environment() -> str | None:
     return None
 
 
-class TokenSource:
-    """A fixed token, or a function that is called for one before each request. Thread-safe."""
+@attrs.define
+class TokenRecord:
+    """What is remembered of a function, for as long as anybody holds it.
 
-    def __init__(self, token: Token) -> None:
+    Attributes:
+        worked: whether it has returned a token. A failure after that is no mistake in it.
+    """
+
+    worked: bool = False
+
+
+class TokenSource:
+    """A fixed token, or a function that is called for one before each request. Thread-safe.
+
+    Args:
+        token: one of both.
+        record: what is remembered of the function.
+    """
+
+    def __init__(self, token: Token, record: TokenRecord | None = None) -> None:
         self._token = token if callable(token) else Secret(check_token(token))
+        self._record = record or TokenRecord()
         # Held while the function is called for a replacement, so that one thread calls it.
         self._lock = threading.Lock()
         self._refused: str | None = None
@@ -51,11 +70,12 @@ class TokenSource:
                 raised as it is. A reading thread that it ended would leave its waiters waiting.
 
         Raises:
-            ConfigurationError: the function raised, or returned something that is no token.
-            ApiConnectionError: the function raised an OSError: it could not reach its own source.
+            ConfigurationError: the function raised one. Or it has not worked yet, and raised, or
+                returned something that is no token; or it returned a personal access token.
+            ApiConnectionError: it fails for now: it has worked before, or raised an OSError.
         """
         if callable(self._token):
-            return _called(self._token, on_users_thread)
+            return self._ask(self._token, on_users_thread)
         return self._token
 
     def renew(self, refused: str, *, on_users_thread: bool = False) -> str | None:
@@ -68,28 +88,45 @@ class TokenSource:
         with self._lock:
             if self._refused == refused:
                 return self._replacement
-            replacement = _called(self._token, on_users_thread)
+            replacement = self._ask(self._token, on_users_thread)
             if replacement == refused:
                 # Not remembered: the function may have another token after the next refusal.
                 return None
             self._refused, self._replacement = refused, replacement
             return replacement
 
-
-def _called(provider: Callable[[], str], on_users_thread: bool) -> str:
-    try:
-        token = provider()
-    except TriggerRealtimeError:
-        raise
-    except OSError as error:
-        raise ApiConnectionError(
-            f"access_token could not get a token: {type(error).__name__}"
-        ) from error
-    except BaseException as error:
-        if on_users_thread and not isinstance(error, Exception):
+    def _ask(self, function: Callable[[], str], on_users_thread: bool) -> str:
+        try:
+            returned = function()
+        except ConfigurationError:
             raise
-        raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
-    return Secret(check_token(token, "what access_token returned"))
+        except BaseException as error:
+            if on_users_thread and not isinstance(error, Exception):
+                raise
+            failure = self._failure(error)
+            if failure is error:
+                raise
+            raise failure from error
+        problem = None
+        try:
+            token = Secret(check_token(returned, "what access_token returned"))
+        except ConfigurationError as error:
+            if not self._record.worked or is_personal_token(returned):
+                raise
+            problem = str(error)
+        if problem is not None:
+            raise ApiConnectionError(problem)
+        self._record.worked = True
+        return token
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one that the function raised."""
+        kind = type(error).__name__
+        if self._record.worked or isinstance(error, OSError):
+            return ApiConnectionError(f"access_token could not get a token: {kind}")
+        if isinstance(error, TriggerRealtimeError):
+            return error
+        return ConfigurationError(f"access_token raised {kind}")
 
 
 class CurrentToken:

@@ -18,7 +18,7 @@ from .._http.fetches import Fetches
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
-from .._http.tokens import Token, TokenSource
+from .._http.tokens import Token, TokenRecord, TokenSource
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
@@ -42,6 +42,8 @@ class Engine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
+        # What is known of the functions that give out tokens, as long as somebody holds them.
+        self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
         self._renew()
         process.watch(self)
 
@@ -53,7 +55,7 @@ class Engine:
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
-        # Protects the token sources.
+        # Protects the token sources and records.
         self._tokens_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -135,5 +137,12 @@ class Engine:
         with self._tokens_lock:
             source = self._tokens.get(key)
             if source is None:
-                source = self._tokens[key] = TokenSource(token)
+                source = self._tokens[key] = TokenSource(token, self._record_of(token))
             return source
+
+    def _record_of(self, token: Token) -> TokenRecord:
+        try:
+            return self._records.setdefault(token, TokenRecord())
+        except TypeError:
+            # It can't be hashed, or referenced weakly: its source alone remembers.
+            return TokenRecord()

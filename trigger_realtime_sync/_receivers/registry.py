@@ -306,17 +306,41 @@ class Registry:
                 raise SubscriptionCancelled(f"subscription {seat.id} has ended")
             if new_id == slot.id:
                 return
-            enabled = seat.channel is not None
             try:
-                self.remove(seat)
-                receiver.drop_waiting()
-                if slot.id not in self.slots:
-                    self.forget(slot.id)
-                receiver.delivery.start_over()
-                self.add(seat, new_id, enabled=enabled)
+                self._change_id(seat, new_id)
             except BaseException:
                 self.undo(seat)
                 raise
+
+    def _change_id(self, seat: Seat, new_id: str) -> None:
+        slot, receiver = seat.slot, seat.receiver
+        channel = seat.channel
+        enabled = channel is not None
+        if channel is not None and channel.detach(receiver) and slot.channel is channel:
+            slot.channel = None
+        # It is notified of nothing from here on.
+        if receiver.is_complete:
+            self._move_complete(seat, new_id)
+            return
+        self.remove(seat)
+        receiver.drop_waiting()
+        if slot.id not in self.slots:
+            self.forget(slot.id)
+        receiver.delivery.start_over()
+        self.add(seat, new_id, enabled=enabled)
+
+    def _move_complete(self, seat: Seat, new_id: str) -> None:
+        """Move a seat that was notified of everything: what waits is delivered, and is the end."""
+        slot, view = seat.slot, seat.view.copy()
+        # Not disconnected: its parts must stay until they are delivered.
+        seat.channel = None
+        self.remove(seat)
+        if slot.id not in self.slots:
+            self.forget(slot.id)
+        self.add(seat, new_id, enabled=False)
+        seat.see(view)
+        self._remember(seat.slot, view)
+        seat.receiver.end(None)
 
     def owner(self, id_: str) -> object:
         """Return what the user holds of an id: of its first seat.
