@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
     "text_joiner": (),
+    "_terminal": (),
     "_dispatch": ("errors",),
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
@@ -57,8 +58,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),
-    "contrib": PUBLIC,
-    "cli": (*PUBLIC, "testing"),
+    # Beside the public names: what both need to show text of others.
+    "contrib": (*PUBLIC, "_terminal"),
+    "cli": (*PUBLIC, "_terminal", "testing"),
     "__main__": ("cli",),
 }
 # Rooms that use the package as its users do: public names of public modules.

@@ -107,6 +107,15 @@ def test_the_runner_has_what_contributing_names():
     assert set(re.findall(r"`nox -s (\w+)", guide)) == set(sessions)
 
 
+def test_cancelled_is_spelled_in_one_way():
+    """With two l, but for the server's own name of the status."""
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    files += [*(ROOT / "changelog.d").glob("*.md"), *(ROOT / "examples").rglob("*.py")]
+    other = re.compile(r"[Cc]anceled|[Cc]anceling")
+    found = [path for path in files if other.search(path.read_text(encoding="utf-8"))]
+    assert (len(files) > 100, found) == (True, [])
+
+
 def test_every_fragment_of_the_changelog_has_a_kind():
     """towncrier leaves out what it does not know, without a word."""
     fragments = [path.name for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"]

@@ -19,12 +19,13 @@ START = datetime(2026, 1, 2, tzinfo=timezone.utc)
 LENGTHS = st.integers(0, 60)
 
 
-def table(width: int, *runs: Run) -> list[str]:
+def table(width: int, *runs: Run, trouble: str | None = None) -> list[str]:
     """The lines that the table has at its end."""
     console = Console(file=io.StringIO(), width=width, height=30, force_terminal=False)
     with LiveTable("batch batch_1", console) as view:
         for run in runs:
             view.show_run(run)
+        view.tick(trouble)
     return console.file.getvalue().splitlines()
 
 
@@ -81,3 +82,10 @@ def test_wide_terminals_show_whole_ids_and_notes():
     assert "#user:7" in line
     (line,) = [line for line in table(60, run) if "bill" in line]
     assert line.startswith(f"…{run.id[-8:]}")
+
+
+def test_what_is_tried_again_has_a_line_of_its_own():
+    """With what the server said, beside the runs as they were."""
+    lines = table(60, Run(id="run_1"), trouble="run run_1: HTTP 503: Down for\x9b maintenance")
+    assert any("run_1" in line and "QUEUED" in line for line in lines)
+    assert "trying again: run run_1: HTTP 503: Down for\ufffd maintenance" in map(str.rstrip, lines)

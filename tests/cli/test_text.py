@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from trigger_realtime_sync import Run, RunError
-from trigger_realtime_sync.cli._text import duration, note_of, one_line, progress_of, seconds_of
+from trigger_realtime_sync._terminal import one_line
+from trigger_realtime_sync.cli._text import duration, note_of, progress_of, seconds_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 

@@ -385,6 +385,25 @@ def test_the_command_follows_a_run_to_its_end(server, heard):
     assert ("completed", "COMPLETED") in heard
 
 
+def test_the_command_shows_nothing_that_controls_a_terminal(server):
+    """Neither as text, nor as JSON, nor in the message it ends with."""
+    evil = "\x1b[2J\x9b31m\x7f\u202e"
+    run_id = server.create_run(status=evil, tags=[evil])
+    shown: list[str] = []
+    for arguments in ((run_id,), (run_id, "--json")):
+        out = io.StringIO()
+        with pytest.raises(CommandError):
+            call_command("watch_run", *arguments, "--timeout", "3", stdout=out)
+        shown.append(out.getvalue())
+    server.fail_run(run_id, evil)
+    with pytest.raises(CommandError) as raised:
+        _command(run_id)
+    assert json.loads(shown[1])["tags"] == [evil]
+    for text in (*shown, str(raised.value)):
+        assert text.strip()
+        assert text.rstrip("\n").isprintable()
+
+
 @pytest.mark.parametrize(
     ("end", "timeout", "code", "text"),
     [

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from .._terminal import one_line, safe, safe_json
 from ..jsonable import to_json
 from ._exits import CommandError, Exit
-from ._text import UNSAFE, one_line, safe
 
 # SGR numbers of the colors of `painted`.
 COLORS = {"red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
@@ -71,9 +71,7 @@ def flush() -> None:
 def json_line(value: Any) -> str:
     """Return a value as a line of JSON that stdout can encode, and that controls no terminal."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    line = to_json(value, ensure_ascii=encoding != "utf8")
-    # The standard library escapes only what must be: below U+0020.
-    return UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", line) + "\n"
+    return safe_json(to_json(value, ensure_ascii=encoding != "utf8")) + "\n"
 
 
 @contextmanager

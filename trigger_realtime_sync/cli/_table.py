@@ -16,12 +16,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from .._terminal import one_line, safe
 from ..models import AnyRun
 from ._layout import GAP, PERCENTAGE, SHORT_ID, layout
 from ._look import GROUPS, look_of
 from ._output import is_colored, output_errors
 from ._stream_text import StreamText
-from ._text import duration, note_of, one_line, percentage, progress_of, safe, seconds_of
+from ._text import duration, note_of, percentage, progress_of, seconds_of
 from ._views import View
 
 FRAME_SECONDS = 0.1
@@ -88,8 +89,8 @@ class LiveTable(View):
     def _draw(self) -> RenderableType:
         panels = [self._panel(key, text) for key, text in self._streams.items()]
         ordered = sorted(self._runs.values(), key=_age)
-        failures = _failures(ordered)
-        room = self._console.height - 5 - len(failures) - len(panels) * (PANEL_LINES + 2)
+        messages = [*self._troubles(), *_failures(ordered)]
+        room = self._console.height - 5 - len(messages) - len(panels) * (PANEL_LINES + 2)
         shown = _most_interesting(ordered, max(3, room))
         widths = layout(
             self._console.width,
@@ -106,7 +107,7 @@ class LiveTable(View):
         more = [Text(f"  … and {hidden} more", style="dim")] if hidden else []
         # Keeps the cursor on an empty line: at the end of a full one, the "^C" that the terminal
         # echoes would wrap, and the next frame would be drawn one line off.
-        return Group(self._headline(), table, *more, *failures, *panels, Text(" "))
+        return Group(self._headline(), table, *more, *messages, *panels, Text(" "))
 
     def _headline(self) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -117,9 +118,12 @@ class LiveTable(View):
                 line.append(f"  {groups.count(group)} {group}", style="dim")
         if not self._runs:
             line.append("  no runs yet", style="dim")
-        if self._trouble is not None:
-            line.append(f"  {one_line(self._trouble)}; trying again", style="yellow")
         return line
+
+    def _troubles(self) -> list[Text]:
+        if self._trouble is None:
+            return []
+        return [_message(f"trying again: {one_line(self._trouble)}", "yellow")]
 
     def _cells(self, run: AnyRun, now: datetime, widths: dict[str, int]) -> dict[str, Text]:
         """Return what each column that there may be says of a run."""
@@ -178,16 +182,15 @@ def _longest(texts: Iterable[str]) -> int:
     return max(map(cell_len, texts), default=0)
 
 
+def _message(text: str, style: str) -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
 def _failures(runs: list[AnyRun]) -> list[Text]:
     """Return why the newest failed runs failed: the table has no room for long messages."""
     failed = [run for run in runs if run.is_failed and run.error is not None]
     return [
-        Text(
-            f"{one_line(run.task_identifier or run.id)}: {note_of(run)}",
-            "red",
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+        _message(f"{one_line(run.task_identifier or run.id)}: {note_of(run)}", "red")
         for run in failed[-MAX_FAILURES:]
     ]
 

@@ -1,31 +1,14 @@
-"""Text for terminals, which text from the network must not control."""
+"""What is said of a run: progress, note and duration, as text that may go to a terminal."""
 
 from __future__ import annotations
 
 import math
-import re
 from datetime import datetime, timezone
 from typing import Any
 
 from .. import PayloadError
+from .._terminal import one_line
 from ..models import AnyRun
-
-# Control characters but for tab and line end, and a return that begins no line end; the line ends
-# of Unicode; and what changes the direction of text, which would show it in another order.
-_CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-_DIRECTIONS = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-UNSAFE = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\r(?!\n)")
-_BLANKS = re.compile(r"\s+")
-
-
-def safe(text: str) -> str:
-    """Replace what would control a terminal."""
-    return UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def one_line(text: str) -> str:
-    """Return safe text on one line."""
-    return safe(_BLANKS.sub(" ", text)).strip()
 
 
 def progress_of(run: AnyRun) -> float | None:

@@ -7,12 +7,13 @@ from collections import defaultdict
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from .._terminal import one_line
 from ..jsonable import run_as_dict
 from ..models import AnyRun
 from ._look import look_of
 from ._output import is_colored, json_line, painted, warn, write, write_made_safe
 from ._stream_text import StreamText
-from ._text import duration, note_of, one_line, percentage, progress_of, seconds_of
+from ._text import duration, note_of, percentage, progress_of, seconds_of
 
 Self = TypeVar("Self", bound="View")
 

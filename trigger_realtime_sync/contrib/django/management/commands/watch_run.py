@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..... import Run, TriggerRealtimeError, WaitTimeout
+from ....._terminal import one_line
 from ...._events import run_for_browser, to_json
 from ...watching import watch_run
 
@@ -42,14 +43,15 @@ class Command(BaseCommand):
         try:
             run = self._follow(run_id, timeout, options["json"])
         except WaitTimeout:
-            message = f"{run_id} did not finish within {timeout} s"
+            message = one_line(f"{run_id} did not finish within {timeout} s")
             raise CommandError(message, returncode=124) from None
         except (TriggerRealtimeError, ValueError) as error:
-            raise CommandError(f"{run_id}: {error}") from None
+            raise CommandError(one_line(f"{run_id}: {error}")) from None
         if not run.is_success:
             why = f": {run.error.message}" if run.error is not None else ""
             code = 2 if run.is_cancelled else 1
-            raise CommandError(f"{run.id} finished as {run.status}{why}", returncode=code)
+            message = one_line(f"{run.id} finished as {run.status}{why}")
+            raise CommandError(message, returncode=code)
 
     def _follow(self, run_id: str, timeout: float | None, as_json: bool) -> Run[Any, Any]:
         with watch_run(run_id) as subscription:
@@ -62,4 +64,4 @@ class Command(BaseCommand):
             self.stdout.write(to_json(run_for_browser(run)).decode())
         else:
             when = f"{run.updated_at:%H:%M:%S}" if run.updated_at is not None else "--:--:--"
-            self.stdout.write(f"{when} {run.status}")
+            self.stdout.write(one_line(f"{when} {run.status}"))
