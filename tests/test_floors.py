@@ -30,6 +30,7 @@ PUBLIC = (
 # alone, and those inside functions, count as any other.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
+    "_forks": (),
     "models": (),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
@@ -39,17 +40,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_wire": ("errors",),
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
-    "_decode": ("errors", "models", "_wire"),
+    "_decode": ("errors", "models", "_forks", "_wire"),
     "_encode": ("errors", "models", "_checks"),
     "_http": ("errors", "config", "_checks", "_version", "_wire"),
     "_calls": ("errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
     "_receivers": (
-        *("errors", "models", "config", "_checks"),
+        *("errors", "models", "config", "_checks", "_forks"),
         *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
-    "subscription": ("errors", "models", "_checks", "_channel", "_receivers"),
+    "subscription": ("errors", "models", "_checks", "_forks", "_channel", "_receivers"),
     "pages": ("errors",),
     "lists": ("_checks", "_decode", "_encode", "_http", "_calls"),
     "metadata": ("_checks", "_encode"),
@@ -67,8 +68,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("_feeds.packet_fetcher", "pages", "lists", "metadata", "handles"),
     ),
     "client": (
-        *("errors", "models", "config", "_checks", "_wire.names", "_encode", "_http", "_calls"),
+        *("errors", "models", "config", "_checks", "_forks", "_wire.names"),
         *(
+            "_encode",
+            "_http",
+            "_calls",
             "_channel",
             "_receivers",
             "subscription",

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.raw import RawServer, Step, answer_bytes, hangup, hold, reply
 from tests.support.settings import TOKEN
 from tests.support.shape import SIGNATURE, answer, done, stored_output
-from tests.support.shown import every_repr, everything_shown
+from tests.support.shown import every_repr, everything_shown, locals_shown
 from tests.support.waiting import eventually
 from trigger_realtime_sync import (
     ConfigurationError,
@@ -47,11 +48,15 @@ def connect(connect: Any) -> Any:
         f"https://:{SECRET}@api.example",
         f"http://user:{SECRET}@[::1]:3030",
         f"https://user:{SECRET}@api.example:99999999",
+        f"https://user:{SECRET}",
+        f"https://api.example/?key={SECRET}",
+        SECRET,
     ],
 )
 @pytest.mark.parametrize("how", ["argument", "environment", "subscription"])
 def test_a_base_url_with_credentials_is_refused_unseen(url, how, monkeypatch):
-    """However it comes in, and without being shown."""
+    """However it comes in, and without being shown: a query may be a key, and so may what is no
+    URL."""
     with pytest.raises(ConfigurationError) as caught:  # noqa: PT012
         if how == "environment":
             monkeypatch.setenv("TRIGGER_API_URL", url)
@@ -204,24 +209,55 @@ def test_a_presigned_url_gets_no_token_and_no_header_of_the_user_s(raw, connect)
 @pytest.mark.parametrize(
     "fetch",
     [
-        reply(403, {}, f"<Signature>{SIGNATURE}</Signature>"),
-        reply(500, {"x": SIGNATURE}),
+        reply(403, {"x-echo": SIGNATURE}, f"<Signature>{SIGNATURE}</Signature>"),
+        lambda exchange: exchange.answer(500, {"date": exchange.target, exchange.target: "x"}),
+        hangup(f"HTTP/1.1 {SIGNATURE}\r\n\r\n".encode()),
+        lambda exchange: exchange.answer(307, {"location": f"{exchange.target}&again={SIGNATURE}"}),
         reply(302, {"location": f"http://[::1?{SIGNATURE}"}),
         lambda exchange: exchange.answer(302, {"location": exchange.target}),
         hangup(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n[1"),
     ],
-    ids=["403", "500", "redirect to nowhere", "redirect in a circle", "cut"],
+    ids=[
+        *("403", "500", "status line", "redirect", "redirect to nowhere"),
+        *("redirect in a circle", "cut"),
+    ],
 )
 def test_a_presigned_url_is_in_no_error_and_no_log(raw, connect, caplog, fetch):
-    """Its signature is as good as a token, for minutes. (urllib3 at DEBUG logs paths by itself.)"""
-    caplog.set_level(logging.DEBUG, "trigger_realtime_sync")
+    """Its signature is as good as a token, for minutes. urllib3 would log it at DEBUG."""
+    caplog.set_level(logging.DEBUG)
     run = connect(raw(stored_output(fetch))).wait_for_completion("run_1", timeout=5)
     with pytest.raises(PayloadError) as caught:
         _ = run.output
-    cause = caught.value.__cause__
-    said = str(caught.value) + repr(caught.value) + str(cause)
-    said += "".join(r.getMessage() for r in caplog.records if r.name == "trigger_realtime_sync")
-    assert SIGNATURE not in said
+    assert SIGNATURE not in everything_shown(caught.value)
+    assert SIGNATURE not in locals_shown(caught.value)
+    assert SIGNATURE not in caplog.text
+    assert SIGNATURE not in repr([vars(record) for record in caplog.records])
+    assert "/realtime/v1/runs/run_1" in caplog.text
+
+
+def test_an_error_that_nobody_foresaw_shows_no_presigned_url(raw, connect, monkeypatch):
+    """Nor does what lies below it; one that shows none is passed on as the cause."""
+    run = connect(raw(stored_output(reply(200, {}, [1])))).wait_for_completion("run_1", timeout=5)
+    errors = iter([RuntimeError(f"/store?signature={SIGNATURE}"), RuntimeError("no such thing")])
+
+    def fail(*arguments: Any) -> Any:
+        raise next(errors)
+
+    monkeypatch.setattr("trigger_realtime_sync._feeds.packet_fetcher.Packet", fail)
+    with pytest.raises(PayloadError) as caught:
+        _ = run.output
+    assert SIGNATURE not in everything_shown(caught.value)
+    with pytest.raises(PayloadError, match="RuntimeError") as caught:
+        _ = run.output
+    assert "no such thing" in str(caught.value.__cause__)
+
+
+def test_nobody_else_s_log_records_are_touched(raw, connect, caplog):
+    """What urllib3 logs for other code of the process says all that it did."""
+    caplog.set_level(logging.DEBUG)
+    connect("http://127.0.0.1:9")
+    requests.get(f"{raw(reply()).url}/theirs?signature={SIGNATURE}", timeout=5)
+    assert f"/theirs?signature={SIGNATURE}" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x", "", None, 7, "//host/x"])

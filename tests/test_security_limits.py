@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from tests.support import shape
-from tests.support.raw import endless, reply
+from tests.support.raw import Exchange, endless, reply
 from tests.support.streams import chunked
 from trigger_realtime_sync import (
     PayloadError,
+    PermissionDeniedError,
     ProtocolError,
     RetryPolicy,
     TriggerRealtimeError,
@@ -88,6 +90,21 @@ def test_an_error_page_without_end(raw, connect, limited):
         connect(server).wait_for_completion("run_1", timeout=30)
     assert len(caught.value.body) <= 10_000  # type: ignore[attr-defined]
     assert limited() < LIMIT
+
+
+def test_an_error_page_that_trickles_in(raw, connect, monkeypatch):
+    """What came of it by then is enough: its status counts."""
+    monkeypatch.setattr(http, "ERROR_PAGE_SECONDS", 0.2)
+
+    def trickle(exchange: Exchange) -> None:
+        exchange.send(HEAD % (b"403 No", b""))
+        while True:
+            exchange.send(b".")
+            time.sleep(0.02)
+
+    with pytest.raises(PermissionDeniedError) as caught:
+        connect(raw(trickle)).wait_for_completion("run_1", timeout=10)
+    assert caught.value.body.startswith("...")
 
 
 def test_a_redirect_without_end(raw, connect, limited):

@@ -42,7 +42,11 @@ def is_number(value: Any) -> bool:
 
 
 def check_base_url(value: Any, name: str = "base_url") -> str:
-    """Return the URL without a trailing slash. One with credentials is refused, and not shown."""
+    """Return the URL without a trailing slash.
+
+    One with credentials is refused, and not shown; nor is what may be a key: a query, or what is no
+    URL, since a token may have been taken for one.
+    """
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     text = value.strip()
@@ -50,15 +54,16 @@ def check_base_url(value: Any, name: str = "base_url") -> str:
         parts = urlsplit(text)
         port_is_fine = parts.port is None or 0 < parts.port < 65536
     except ValueError:
-        raise ConfigurationError(f"{name} is not a URL") from None
+        parts = None
+    if parts is None:
+        # Out here, where it gets no context: that may quote a password.
+        raise ConfigurationError(f"{name} is not a URL")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"{name} must not hold credentials: pass access_token instead")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
-        raise ConfigurationError(f"{name} must be an http or https URL, not {value!r}")
+        raise ConfigurationError(f"{name} must be a URL that begins with http:// or https://")
     if "?" in text or "#" in text or _UNPRINTABLE.search(text) or " " in text:
-        raise ConfigurationError(
-            f"{name} must have no query, fragment, blank or control character: {value!r}"
-        )
+        raise ConfigurationError(f"{name} must have no query, fragment, blank or control character")
     if not {".", ".."}.isdisjoint(parts.path.split("/")):
         raise ConfigurationError(f"{name} must have no '.' or '..' in its path: {value!r}")
     return text.rstrip("/")
@@ -76,12 +81,17 @@ def check_token(value: Any, name: str = "access_token") -> str:
         raise ConfigurationError(f"{name} is empty")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"{name} holds a blank, a control or a non-ASCII character")
-    if token.startswith(PERSONAL_TOKEN):
+    if is_personal_token(token):
         raise ConfigurationError(
             f"{name} is a personal access token ({PERSONAL_TOKEN}…), which can't read runs:"
             f" use the environment's secret key or a public access token"
         )
     return token
+
+
+def is_personal_token(value: Any) -> bool:
+    """Return True for a personal access token."""
+    return isinstance(value, str) and value.strip().startswith(PERSONAL_TOKEN)
 
 
 def check_id(value: Any, name: str) -> str:

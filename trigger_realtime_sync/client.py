@@ -6,6 +6,8 @@ import copy
 import logging
 import math
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
@@ -33,11 +35,13 @@ from ._checks import (
     check_verify,
 )
 from ._encode.none import NONE
+from ._forks import notice
+from ._http.mask import Secret
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
-from ._receivers.receiver import settle
+from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
@@ -131,8 +135,12 @@ class RealtimeClient:
     Args:
         access_token: a secret key (`tr_…`) or a public access token; or a callable that returns
             one, called before each request, so keep it cheap, and once more when the server
-            refused the token. Default: `TRIGGER_SECRET_KEY`, then `TRIGGER_ACCESS_TOKEN`. A
-            personal access token (`tr_pat_…`) can't read runs, and is refused.
+            refused the token. Once it has worked in this client, a failure of its own, whatever it
+            raises, is retried with back-off and shown in `.state` and the log. Where it never
+            worked, a failure that is no OSError ends the subscription, and so does a
+            `ConfigurationError` that it raises, at any time. Default: `TRIGGER_SECRET_KEY`, then
+            `TRIGGER_ACCESS_TOKEN`. A personal access token (`tr_pat_…`) can't read runs, and is
+            refused.
         base_url: of the API. Default: `TRIGGER_API_URL`, then `https://api.trigger.dev`.
         throttle_in_ms: the least time between two rounds of callbacks of a subscription.
         preview_branch: the name of a preview branch. Default: `TRIGGER_PREVIEW_BRANCH`, then none.
@@ -174,12 +182,13 @@ class RealtimeClient:
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
     ) -> None:
+        _refuse_eventlet()
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
-        self._engine = Engine(
+        self._own_engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
@@ -833,13 +842,15 @@ class RealtimeClient:
         Returns:
             Whether there was one.
         """
-        cancelled = self._engine.registry.cancel(id)
-        settle(cancelled)
-        return bool(cancelled)
+        registry = self._engine.registry
+        seats = registry.seats_of(id)
+        registry.end(seats, is_inside=is_inside())
+        return bool(seats)
 
     def cancel_all(self) -> None:
         """Cancel everything; the client can be used again."""
-        settle(self._engine.registry.cancel_all())
+        registry = self._engine.registry
+        registry.end(registry.all_seats(), is_inside=is_inside())
 
     def clear_cache(self, id: str | None = None) -> None:
         """Drop what is cached under this id, or everything. A running subscription delivers its
@@ -851,9 +862,15 @@ class RealtimeClient:
     def close(self) -> None:
         """Cancel everything and wait for the threads to end, for two seconds at most.
 
-        Idempotent. A thread that is inside a callback of yours ends when the callback returns.
+        Idempotent. A thread that is inside a callback of yours ends when the callback returns; one
+        that is fetching a large payload or output gets a `PayloadError`. A signal handler and
+        `__del__` may call it; where that interrupted a call of this library, it returns at once,
+        and waits for nothing.
         """
-        left = self._engine.close(CLOSE_SECONDS)
+        if is_inside():
+            self._engine.stop()
+            return
+        left = self._engine.close(time.monotonic() + CLOSE_SECONDS)
         if left:
             logger.warning("close() left threads that did not end in time: %s", ", ".join(left))
 
@@ -885,6 +902,11 @@ class RealtimeClient:
             seconds=self._call_timeout,
             absent_until=self._absent_until,
         )
+
+    @property
+    def _engine(self) -> Engine:
+        notice()
+        return self._own_engine
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         """Return what is called in place of a callback of the user's: a hook for subclasses."""
@@ -926,8 +948,12 @@ class RealtimeClient:
         seat = self._engine.seat(
             target, callbacks, seconds, stops_on_completion=stops_on_completion
         )
-        subscription = kind(seat)
-        registry.add(seat, common.id, enabled=common.enabled)
+        try:
+            subscription = kind(seat)
+            registry.add(seat, common.id, enabled=common.enabled)
+        except BaseException:
+            registry.undo(seat)
+            raise
         return subscription
 
     def _token_or_default(self, access_token: Token | None) -> Token:
@@ -949,6 +975,16 @@ class _Common:
     access_token: Token | None
     base_url: str | None
     throttle_in_ms: float | None
+
+
+def _refuse_eventlet() -> None:
+    """Raise ConfigurationError where eventlet has replaced the sockets: what ends a blocked read
+    from another thread does not work with its own."""
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("socket"):
+        raise ConfigurationError(
+            "eventlet.monkey_patch() is not supported: use threads, or gevent instead"
+        )
 
 
 def _what(
@@ -1046,7 +1082,7 @@ def _check_last_event_id(options: StreamOptions) -> None:
 def _check_token_option(token: Any) -> Token | None:
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
-    return check_token(token)
+    return Secret(check_token(token))
 
 
 def _base_url_option(base_url: Any) -> str:

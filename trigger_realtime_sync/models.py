@@ -141,7 +141,7 @@ class Run(Generic[PayloadT, OutputT]):
     All times are aware and UTC. A column the server did not send (`skip_columns`, or a token's own
     claim) is None, or an empty list. `payload`, `output` and `metadata` are decoded when first
     read and then kept; they may raise `PayloadError`, and a large one is fetched over the network
-    by the thread that reads it.
+    by the thread that reads it, within 60 seconds. The next read tries again what failed.
     """
 
     id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, cast
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from ._channel.batch_channel import BatchChannel
 from ._channel.run_view import creation
 from ._checks import check_count, check_id, check_timeout
+from ._forks import notice
+from ._receivers.interrupted import is_inside
 from ._receivers.part_updates import PartUpdates
 from ._receivers.receiver import Phase, settle
 from ._receivers.registry import Registry, Seat
@@ -36,8 +37,13 @@ class Subscription:
     """
 
     def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+        self._held = seat
         seat.owner = self
+
+    @property
+    def _seat(self) -> Seat:
+        notice()
+        return self._held
 
     @property
     def id(self) -> str:
@@ -46,7 +52,11 @@ class Subscription:
 
     @property
     def state(self) -> State:
-        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled."""
+        """Where it stands: `RETRYING` while the network fails, `IDLE` while it is not enabled.
+
+        A poll that was cut while it was held, as some proxies cut each, is no failure yet: it is
+        `LIVE` until the next request fails too.
+        """
         # The phase last, and once: a receiver leaves its channel before it is COMPLETED.
         channel, phase = self._seat.channel, self._seat.receiver.phase
         if phase.ended_as is not None:
@@ -69,11 +79,11 @@ class Subscription:
         """End it now, whatever it is blocked on. Nothing is delivered after this returned.
 
         A callback that is running on another thread is waited for, for 20 ms at most. The cache
-        keeps what was known. Idempotent; from any thread, and from inside a callback too.
+        keeps what was known. Idempotent; from any thread, from inside a callback, from a signal
+        handler and from `__del__` too. Where it interrupted a call of this library it returns at
+        once, and connections and threads are ended on another thread.
         """
-        with self._seat.registry.lock:
-            self._seat.receiver.cancel()
-        settle([self._seat.receiver])
+        self._seat.registry.end([self._seat], is_inside=is_inside())
 
     def enable(self) -> None:
         """Go on after `disable()`, or start if it was made with `enabled=False`.
@@ -92,7 +102,8 @@ class Subscription:
     def change_id(self, new_id: str) -> None:
         """Unsubscribe, drop the cached data, and subscribe again under the new id.
 
-        Others who share the old id are not affected.
+        Others who share the old id are not affected. One that was told everything, in its last
+        `on_update` say, is not subscribed again: what waits is delivered, and it completes.
 
         Raises:
             ValueError: the new id is not a non-empty string.
@@ -120,16 +131,9 @@ class _OfRuns(Subscription, Generic[PayloadT, OutputT]):
 
         Ends when the subscription does, raising its terminal error. Closing it cancels nothing.
         """
-        seat, receiver = self._seat, self._seat.receiver
         queue: ChangeQueue[Run[PayloadT, OutputT]] = ChangeQueue()
-        updates = Updates(queue, receiver.label, check_timeout(timeout))
-        channel = seat.channel
-        with channel.notifying if channel is not None else contextlib.nullcontext():
-            for row_key, run in seat.view.by_key().items():
-                queue.post(row_key, run)
-            receiver.add_queue(queue)
-        if not receiver.expects_more:
-            queue.end(receiver.error)
+        updates = Updates(queue, self._seat.receiver.label, check_timeout(timeout))
+        self._seat.add_queue(queue)
         return updates
 
 
@@ -347,14 +351,10 @@ class SubscriptionMap(Mapping[str, Subscription]):
         self._registry = registry
 
     def __getitem__(self, id_: str) -> Subscription:
-        registry = self._registry()
-        with registry.lock:
-            return cast(Subscription, registry.slots[id_].seats[0].owner)
+        return cast(Subscription, self._registry().owner(id_))
 
     def __iter__(self) -> Iterator[str]:
-        registry = self._registry()
-        with registry.lock:
-            return iter(list(registry.slots))
+        return iter(self._registry().owners())
 
     def __len__(self) -> int:
         return len(self._registry().slots)
@@ -374,6 +374,4 @@ class SubscriptionMap(Mapping[str, Subscription]):
         return repr(self._snapshot())
 
     def _snapshot(self) -> dict[str, Subscription]:
-        registry = self._registry()
-        with registry.lock:
-            return {id_: self[id_] for id_ in registry.slots}
+        return cast("dict[str, Subscription]", self._registry().owners())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support import scripts
+from trigger_realtime_sync import ConfigurationError, RealtimeClient
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -434,3 +436,73 @@ print("OK")
     server.complete_run(run_id)
     ran = run(script, server.url, run_id)
     assert (ran.lines(), ran.err) == (["ENDED", "OK"], "")
+
+
+def test_eventlet_is_refused(monkeypatch):
+    """Its sockets can't be ended while a read blocks on them: no subscription would end."""
+    patched: list[str] = []
+    patcher = SimpleNamespace(is_monkey_patched=patched.__contains__)
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", patcher)
+    RealtimeClient("tr_x").close()
+    patched.append("socket")
+    with pytest.raises(ConfigurationError, match="gevent"):
+        RealtimeClient("tr_x")
+
+
+def test_a_fork_that_skips_the_hooks_of_python(server):
+    """As uwsgi forks, unless it is told otherwise: the next public call does what they would."""
+    script = """
+import ctypes
+handle = client.subscribe_to_run(sys.argv[2])
+handle.updates().__next__()
+
+# CPython itself can't be forked so while another thread is about to run.
+def others_rest():
+    mine = threading.get_ident()
+    frames = [one for ident, one in sys._current_frames().items() if ident != mine]
+    return {one.f_code.co_name for one in frames} <= {"readinto", "wait", "_next"}
+
+until(others_rest)
+time.sleep(0.1)
+until(others_rest)
+# The lock that every thread of the parent's needs is held when it forks.
+client._engine.registry.lock.acquire()
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    try:
+        assert handle.state is State.CANCELLED, handle
+        assert not client.subscriptions
+        assert client.wait_for_completion(sys.argv[3], timeout=20).is_success
+        client.close()
+        code = 0
+    finally:
+        os._exit(locals().get("code", 1))
+client._engine.registry.lock.release()
+status = os.waitpid(pid, 0)[1]
+print("child", status, handle.state)
+"""
+    done, running = server.create_run(), server.create_run()
+    server.complete_run(done)
+    ran = start(script, server.url, running, done).result(60)
+    assert ran.lines() == ["child 0 LIVE"], ran.err
+
+
+def test_the_end_waits_once_for_all_clients(server):
+    """However many of them have a callback that does not return."""
+    script = """
+import atexit, time
+clients = [RealtimeClient("tr_x", base_url=url) for _ in range(10)]
+begun = []
+def block(run):
+    begun.append(run)
+    time.sleep(60)
+for one in clients:
+    one.subscribe_to_run(sys.argv[2], on_update=block)
+while len(begun) < 10:
+    time.sleep(0.01)
+ended = time.monotonic()
+atexit._run_exitfuncs()
+print("waited", time.monotonic() - ended < 1.0, time.monotonic() - ended)
+"""
+    ran = start(script, server.url, server.create_run()).result(60)
+    assert ran.lines()[0].startswith("waited True"), ran.out + ran.err

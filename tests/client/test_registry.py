@@ -12,6 +12,8 @@ from tests.support.raw import by_poll, hold, in_turn, reply
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import AuthenticationError, State, SubscriptionCancelled
+from trigger_realtime_sync._channel.audience import Audience
+from trigger_realtime_sync._dispatch import janitor, threads
 from trigger_realtime_sync.testing import RealtimeServer
 
 
@@ -200,6 +202,54 @@ def test_changing_the_id(server, client):
         one.change_id("w")
 
 
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("told", [True, False])
+def test_changing_the_id_in_the_last_update(told, joined, server, client, monkeypatch):
+    """What waits is still delivered, and is the end of it; also where the channel has not yet told
+    that it is."""
+    run_id = server.create_run()
+    recorder = Recorder()
+
+    def change(run: Any) -> None:
+        recorder.on_update(run)
+        if run.is_finished:
+            subscription.change_id("new")
+
+    subscription = client.subscribe_to_run(
+        run_id, id="old", on_update=change, on_complete=recorder.on_complete
+    )
+    other = client.subscribe_to_run(run_id, id="old", enabled=joined)
+    server.wait_until_held(1)
+    if not told:
+        monkeypatch.setattr(Audience, "end_complete", lambda self: None)
+    server.complete_run(run_id, output=7)
+    assert subscription.result(timeout=5) == 7
+    assert subscription.wait_for_completion(5) is subscription.run
+    assert subscription.state is State.COMPLETED
+    assert subscription.id == "new"
+    assert len(recorder.completes) == 1
+    assert recorder.statuses == ["QUEUED", "COMPLETED"]
+    other.cancel()
+    assert client.subscribe_to_run(run_id, id="new", enabled=False).run is not None
+    assert client.get("new").run.is_finished
+
+
+def test_changing_the_id_while_the_last_update_runs(server, client):
+    """From another thread, too: the callbacks that are due come after it."""
+    run_id = server.create_run()
+    recorder, gate = Recorder(), Gate()
+    subscription = client.subscribe_to_run(
+        run_id, id="old", on_update=gate, on_complete=recorder.on_complete
+    )
+    assert gate.entered.wait(5)
+    server.complete_run(run_id)
+    eventually(lambda: subscription.run is not None and subscription.run.is_finished)
+    subscription.change_id("new")
+    gate.go.set()
+    assert subscription.wait_for_completion(5).is_success
+    assert len(recorder.completes) == 1
+
+
 def test_enable_and_disable(server, client):
     """IDLE sends nothing; what is known stays; going on tells what changed, and only that."""
     run_id = server.create_run()
@@ -343,19 +393,35 @@ def test_what_has_failed_cannot_be_enabled(raw, connect):
         subscription.enable()
 
 
-def test_enabling_that_fails_can_be_tried_again(raw, connect, monkeypatch):
-    """If the system has no thread to give, the subscription stays IDLE."""
+def test_a_thread_that_cannot_be_started_is_tried_again(raw, connect, monkeypatch, caplog):
+    """The system may have none to give for a moment: nothing is lost, and the log says it once."""
     client = connect(raw(answer(done())))
     subscription = client.subscribe_to_run("run_1", enabled=False)
+    recorder = Recorder()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError, match="can't start"):
-            subscription.enable()
-    assert client.get(subscription.id) is subscription
-    assert subscription.state is State.IDLE
-    subscription.enable()
+        patch.setattr(threads, "AGAIN_SECONDS", 0.01)
+        subscription.enable()
+        assert subscription.state is State.CONNECTING
+        eventually(lambda: caplog.text.count("can't start new thread; it is tried again") == 1)
+        client.subscribe_to_run("run_1", id="another", **recorder.options)
     assert subscription.wait_for_completion(10).is_success
+    assert recorder.wait("complete")[0].is_success
+    assert caplog.text.count("it is tried again") == 1
+
+
+def test_a_subscription_without_any_thread_is_refused(raw, connect, monkeypatch):
+    """Nobody could try again: the call says so, and leaves nothing behind."""
+    client = connect(raw(answer(done())))
+    monkeypatch.setattr(janitor, "START_SECONDS", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            client.subscribe_to_run("run_1")
+    assert not client.subscriptions
+    assert client.subscribe_to_run("run_1").wait_for_completion(10).is_success
 
 
 def no_thread(self: threading.Thread) -> None:
+    """Do what `start` does at the limit of threads."""
     raise RuntimeError("can't start new thread")

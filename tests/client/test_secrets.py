@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from pathlib import Path
 
 import pytest
 
 from tests.support import shape
-from tests.support.raw import hangup, reply
+from tests.support.raw import by_path, hangup, hold, reply
 from tests.support.settings import TOKEN
 from tests.support.shape import answer, done, row
-from tests.support.shown import every_repr, everything_shown
+from tests.support.shown import every_repr, everything_shown, locals_shown
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import ProtocolError, TriggerRealtimeError
+from trigger_realtime_sync import ProtocolError, RealtimeClient, RetryPolicy, TriggerRealtimeError
 
 ECHOES = [
     lambda token: (401, {}, {"error": f"bad token {token}", "code": token}),
@@ -24,7 +25,15 @@ ECHOES = [
     lambda token: (200, shape.headers(), [{"token": token}]),
     lambda token: (200, shape.headers(), {"headers": token}),
     lambda token: (200, {"electric-handle": token}, []),
+    lambda token: (401, {f"x-{token}": "1"}, f"a token that ends in {token[7:]}"),
+    lambda token: (400, {"x-echo": token.upper()}, f"{token[5:-2].upper()} is no token"),
+    lambda token: (200, shape.headers(), f"{{{token}"),
+    lambda token: (200, shape.headers(), [{"key": token, "value": None, "headers": {}}]),
+    lambda token: (200, {**shape.headers(), "content-encoding": f"{token}, gzip"}, "x"),
+    lambda token: (302, {"location": f"http://127.0.0.1:9/{token}"}, ""),
+    lambda token: (302, {"location": f"ftp://{token}/"}, ""),
 ]
+GIVE_UP = RetryPolicy(initial_delay=0.01, max_delay=0.02, max_retries=2)
 
 
 @pytest.mark.parametrize("echo", ECHOES)
@@ -33,24 +42,125 @@ def test_it_is_in_no_error_and_no_log(raw, connect, caplog, echo):
     caplog.set_level(logging.DEBUG)
     recorder = Recorder()
     server = raw(lambda exchange: exchange.answer(*echo(exchange.token)))
-    client = connect(server)
+    client = connect(server, retry=GIVE_UP)
     subscription = client.subscribe_to_run("run_1", **recorder.options)
     with pytest.raises(TriggerRealtimeError) as caught:
         subscription.wait_for_completion(10)
-    part = TOKEN[:12]
-    assert part not in everything_shown(caught.value)
-    assert part not in caplog.text
-    assert part not in repr(client) + repr(subscription) + repr(client.subscriptions)
-    assert all(part not in repr(vars(record)) for record in caplog.records)
+    assert_unseen(everything_shown(caught.value))
+    assert_unseen(locals_shown(caught.value))
+    assert_unseen(caplog.text)
+    assert_unseen(repr(client) + repr(subscription) + repr(client.subscriptions))
+    assert_unseen(repr([vars(record) for record in caplog.records]))
 
 
-@pytest.mark.parametrize("line", ["{} HTTP/1.1 200 OK", "HTTP/1.1 {}", "{}"])
-def test_a_broken_status_line_that_echoes_it(line, raw, connect, caplog):
-    """Nothing of a line that is no status line is quoted."""
+def assert_unseen(text: str, secret: str = TOKEN) -> None:
+    """Nothing of the secret that is long enough to be of use is in the text."""
+    pieces = [secret[at : at + 10].lower() for at in range(len(secret) - 9)]
+    assert [piece for piece in pieces if piece in text.lower()] == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "{} HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 {}\r\n\r\n",
+        "{}\r\n\r\n",
+        "HTTP/1.1 200 {}\r\ntransfer-encoding: chunked\r\n"
+        "electric-offset: 1_1\r\nelectric-handle: h\r\n\r\n{}\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+    ],
+    ids=["before", "status", "line", "chunk", "length"],
+)
+def test_a_broken_head_that_echoes_it(sent, raw, connect, caplog):
+    """Nothing is quoted of a line that is no status line, or of a framing that is none."""
     caplog.set_level(logging.DEBUG)
-    echo = hangup(f"{line.format(TOKEN)}\r\n\r\n".encode())
-    connect(raw(echo, answer(done()))).wait_for_completion("run_1", timeout=5)
-    assert TOKEN[:12] not in caplog.text
+    echo = hangup(sent.replace("{}", TOKEN).encode())
+    subscription = connect(raw(echo), retry=GIVE_UP).subscribe_to_run("run_1")
+    with pytest.raises(TriggerRealtimeError) as caught:
+        subscription.wait_for_completion(5)
+    assert_unseen(everything_shown(caught.value))
+    assert_unseen(locals_shown(caught.value))
+    assert_unseen(caplog.text)
+
+
+STREAM_ECHOES = [
+    reply(200, {"content-type": f"text/{TOKEN}"}, "x"),
+    reply(200, {"content-type": "text/event-stream", "x-stream-version": TOKEN}, "data: 1\n\n"),
+    reply(
+        200,
+        {"content-type": "text/event-stream", "x-stream-version": "v2"},
+        f"event: error\ndata: no access with {TOKEN}\n\n",
+    ),
+    reply(
+        200,
+        {"content-type": "text/event-stream", "x-stream-version": "v2"},
+        f"event: batch\ndata: {{{TOKEN}\n\n",
+    ),
+    reply(404, {"x-echo": TOKEN}, f"no stream for {TOKEN}"),
+]
+
+
+@pytest.mark.parametrize("echo", STREAM_ECHOES, ids=["type", "version", "error", "batch", "404"])
+def test_a_stream_that_echoes_it(echo, raw, connect, caplog):
+    """In a header, an event or a batch."""
+    caplog.set_level(logging.DEBUG)
+    server = raw(by_path({"/runs/": hold()}, echo))
+    subscription = connect(server, retry=GIVE_UP).subscribe_to_stream("run_1", "k")
+    with pytest.raises(TriggerRealtimeError) as caught:
+        subscription.wait_for_completion(10)
+    assert_unseen(everything_shown(caught.value))
+    assert_unseen(locals_shown(caught.value))
+    assert_unseen(caplog.text)
+
+
+def test_an_error_that_nobody_foresaw(raw, connect, caplog, monkeypatch):
+    """Its text may be of the network: it is logged with its traceback, and without the token."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError(f"no such thing: {TOKEN}")
+
+    monkeypatch.setattr("trigger_realtime_sync._wire.shape_log.ShapeLog.receive", fail)
+    with pytest.raises(ProtocolError, match="the reader failed") as caught:
+        connect(raw(answer(done()))).wait_for_completion("run_1", timeout=5)
+    assert_unseen(everything_shown(caught.value))
+    assert_unseen(caplog.text)
+    assert "in _receive" in caplog.text
+
+
+def test_headers_of_the_user_s_are_as_secret(raw, connect, caplog):
+    """They may be keys of a gateway, which quotes them when it refuses them."""
+    key = "key-0123456789-of-the-gateway"
+    refused = reply(403, {"x-echo": key}, {"error": f"unknown: {key}"})
+    with pytest.raises(TriggerRealtimeError) as caught:
+        connect(raw(refused), headers={"X-Key": key, "X-Debug": "true"}).wait_for_completion("r")
+    assert "unknown: ***" in str(caught.value)
+    assert_unseen(everything_shown(caught.value), key)
+    assert_unseen(caplog.text, key)
+
+
+def test_the_password_of_a_proxy_is_as_secret(raw, connect):
+    """A proxy may quote it, as it was sent or as it is."""
+    sent = base64.b64encode(b"user:password-of-the-test").decode()
+    proxy = raw(reply(407, {"x-echo": f"Basic {sent}"}, {"error": "not password-of-the-test"}))
+    url = proxy.url.replace("//", "//user:password-of-the-test@")
+    with pytest.raises(TriggerRealtimeError) as caught:
+        connect("http://api.example", proxies={"http": url}).wait_for_completion("run_1")
+    shown = everything_shown(caught.value)
+    assert_unseen(shown, "password-of-the-test")
+    assert_unseen(shown, sent)
+
+
+def test_http_client_does_not_print_it(raw, connect, capsys, monkeypatch):
+    """Though the process debugs all connections of http.client."""
+    monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 1)
+    connect(raw(answer(done()))).wait_for_completion("run_1", timeout=5)
+    assert_unseen(capsys.readouterr().out)
+
+
+def test_the_variables_of_a_client_do_not_show_it():
+    """A debugger shows what an object has."""
+    with RealtimeClient(TOKEN) as client:
+        assert_unseen(repr(vars(client)))
 
 
 def test_it_is_in_no_repr(server, connect):

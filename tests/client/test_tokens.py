@@ -6,6 +6,7 @@ import gc
 import itertools
 import threading
 import weakref
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,15 @@ from tests.support.settings import TOKEN
 from tests.support.shape import answer, done
 from tests.support.shown import everything_shown
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import AuthenticationError, ConfigurationError, PermissionDeniedError
+from trigger_realtime_sync import (
+    ApiConnectionError,
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    RetryPolicy,
+    ServerError,
+    State,
+)
 from trigger_realtime_sync.testing import RealtimeServer
 
 VARIABLES = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
@@ -176,6 +185,130 @@ def test_a_callable_that_can_not_reach_its_source_is_asked_again(server, connect
     server.complete_run(run_id)
     client = connect(server, access_token=provide)
     assert client.wait_for_completion(run_id, timeout=5).is_success
+
+
+class ConnectError(Exception):
+    """As httpx, botocore and google-auth raise it: no OSError."""
+
+
+class Answers:
+    """A token function that gives these answers in turn: errors are raised. Afterwards it works."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        answer = self.answers.pop(0) if self.answers else TOKEN
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectError("no route"),
+        KeyError("x"),
+        SystemExit(1),
+        ServerError("no", status=500),
+        None,
+        "",
+    ],
+    ids=["another", "KeyError", "SystemExit", "ours", "nothing", "empty"],
+)
+def test_a_callable_that_has_worked_may_fail_for_a_while(failure, brisk, connect, caplog):
+    """It is asked again, later and later, in `.state` and the log; nobody's subscription ends."""
+    caplog.set_level("INFO", "trigger_realtime_sync")
+    provide = Answers(TOKEN, TOKEN, TOKEN, *[failure] * 4)
+    recorder = Recorder()
+    run_id = brisk.create_run()
+    client = connect(brisk, access_token=provide)
+    subscription = client.subscribe_to_run(run_id, **recorder.options)
+    eventually(lambda: subscription.state is State.RETRYING)
+    eventually(lambda: provide.calls > 7 and subscription.state is State.LIVE)
+    brisk.complete_run(run_id)
+    assert subscription.wait_for_completion(5).is_success
+    assert recorder.errors == []
+    assert recorder.statuses == ["QUEUED", "COMPLETED"]
+    assert len([one for one in caplog.messages if "access_token" in one]) == 4
+
+
+@pytest.mark.parametrize("failure", [ConnectError("no route"), OSError("no route"), None])
+def test_a_renewal_may_fail_for_a_while(failure, server, connect):
+    """The refused token is renewed once the function works again."""
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    server.fail_next(status=401)
+    client = connect(server, access_token=Answers("tr_old", failure, failure, "tr_new"))
+    assert client.wait_for_completion(run_id, timeout=5).is_success
+
+
+def test_one_that_is_refused_after_a_renewal_failed_is_renewed(server, connect):
+    """The failure was no renewal: the old token may come once more."""
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    server.fail_next(status=401, times=2)
+    provide = Answers("tr_old", ConnectError("no route"), "tr_old", "tr_new")
+    assert connect(server, access_token=provide).wait_for_completion(run_id, timeout=5).is_success
+    told = [request.headers["authorization"] for request in server.requests]
+    assert told[:3] == ["Bearer tr_old", "Bearer tr_old", "Bearer tr_new"]
+
+
+def test_that_it_has_worked_is_known_to_later_subscriptions(server, connect):
+    """Of the same client, though the ones before have ended."""
+    run_id = server.create_run()
+    server.complete_run(run_id)
+    provide = Answers()
+    client = connect(server, access_token=provide)
+    client.wait_for_completion(run_id, timeout=5)
+    client.clear_cache()
+    eventually(lambda: gc.collect() and not client._engine._tokens)
+    provide.answers = [ConnectError("no route")] * 2
+    assert client.wait_for_completion(run_id, timeout=5).is_success
+
+
+def test_a_run_that_is_followed_singly_outlasts_a_failed_renewal(server, connect):
+    """It is not given up for a token that could not be had for a moment."""
+    runs = [server.create_run() for _ in range(4)]
+    for run_id in runs:
+        server.complete_run(run_id)
+    batch_id = server.batch(runs[0], reused=runs[1:])
+    calls: Counter[int] = Counter()
+    numbers = itertools.count()
+
+    def provide() -> str:
+        thread = threading.current_thread()
+        calls[id(thread)] += 1
+        if "stray" in thread.name and calls[id(thread)] == 2:
+            raise ConnectError("no route")
+        return f"tr_{next(numbers)}"
+
+    server.fail_next(status=401, match="run", times=3)
+    subscription = connect(server, access_token=provide).subscribe_to_batch(batch_id)
+    assert len(subscription.wait_for_completion(10)) == 4
+
+
+@pytest.mark.parametrize("calls", [0, 3])
+def test_a_callable_may_say_that_it_will_never_work(calls, brisk, connect):
+    """By a ConfigurationError of its own, whenever it raises that."""
+    error = ConfigurationError("no such account")
+    provide = Answers(*[TOKEN] * calls, error)
+    with pytest.raises(ConfigurationError, match="no such account") as caught:
+        connect(brisk, access_token=provide).wait_for_completion(brisk.create_run(), timeout=5)
+    assert caught.value is error
+    assert provide.calls == calls + 1
+
+
+def test_failures_of_a_callable_are_counted(brisk, connect):
+    """`max_retries` is the end of them too."""
+    retry = RetryPolicy(initial_delay=0.01, max_delay=0.02, max_retries=2)
+    failure = ConnectError("no route")
+    client = connect(brisk, access_token=Answers(TOKEN, *[failure] * 9), retry=retry)
+    with pytest.raises(ApiConnectionError, match="access_token") as caught:
+        client.wait_for_completion(brisk.create_run(), timeout=5)
+    assert caught.value.__cause__ is failure
 
 
 @pytest.mark.parametrize("bad", [None, 7, "", "tr bad", b"tr_bytes"])

@@ -107,7 +107,7 @@ def test_a_client_goes_on(raw, connect):
 
 def test_the_body_of_an_error_that_never_ends(raw, connect, monkeypatch):
     """Its status counts without the rest."""
-    monkeypatch.setattr(answers, "ERROR_BODY_SECONDS", SILENCE)
+    monkeypatch.setattr(answers, "ERROR_PAGE_SECONDS", SILENCE)
     refusal = dribble(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 9999\r\n\r\n", b" ")
     with pytest.raises(AuthenticationError):
         connect(raw(refusal)).wait_for_completion("run_1", timeout=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,18 +25,15 @@ class CountedThread(threading.Thread):
 
 
 class SilentChannel:
-    """A channel whose thread has ended as soon as it was started."""
+    """A channel whose thread ends at once."""
 
     last_contact = None
 
     def __init__(self, view: RunView) -> None:
         self.view = view
 
-    def start(self, started: Callable[[threading.Thread], None]) -> None:
-        thread = CountedThread(daemon=True)
-        started(thread)
-        thread.start()
-        thread.join()
+    def start(self, start_thread: Callable[[Callable[[], None], str], None]) -> None:
+        start_thread(lambda: None, "silent")
 
     def attach(self, receiver: Any) -> bool:
         return True
@@ -56,15 +54,16 @@ def seat_of(registry: Registry, run_id: str) -> Seat:
     return Seat(registry, receiver, what)
 
 
-def test_a_start_does_not_look_at_every_thread():
+def test_a_start_does_not_look_at_every_thread(monkeypatch):
     """A thousand starts look at a few thousand threads, not at half a million."""
+    monkeypatch.setattr(threading, "Thread", CountedThread)
     registry = Registry(lambda target, view: SilentChannel(view), max_cached=0)  # type: ignore[arg-type, return-value]
     CountedThread.asked = 0
     for number in range(1_000):
         registry.add(seat_of(registry, f"run_{number}"), None, enabled=True)
+    registry.janitor.do(lambda: None, 10)
     looked = CountedThread.asked
-    assert registry.join(0.0) == []
-    registry.cancel_all()
+    registry.end(registry.all_seats(), is_inside=False)
     # `join` of a thread asks too, once when it starts.
     assert looked < 4_000
 
@@ -73,16 +72,14 @@ def test_threads_that_live_are_joined_however_many_have_ended():
     """Pruning forgets only threads that have ended."""
     registry = Registry(lambda target, view: SilentChannel(view), max_cached=0)  # type: ignore[arg-type, return-value]
     end = threading.Event()
-    lives = threading.Thread(target=end.wait, daemon=True)
-    registry.remember_thread(lives)
-    lives.start()
+    registry.threads.start(end.wait, "lives")
     for number in range(500):
         registry.add(seat_of(registry, f"run_{number}"), None, enabled=True)
-    assert registry.join(0.0) == [lives]
+    registry.janitor.do(lambda: None, 10)
+    assert [one.name for one in registry.threads.join(0.0)] == ["trigger-realtime lives"]
     end.set()
-    lives.join()
-    assert registry.join(0.0) == []
-    registry.cancel_all()
+    assert registry.threads.join(time.monotonic() + 10) == []
+    registry.end(registry.all_seats(), is_inside=False)
 
 
 def test_a_seat_has_the_id_of_its_slot():
@@ -94,5 +91,5 @@ def test_a_seat_has_the_id_of_its_slot():
     assert named.id == "mine"
     assert generated.id.startswith("run-")
     assert list(registry.slots) == ["mine", generated.id]
-    registry.cancel_all()
+    registry.end(registry.all_seats(), is_inside=False)
     assert list(registry.slots) == []

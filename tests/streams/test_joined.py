@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.streams import PartRecorder
-from tests.support.waiting import Recorder, eventually
+from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import State
 
 
@@ -165,6 +165,40 @@ def test_another_id_starts_anew(server, client):
     subscription.change_id("y")
     assert parts.wait(4) == [1, 2, 1, 2]
     assert subscription.parts == [1, 2]
+
+
+def test_another_id_at_the_end_loses_no_part(server, client):
+    """Parts that wait when `change_id` is called in the last `on_update` are delivered, though none
+    are kept, and whoever shares the id takes them first."""
+    run_id = server.create_run(status="EXECUTING")
+    gate, parts, others, told = Gate(), PartRecorder(), PartRecorder(), Recorder()
+
+    def change(run: Any) -> None:
+        gate(run)
+        if run.is_finished:
+            subscription.change_id("y")
+            go_on.set()
+            others.wait(10)
+
+    def take(key: str, new: list[Any]) -> None:
+        assert go_on.wait(10)
+        others(key, new)
+
+    go_on = threading.Event()
+    options = {"id": "x", "max_parts": 0, "stop_on_completion": True}
+    subscription = client.subscribe_to_run_with_streams(
+        run_id, on_stream=parts, on_update=change, on_complete=told.on_complete, **options
+    )
+    other = client.subscribe_to_run_with_streams(run_id, on_stream=take, **options)
+    assert gate.entered.wait(5)
+    server.append(run_id, "s", *range(10))
+    server.complete_run(run_id)
+    eventually(lambda: subscription._seat.receiver.is_complete)
+    gate.go.set()
+    assert subscription.wait_for_completion(5).is_finished
+    assert other.wait_for_completion(5).is_finished
+    assert parts.all == others.all == list(range(10))
+    assert len(told.completes) == 1
 
 
 def test_nothing_is_delivered_while_it_pauses(server, client):

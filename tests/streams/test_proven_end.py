@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from tests.support.raw import Exchange, Step, by_path, in_turn, reply, send
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.streams import DONE, PartRecorder, chunked, drained, frame, head, ping
-from tests.support.waiting import Recorder, eventually
+from tests.support.waiting import Recorder, eventually, threads_named
 from trigger_realtime_sync import RetryPolicy, State, StreamUnreadable, Timeouts
 from trigger_realtime_sync._feeds import stream_feed as streams
 
@@ -136,6 +137,26 @@ def test_a_server_that_asks_for_more_than_the_patience(raw, connect):
     subscription = connect(server).subscribe_to_run_with_streams("run_1", **told.options)
     assert subscription.wait_for_completion(10).is_success
     assert isinstance(told.errors[0], StreamUnreadable)
+
+
+def test_a_lost_stream_is_told_before_its_run_is_complete(raw, connect):
+    """Though the run's other stream ends at that moment, and the log takes its time."""
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is lost" in record.getMessage():
+                eventually(lambda: not threads_named("stream-feed run_1 t"))
+
+    handler, logger = Slow(), logging.getLogger("trigger_realtime_sync")
+    server = raw(of_streams(s=reply(404), t=send(drained("v2"))))
+    told = Recorder()
+    logger.addHandler(handler)
+    try:
+        subscription = connect(server).subscribe_to_run_with_streams("run_1", **told.options)
+        assert subscription.wait_for_completion(10).is_success
+    finally:
+        logger.removeHandler(handler)
+    assert [kind for kind, _ in told.events] == ["update", "error", "complete"]
 
 
 def test_a_long_back_off_leaves_time_for_the_last_reads(raw, connect, monkeypatch):

@@ -24,8 +24,8 @@ def settle_when_held(monkeypatch: pytest.MonkeyPatch) -> None:
     pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
     make, wait_until_held = WorkerPool.__init__, RealtimeServer.wait_until_held
 
-    def remember(self: WorkerPool) -> None:
-        make(self)
+    def remember(self: WorkerPool, *arguments: Any) -> None:
+        make(self, *arguments)
         pools.add(self)
 
     def wait_until_told(self: RealtimeServer, *arguments: Any, **options: Any) -> None:
@@ -39,5 +39,5 @@ def settle_when_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _is_busy(pool: WorkerPool) -> bool:
-    with pool._changed:
+    with pool._lock:
         return bool(pool._ready) or len(pool._threads) > pool._waiting

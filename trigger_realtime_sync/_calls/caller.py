@@ -92,7 +92,7 @@ class _Made:
         self._patience = Patience(origin.retry, request.repeat, request.absent_until)
         self._call = Call()
         self._stopped = threading.Event()
-        self._token = CurrentToken(origin.token)
+        self._token = CurrentToken(origin.token, on_users_thread=True)
         self._headers = _headers_of(request, origin.preview_branch)
         self._silence = max(LEAST_SILENCE, origin.transport.timeouts.read)
         self._may_have_been_done = False
@@ -184,7 +184,7 @@ class _Made:
     # Failures.
 
     def _refusal(self, answer: Answer) -> ApiError:
-        text = self._token.hide_in(self._text(answer))
+        text = self._call.mask.hide(self._text(answer))
         label = self._request.label
         return error_of(answer.status, self._shown(answer), text, label, time.time())
 
@@ -205,13 +205,13 @@ class _Made:
 
     def _shown(self, answer: Answer) -> dict[str, str]:
         return {
-            name: self._token.hide_in(text)
+            name: self._call.mask.hide(text)
             for name, text in answer.headers.items()
             if name not in _SECRET_HEADERS
         }
 
     def _redirected(self, answer: Answer, target: str) -> ApiError:
-        where = self._token.hide_in(_where(target))
+        where = self._call.mask.hide(_where(target))
         return ApiError(
             f"{self._request.label}: HTTP {answer.status}: the server redirects to {where}, which"
             f" is not followed: set base_url to where the API is",

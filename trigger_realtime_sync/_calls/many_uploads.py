@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .._encode.payload import Payload
 from .calls import BoundedCalls
@@ -47,19 +47,26 @@ class _Uploads:
         """Return all payloads; for errors see `all_uploaded`."""
         # The first alone: a server that takes none need not be asked for each.
         self._upload(self._left.pop())
-        threads = [
-            threading.Thread(
-                target=self._work, name=f"trigger-realtime upload {number + 1}", daemon=True
-            )
-            for number in range(min(MOST_THREADS, len(self._left)))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        helpers = list(self._helpers())
+        self._work()
+        for thread in helpers:
             thread.join()
         if self._error is not None:
             raise self._error
         return self._payloads
+
+    def _helpers(self) -> Iterator[threading.Thread]:
+        """Start and yield as many threads as are of use beside this one, and as there can be."""
+        for number in range(min(MOST_THREADS, len(self._left)) - 1):
+            thread = threading.Thread(
+                target=self._work, name=f"trigger-realtime upload {number + 1}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                # The process has as many as it may. This one does the rest.
+                return
+            yield thread
 
     def _work(self) -> None:
         while (index := self._next()) is not None:

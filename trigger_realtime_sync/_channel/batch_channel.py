@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 
 from .._feeds.batch_members import read_members
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin, Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 from ..models import AnyRun
 from .channel import Channel
 from .run_view import RunView
@@ -41,7 +40,7 @@ class BatchChannel(Channel):
         # The ids of members that could not be followed.
         self._lost: set[str] = set()
         self._wanted = False
-        self._thread: threading.Thread | None = None
+        self._asks = False
 
     def want_members(self) -> None:
         """Ask for the members as soon as it is known which of them the feed shows."""
@@ -74,11 +73,12 @@ class BatchChannel(Channel):
 
     def _ask(self) -> None:
         known = self.members is not None and self.members_error is None
-        if self._audience.ended or self._thread is not None or known:
+        if self._audience.ended or self._asks or known:
             return
         self._wanted, self.members_error = False, None
         requester = self._requesters.make()
-        self._thread = self._start_thread(
+        self._asks = True
+        self._start_thread(
             lambda: self._read_members(requester), f"batch-members {self.target.subject}"
         )
 
@@ -97,17 +97,16 @@ class BatchChannel(Channel):
             return
         except TriggerRealtimeError as error:
             logger.warning("%s: its runs are not known: %s", self.target.label, error)
-            self._members_failed(error)
-        except Exception as error:
-            logger.exception("%s: asking for its runs failed", self.target.label)
-            self._members_failed(ProtocolError(f"{self.target.label}: {error!r}"))
+            self._members_failed(error.with_traceback(None))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._members_failed(requester.unforeseen(error, "asking for its runs"))
         else:
             self._on_members(members)
 
     def _members_failed(self, error: TriggerRealtimeError) -> None:
         with self._lock:
             self.members_error = error
-            self._thread = None
+            self._asks = False
         self._audience.wake()
 
     def _on_members(self, members: list[str]) -> None:

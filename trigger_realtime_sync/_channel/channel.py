@@ -11,14 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
-from contextvars import Context
 from datetime import datetime, timezone
 from functools import partial
 
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
-from ..errors import NotFoundError, ProtocolError, TriggerRealtimeError
+from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
 from .feeds import Feeds
@@ -28,6 +27,9 @@ from .strays import Strays
 from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
+
+# Starts a thread, given its work and its name; tries again if that is impossible now.
+StartThread = Callable[[Callable[[], None], str], None]
 
 # Seconds that the reader releases the interpreter after posting changes, so that the callback need
 # not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
@@ -89,10 +91,10 @@ class Channel:
         contact = self._requesters.contact
         return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
 
-    def start(self, started: Callable[[threading.Thread], None]) -> None:
-        """Start the reading thread. `started` is called with it, and with every later one."""
-        self._started = started
-        self._start_thread(self._read, f"run-feed {self.target.label}")
+    def start(self, start_thread: StartThread) -> None:
+        """Start to read, on a thread that `start_thread` starts, as every later one."""
+        self._start = start_thread
+        start_thread(self._read, f"run-feed {self.target.label}")
 
     def attach(self, receiver: ChannelReceiver) -> bool:
         """Add a receiver, and notify it of the current state first.
@@ -138,15 +140,8 @@ class Channel:
             for receiver in self._audience:
                 receiver.forget_delivered()
 
-    def _start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        # In an empty context: whoever subscribed may be a request that is traced, and ends long
-        # before this thread.
-        thread = threading.Thread(
-            target=Context().run, args=(work,), name=f"trigger-realtime {name}", daemon=True
-        )
-        self._started(thread)
-        thread.start()
-        return thread
+    def _start_thread(self, work: Callable[[], None], name: str) -> None:
+        self._start(work, name)
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING
@@ -159,10 +154,10 @@ class Channel:
         except Interrupted:
             return
         except TriggerRealtimeError as error:
-            self._feed_failed(error)
-        except Exception as error:
-            logger.exception("%s: the reader failed", self.target.label)
-            self._audience.fail(ProtocolError(f"{self.target.label}: the reader failed: {error!r}"))
+            # Whoever keeps the error should not keep all that was read, which its frames hold.
+            self._feed_failed(error.with_traceback(None))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._audience.fail(self._requester.unforeseen(error))
 
     def _feed_failed(self, error: TriggerRealtimeError) -> None:
         self._audience.fail(error)

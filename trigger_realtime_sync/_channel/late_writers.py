@@ -32,13 +32,14 @@ class LateWriters:
 
     def __init__(
         self,
-        start_thread: Callable[[Callable[[], None], str], threading.Thread],
+        start_thread: Callable[[Callable[[], None], str], None],
         on_gone: Callable[[str], None],
     ) -> None:
         self._start_thread = start_thread
         self._on_gone = on_gone
         # Protects everything below; notified when it changes.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._deadlines: dict[str, float] = {}
         self._gone: set[str] = set()
         self._seen_working: set[str] = set()
@@ -54,7 +55,7 @@ class LateWriters:
             has_start: whether the state tells when the run started.
             server_time: now, by the server's clock, if that is known.
         """
-        with self._changed:
+        with self._lock:
             if not run.is_finished:
                 self._seen_working.add(run_id)
                 return Writer.WORKING
@@ -94,7 +95,7 @@ class LateWriters:
 
     def forget(self, run_id: str) -> None:
         """Wait no more for a run, which is gone."""
-        with self._changed:
+        with self._lock:
             self._deadlines.pop(run_id, None)
             self._gone.discard(run_id)
             self._seen_working.discard(run_id)
@@ -102,7 +103,7 @@ class LateWriters:
 
     def stop(self) -> None:
         """Wait for nothing more."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._deadlines.clear()
             self._changed.notify_all()
@@ -114,7 +115,7 @@ class LateWriters:
 
     def _next(self) -> list[str] | None:
         """Block until the time of a run is up. Return None if none is left."""
-        with self._changed:
+        with self._lock:
             while self._deadlines:
                 now = time.monotonic()
                 gone = [run_id for run_id, at in self._deadlines.items() if at <= now]

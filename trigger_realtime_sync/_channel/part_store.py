@@ -87,7 +87,8 @@ class PartStore:
     def __init__(self, most_kept: int | None = None) -> None:
         self._most_kept = most_kept
         # Protects everything below; notified when parts came or were taken, or a taker left.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
@@ -108,7 +109,7 @@ class PartStore:
             size: bytes of the body they came in.
             position: after everything that was read.
         """
-        with self._changed:
+        with self._lock:
             log = self._logs[stream]
             log.values.extend(values)
             for count, some in positions:
@@ -120,13 +121,13 @@ class PartStore:
 
     def wait_for_room(self, stream: StreamKey) -> None:
         """Block while a taker is too far behind in this stream."""
-        with self._changed:
+        with self._lock:
             while not self._closed and self._is_full(stream):
                 self._changed.wait(LOOK_AGAIN_SECONDS)
 
     def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
         """Return all parts that are new to the taker, and the position after them."""
-        with self._changed:
+        with self._lock:
             log = self._logs.get(stream)
             if log is None:
                 return [], None
@@ -140,7 +141,7 @@ class PartStore:
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
         will."""
-        with self._changed:
+        with self._lock:
             log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
@@ -158,22 +159,22 @@ class PartStore:
 
     def add(self, taker: Taker) -> None:
         """Apply backpressure for this taker from now on."""
-        with self._changed:
+        with self._lock:
             self._takers.add(taker)
 
     def remove(self, taker: Taker) -> None:
-        with self._changed:
+        with self._lock:
             self._takers.discard(taker)
             self._changed.notify_all()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
         """Return the streams that have parts, of one run or of all."""
-        with self._changed:
+        with self._lock:
             return [s for s, log in self._logs.items() if log.end and run_id in (None, s[0])]
 
     def values(self, stream: StreamKey) -> list[Any]:
         """Return the parts that are kept to be looked at."""
-        with self._changed:
+        with self._lock:
             log = self._logs.get(stream)
             if log is None or self._most_kept == 0:
                 return []
@@ -181,13 +182,13 @@ class PartStore:
 
     def position(self, stream: StreamKey) -> Any:
         """Return the position after the last part, None if none came."""
-        with self._changed:
+        with self._lock:
             log = self._logs.get(stream)
             return None if log is None else log.position
 
     def is_taken(self, run_id: str) -> bool:
         """Return True if every taker has all parts of the run's streams."""
-        with self._changed:
+        with self._lock:
             logs = [(stream, log) for stream, log in self._logs.items() if stream[0] == run_id]
             return all(
                 taker.progress(stream, log)[0] >= log.end
@@ -197,14 +198,14 @@ class PartStore:
 
     def forget(self, run_id: str) -> None:
         """Drop the streams of a run that is gone."""
-        with self._changed:
+        with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
                 del self._logs[stream]
             self._changed.notify_all()
 
     def close(self) -> None:
         """Release all who wait: nothing will be appended any more."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
@@ -215,7 +216,7 @@ class PartStore:
     def copy(self) -> PartStore:
         """Return a copy for the next channel to continue from."""
         store = PartStore(self._most_kept)
-        with self._changed:
+        with self._lock:
             store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
         return store
 

@@ -5,7 +5,6 @@ Source: docs/protocol.md, section 2, item 6, and section 1, "When a batch is com
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 
 from .._feeds.run_feed import RunChanges
@@ -34,7 +33,7 @@ class Strays:
         view: RunView,
         requesters: Requesters,
         feeds: Feeds,
-        start_thread: Callable[[Callable[[], None], str], threading.Thread],
+        start_thread: Callable[[Callable[[], None], str], None],
         *,
         on_changes: Callable[[RunChanges, list[str]], bool],
         on_lost: Callable[[str, TriggerRealtimeError], None],

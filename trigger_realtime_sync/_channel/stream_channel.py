@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
@@ -16,7 +16,7 @@ from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, S
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State, unread
 from .audience import ChannelReceiver
-from .channel import Channel
+from .channel import Channel, StartThread
 from .late_writers import LateWriters
 from .run_view import RunView
 from .stream_opener import StreamHooks, StreamOpener
@@ -61,7 +61,9 @@ class StreamChannel(Channel):
             on_untrusted=self._requesters.on_untrusted,
         )
         self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
-        self._readers = StreamReaders(self._opener.open, self._start_thread, self._on_stream_ended)
+        self._readers = StreamReaders(
+            self._opener.open, self._start_thread, self._on_stream_lost, self._on_stream_ended
+        )
         self._late = LateWriters(self._start_thread, self._on_writer_gone)
 
     @property
@@ -71,8 +73,8 @@ class StreamChannel(Channel):
             return State.RETRYING
         return state
 
-    def start(self, started: Callable[[Any], None]) -> None:
-        super().start(started)
+    def start(self, start_thread: StartThread) -> None:
+        super().start(start_thread)
         if self._options.key is not None:
             self._readers.update(self.target.subject, [self._options.key], Writer.WORKING)
 
@@ -184,17 +186,18 @@ class StreamChannel(Channel):
         with self._lock:
             self._notify_end_of(run_id)
 
-    def _on_stream_ended(self, run_id: str, key: str, error: TriggerRealtimeError | None) -> None:
-        self._opener.troubled.discard((run_id, key))
-        if error is not None and self._options.key is not None:
+    def _on_stream_lost(self, run_id: str, key: str, error: TriggerRealtimeError) -> None:
+        if self._options.key is not None:
             self._audience.fail(error)
             return
-        if error is not None:
-            logger.error("stream %s of run %s is lost: %s", key, run_id, error)
+        logger.error("stream %s of run %s is lost: %s", key, run_id, error)
         with self._lock:
-            if error is not None:
-                for receiver in self._audience:
-                    receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
+            for receiver in self._audience:
+                receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
+
+    def _on_stream_ended(self, run_id: str, key: str) -> None:
+        self._opener.troubled.discard((run_id, key))
+        with self._lock:
             self._notify_end_of(run_id)
             complete = self._opener.run_is_unknown
         if complete:

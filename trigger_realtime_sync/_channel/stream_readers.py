@@ -18,7 +18,7 @@ from .._feeds.stream_feed import StreamFeed
 from .._http.call import Interrupted
 from .._http.requester import Requester
 from .._wire.stream_end import Writer
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -69,20 +69,23 @@ class StreamReaders:
     Args:
         make_reader: makes the reader of a stream.
         start_thread: starts a thread, given its work and its name.
-        on_ended: called on a reading thread, without a lock, when a stream has ended; with the
-            error that ended it, if any.
+        on_lost: called on a reading thread, without a lock, with the error that ends a stream;
+            before it counts as ended, so that nobody takes its run for complete until this is told.
+        on_ended: called on a reading thread, without a lock, when a stream has ended.
         most: how many streams are read at once.
     """
 
     def __init__(
         self,
         make_reader: MakeReader,
-        start_thread: Callable[[Callable[[], None], str], threading.Thread],
-        on_ended: Callable[[str, str, TriggerRealtimeError | None], None],
+        start_thread: Callable[[Callable[[], None], str], None],
+        on_lost: Callable[[str, str, TriggerRealtimeError], None],
+        on_ended: Callable[[str, str], None],
         most: int = MOST_READERS,
     ) -> None:
         self._make_reader = make_reader
         self._start_thread = start_thread
+        self._on_lost = on_lost
         self._on_ended = on_ended
         self._most = most
         # Protects everything below.
@@ -214,9 +217,8 @@ class StreamReaders:
         except TriggerRealtimeError as failure:
             # Whoever keeps the error should not keep all that was read, which its frames hold.
             error = failure.with_traceback(None)
-        except Exception as failure:
-            logger.exception("%s: the reader failed", reader.requester.label)
-            error = ProtocolError(f"{reader.requester.label}: the reader failed: {failure!r}")
+        except Exception as failure:  # noqa: BLE001 (it is logged)
+            error = reader.requester.unforeseen(failure)
         self._end(reader, error)
 
     def _may_stay(self, reader: Reader) -> bool:
@@ -232,8 +234,11 @@ class StreamReaders:
             run = self._runs.get(reader.run_id)
             if run is None or run.open.get(reader.key) is not reader:
                 return
+        if error is not None:
+            self._on_lost(reader.run_id, reader.key, error)
+        with self._lock:
             del run.open[reader.key]
-        self._on_ended(reader.run_id, reader.key, error)
+        self._on_ended(reader.run_id, reader.key)
 
 
 def _thread_name(reader: Reader) -> str:

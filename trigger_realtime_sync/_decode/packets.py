@@ -5,11 +5,11 @@ superjson and types, which few runs need, are imported when one does.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from .._forks import in_child
 from .._wire import json
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import LazyValue
@@ -190,6 +190,5 @@ def _renew_lock() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may have held it at the fork.
-    os.register_at_fork(after_in_child=_renew_lock)
+# Another thread of the parent may have held it at the fork.
+in_child(_renew_lock)

@@ -9,6 +9,9 @@ from typing import Any
 
 from .pool import THREAD_NAME, WorkerPool
 
+# Seconds between two looks at a delivery that is waited for.
+LOOK_SECONDS = 0.001
+
 Deliver = Callable[[Any, Any], None]
 Then = Callable[[], None]
 
@@ -38,8 +41,9 @@ class Mailbox:
         self._pool = pool
         self._deliver = deliver
         self._throttle = throttle
-        # Protects everything below; notified when a turn ends or waiting items are dropped.
-        self._changed = threading.Condition(threading.Lock())
+        # Protects everything below. But `_owner` and `_closed` are read without it, and `_closed`,
+        # which never becomes False again, is set without it.
+        self._lock = threading.Lock()
         self._waiting: dict[Any, Any] = {}
         self._urgent: set[Any] = set()
         self._next_turn = 0.0
@@ -61,7 +65,7 @@ class Mailbox:
 
     def post_all(self, items: Mapping[Any, Any], urgent: Collection[Any]) -> None:
         """Post items by key, to be delivered in one turn. `urgent`: the keys of urgent ones."""
-        with self._changed:
+        with self._lock:
             if self._closed or self._then is not None or not items:
                 return
             self._waiting.update(items)
@@ -73,7 +77,7 @@ class Mailbox:
 
         With nothing to deliver, call `then` on the calling thread. Later news are dropped.
         """
-        with self._changed:
+        with self._lock:
             if self._closed or self._then is not None:
                 return
             self._then = then
@@ -90,32 +94,35 @@ class Mailbox:
 
     def drop(self) -> None:
         """Drop what waits, also in a turn under way. Later news are delivered."""
-        with self._changed:
+        with self._lock:
             self._waiting.clear()
             self._urgent.clear()
             self._scheduled_for = None
             self._dropped = True
-            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Deliver nothing more. Takes no lock. One delivery may be running."""
+        self._closed = True
 
     def close(self) -> None:
         """Drop everything. No delivery begins after this returned; one may be running."""
-        with self._changed:
-            self._closed = True
+        self.stop()
         self.drop()
 
     def wait_for_turn_to_end(self, deadline: float) -> None:
-        """Wait until no other thread delivers, or until the deadline (by `time.monotonic()`)."""
-        if self.on_own_thread:
-            return
-        with self._changed:
-            while self._owner is not None:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return
+        """Wait until no other thread delivers, or until the deadline (by `time.monotonic()`).
+
+        Takes no lock.
+        """
+        while self._owner is not None and not self.on_own_thread:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, LOOK_SECONDS))
 
     def abandon(self) -> None:
         """Drop everything in a forked child, whatever state the lock was in."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._owner = None
         self.close()
 
@@ -133,7 +140,7 @@ class Mailbox:
             self._pool.submit_at(due, self._turn)
 
     def _turn(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._owner is not None or self._closed:
                 return
             self._owner = threading.get_ident()
@@ -154,10 +161,9 @@ class Mailbox:
 
     def _take(self) -> dict[Any, Any] | None:
         """Return the items to deliver next. End the turn and return None if there are none."""
-        with self._changed:
+        with self._lock:
             items = {} if self._closed else self._due_items()
             self._dropped = False
-            self._changed.notify_all()
             if items:
                 return items
             self._owner = None

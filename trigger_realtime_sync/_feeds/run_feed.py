@@ -277,12 +277,14 @@ class RunFeed:
             self._answer_lost = True
             self._pause_if_hot()
             return
+        was_cut = live and self._may_have_been_answered(error)
         if live:
             self._live_failed = True
-            self._answer_lost |= self._may_have_been_answered(error)
+            self._answer_lost |= was_cut
         elif self.log.is_at_start and self._may_have_been_answered(error):
             at_least = self._restarts.floor
-        self._requester.recover(error, at_least=at_least)
+        # Some proxies cut every poll that is held. The next request tells whether it was no more.
+        self._requester.recover(error, at_least=at_least, is_trouble=not was_cut)
 
     def _may_have_been_answered(self, error: TriggerRealtimeError) -> bool:
         """Return True if the server may have sent what we did not receive."""
@@ -318,12 +320,16 @@ class RunFeed:
         label = self._requester.label
         if self._run_id is not None and names_another_run(messages, self._run_id):
             raise UnreadableAnswer(f"{label}: the answer has the row of another run")
+        problem = None
         try:
             changes = self.log.receive(answer.headers, messages, label, live=live, now=now)
         except MissingHeader:
             raise
         except ProtocolError as error:
-            raise UnreadableAnswer(self._requester.hide_token(str(error))) from None
+            problem = self._requester.hide_token(str(error))
+        if problem is not None:
+            # Out here, where it gets no context: that would quote the message.
+            raise UnreadableAnswer(problem)
         if changes is not None and changes.failures:
             for key, failure in changes.failures.items():
                 changes.failures[key] = ProtocolError(self._requester.hide_token(str(failure)))
@@ -336,6 +342,8 @@ class RunFeed:
         try:
             return reader.close()
         except ValueError:
-            if not answer.framed and reader.begins_as_array:
-                raise ApiConnectionError(f"{label}: the body ended within its JSON") from None
-            raise UnreadableAnswer(f"{label}: the body is not JSON") from None
+            pass
+        # Out here, where it gets no context: that would hold the body.
+        if not answer.framed and reader.begins_as_array:
+            raise ApiConnectionError(f"{label}: the body ended within its JSON")
+        raise UnreadableAnswer(f"{label}: the body is not JSON")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from .._decode.rest_row import finished_columns
-from .._decode.rows import RowDecoder
+from .._decode.rows import Columns, RowDecoder
 from .._http.rations import Rations
 from .._http.requester import Requester
 from .._wire.names import ANOTHER_SHAPE, SKIP_COLUMNS, rest_run_path, run_path
@@ -24,6 +24,7 @@ from ..errors import (
     AuthenticationError,
     NotFoundError,
     PermissionDeniedError,
+    ProtocolError,
     TriggerRealtimeError,
 )
 from ..models import AnyRun
@@ -91,11 +92,17 @@ class RestOpinion:
                 "%s: run %s has finished, which the feed does not say", requester.label, run_id
             )
             rows = self._rows(requester, run_id)
-        if not rows:
-            last = log.told(key)
-            decode = self._decoder
-            rows = {key: decode.decode_over(finished, last) if last else decode.decode(finished)}
+            if not rows:
+                rows = {key: self._decoded(finished, log.told(key), requester)}
         return Changes(rows=rows)
+
+    def _decoded(self, columns: Columns, last: AnyRun | None, requester: Requester) -> AnyRun:
+        decode = self._decoder
+        try:
+            return decode.decode_over(columns, last) if last else decode.decode(columns)
+        except ProtocolError as error:
+            problem = requester.hide_token(str(error))
+        raise ProtocolError(problem)
 
     def _rows(self, requester: Requester, run_id: str) -> dict[str, AnyRun]:
         """Return the run's finished row out of a snapshot of now, by its key; empty if it has

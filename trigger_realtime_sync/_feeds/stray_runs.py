@@ -17,7 +17,7 @@ import attrs
 
 from .._http.call import Interrupted
 from .._http.requester import Requester
-from ..errors import ProtocolError, TriggerRealtimeError
+from ..errors import TriggerRealtimeError
 from .run_feed import RunChanges, RunFeed
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -73,7 +73,7 @@ class StrayRuns:
         make_requester: Callable[[], Requester],
         release: Callable[[Requester], None],
         make_feed: MakeFeed,
-        start_thread: Callable[[Callable[[], None], str], object],
+        start_thread: Callable[[Callable[[], None], str], None],
         on_changes: Callable[[str, RunChanges], bool],
         on_lost: Callable[[str, TriggerRealtimeError], None],
     ) -> None:
@@ -138,21 +138,9 @@ class StrayRuns:
             turns = jobs > new and not self._takes_turns
             self._takes_turns |= turns
         for _ in range(new):
-            if not self._started(self._follow_some, f"stray-runs {self._label}"):
-                with self._lock:
-                    self._followers -= 1
-        if turns and not self._started(self._take_turns, f"stray-turns {self._label}"):
-            with self._lock:
-                self._takes_turns = False
-
-    def _started(self, work: Callable[[], None], name: str) -> bool:
-        """Start a thread. Return False if there can't be one now: `follow` tries it again."""
-        try:
-            self._start_thread(work, name)
-        except RuntimeError as error:
-            logger.warning("%s: %s", self._label, error)
-            return False
-        return True
+            self._start_thread(self._follow_some, f"stray-runs {self._label}")
+        if turns:
+            self._start_thread(self._take_turns, f"stray-turns {self._label}")
 
     # On the threads that follow a run each.
 
@@ -234,10 +222,10 @@ class StrayRuns:
             work(stray)
         except Interrupted:
             raise
-        except Exception as error:
-            logger.exception("%s: the reader of run %s failed", self._label, stray.run_id)
-            label = f"{self._label}: run {stray.run_id}"
-            self._lose(stray, ProtocolError(f"{label}: the reader failed: {error!r}"))
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            self._lose(
+                stray, stray.requester.unforeseen(error, f"the reader of run {stray.run_id}")
+            )
 
     def _look(self, stray: _Stray) -> None:
         """Look at a run once, and put it back if it is to be followed on."""
@@ -251,11 +239,7 @@ class StrayRuns:
             return
         except TriggerRealtimeError as error:
             try:
-                pause = (
-                    0.0
-                    if stray.requester.renew_token(error)
-                    else stray.requester.delay_after(error)
-                )
+                pause = stray.requester.delay_after(error)
                 goes_on = True
             except TriggerRealtimeError as last:
                 self._lose(stray, last)

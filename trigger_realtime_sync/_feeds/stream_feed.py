@@ -203,7 +203,8 @@ class StreamFeed:
         elif body.draining:
             self._requester.recover(error, longest=self._patience.longest_pause(time.monotonic()))
         else:
-            self._requester.recover(error)
+            # Some proxies cut what is silent. The next request tells whether it was no more.
+            self._requester.recover(error, is_trouble=body.version is None)
 
     def _note_silence(self, body: StreamBody) -> None:
         if body.draining or body.age < self._requester.read_timeout * READ_SHARE:
@@ -304,11 +305,19 @@ class StreamFeed:
                 self._read_parts(first, chunks, body, may_stay)
 
     def _open(self, answer: Answer, body: StreamBody) -> bool:
+        label, hide = self._requester.label, self._requester.hide_token
         kind = answer.headers.get("content-type", "text/event-stream")
         if kind.split(";")[0].strip().lower() != "text/event-stream":
-            label = self._requester.label
-            raise UnreadableAnswer(f"{label}: the answer is {kind[:100]}, not an event stream")
-        is_usable = self._cursor.open(answer.headers.get(STREAM_VERSION))
+            shown = hide(kind)[:100]
+            raise UnreadableAnswer(f"{label}: the answer is {shown}, not an event stream")
+        problem = None
+        try:
+            is_usable = self._cursor.open(answer.headers.get(STREAM_VERSION))
+        except ProtocolError as error:
+            problem = hide(str(error))
+        if problem is not None:
+            # Out here, where it gets no context: that would quote the header.
+            raise ProtocolError(f"{label}: {problem}")
         self._version = body.version
         body.left_early = not is_usable
         return is_usable
@@ -365,13 +374,14 @@ class StreamFeed:
     def _close(self, is_whole: bool) -> None:
         try:
             self._cursor.end(clean=is_whole)
-        except ProtocolError as error:
-            problem = str(error)
+        except (ProtocolError, ApiConnectionError) as error:
+            kind = UnreadableAnswer if isinstance(error, ProtocolError) else ApiConnectionError
+            problem = self._requester.hide_token(str(error))
             # The traceback's frames keep the rejected bytes alive: up to 64 MB of an endless line.
             error.__traceback__ = None
         else:
             return
-        raise UnreadableAnswer(f"{self._requester.label}: {problem}")
+        raise kind(f"{self._requester.label}: {problem}")
 
     def _emit(self, parts: PartBatch, size: int) -> None:
         if parts:

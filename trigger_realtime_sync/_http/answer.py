@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from .retry import ForeignAnswer
 # Servers send smaller snapshots (Electric cuts at about 10 MB, native at 1,000 runs). A stored
 # packet takes three times its size in memory; a snapshot, parsed as it arrives, little more.
 MAX_BODY = 256 << 20
-# Seconds for the body of an error, of which little is needed.
-ERROR_BODY_SECONDS = 10.0
+# Seconds that the start of an error page is read for, or may be silent: the status counts without
+# it.
+ERROR_PAGE_SECONDS = 10.0
 # Statuses without a body, whatever their headers say.
 BODILESS = (204, 304)
 NETWORK_ERRORS = (
@@ -31,6 +33,8 @@ NETWORK_ERRORS = (
     http.client.HTTPException,
     OSError,
 )
+# What http.client says of a proxy that makes no tunnel, before it quotes that.
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: [0-9]{3}")
 
 
 class Answer:
@@ -105,11 +109,12 @@ class Answer:
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error.
 
-        Return what has come after `ERROR_BODY_SECONDS`, and an empty text if its encoding is
-        unknown: the status counts without it.
+        Return what came within `ERROR_PAGE_SECONDS`, and an empty text if its encoding is unknown:
+        the status counts without it.
         """
         start = bytearray()
-        deadline = time.monotonic() + ERROR_BODY_SECONDS
+        deadline = time.monotonic() + ERROR_PAGE_SECONDS
+        self.limit_silence(ERROR_PAGE_SECONDS)
         try:
             for chunk in self.chunks():
                 start += chunk
@@ -140,21 +145,25 @@ class Answer:
         try:
             return decoder_of(self.headers.get("content-encoding", ""))
         except UnknownEncoding as error:
-            raise ForeignAnswer(f"{self._label}: the body is in {error}") from None
+            failure = ForeignAnswer(f"{self._label}: the body is in {error}")
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
     def _decode(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
         try:
             yield from decoder.feed(data)
+            return
         except BadEncoding as error:
-            raise ApiConnectionError(
-                f"{self._label}: the body does not decode by its content-encoding ({error})"
-            ) from None
+            problem = f"the body does not decode by its content-encoding ({error})"
+        raise ApiConnectionError(f"{self._label}: {problem}")
 
     def _read(self) -> bytes:
         try:
             return self._raw.read1(READ_SIZE, decode_content=False) or b""
         except NETWORK_ERRORS as error:
-            raise connection_error(error, self._call, self._label) from None
+            failure = connection_error(error, self._call, self._label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
 
 def connection_error(error: Exception, call: Call, label: str) -> Exception:
@@ -171,7 +180,7 @@ def connection_error(error: Exception, call: Call, label: str) -> Exception:
         return ConnectionUntrusted(
             f"{label}: the server's certificate is not trusted ({cause.verify_message})"
         )
-    return ApiConnectionError(f"{label}: {_in_a_few_words(cause)}")
+    return ApiConnectionError(f"{label}: {call.mask.hide(_in_a_few_words(cause))}")
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -192,7 +201,11 @@ def innermost(error: BaseException) -> BaseException:
 def _in_a_few_words(inner: BaseException) -> str:
     if isinstance(inner, (TimeoutError, requests.Timeout)):
         return "timed out"
-    if isinstance(inner, (urllib3.exceptions.HTTPError, http.client.HTTPException)):
-        # Their messages may quote what the server sent.
-        return type(inner).__name__
-    return f"{type(inner).__name__}: {inner}"[:300]
+    name = type(inner).__name__
+    refused = _TUNNEL_REFUSED.match(str(inner))
+    if refused:
+        return f"{name}: {refused[0]}"
+    if isinstance(inner, OSError) and inner.errno is not None:
+        return f"{name}: {inner}"[:300]
+    # Any other may quote what the server sent, or the URL that it redirected to.
+    return name

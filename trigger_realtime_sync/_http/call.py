@@ -11,6 +11,8 @@ import time
 import weakref
 from collections.abc import Iterator
 
+from .mask import Mask
+
 
 class Interrupted(Exception):
     """The call was cut off for good: its subscription ended."""
@@ -31,6 +33,7 @@ class Call:
         trusted: whether a TLS handshake ever succeeded.
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
+        mask: hides the secrets of the current request in what is said about it.
         most_idle: for how many seconds a kept-alive connection may have been idle to be used.
         ends_at: a moment of `time.monotonic()` after which no step of a request is waited for; None
             for no bound.
@@ -49,6 +52,11 @@ class Call:
         self.hung_up = False
         self.most_idle = math.inf
         self.ends_at: float | None = None
+        self.mask = Mask()
+
+    def begin(self) -> None:
+        """Forget what is known of the last request: nothing of the next one was sent yet."""
+        self.connected = self.hung_up = False
 
     def interrupt(self) -> None:
         """Cut off the current request and refuse all later ones. Safe from any thread."""

@@ -24,6 +24,8 @@ class WatchedConnection(HTTPConnection):
     """An interruptible connection without TLS."""
 
     response_class = TimedResponse
+    # Whoever debugs http.client has it print what every connection sends, the token included.
+    debuglevel = 0
     _last_call: Call | None = None
     _kept_since = -math.inf
 

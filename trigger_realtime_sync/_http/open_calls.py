@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -16,32 +15,27 @@ class Stoppable(Protocol):
 
 
 class OpenCalls:
-    """All calls of one client. Safe from any thread."""
+    """All calls of one client, each on the thread of whoever makes it. Safe from any thread."""
 
-    def __init__(self, *, closed: bool = False) -> None:
-        # Protects everything below.
-        self._lock = threading.Lock()
-        self._calls: set[Stoppable] = set()
-        self._closed = closed
+    def __init__(self) -> None:
+        self._closed = False
+        # Adding and removing are atomic: no lock is needed, which a signal handler could not take.
+        self._calls: list[Stoppable] = []
 
     @contextmanager
     def making(self, call: Stoppable) -> Iterator[None]:
         """Stop the call if `close` is called, or was called before."""
-        with self._lock:
-            self._calls.add(call)
-            closed = self._closed
-        if closed:
-            call.stop()
+        self._calls.append(call)
         try:
+            if self._closed:
+                call.stop()
             yield
         finally:
-            with self._lock:
-                self._calls.discard(call)
+            with suppress(ValueError):
+                self._calls.remove(call)
 
     def close(self) -> None:
-        """Stop all calls, and those that are still to be made."""
-        with self._lock:
-            self._closed = True
-            calls = list(self._calls)
-        for call in calls:
+        """Stop all calls, and those that are still to be made. Takes no lock."""
+        self._closed = True
+        for call in list(self._calls):
             call.stop()

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,9 +17,15 @@ import attrs
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
-from ..errors import ApiConnectionError, ConnectionUntrusted, TriggerRealtimeError
+from ..errors import (
+    ApiConnectionError,
+    ConnectionUntrusted,
+    ProtocolError,
+    TriggerRealtimeError,
+)
 from .answer import Answer
 from .call import Call, Interrupted
+from .fetches import Fetches
 from .rations import Rations
 from .retry import Backoff, Standing, UnreadableAnswer, asked_wait, date_of, error_of
 from .session import Transport
@@ -46,6 +53,7 @@ class Origin:
     rations: Rations = attrs.field(factory=Rations, repr=False)
     absent_until: float = -math.inf
     standing: Standing = attrs.field(factory=Standing, repr=False)
+    fetches: Fetches = attrs.field(factory=Fetches, repr=False)
 
 
 class Requester:
@@ -57,6 +65,8 @@ class Requester:
         on_contact: called after each answer of any status.
         patience: seconds of silence in an answer, if fewer than `Timeouts.read`.
         on_untrusted: called before each wait for a certificate that is trusted again.
+        on_users_thread: whether Ctrl-C, or what else interrupts a token function and is no
+            `Exception`, goes on to its caller.
     """
 
     def __init__(
@@ -67,6 +77,8 @@ class Requester:
         on_contact: Callable[[], None] = lambda: None,
         patience: float | None = None,
         on_untrusted: Callable[[ConnectionUntrusted], None] = lambda error: None,
+        *,
+        on_users_thread: bool = False,
     ) -> None:
         self._origin = origin
         self._patience = patience
@@ -80,7 +92,7 @@ class Requester:
         self._call = Call()
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._token = CurrentToken(origin.token)
+        self._token = CurrentToken(origin.token, on_users_thread=on_users_thread)
         self._cut_errors = 0
         self._date: str | None = None
 
@@ -157,6 +169,7 @@ class Requester:
             Interrupted: `stop` was called.
             Nudged: `nudge` was called.
         """
+        self._call.begin()
         answer = self._origin.transport.get(
             self._origin.base_url + path,
             call=self._call,
@@ -175,9 +188,10 @@ class Requester:
             return answer
         if path.startswith(wire.API_PREFIX):
             self._spare_api(answer)
-        body = self.hide_token(self._error_text(answer))
-        headers_shown = {name: self.hide_token(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, headers_shown, body, self.label, time.time())
+        hide = self._call.mask.hide
+        body = hide(self._error_text(answer))
+        shown = {hide(name): hide(text) for name, text in answer.headers.items()}
+        raise error_of(answer.status, shown, body, self.label, time.time())
 
     def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Send one GET and return the parsed body.
@@ -187,14 +201,37 @@ class Requester:
         """
         with self.get(path, headers=headers) as answer:
             body = answer.body()
+        return self.parsed(body)
+
+    def parsed(self, body: bytes) -> Any:
+        """Return a body parsed as JSON.
+
+        Raises:
+            UnreadableAnswer: it is none.
+        """
         try:
             return loads(body.removeprefix(BOM_UTF8))
         except ValueError:
-            raise UnreadableAnswer(f"{self.label}: the body is not JSON") from None
+            pass
+        # Out here, where it gets no context: that would hold the body.
+        raise UnreadableAnswer(f"{self.label}: the body is not JSON")
 
     def hide_token(self, text: str) -> str:
-        """Return text of the server's without the token, should the server echo it."""
-        return self._token.hide_in(text)
+        """Return text of the network's without what is secret of the last request, should it be
+        echoed: the token, the user's headers, the password of a proxy."""
+        return self._call.mask.hide(text)
+
+    def unforeseen(self, error: Exception, what: str = "the reader") -> ProtocolError:
+        """Log an error of this library's own with its traceback, and return the one to report.
+
+        Its text may be of the network.
+
+        Args:
+            what: what failed.
+        """
+        lines = "".join(traceback.format_exception(error))
+        logger.error("%s: %s failed\n%s", self.label, what, self.hide_token(lines))
+        return ProtocolError(f"{self.label}: {what} failed: {self.hide_token(repr(error))}")
 
     def succeeded(self) -> None:
         """Start counting failures again: data arrived."""
@@ -206,45 +243,82 @@ class Requester:
         self._backoff.understood()
 
     def recover(
-        self, error: TriggerRealtimeError, *, at_least: float = 0.0, longest: float = math.inf
+        self,
+        error: TriggerRealtimeError,
+        *,
+        at_least: float = 0.0,
+        longest: float = math.inf,
+        most: float = math.inf,
+        is_trouble: bool = True,
     ) -> None:
         """Wait until the next attempt is due.
 
         Args:
             at_least: seconds that it is not due before.
             longest: at most this many seconds, unless the server asked for more.
+            most: seconds. Where it is due later, the wait is not begun.
+            is_trouble: see `wait_out`.
 
         Raises:
-            TriggerRealtimeError: `error` itself, if it must not be retried.
+            TriggerRealtimeError: `error` itself, or that of the function that should renew a
+                refused token, if it must not be retried, or not within `most`.
             Interrupted: `stop` was called.
         """
-        if self.renew_token(error):
+        left = self._unless_renewed(error)
+        if left is None:
             return
-        delay = max(at_least, self.delay_after(error))
+        delay = max(at_least, self._wait_after(left))
         delay = min(delay, max(longest, self._backoff.asked))
+        if delay > most:
+            raise left
         if delay > 0:
-            self.wait_out(error, delay, is_first=self._backoff.failures == 1)
+            is_first = self._backoff.failures == 1
+            self.wait_out(left, delay, is_first=is_first, is_trouble=is_trouble)
 
     def renew_token(self, error: TriggerRealtimeError) -> bool:
         """Return True if the error was a refused token, and there is a new one now."""
         return self._token.renew_after(error)
 
     def delay_after(self, error: TriggerRealtimeError) -> float:
-        """Return the seconds until the next attempt is due; for errors see `recover`."""
+        """Return the seconds until the next attempt is due, 0 if a refused token was renewed; for
+        errors see `recover`."""
+        left = self._unless_renewed(error)
+        return 0.0 if left is None else self._wait_after(left)
+
+    def _unless_renewed(self, error: TriggerRealtimeError) -> TriggerRealtimeError | None:
+        """Return what there is to recover from: nothing if it was a refused token, and there is a
+        new one; where that could not be had, why."""
+        try:
+            return None if self.renew_token(error) else error
+        except TriggerRealtimeError as failure:
+            return failure
+
+    def _wait_after(self, error: TriggerRealtimeError) -> float:
         delay = self._backoff.wait_after(error, time.monotonic(), time.time())
         if isinstance(error, ConnectionUntrusted):
             self._on_untrusted(error)
         return delay
 
-    def wait_out(self, error: TriggerRealtimeError, seconds: float, *, is_first: bool) -> None:
+    def wait_out(
+        self,
+        error: TriggerRealtimeError,
+        seconds: float,
+        *,
+        is_first: bool,
+        is_trouble: bool = True,
+    ) -> None:
         """Log an error, a warning if it is the first one, and wait.
+
+        Args:
+            is_trouble: whether `on_trouble` is called even if the server did not ask for the wait.
 
         Raises:
             Interrupted: `stop` was called.
         """
         level = logging.WARNING if is_first else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, seconds)
-        self._on_trouble()
+        if is_trouble or self._backoff.asked:
+            self._on_trouble()
         self.pause(seconds, at_least=self._backoff.asked)
 
     def pause(self, seconds: float, at_least: float = 0.0) -> None:

@@ -44,6 +44,8 @@ ERROR_OF_STATUS: dict[int, type[ApiError]] = {
 
 # The fields of an error's body that may hold its reason, best first.
 REASONS = ("error", "message", "detail", "title")
+# The headers by which a server may ask to wait, and its time, by which they are measured.
+WAIT_HEADERS = ("date", "retry-after", wire.RATE_LIMIT_RESET)
 RETRIED_STATUSES = frozenset({408, 425, 429})
 # The proxy wants a user and a password, or another one.
 PROXY_REFUSED = 407

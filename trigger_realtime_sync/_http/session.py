@@ -23,7 +23,9 @@ from .adapter import WatchedAdapter
 from .answer import NETWORK_ERRORS, Answer, connection_error, innermost
 from .call import Call, calling
 from .encoding import ACCEPTED
-from .prepared import RequestMaker, origin_of
+from .mask import Mask, secrets_of_headers, secrets_of_proxies
+from .own_records import hide_secrets
+from .prepared import MOST_REMEMBERED, RequestMaker, origin_of
 from .proxies import mistake_in_proxy, proxies_of, refusal_of_proxy
 from .retry import PROXY_REFUSED, ForeignAnswer
 
@@ -159,6 +161,8 @@ class Transport:
             }
         )
         self._requests = RequestMaker(self._session.headers, options.headers)
+        self._masks = lru_cache(MOST_REMEMBERED)(self._make_mask)
+        hide_secrets()
         adapter = WatchedAdapter(options.verify)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -203,16 +207,16 @@ class Transport:
         timeouts = self._options.timeouts
         silence = timeouts.read if patience is None else min(patience, timeouts.read)
         wait = silence if head_timeout is None else min(head_timeout, silence)
-        call.connected = call.hung_up = False
-        origin = origin_of(url)
-        proxies = self._proxies(origin)
+        call.begin()
+        call.mask = self._mask(url, token)
+        proxies = self._proxies(origin_of(url))
         try:
             response = self._send(
                 self._requests.make(url, token, query or {}, headers or {}),
                 call,
                 resend,
                 stream=True,
-                timeout=(timeouts.connect, wait),
+                timeout=(min(timeouts.connect, wait), wait),
                 proxies=proxies,
                 # The adapter's context has the rest.
                 verify=self._options.verify is not False,
@@ -222,11 +226,27 @@ class Transport:
             self._has_worked |= call.trusted
             # A network that was joined or left meanwhile may need another proxy, or none.
             self._proxies.cache_clear()
-            raise self._failure(error, call, label, url, proxies) from None
-        self._has_worked |= call.trusted or (token is not None and response.ok)
-        if wait < silence:
-            call.set_silence(silence)
-        return Answer(response, call, label)
+            self._masks.cache_clear()
+            failure = self._failure(error, call, label, url, proxies)
+        else:
+            self._has_worked |= call.trusted or (token is not None and response.ok)
+            if wait < silence:
+                call.set_silence(silence)
+            return Answer(response, call, label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
+
+    def _mask(self, url: str, token: str | None) -> Mask:
+        """Return what hides the secrets of a request: without a token, its URL is one."""
+        origin = origin_of(url)
+        if token is None:
+            target = url[len(origin) :]
+            return Mask([target, *secrets_of_proxies(self._proxies(origin))], hides_targets=True)
+        return self._masks(origin, token)
+
+    def _make_mask(self, origin: str, token: str) -> Mask:
+        secrets = secrets_of_headers(self._options.headers)
+        return Mask([token, *secrets, *secrets_of_proxies(self._proxies(origin))])
 
     def send(
         self,
@@ -253,7 +273,8 @@ class Transport:
             Interrupted: the call was cut off.
         """
         call.check()
-        call.connected = call.hung_up = False
+        call.begin()
+        call.mask = self._mask(url, token)
         call.most_idle, call.ends_at = MOST_IDLE_SECONDS, ends_at
         request = self._requests.make_call(method, url, token, headers, body)
         proxies = self._proxies(origin_of(url))
@@ -270,9 +291,13 @@ class Transport:
             call.release()
             self._has_worked |= call.trusted
             self._proxies.cache_clear()
-            raise self._failure(error, call, label, url, proxies) from None
-        self._has_worked |= call.trusted or (token is not None and response.ok)
-        return Answer(response, call, label)
+            self._masks.cache_clear()
+            failure = self._failure(error, call, label, url, proxies)
+        else:
+            self._has_worked |= call.trusted or (token is not None and response.ok)
+            return Answer(response, call, label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
     def _failure(
         self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]

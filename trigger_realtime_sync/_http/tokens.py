@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from .._checks import check_token
+import attrs
+
+from .._checks import check_token, is_personal_token
 from ..errors import (
     ApiConnectionError,
     AuthenticationError,
@@ -14,29 +16,44 @@ from ..errors import (
     PermissionDeniedError,
     TriggerRealtimeError,
 )
+from .mask import Secret
 
 Token = str | Callable[[], str]
 
 # In the order of the official client, whose command line takes a personal token from the second.
 ENVIRONMENT = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
 
-# A prefix of a token up to this many characters gives away no more than its kind, and is shown.
-LONGEST_SHOWN_PREFIX = 8
-
 
 def token_from_environment() -> str | None:
     """Return the token of the first environment variable that is set, or None."""
     for name in ENVIRONMENT:
         if os.environ.get(name):
-            return check_token(os.environ[name], name)
+            return Secret(check_token(os.environ[name], name))
     return None
 
 
-class TokenSource:
-    """A fixed token, or a function that is called for one before each request. Thread-safe."""
+@attrs.define
+class TokenRecord:
+    """What is remembered of a function, for as long as anybody holds it.
 
-    def __init__(self, token: Token) -> None:
-        self._token = token if callable(token) else check_token(token)
+    Attributes:
+        worked: whether it has returned a token. A failure after that is no mistake in it.
+    """
+
+    worked: bool = False
+
+
+class TokenSource:
+    """A fixed token, or a function that is called for one before each request. Thread-safe.
+
+    Args:
+        token: one of both.
+        record: what is remembered of the function.
+    """
+
+    def __init__(self, token: Token, record: TokenRecord | None = None) -> None:
+        self._token = token if callable(token) else Secret(check_token(token))
+        self._record = record or TokenRecord()
         # Held while the function is called for a replacement, so that one thread calls it.
         self._lock = threading.Lock()
         self._refused: str | None = None
@@ -45,17 +62,24 @@ class TokenSource:
     def __repr__(self) -> str:
         return f"TokenSource({'a callable' if callable(self._token) else '***'})"
 
-    def current(self) -> str:
+    def current(self, *, on_users_thread: bool = False) -> str:
         """Return the token for the next request.
 
-        Raises:
-            ConfigurationError: the function raised, or returned something that is no token.
-            ApiConnectionError: the function raised an OSError: it could not reach its own source.
-        """
-        return _called(self._token) if callable(self._token) else self._token
+        Args:
+            on_users_thread: whether what the function raises and is no `Exception`, Ctrl-C say, is
+                raised as it is. A reading thread that it ended would leave its waiters waiting.
 
-    def renew(self, refused: str) -> str | None:
-        """Return another token than the one that the server refused, or None.
+        Raises:
+            ConfigurationError: the function raised one. Or it has not worked yet, and raised, or
+                returned something that is no token; or it returned a personal access token.
+            ApiConnectionError: it fails for now: it has worked before, or raised an OSError.
+        """
+        if callable(self._token):
+            return self._ask(self._token, on_users_thread)
+        return self._token
+
+    def renew(self, refused: str, *, on_users_thread: bool = False) -> str | None:
+        """Return another token than the one that the server refused, or None; see `current`.
 
         If several threads were refused the same token, one calls the function for all of them.
         """
@@ -64,42 +88,62 @@ class TokenSource:
         with self._lock:
             if self._refused == refused:
                 return self._replacement
-            replacement = _called(self._token)
+            replacement = self._ask(self._token, on_users_thread)
             if replacement == refused:
                 # Not remembered: the function may have another token after the next refusal.
                 return None
             self._refused, self._replacement = refused, replacement
             return replacement
 
+    def _ask(self, function: Callable[[], str], on_users_thread: bool) -> str:
+        try:
+            returned = function()
+        except ConfigurationError:
+            raise
+        except BaseException as error:
+            if on_users_thread and not isinstance(error, Exception):
+                raise
+            failure = self._failure(error)
+            if failure is error:
+                raise
+            raise failure from error
+        problem = None
+        try:
+            token = Secret(check_token(returned, "what access_token returned"))
+        except ConfigurationError as error:
+            if not self._record.worked or is_personal_token(returned):
+                raise
+            problem = str(error)
+        if problem is not None:
+            raise ApiConnectionError(problem)
+        self._record.worked = True
+        return token
 
-def _called(provider: Callable[[], str]) -> str:
-    try:
-        token = provider()
-    except TriggerRealtimeError:
-        raise
-    except OSError as error:
-        raise ApiConnectionError(
-            f"access_token could not get a token: {type(error).__name__}"
-        ) from error
-    except BaseException as error:
-        # Even SystemExit: a reading thread that dies silently would leave its waiters waiting.
-        raise ConfigurationError(f"access_token raised {type(error).__name__}") from error
-    return check_token(token, "what access_token returned")
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one that the function raised."""
+        kind = type(error).__name__
+        if self._record.worked or isinstance(error, OSError):
+            return ApiConnectionError(f"access_token could not get a token: {kind}")
+        if isinstance(error, TriggerRealtimeError):
+            return error
+        return ConfigurationError(f"access_token raised {kind}")
 
 
 class CurrentToken:
     """The token of one thread's requests, replaced once when the server refuses it."""
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: TokenSource, *, on_users_thread: bool = False) -> None:
         self._source = source
+        self._on_users_thread = on_users_thread
         self._sent: str | None = None
         self._replacement: str | None = None
         self._may_renew = True
 
     def take(self) -> str:
         """Return the token for the next request; for errors see `TokenSource.current`."""
-        self._sent, self._replacement = self._replacement or self._source.current(), None
-        return self._sent
+        token = self._replacement or self._source.current(on_users_thread=self._on_users_thread)
+        self._sent, self._replacement = token, None
+        return token
 
     def accepted(self) -> None:
         """Allow the next refusal to renew the token again."""
@@ -119,15 +163,7 @@ class CurrentToken:
             return False
         if not self._may_renew or self._sent is None:
             return False
+        self._replacement = self._source.renew(self._sent, on_users_thread=self._on_users_thread)
+        # Not before: a function that fails now may have another token when it is asked again.
         self._may_renew = False
-        self._replacement = self._source.renew(self._sent)
         return self._replacement is not None
-
-    def hide_in(self, text: str) -> str:
-        """Return text of the server's with the sent token masked, even where it is cut short."""
-        if self._sent is None:
-            return text
-        text = text.replace(self._sent, "***")
-        for length in range(len(self._sent) - 1, LONGEST_SHOWN_PREFIX, -1):
-            text = text.replace(self._sent[:length], "***")
-        return text

@@ -115,14 +115,14 @@ class Delivery:
         elif topic[0] == PARTS:
             self._deliver_parts(topic[1], topic[2])
         else:
-            self._call("on_error", self.callbacks.on_error, item)
+            self.call("on_error", self.callbacks.on_error, item)
 
     def _deliver_run(self, row_key: str, run: AnyRun) -> None:
         delivered = self._delivered.get(row_key)
         if delivered is run or (delivered is not None and delivered == run):
             return
         self._delivered[row_key] = run
-        self._call("on_update", self.callbacks.on_update, run)
+        self.call("on_update", self.callbacks.on_update, run)
 
     def _deliver_complete(self, run: AnyRun) -> None:
         if run.id in self.completed:
@@ -134,7 +134,7 @@ class Delivery:
     def _tell_complete(self, run: AnyRun) -> None:
         if run.id not in self.told_complete:
             self.told_complete.add(run.id)
-            self._call("on_complete", self.callbacks.on_complete, run)
+            self.call("on_complete", self.callbacks.on_complete, run)
 
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:
@@ -142,9 +142,10 @@ class Delivery:
         values, position = self._store.take(self._taker, (run_id, key))
         if values:
             self.position = position
-            self._call("on_stream", self.callbacks.on_stream, run_id, key, values)
+            self.call("on_stream", self.callbacks.on_stream, run_id, key, values)
 
-    def _call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
+    def call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
+        """Call a callback, unless nothing may be delivered any more."""
         if callback is None or self._addressee.is_closed:
             return
         try:
@@ -157,4 +158,4 @@ class Delivery:
             failure.__cause__ = error
             logger.error("%s", failure, exc_info=error)
             if name != "on_error":
-                self._call("on_error", self.callbacks.on_error, failure)
+                self.call("on_error", self.callbacks.on_error, failure)

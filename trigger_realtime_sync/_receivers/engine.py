@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import weakref
 from collections import defaultdict
 from typing import Any
@@ -17,15 +16,16 @@ from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
+from .._http.fetches import Fetches
 from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
-from .._http.tokens import Token, TokenSource
+from .._http.tokens import Token, TokenRecord, TokenSource
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
-from .receiver import Receiver, settle
+from .receiver import Receiver
 from .registry import Registry, Seat
 
 
@@ -46,19 +46,22 @@ class Engine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
+        # What is known of the functions that give out tokens, as long as somebody holds them.
+        self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
         self._renew()
         process.watch(self)
 
     def _renew(self) -> None:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
+        self._fetches = Fetches()
         self.open_calls = OpenCalls()
         self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
-        # Protects the token sources.
+        # Protects the token sources and records.
         self._tokens_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -77,19 +80,28 @@ class Engine:
         )
         return Seat(self.registry, receiver, target)
 
-    def close(self, seconds: float) -> list[str]:
+    def stop(self) -> None:
+        """Cancel everything, and refuse more. Takes no lock, and waits for nothing."""
+        self.registry.closed = True
+        self._fetches.stop()
+        self.open_calls.close()
+        self.registry.end(self.registry.all_seats(), is_inside=True)
+        self.registry.janitor.put(self._transport.close)
+
+    def close(self, deadline: float) -> list[str]:
         """Cancel everything, refuse more, and wait for the threads to end.
+
+        Args:
+            deadline: of `time.monotonic()`.
 
         Returns:
             The names of the threads that did not end in time.
         """
         registry = self.registry
-        with registry.lock:
-            registry.closed = True
-            receivers = registry.cancel_all()
+        registry.closed = True
+        self._fetches.stop()
         self.open_calls.close()
-        deadline = time.monotonic() + seconds
-        settle(receivers)
+        registry.end(registry.all_seats(), is_inside=False)
         left = registry.join(deadline)
         self._transport.close()
         return sorted(thread.name for thread in left)
@@ -130,6 +142,7 @@ class Engine:
             retry=retry,
             preview_branch=self._options.preview_branch,
             rations=self._rations,
+            fetches=self._fetches,
             absent_until=absent_until,
         )
 
@@ -146,5 +159,12 @@ class Engine:
         with self._tokens_lock:
             source = self._tokens.get(key)
             if source is None:
-                source = self._tokens[key] = TokenSource(token)
+                source = self._tokens[key] = TokenSource(token, self._record_of(token))
             return source
+
+    def _record_of(self, token: Token) -> TokenRecord:
+        try:
+            return self._records.setdefault(token, TokenRecord())
+        except TypeError:
+            # It can't be hashed, or referenced weakly: its source alone remembers.
+            return TokenRecord()

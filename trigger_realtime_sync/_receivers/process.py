@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
+import time
 import weakref
 from typing import Protocol
 
+from .._forks import in_child
 from .._http.call import close_inherited
 
-# How many seconds the end of the process waits for the threads of one client: a thread that logs
+# How many seconds the end of the process waits for the threads of all clients: a thread that logs
 # while the interpreter is torn down can abort it, so the readers are ended first.
 EXIT_SECONDS = 0.2
 
@@ -17,8 +18,11 @@ EXIT_SECONDS = 0.2
 class Watched(Protocol):
     """What has threads to be ended, and locks to be made anew."""
 
-    def close(self, seconds: float) -> object:
-        """End all threads, waiting for so long at the most."""
+    def stop(self) -> None:
+        """Let all threads end."""
+
+    def close(self, deadline: float) -> object:
+        """End all threads, and wait for them until a time of `time.monotonic()`."""
 
     def after_fork(self) -> None:
         """In the child: replace everything that a thread of the parent may have locked."""
@@ -33,8 +37,12 @@ def watch(one: Watched) -> None:
 
 
 def _close_all() -> None:
-    for one in list(_watched):
-        one.close(EXIT_SECONDS)
+    watched = list(_watched)
+    for one in watched:
+        one.stop()
+    deadline = time.monotonic() + EXIT_SECONDS
+    for one in watched:
+        one.close(deadline)
 
 
 def _renew_all() -> None:
@@ -44,5 +52,4 @@ def _renew_all() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+in_child(_renew_all)

@@ -45,6 +45,7 @@ class Phase(enum.Enum):
         return _ENDED_AS.get(self)
 
 
+_FATE = "fate"
 _ENDED_AS = {
     Phase.COMPLETED: State.COMPLETED,
     Phase.FAILING: State.FAILED,
@@ -102,8 +103,11 @@ class Receiver:
             name=lambda: f"trigger-realtime callbacks {label}",
         )
         # Protects the phase; notified when a waiter should re-check its condition.
-        self._changed = threading.Condition(threading.Lock())
-        self.phase = Phase.FOLLOWING
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._phase = Phase.FOLLOWING
+        # How it ends: what is set first. A dictionary, since `setdefault` takes no lock.
+        self._fate: dict[str, Phase] = {}
         self.error: TriggerRealtimeError | None = None
         self._queues = ChangeQueues()
 
@@ -111,6 +115,11 @@ class Receiver:
     def id(self) -> str:
         """The id of its subscription."""
         return self.seat.id
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come. CANCELLED as soon as that is its fate."""
+        return Phase.CANCELLED if self._fate.get(_FATE) is Phase.CANCELLED else self._phase
 
     @property
     def ended_as(self) -> State | None:
@@ -192,15 +201,16 @@ class Receiver:
     def end(self, error: TriggerRealtimeError | None) -> None:
         """Deliver what waits, then be COMPLETED; or be FAILED with an error at once."""
         if error is None:
-            self._advance(Phase.COMPLETING)
+            self._enter(Phase.COMPLETING)
             for queue in self._queues:
                 queue.end(None)
             self._mailbox.finish(self._everything_delivered)
             return
         error.terminal = True
-        self.error = error
         self.seat.disconnect()
-        if self._advance(Phase.FAILING):
+        if self._decide(Phase.FAILED):
+            self.error = error
+            self._enter(Phase.FAILING)
             for queue in self._queues:
                 queue.end(error)
             self._mailbox.post((ERROR,), error, urgent=True)
@@ -208,19 +218,30 @@ class Receiver:
 
     def wake(self) -> None:
         """Make waiters re-check their condition."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
+
+    # The end by the user.
+
+    def stop(self) -> None:
+        """Deliver nothing more, and be CANCELLED if it has not ended. Takes no lock; `cancel` must
+        follow."""
+        if self._decide(Phase.CANCELLED):
+            for queue in self._queues:
+                queue.stop()
+        self._mailbox.stop()
 
     # Called by the registry, under its lock.
 
     def cancel(self) -> None:
         """Deliver nothing more, and give up the seat. Idempotent."""
-        cancelled = self._advance(Phase.CANCELLED)
+        self.stop()
         self._mailbox.close()
-        self.seat.leave()
-        if cancelled:
+        if self.phase is Phase.CANCELLED:
+            self.seat.leave()
             for queue in self._queues:
                 queue.close()
+            self.wake()
         else:
             self._error_delivered()
 
@@ -242,14 +263,18 @@ class Receiver:
         )
         twin.seat = self.seat
         ended = Phase.FAILED if self.phase is Phase.FAILING else self.phase
-        twin.phase = Phase.CANCELLED if self.phase in _OPEN else ended
+        if ended in _OPEN:
+            twin._decide(Phase.CANCELLED)
+        else:
+            twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
         twin.delivery.completed = dict(self.delivery.completed)
         for queue in self._queues:
             queue.abandon()
         # A callback that forked returns into these.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._mailbox.abandon()
         return twin
 
@@ -260,7 +285,7 @@ class Receiver:
 
         The caller must check for the end *after* this: the end only ends registered queues.
         """
-        with self._changed:
+        with self._lock:
             self._queues.add(queue)
 
     def wait(self, is_done: Callable[[], bool], timeout: float | None) -> None:
@@ -278,7 +303,7 @@ class Receiver:
         if self.is_delivering_here:
             raise RuntimeError(f"waiting for {self.label} inside its own callback would never end")
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             while not is_done():
                 self._raise_if_ended()
                 left = None if deadline is None else deadline - time.monotonic()
@@ -319,32 +344,31 @@ class Receiver:
         if run.id not in self.delivery.completed:
             posts[COMPLETE, row_key] = run
         if self.stops_on_completion:
-            self._advance(Phase.COMPLETING)
+            self._enter(Phase.COMPLETING)
         return posts
 
     def _everything_delivered(self) -> None:
-        self.seat.leave()
-        self._advance(Phase.COMPLETED)
+        if self._decide(Phase.COMPLETED):
+            self.seat.leave()
+            self._enter(Phase.COMPLETED)
 
     def _error_delivered(self) -> None:
         self.seat.leave()
-        with self._changed:
-            if self.phase is Phase.FAILING:
-                self.phase = Phase.FAILED
+        with self._lock:
+            if self._phase is Phase.FAILING:
+                self._phase = Phase.FAILED
             self._changed.notify_all()
 
-    def _advance(self, phase: Phase) -> bool:
-        """Enter a phase, unless it has ended.
+    def _decide(self, fate: Phase) -> bool:
+        """Return True if it ends in this way: if nothing was decided before. Takes no lock."""
+        return self._fate.setdefault(_FATE, fate) is fate
 
-        Returns:
-            Whether it entered the phase.
-        """
-        with self._changed:
-            if self.phase not in _OPEN:
-                return False
-            self.phase = phase
+    def _enter(self, phase: Phase) -> None:
+        """Enter a phase, unless the last one was entered."""
+        with self._lock:
+            if self._phase in _OPEN:
+                self._phase = phase
             self._changed.notify_all()
-            return True
 
 
 def settle(receivers: Iterable[Receiver]) -> None:

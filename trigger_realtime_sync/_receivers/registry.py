@@ -1,31 +1,40 @@
 """Id → receivers and their channel.
 
 Control beside the flow: everything here is quick, and nothing here waits for the network.
+
+A signal handler and a `__del__` may cancel and close while the thread that they interrupt holds any
+lock. So these begin with flags, written without a lock, after which nothing is delivered; what
+takes locks is done by the janitor, and waited for where no call of ours was interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from .._channel.channel import Channel
 from .._channel.part_store import Taker
 from .._channel.run_view import RunView
 from .._channel.target import Target
+from .._dispatch.janitor import Janitor
 from .._dispatch.pool import WorkerPool
+from .._dispatch.threads import Threads, join_all
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
-from .receiver import Receiver
+from .receiver import Receiver, settle
+from .updates import ChangeQueue
 from .view_cache import ViewCache
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
-# How many threads that have ended may be remembered, beyond as many as those that run.
-THREADS_SLACK = 64
+# Seconds that a cancel waits for the janitor at the most. It needs a fraction of a millisecond.
+CANCEL_SECONDS = 1.0
 
 
 class Slot:
@@ -124,6 +133,16 @@ class Seat:
             if before is not None and before is not view.parts:
                 before.remove(taker)
 
+    def add_queue(self, queue: ChangeQueue[Any]) -> None:
+        """Post the current state to an iterator's queue, and each change after it."""
+        channel = self.channel
+        with channel.notifying if channel is not None else contextlib.nullcontext():
+            for row_key, run in self.view.by_key().items():
+                queue.post(row_key, run)
+            self.receiver.add_queue(queue)
+        if not self.receiver.expects_more:
+            queue.end(self.receiver.error)
+
     def add_taker(self, taker: Taker) -> None:
         """Let the store of the view wait for this iterator, for as long as it is referenced."""
         with self.registry.lock:
@@ -166,45 +185,47 @@ class Registry:
         self.lock = threading.RLock()
         self.slots: dict[str, Slot] = {}
         self.closed = False
-        self.pool = WorkerPool()
+        self.janitor = Janitor(self.lock, lambda: bool(self.slots))
+        self.threads = Threads(self.janitor)
+        self.pool = WorkerPool(self.janitor)
         self._cache = ViewCache(max_cached)
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
-        # Protects the threads.
-        self._threads_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._most_threads = THREADS_SLACK
 
     def add(self, seat: Seat, id_: str | None, *, enabled: bool) -> None:
         """Put a seat under an id: beside others of the same target, or in place of those of another
         one. None: under an id of its own.
 
+        Call `undo` if this raises, be it an exception out of a signal handler.
+
         Raises:
             ClientClosed: the client was closed.
+            RuntimeError: no thread can be started.
         """
         with self.lock:
-            if self.closed:
-                raise ClientClosed("the client is closed")
             slot = self.slots.get(id_) if id_ is not None else None
             if slot is not None and slot.target != seat.target:
                 self.cancel(slot.id)
                 self.forget(slot.id)
                 slot = None
-            if slot is None:
-                slot = Slot(id_, seat.target)
-                self.slots[slot.id] = slot
-                self.pool.keep(True)
-            slot.seats.append(seat)
-            self._seats.add(seat)
-            seat.slot = slot
-            seat.see(self._cache.get(slot.id, slot.target))
-            if not enabled:
-                return
-            try:
+            seat.slot = slot or Slot(id_, seat.target)
+            self._take_in(seat)
+            if enabled:
                 self.connect(seat)
-            except BaseException:
-                self.remove(seat)
-                raise
+
+    def _take_in(self, seat: Seat) -> None:
+        if self.closed:
+            raise ClientClosed("the client is closed")
+        slot = seat.slot
+        self._seats.add(seat)
+        seat.see(self._cache.get(slot.id, slot.target))
+        self.janitor.start()
+        self.pool.keep(True)
+        slot.seats.append(seat)
+        self.slots[slot.id] = slot
+        # A signal handler may have closed it since: it ended all that was in a slot by then.
+        if self.closed:
+            raise ClientClosed("the client is closed")
 
     def connect(self, seat: Seat) -> None:
         """Attach the seat to its slot's channel, starting the channel if needed."""
@@ -213,10 +234,11 @@ class Registry:
             if slot.channel is not None and seat.attach(slot.channel):
                 return
             channel = self._make_channel(slot.target, seat.view.copy())
-            slot.channel = channel
-            seat.attach(channel)
             try:
-                channel.start(self.remember_thread)
+                seat.attach(channel)
+                channel.start(self.threads.start)
+                # At last: others must not join one that was never started.
+                slot.channel = channel
             except BaseException:
                 self.disconnect(seat)
                 raise
@@ -227,10 +249,11 @@ class Registry:
             channel, slot = seat.channel, seat.slot
             if channel is None:
                 return
-            seat.detach()
             if channel.detach(seat.receiver) and slot.channel is channel:
                 slot.channel = None
             self._remember(slot, channel.view)
+            # Not before: it is repeated if a signal handler raises in between.
+            seat.detach()
             if slot.channel is channel:
                 seat.see(channel.view.copy())
 
@@ -246,6 +269,7 @@ class Registry:
                 del self.slots[slot.id]
             if not self.slots:
                 self.pool.keep(False)
+                self.janitor.wake()
 
     def enable(self, seat: Seat) -> None:
         """Connect the seat, unless it is connected.
@@ -282,27 +306,100 @@ class Registry:
                 raise SubscriptionCancelled(f"subscription {seat.id} has ended")
             if new_id == slot.id:
                 return
-            enabled = seat.channel is not None
-            self.remove(seat)
-            receiver.drop_waiting()
-            if slot.id not in self.slots:
-                self.forget(slot.id)
-            receiver.delivery.start_over()
-            self.add(seat, new_id, enabled=enabled)
+            try:
+                self._change_id(seat, new_id)
+            except BaseException:
+                self.undo(seat)
+                raise
 
-    def cancel(self, id_: str) -> list[Receiver]:
-        """Cancel all receivers of an id, and return them."""
+    def _change_id(self, seat: Seat, new_id: str) -> None:
+        slot, receiver = seat.slot, seat.receiver
+        channel = seat.channel
+        enabled = channel is not None
+        if channel is not None and channel.detach(receiver) and slot.channel is channel:
+            slot.channel = None
+        # It is notified of nothing from here on.
+        if receiver.is_complete:
+            self._move_complete(seat, new_id)
+            return
+        self.remove(seat)
+        receiver.drop_waiting()
+        if slot.id not in self.slots:
+            self.forget(slot.id)
+        receiver.delivery.start_over()
+        self.add(seat, new_id, enabled=enabled)
+
+    def _move_complete(self, seat: Seat, new_id: str) -> None:
+        """Move a seat that was notified of everything: what waits is delivered, and is the end."""
+        slot, view = seat.slot, seat.view.copy()
+        # Not disconnected: its parts must stay until they are delivered.
+        seat.channel = None
+        self.remove(seat)
+        if slot.id not in self.slots:
+            self.forget(slot.id)
+        self.add(seat, new_id, enabled=False)
+        seat.see(view)
+        self._remember(seat.slot, view)
+        seat.receiver.end(None)
+
+    def owner(self, id_: str) -> object:
+        """Return what the user holds of an id: of its first seat.
+
+        Raises:
+            KeyError: nothing is subscribed under it.
+        """
         with self.lock:
-            slot = self.slots.get(id_)
-            receivers = [seat.receiver for seat in slot.seats] if slot is not None else []
-            for receiver in receivers:
+            return self.slots[id_].seats[0].owner
+
+    def owners(self) -> dict[str, object]:
+        """Return what the user holds of each id: of its first seat."""
+        with self.lock:
+            return {id_: slot.seats[0].owner for id_, slot in self.slots.items()}
+
+    # Cancelling.
+
+    def end(self, seats: Iterable[Seat], *, is_inside: bool) -> None:
+        """Cancel these seats. Takes no lock, and waits for a second at most.
+
+        Args:
+            is_inside: whether this thread has interrupted a call of ours: then it waits for
+                nothing.
+        """
+        receivers = [seat.receiver for seat in seats]
+        for receiver in receivers:
+            receiver.stop()
+        job = partial(self._leave, receivers)
+        if is_inside:
+            self.janitor.put(job)
+            return
+        self.janitor.do(job, CANCEL_SECONDS)
+        settle(receivers)
+
+    def undo(self, seat: Seat) -> None:
+        """Cancel a seat that was not wholly taken in."""
+        seat.receiver.stop()
+        if hasattr(seat, "slot"):
+            self.janitor.put(partial(self._leave, [seat.receiver]))
+
+    def seats_of(self, id_: str) -> list[Seat]:
+        """Return the seats of an id. Takes no lock."""
+        slot = self.slots.get(id_)
+        return list(slot.seats) if slot is not None else []
+
+    def all_seats(self) -> list[Seat]:
+        """Return the seats of all ids. Takes no lock."""
+        return [seat for slot in self.slots.copy().values() for seat in list(slot.seats)]
+
+    def cancel(self, id_: str) -> None:
+        """Cancel all receivers of an id, under the lock."""
+        with self.lock:
+            for seat in self.seats_of(id_):
+                seat.receiver.cancel()
+
+    def _leave(self, receivers: list[Receiver]) -> None:
+        for receiver in receivers:
+            with self.lock:
                 receiver.cancel()
-            return receivers
-
-    def cancel_all(self) -> list[Receiver]:
-        """Cancel all receivers, and return them."""
-        with self.lock:
-            return [receiver for id_ in list(self.slots) for receiver in self.cancel(id_)]
 
     # The cache.
 
@@ -325,30 +422,15 @@ class Registry:
 
     # The end.
 
-    def remember_thread(self, thread: threading.Thread) -> None:
-        """Join this thread too, which is about to start."""
-        with self._threads_lock:
-            self._threads.append(thread)
-            if len(self._threads) > self._most_threads:
-                # Only once their number has doubled: each start would walk over all otherwise.
-                self._threads = [
-                    one for one in self._threads if one.is_alive() or one.ident is None
-                ]
-                self._most_threads = 2 * len(self._threads) + THREADS_SLACK
-
     def join(self, deadline: float) -> list[threading.Thread]:
-        """Wait for all threads, up to a time of `time.monotonic()`.
+        """Wait for all threads, up to a time of `time.monotonic()`. Takes no lock.
 
         Returns:
             The threads that are still alive.
         """
-        with self._threads_lock:
-            threads = [one for one in self._threads if one is not threading.current_thread()]
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        alive = [thread for thread in threads if thread.is_alive()]
-        return alive + self.pool.join(deadline)
+        alive = self.threads.join(deadline) + self.pool.join(deadline)
+        janitor = self.janitor.thread
+        return alive if janitor is None else alive + join_all([janitor], deadline)
 
     def bequeath(self, heir: Registry) -> None:
         """In a forked child: leave every subscription to another registry, cancelled."""

@@ -23,16 +23,19 @@ class ChangeQueue(Generic[ItemT]):
 
     def __init__(self) -> None:
         # Protects everything below; notified when there is something to take, or the end is there.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pending: deque[tuple[Hashable, ItemT]] = deque()
         self._last: dict[Hashable, ItemT] = {}
         self._most = MOST_WAITING
         self._ended = False
         self._error: TriggerRealtimeError | None = None
+        # Set without the lock; never becomes False again.
+        self._stopped = False
 
     def post(self, row_key: Hashable, item: ItemT) -> None:
         """Append a change, unless it equals the last one of its row."""
-        with self._changed:
+        with self._lock:
             if self._ended or (row_key in self._last and self._last[row_key] == item):
                 return
             self._last[row_key] = item
@@ -49,9 +52,9 @@ class ChangeQueue(Generic[ItemT]):
             StopIteration, TriggerRealtimeError: there are no more.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._pending:
-                if self._ended:
+        with self._lock:
+            while self._stopped or not self._pending:
+                if self._ended or self._stopped:
                     self._raise_end()
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -61,21 +64,26 @@ class ChangeQueue(Generic[ItemT]):
 
     def end(self, error: TriggerRealtimeError | None) -> None:
         """Let the iterator end, with this error if any, after what is pending."""
-        with self._changed:
+        with self._lock:
             if not self._ended:
                 self._ended, self._error = True, error
             self._changed.notify_all()
 
+    def stop(self) -> None:
+        """Hand out nothing more. Takes no lock; whoever waits is woken by `close`."""
+        self._stopped = True
+
     def close(self) -> None:
         """Let the iterator end now."""
-        with self._changed:
+        with self._lock:
             self._pending.clear()
             self._ended, self._error = True, None
             self._changed.notify_all()
 
     def abandon(self) -> None:
         """Close it in a forked child, where a thread that is gone may hold its lock."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self.close()
 
     def _coalesce(self) -> None:

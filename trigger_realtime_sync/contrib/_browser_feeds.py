@@ -113,7 +113,8 @@ class OwnFeed:
 
     def __init__(self, source: Callable[..., Subscription], position: Position) -> None:
         # Protects everything below but the subscription.
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._runs: dict[str, Run[Any, Any]] = {}
         self._parts: dict[Stream, deque[Any]] = {}
         self._seen: dict[Stream, int] = {}
@@ -139,7 +140,7 @@ class OwnFeed:
         return state
 
     def take(self, seconds: float) -> list[News]:
-        with self._changed:
+        with self._lock:
             if not self._runs and not self._waiting:
                 self._changed.wait(min(seconds, self._next_look()))
             news: list[News] = list(self._runs.values())
@@ -149,21 +150,21 @@ class OwnFeed:
         return news
 
     def wake(self) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def close(self) -> None:
         self._subscription.cancel()
 
     def on_update(self, run: Run[Any, Any]) -> None:
-        with self._changed:
+        with self._lock:
             self._runs[run.id] = run
             self._changed.notify_all()
 
     def on_stream(self, *stream_and_parts: Any) -> None:
         *names, parts = stream_and_parts
         stream = tuple(names)
-        with self._changed:
+        with self._lock:
             seen = self._seen.get(stream, 0)
             self._seen[stream] = seen + len(parts)
             new = parts[max(0, self._position.counts.get(stream, 0) - seen) :]
@@ -183,7 +184,7 @@ class OwnFeed:
 
     def _look_soon(self) -> None:
         """Look at the state again soon: it changes right after the last callback."""
-        with self._changed:
+        with self._lock:
             self._finished_at = time.monotonic()
             self._changed.notify_all()
 
