@@ -516,3 +516,31 @@ def test_what_is_malformed_is_kept(server, client):
     text = '{"json":{"a":{}},"meta":{"values":{"a":["number"]}}}'
     assert client.trigger(text, payloadType="application/super+json").status == 200
     assert server.triggered()[0].payload == text
+
+
+def test_a_run_that_the_test_has_finished_stays_so(server, client):
+    """Its function comes too late."""
+    begun, end = threading.Event(), threading.Event()
+
+    @server.task("late")
+    def late(payload):
+        begun.set()
+        end.wait(5)
+        return "late"
+
+    run_id = client.trigger(1, task="late").json()["id"]
+    assert begun.wait(5)
+    server.fail_run(run_id)
+    end.set()
+    eventually(lambda: run_id not in server._life._executed, "the function does not end")
+    assert client.row(run_id)["status"] == "COMPLETED_WITH_ERRORS"
+
+
+def test_a_run_that_is_put_off_is_not_queued_before(client, status):
+    """The end of its first delay is no end of the second."""
+    debounce = {"key": "k", "delay": "1s", "maxDelay": "2h"}
+    run_id = client.trigger(1, debounce=debounce).json()["id"]
+    assert client.trigger(1, debounce={"key": "k", "delay": "1h"}).json()["id"] == run_id
+    later = client.trigger(1, delay=moment(1.2)).json()["id"]
+    eventually(lambda: status(later) == "PENDING", "the delay does not end")
+    assert status(run_id) == "DELAYED"
