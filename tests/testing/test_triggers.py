@@ -227,6 +227,16 @@ def test_a_key_finds_its_run(server, client):
     assert [one.is_cached for one in server.triggered("my-task")] == [False, True]
 
 
+def test_a_key_is_unique(server, client, another, in_background):
+    """Also among triggers that are worked on at the same time."""
+    server.settings.trigger_seconds = 0.2
+    body = {"options": {"idempotencyKey": "k"}}
+    asked = [in_background(another().post, "/api/v1/tasks/my-task/trigger", body) for _ in range(5)]
+    answers = [one.result(5).json() for one in asked]
+    assert len({answer["id"] for answer in answers}) == 1
+    assert sorted(answer["isCached"] for answer in answers) == [False] + [True] * 4
+
+
 @pytest.mark.parametrize(
     ("status", "free"),
     [
@@ -307,6 +317,7 @@ def test_a_lost_answer_has_made_its_run(server, client):
 # --- the buffer
 
 
+@serving({"backend": "native"}, {"backend": "electric"})
 def test_a_buffered_run_is_not_on_the_feeds_yet(server, client):
     """REST finds it."""
     server.settings.buffering = 0.4
