@@ -256,3 +256,21 @@ def test_a_browser_may_write_to_its_batch(client):
     got = create(client, headers={"x-trigger-client": "browser"})
     claims = got.headers["x-trigger-jwt"].split(".")[1]
     assert claims != create(client).headers["x-trigger-jwt"].split(".")[1]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_items_before_a_cut_are_in(server, client, held_socket, chunked):
+    """They are taken as they come; the one that was cut is not."""
+    batch_id = create(client, 3).json()["id"]
+    whole = lines(item(0), item(1), item(2))[:-10]
+    framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 10000"
+    path = f"/api/v3/batches/{batch_id}/items"
+    sock = held_socket("/", {"Content-Length": "0"})
+    sock.recv(65536)
+    head = ["Authorization: Bearer tr_test", "Content-Type: application/x-ndjson", framing]
+    sock.sendall("\r\n".join([f"POST {path} HTTP/1.1", "Host: x", *head, "", ""]).encode())
+    sock.sendall(b"%x\r\n" % 10_000 + whole if chunked else whole)
+    sock.close()
+    eventually(lambda: len(server.triggered()) == 2, "the items are not in")
+    got = fill(client, batch_id, item(0), item(1), item(2)).json()
+    assert (got["itemsAccepted"], got["itemsDeduplicated"], got["sealed"]) == (1, 2, True)

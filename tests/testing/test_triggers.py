@@ -227,6 +227,16 @@ def test_a_key_finds_its_run(server, client):
     assert [one.is_cached for one in server.triggered("my-task")] == [False, True]
 
 
+def test_a_key_is_unique(server, client, another, in_background):
+    """Also among triggers that are worked on at the same time."""
+    server.settings.trigger_seconds = 0.2
+    body = {"options": {"idempotencyKey": "k"}}
+    asked = [in_background(another().post, "/api/v1/tasks/my-task/trigger", body) for _ in range(5)]
+    answers = [one.result(5).json() for one in asked]
+    assert len({answer["id"] for answer in answers}) == 1
+    assert sorted(answer["isCached"] for answer in answers) == [False] + [True] * 4
+
+
 @pytest.mark.parametrize(
     ("status", "free"),
     [
@@ -307,6 +317,7 @@ def test_a_lost_answer_has_made_its_run(server, client):
 # --- the buffer
 
 
+@serving({"backend": "native"}, {"backend": "electric"})
 def test_a_buffered_run_is_not_on_the_feeds_yet(server, client):
     """REST finds it."""
     server.settings.buffering = 0.4
@@ -516,3 +527,31 @@ def test_what_is_malformed_is_kept(server, client):
     text = '{"json":{"a":{}},"meta":{"values":{"a":["number"]}}}'
     assert client.trigger(text, payloadType="application/super+json").status == 200
     assert server.triggered()[0].payload == text
+
+
+def test_a_run_that_the_test_has_finished_stays_so(server, client):
+    """Its function comes too late."""
+    begun, end = threading.Event(), threading.Event()
+
+    @server.task("late")
+    def late(payload):
+        begun.set()
+        end.wait(5)
+        return "late"
+
+    run_id = client.trigger(1, task="late").json()["id"]
+    assert begun.wait(5)
+    server.fail_run(run_id)
+    end.set()
+    eventually(lambda: run_id not in server._life._executed, "the function does not end")
+    assert client.row(run_id)["status"] == "COMPLETED_WITH_ERRORS"
+
+
+def test_a_run_that_is_put_off_is_not_queued_before(client, status):
+    """The end of its first delay is no end of the second."""
+    debounce = {"key": "k", "delay": "1s", "maxDelay": "2h"}
+    run_id = client.trigger(1, debounce=debounce).json()["id"]
+    assert client.trigger(1, debounce={"key": "k", "delay": "1h"}).json()["id"] == run_id
+    later = client.trigger(1, delay=moment(1.2)).json()["id"]
+    eventually(lambda: status(later) == "PENDING", "the delay does not end")
+    assert status(run_id) == "DELAYED"

@@ -176,3 +176,12 @@ def test_the_list(client):
     assert found(**{"filter[idempotencyKey]": "k"}) == []
     assert found(**{"filter[createdAt][to]": int(time.time() * 1000) - 60_000}) == []
     assert client.get(TOKENS, **{"page[size]": 101}).status == 400
+
+
+def test_a_branch_shows_another_url(server, client):
+    """Only the one from creation is good."""
+    headers = {"x-trigger-branch": "feature/x"}
+    made = client.post(TOKENS, {}, headers=headers).json()
+    shown = client.get(f"{TOKENS}/{made['id']}", headers).json()["url"]
+    assert callback(client, shown, server)[0] == 401
+    assert callback(client, made["url"], server)[0] == 200

@@ -83,8 +83,12 @@ class BatchRoutes:
             message = "Content-Type must be application/x-ndjson or application/ndjson"
             raise Refused(415, {"error": message})
         batch = self._batches.need(batch_id, caller)
+        lines = request.body.split(b"\n")
+        if not request.whole:
+            # Items are taken as they come: those before the cut are in.
+            lines.pop()
         accepted = repeated = 0
-        for number, line in enumerate(request.body.split(b"\n"), 1):
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             item = parse_json(line, f"Invalid JSON at line {number}")

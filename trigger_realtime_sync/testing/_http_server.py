@@ -169,14 +169,11 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.connection.settimeout(None)
-        body = read_body(self.headers, self.rfile)
-        if body is None:
-            self.close_connection = True
-            return
-        request = parse_request(self.command, self.path, dict(self.headers.items()), body)
+        body, whole = read_body(self.headers, self.rfile)
+        request = parse_request(self.command, self.path, dict(self.headers.items()), body, whole)
         http_1_1 = self.request_version >= "HTTP/1.1"
         exchange = HttpExchange(request, self.connection, self.server, http_1_1)
-        self.close_connection = self.close_connection or not http_1_1
+        self.close_connection = self.close_connection or not http_1_1 or not whole
         try:
             self.server.answer(exchange)
         except ExchangeEnded:

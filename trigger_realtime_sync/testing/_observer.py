@@ -43,6 +43,7 @@ class RecordedRequest:
         live: True for a poll that the server may hold.
         kind: one of `KINDS`, or `""`.
         body: as it was sent, without the framing of chunks.
+        whole: False: the client left in the middle of the body.
     """
 
     method: str
@@ -53,6 +54,7 @@ class RecordedRequest:
     live: bool
     kind: str
     body: bytes = attrs.field(default=b"", repr=False)
+    whole: bool = True
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ MatchT = str | Callable[[RecordedRequest], bool] | None
 
 
 def parse_request(
-    method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    method: str, target: str, headers: Mapping[str, str], body: bytes = b"", whole: bool = True
 ) -> RecordedRequest:
     path, _, query_text = target.partition("?")
     query = dict(parse_qsl(query_text, keep_blank_values=True))
@@ -79,6 +81,7 @@ def parse_request(
         live=query.get("live") == "true" and kind in ("run", "runs", "batch"),
         kind=kind,
         body=body,
+        whole=whole,
     )
 
 

@@ -12,7 +12,7 @@ from ._access import Access, Caller
 from ._api import Api
 from ._cache import Cache
 from ._faults import Fault, Faults
-from ._http_server import HttpExchange
+from ._http_server import ExchangeEnded, HttpExchange
 from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._polls import ShapePolls
@@ -36,6 +36,9 @@ class Router:
     observer: Observer
 
     def answer(self, exchange: HttpExchange) -> None:
+        if not exchange.request.whole and exchange.request.kind != "batch_items":
+            # Who has half a request does nothing.
+            raise ExchangeEnded
         self.observer.add_request(exchange.request)
         fault = self.faults.take(exchange.request)
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at

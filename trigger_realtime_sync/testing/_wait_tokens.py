@@ -28,6 +28,7 @@ class WaitToken:
 
     Attributes:
         url: completes the token, whoever has it.
+        shown_url: what retrieving shows as its URL; it is good only outside of preview branches.
         status: WAITING, COMPLETED or TIMED_OUT.
         output: what it was completed with; None before, and without.
         user_key: the idempotency key was the client's, not made up.
@@ -36,6 +37,7 @@ class WaitToken:
     id: str
     environment: str
     url: str = attrs.field(repr=False)
+    shown_url: str = attrs.field(repr=False)
     tags: tuple[str, ...]
     idempotency_key: str
     user_key: bool
@@ -55,7 +57,7 @@ class WaitToken:
         """The token as a list shows it."""
         shown = {
             "id": self.id,
-            "url": self.url,
+            "url": self.shown_url,
             "status": self.status,
             "completedAt": iso(self.completed_at),
             "timeoutAt": iso(self.timeout_at),
@@ -146,11 +148,14 @@ class WaitTokens:
         token_id = f"waitpoint_{secrets.token_hex(12)}"
         key = body.get("idempotencyKey")
         ends = time.time() + key_ttl(body.get("idempotencyKeyTTL")) if key else None
+        start = f"{self._base_url()}/api/v1/waitpoints/tokens/{token_id}/callback/"
+        url = start + self.signature(token_id)
+        on_branch = caller.environment != self._access.environment
         return WaitToken(
             id=token_id,
             environment=caller.environment,
-            url=f"{self._base_url()}/api/v1/waitpoints/tokens/{token_id}/callback/"
-            + self.signature(token_id),
+            url=url,
+            shown_url=start + self.signature(f"{token_id}-shown") if on_branch else url,
             tags=tags,
             idempotency_key=key or secrets.token_urlsafe(18),
             user_key=bool(key),
