@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import attrs
 
 from .._http.answer import Answer
+from .._http.bell import Bell
 from .._http.call import Call, Interrupted
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
@@ -91,7 +91,7 @@ class _Made:
         self._deadline = deadline
         self._patience = Patience(origin.retry, request.repeat, request.absent_until)
         self._call = Call()
-        self._stopped = threading.Event()
+        self._stopped = Bell()
         self._token = CurrentToken(origin.token, on_users_thread=True)
         self._headers = _headers_of(request, origin.preview_branch)
         self._silence = max(LEAST_SILENCE, origin.transport.timeouts.read)
@@ -99,8 +99,8 @@ class _Made:
         self._sent_at = 0.0
 
     def stop(self) -> None:
-        """End it at once. Safe from any thread."""
-        self._stopped.set()
+        """End it at once. Safe from any thread, and in a signal handler."""
+        self._stopped.ring()
         self._call.interrupt()
 
     def run(self, read: Callable[[Reply], ReadT]) -> ReadT:

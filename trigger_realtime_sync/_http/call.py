@@ -22,6 +22,10 @@ class Nudged(Exception):
     """The request was cut off on purpose: something changed, so another one must be sent."""
 
 
+# Seconds that an interruption waits for the lock, which is held for moments.
+HELD_SECONDS = 0.1
+
+
 class Call:
     """The requests of one thread, one at a time, and a switch that ends them at once.
 
@@ -59,11 +63,18 @@ class Call:
         self.connected = self.hung_up = False
 
     def interrupt(self) -> None:
-        """Cut off the current request and refuse all later ones. Safe from any thread."""
-        with self._lock:
-            self.interrupted = True
-            if self._socket is not None:
-                _shut_down(self._socket)
+        """Cut off the current request and refuse all later ones.
+
+        Safe from any thread, and in a signal handler: one that has interrupted a holder of the
+        lock can't shut the socket down, but the holder looks at the flag before it blocks.
+        """
+        self.interrupted = True
+        if self._lock.acquire(timeout=HELD_SECONDS):
+            try:
+                if self._socket is not None:
+                    _shut_down(self._socket)
+            finally:
+                self._lock.release()
 
     def nudge(self) -> None:
         """Cut off the current request, or else the next one. Safe from any thread."""
@@ -104,12 +115,18 @@ class Call:
             if self._socket is not None:
                 now = self._socket.gettimeout()
                 self._socket.settimeout(seconds if now is None else min(now, seconds))
+        self._end_if_interrupted()
 
     def set_silence(self, seconds: float) -> None:
         """Set the socket timeout until the connection's next request."""
         with self._lock:
             if self._socket is not None:
                 self._socket.settimeout(seconds)
+        self._end_if_interrupted()
+
+    def _end_if_interrupted(self) -> None:
+        if self.interrupted:
+            self.interrupt()
 
     def limited(self, seconds: float | None) -> float | None:
         """Return how many seconds a step may take that would be waited for so long (None: for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 import traceback
 from codecs import BOM_UTF8
@@ -24,6 +23,7 @@ from ..errors import (
     TriggerRealtimeError,
 )
 from .answer import Answer
+from .bell import Bell
 from .call import Call, Interrupted
 from .fetches import Fetches
 from .rations import Rations
@@ -90,8 +90,8 @@ class Requester:
             origin.retry, standing=origin.standing, absent_until=origin.absent_until
         )
         self._call = Call()
-        self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._stop = Bell()
+        self._wake = Bell()
         self._token = CurrentToken(origin.token, on_users_thread=on_users_thread)
         self._cut_errors = 0
         self._date: str | None = None
@@ -130,18 +130,19 @@ class Requester:
     @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
-        return self._stop.is_set()
+        return self._stop.rung
 
     def stop(self) -> None:
-        """End the current request or pause, and refuse all later ones. Safe from any thread."""
-        self._stop.set()
-        self._wake.set()
+        """End the current request or pause, and refuse all later ones. Safe from any thread, and in
+        a signal handler."""
+        self._stop.ring()
+        self._wake.ring()
         self._call.interrupt()
 
     def nudge(self) -> None:
         """End the current request or pause, or else the next one. Safe from any thread."""
         self._call.nudge()
-        self._wake.set()
+        self._wake.ring()
 
     def rearm(self) -> None:
         """Forget earlier nudges. Call it before reading the state that a nudge is about."""
@@ -332,7 +333,7 @@ class Requester:
         """
         if not self._stop.wait(at_least):
             self._wake.wait(seconds - at_least)
-        if self._stop.is_set():
+        if self._stop.rung:
             raise Interrupted
 
     def _spare_api(self, answer: Answer) -> None:
