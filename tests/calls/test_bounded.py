@@ -237,6 +237,23 @@ def test_a_dribbling_server_is_left_at_the_deadline(connect, raw, status):
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 102 Wait\r\n\r\n"])
+def test_a_dribbling_head_is_left_at_the_deadline(connect, raw, head):
+    """Whether one line or one interim head after the other."""
+
+    def step(exchange: Exchange) -> None:
+        exchange.send(head)
+        while True:
+            exchange.send(b"x" if b"x: " in head else head)
+            time.sleep(0.05)
+
+    client = connect(raw(step))
+    began = time.monotonic()
+    with pytest.raises(ApiConnectionError):
+        trigger(client, call_timeout=0.4)
+    assert time.monotonic() - began < 3
+
+
 def test_a_server_that_asks_for_too_much_patience_is_not_waited_for(connect, raw):
     """The error says when to come again."""
     client = connect(raw(reply(429, {"retry-after": "90"}, {"error": "slow down"})))
