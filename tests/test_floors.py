@@ -22,8 +22,8 @@ MOST_PRIVATE_FILES = 5
 
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
-    *("__init__", "client", "config", "errors", "jsonable", "models", "subscription"),
-    "text_joiner",
+    *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
+    *("models", "pages", "resources", "subscription", "text_joiner", "wait_tokens"),
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -41,20 +41,50 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
     "_decode": ("errors", "models", "_forks", "_wire"),
+    "_encode": ("errors", "models", "_checks"),
     "_http": ("errors", "config", "_checks", "_version", "_wire"),
+    "_calls": ("errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
     "_receivers": (
         *("errors", "models", "config", "_checks", "_forks"),
-        *("_dispatch", "_http", "_feeds", "_channel"),
+        *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
     "subscription": ("errors", "models", "_checks", "_forks", "_channel", "_receivers"),
+    "pages": ("errors",),
+    "lists": ("_checks", "_decode", "_encode", "_http", "_calls"),
+    "metadata": ("_checks", "_encode"),
+    "handles": (*("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),),
+    "wait_tokens": (
+        *("models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("_feeds.packet_fetcher", "pages", "lists"),
+    ),
+    "batches": (
+        *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("subscription", "handles"),
+    ),
+    "resources": (
+        *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
+        *("_feeds.packet_fetcher", "pages", "lists", "metadata", "handles"),
+    ),
     "client": (
-        *("errors", "models", "config", "_checks", "_forks"),
-        *("_wire.names", "_http", "_channel", "_receivers", "subscription"),
+        *("errors", "models", "config", "_checks", "_forks", "_wire.names"),
+        *(
+            "_encode",
+            "_http",
+            "_calls",
+            "_channel",
+            "_receivers",
+            "subscription",
+            "handles",
+            "batches",
+            "resources",
+            "wait_tokens",
+        ),
     ),
     "__init__": (
-        *("errors", "models", "config", "_version", "client", "subscription", "text_joiner"),
+        *("errors", "models", "config", "_version", "client", "subscription"),
+        *("text_joiner", "_encode.options", "handles", "batches", "pages"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": (),

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "protocol.md"
 FOLDERS = ("trigger_realtime_sync", "tests", "docs", "examples", "benchmarks")
 
-NUMBERS = r"[0-9]+(?:(?:, and |, | and )[0-9]+)*"
+# Reading has the sections 1 to 5, the round trip R1 to R10.
+NUMBER = r"R?[0-9]+"
+NUMBERS = rf"{NUMBER}(?:(?:, and |, | and | to ){NUMBER})*"
 # A line may be broken between any two words, in a comment too.
 GAP = r"\s+(?:#\s+)?"
 CITATION = re.compile(
@@ -33,14 +35,14 @@ def sources() -> Iterator[tuple[str, str]]:
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
-def sections() -> dict[int, set[int]]:
+def sections() -> dict[str, set[int]]:
     """The numbers of the page's sections, and of the items of each."""
-    found: dict[int, set[int]] = {}
+    found: dict[str, set[int]] = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if heading := re.match(r"## ([0-9]+)\. ", line):
-            found[int(heading[1])] = set()
+        if heading := re.match(rf"## ({NUMBER})\. ", line):
+            found[heading[1]] = set()
         elif item := re.match(r"### Item ([0-9]+): ", line):
-            found[max(found)].add(int(item[1]))
+            found[list(found)[-1]].add(int(item[1]))
     return found
 
 
@@ -58,7 +60,7 @@ def wrong_citations(text: str) -> list[str]:
 def is_there(citation: re.Match[str]) -> bool:
     """Return True if the page has every section and item that the citation names."""
     there = sections()
-    named = [int(number) for number in re.findall("[0-9]+", citation["sections"])]
+    named = re.findall(NUMBER, citation["sections"])
     items = {int(number) for number in re.findall("[0-9]+", citation["items"] or "")}
     if not there.keys() >= set(named):
         return False
@@ -66,9 +68,9 @@ def is_there(citation: re.Match[str]) -> bool:
 
 
 def test_the_page_has_its_sections():
-    """Five, in order; the second one has numbered items."""
-    assert list(sections()) == [1, 2, 3, 4, 5]
-    assert sections()[2] == set(range(1, 8))
+    """Five about reading, ten about the round trip, in order; the second has numbered items."""
+    assert list(sections()) == ["1", "2", "3", "4", "5", *(f"R{n}" for n in range(1, 11))]
+    assert sections()["2"] == set(range(1, 8))
 
 
 def test_every_citation_leads_somewhere():
@@ -93,6 +95,8 @@ def test_the_page_is_cited():
         "PROTOCOL, sections 1, 2 and 4",
         "by PROTOCOL section 5",
         "(protocol section 4)",
+        "see docs/protocol.md, section R11",
+        "see docs/protocol.md, sections R1 to R12",
     ],
 )
 def test_a_wrong_citation_is_found(text):
@@ -107,6 +111,8 @@ def test_a_wrong_citation_is_found(text):
         "see docs/protocol.md, sections 1, 2 and 4",
         "see docs/protocol.md, section 2, item 6",
         "# see docs/protocol.md,\n    # section 2, items 5 and 6",
+        "see docs/protocol.md, section R10",
+        "see docs/protocol.md, sections R1 to R3",
     ],
 )
 def test_a_right_citation_is_not(text):
@@ -125,7 +131,7 @@ def test_links_to_the_page_lead_to_headings():
 def test_the_files_that_the_page_names_exist():
     """It says of each rule which file answers for it."""
     page = PAGE.read_text(encoding="utf-8")
-    named = set(re.findall(r"`(_\w+/(?:\w+\.py)?|_\w+\.py)`", page))
+    named = set(re.findall(r"`(_\w+/(?:\w+\.py)?|(?:testing/)?_\w+\.py)`", page))
     package = ROOT / "trigger_realtime_sync"
     assert len(named) > 15
     assert [name for name in sorted(named) if not (package / name).exists()] == []

@@ -21,7 +21,8 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What a snippet must print, by a phrase that only it holds.
 EXPECTED = {
-    "run.output)\n```\n\n## See it work": "COMPLETED {'answer': 42}",
+    "handle.result(timeout=300))\n```\n\n- **Triggers**": "{'urls': ['v1.png']}",
+    "client.batch_trigger(": "2 runs\neyJ DELAYED",
     "def on_update(run):": "finished: COMPLETED {'answer': 42}",
     "subscribe_to_batch": "[{'n': 1}, {'n': 2}]",
     "class Thumbnails": "https://example.com/1.png",
@@ -51,6 +52,7 @@ def server() -> Iterator[RealtimeServer]:
         server.create_run("sum", id="run_a", status="EXECUTING")
         server.create_run("sum", id="run_b", status="EXECUTING")
         server.batch("run_a", "run_b", id="batch_1234")
+        server.task("make-thumbnails")(lambda payload: {"urls": [f"{payload['video']}.png"]})
         player = threading.Thread(target=finish_when_watched, args=(server, over))
         player.start()
         yield server
@@ -110,7 +112,7 @@ def test_the_commands_exist():
     listed = re.findall(
         r"^trigger-realtime ((?:\S+ )*\S+)  ", "".join(blocks("text")), re.MULTILINE
     )
-    assert len(listed) == 10
+    assert len(listed) == 12
     for line in listed:
         words = [word.strip("[]…") for word in line.split()]
         assert parse(words).command == words[0]

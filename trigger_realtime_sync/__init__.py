@@ -1,7 +1,7 @@
-"""Follow Trigger.dev runs live from Python.
+"""Trigger Trigger.dev runs from Python, and follow them live.
 
-`RealtimeClient` subscribes; callbacks get every change; scripts block on
-`wait_for_completion()`.
+`RealtimeClient` triggers and subscribes; callbacks get every change; scripts block on
+`result()`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._encode.options import Debounce
+    from .batches import Batch, BatchHandle, BatchItem, BatchItemError
     from .client import RealtimeClient
     from .config import RetryPolicy, Timeouts
     from .errors import (
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
         ApiError,
         AuthenticationError,
         BadRequestError,
+        BatchTriggerError,
         CallbackError,
+        CallTimeout,
         ClientClosed,
         ConfigurationError,
         ConflictError,
@@ -40,7 +44,18 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         WaitTimeout,
     )
-    from .models import Run, RunError, RunStatus, State, Task
+    from .handles import RunHandle
+    from .models import (
+        Run,
+        RunDetails,
+        RunError,
+        RunStatus,
+        State,
+        Task,
+        WaitToken,
+        WaitTokenStatus,
+    )
+    from .pages import Page
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
     from .text_joiner import TextJoiner
 
@@ -49,12 +64,20 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchHandle",
+    "BatchItem",
+    "BatchItemError",
+    "BatchTriggerError",
+    "CallTimeout",
     "CallbackError",
     "ClientClosed",
     "ConfigurationError",
     "ConflictError",
     "ConnectionUntrusted",
+    "Debounce",
     "NotFoundError",
+    "Page",
     "PayloadError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -62,8 +85,10 @@ __all__ = [
     "RealtimeClient",
     "RetryPolicy",
     "Run",
+    "RunDetails",
     "RunError",
     "RunFailed",
+    "RunHandle",
     "RunStatus",
     "RunSubscription",
     "RunsSubscription",
@@ -82,18 +107,27 @@ __all__ = [
     "TriggerRealtimeError",
     "UnprocessableEntityError",
     "WaitTimeout",
+    "WaitToken",
+    "WaitTokenStatus",
     "__version__",
 ]
 
-_SUBMODULES = ("config", "errors", "models", "testing")
+_SUBMODULES = ("config", "errors", "metadata", "models", "testing")
 _MODULES = (".errors", ".models", ".config", ".subscription", ".client", ".text_joiner")
+# Of calls, which many users of the package make none of.
+_OF_CALLS = {
+    **dict.fromkeys(("Batch", "BatchHandle", "BatchItem", "BatchItemError"), ".batches"),
+    "Debounce": "._encode.options",
+    "Page": ".pages",
+    "RunHandle": ".handles",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first asked for: pytest loads this package in every run of everyone who has it
     # installed, for the fixture, and most of those runs need nothing of it.
     if name in __all__:
-        for module in _MODULES:
+        for module in (_OF_CALLS[name],) if name in _OF_CALLS else _MODULES:
             value = getattr(import_module(module, __name__), name, None)
             if value is not None:
                 globals()[name] = value

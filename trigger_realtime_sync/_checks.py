@@ -203,6 +203,17 @@ def check_timeout(value: Any, name: str = "timeout") -> float | None:
     return float(value) if value < LONGEST else None
 
 
+def check_call_timeout(value: Any, name: str = "call_timeout") -> float:
+    """Return seconds for a call.
+
+    Raises:
+        ValueError: they are not more than 0.
+    """
+    if not is_number(value) or not 0 < value <= LONGEST:
+        raise ValueError(f"{name} must be more than 0 seconds, at most a year, not {value!r}")
+    return float(value)
+
+
 def check_seconds(value: Any, name: str) -> float:
     """Return seconds, at least 0, as an option of the client."""
     if not is_number(value) or not 0 <= value <= LONGEST:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
@@ -16,6 +18,7 @@ from ._channel.target import StreamOptions, Target
 from ._checks import (
     check_base_url,
     check_branch,
+    check_call_timeout,
     check_callback,
     check_count,
     check_created_at,
@@ -31,6 +34,7 @@ from ._checks import (
     check_type,
     check_verify,
 )
+from ._encode.none import NONE
 from ._forks import notice
 from ._http.mask import Secret
 from ._http.session import HttpOptions
@@ -41,7 +45,7 @@ from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
-from .models import AnyRun, OutputT, PayloadT, Run, Task
+from .models import AnyRun, OutputT, PayloadT, Run, Task, TaskPayloadT
 from .subscription import (
     RunsSubscription,
     RunSubscription,
@@ -53,8 +57,16 @@ from .subscription import (
 if TYPE_CHECKING:
     import ssl
 
-    # Never imported at run time: `typing_extensions` is no dependency.
+    # Never imported at run time: `typing_extensions` is no dependency, and those of calls are
+    # imported by the first call.
     from typing_extensions import TypedDict, TypeVar, Unpack
+
+    from ._calls.calls import Calls
+    from ._encode.options import Debounce, Machine
+    from .batches import BatchHandle, BatchItem
+    from .handles import RunHandle
+    from .resources import Runs
+    from .wait_tokens import WaitTokens
 
     PartT = TypeVar("PartT", default=Any)
 
@@ -78,6 +90,28 @@ if TYPE_CHECKING:
         on_stream: Callable[[str, str, list[Any]], object] | None
         streams: Mapping[str, Any] | None
         max_parts: int | None
+
+    class TriggerOptions(TypedDict, total=False):
+        """The options of a trigger, for type checkers."""
+
+        tags: str | Iterable[str]
+        idempotency_key: str | Iterable[str] | None
+        idempotency_key_ttl: timedelta | str | int | None
+        delay: timedelta | datetime | str | None
+        ttl: timedelta | str | int | None
+        queue: str | None
+        concurrency_key: str | None
+        region: str | None
+        version: str | None
+        machine: Machine | None
+        priority: timedelta | float | None
+        max_duration: timedelta | float | None
+        max_attempts: int | None
+        metadata: Mapping[str, Any] | None
+        debounce: Debounce | None
+        is_test: bool
+        call_timeout: float | None
+        access_token: Token | None
 else:
     from typing import TypeVar
 
@@ -87,13 +121,16 @@ SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
 logger = logging.getLogger("trigger_realtime_sync")
 
+# The retries of a call, which somebody waits for.
+CALL_RETRY = RetryPolicy(initial_delay=0.5, max_delay=10.0, max_retries=4)
+
 # Seconds that `close()` waits for all threads together: readers end at once, and one that is inside
 # a callback of the user's can't be waited for.
 CLOSE_SECONDS = 2.0
 
 
 class RealtimeClient:
-    """Follows runs of Trigger.dev live. Safe from any thread; make one and keep it.
+    """Triggers runs of Trigger.dev and follows them live. Safe from any thread: make one, keep it.
 
     Args:
         access_token: a secret key (`tr_…`) or a public access token; or a callable that returns
@@ -118,6 +155,9 @@ class RealtimeClient:
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
+        call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
+        call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
+            look-up of a host's name can't be cut off, and may take longer.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -139,15 +179,20 @@ class RealtimeClient:
         proxies: Mapping[str, str] | None = None,
         verify: bool | str | ssl.SSLContext = True,
         stream_patience: float = 30.0,
+        call_retry: RetryPolicy = CALL_RETRY,
+        call_timeout: float = 60.0,
     ) -> None:
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
         self._throttle = _configured(check_throttle, throttle_in_ms)
+        self._call_timeout = _configured(check_call_timeout, call_timeout)
+        self._absent_until = -math.inf
         self._own_engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
+                call_retry=check_type(call_retry, RetryPolicy, "call_retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
                 http=HttpOptions(
@@ -162,6 +207,278 @@ class RealtimeClient:
             lambda: self._engine.registry
         )
         """The running subscriptions by id: live, and read-only."""
+
+    # Triggering.
+
+    @overload
+    def trigger(
+        self,
+        task: Task[TaskPayloadT, OutputT],
+        payload: TaskPayloadT = ...,
+        **options: Unpack[TriggerOptions],
+    ) -> RunHandle[TaskPayloadT, OutputT]: ...
+    @overload
+    def trigger(
+        self, task: str, payload: Any = ..., **options: Unpack[TriggerOptions]
+    ) -> RunHandle[Any, Any]: ...
+    def trigger(
+        self,
+        task: Task[Any, Any] | str,
+        payload: Any = NONE,
+        *,
+        tags: str | Iterable[str] = (),
+        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key_ttl: timedelta | str | int | None = None,
+        delay: timedelta | datetime | str | None = None,
+        ttl: timedelta | str | int | None = None,
+        queue: str | None = None,
+        concurrency_key: str | None = None,
+        region: str | None = None,
+        version: str | None = None,
+        machine: str | None = None,
+        priority: timedelta | float | None = None,
+        max_duration: timedelta | float | None = None,
+        max_attempts: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        debounce: Debounce | None = None,
+        is_test: bool = False,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> RunHandle[Any, Any]:
+        """Start a run of a task, and return its handle once the server has it.
+
+        Args:
+            task: its id, or a `Task`, which types the payload and the output. A task that does not
+                exist is no error: its run waits.
+            payload: what JSON can hold, and aware datetimes, sets, bytes, large integers, NaN,
+                UUIDs, Decimals, Enums, dataclasses, attrs classes, pydantic models. Left out, the
+                task gets undefined; None arrives as null.
+            tags: up to ten, of at most 128 characters, without commas.
+            idempotency_key: finds the run that was triggered with it before, also by JavaScript.
+            idempotency_key_ttl: how long that works, 30 days by default: a timedelta, whole
+                seconds, or one number with one unit, `"24h"`.
+            delay: when to start: a timedelta, a duration such as `"1h30m"`, or an aware datetime.
+            ttl: how long it may wait to be started: a timedelta, whole seconds or a duration.
+            queue, concurrency_key, region, machine: where it runs.
+            version: the deployed version to run, `"20261125.1"`.
+            priority: seconds by which it is moved ahead of others in its queue.
+            max_duration: seconds of compute time, or a timedelta.
+            max_attempts: how often it is tried.
+            metadata: of JSON's own types.
+            debounce: makes one run of several triggers.
+            is_test: marks it as a test.
+            call_timeout: seconds for the call with its retries, instead of the client's.
+            access_token: instead of the client's.
+
+        A failed attempt is followed by another one. With an `idempotency_key` that never makes a
+        second run. Without one the server may forget the first attempt: it is asked again 10
+        seconds after it was sent at the earliest, and a second run is possible. Give one wherever
+        two runs would hurt: `self.request.id` in a Celery task that may run twice, say.
+
+        In Django, call it in `transaction.on_commit`; from asyncio, by
+        `await asyncio.to_thread(client.trigger, …)`. It can be called from callbacks too.
+
+        Raises:
+            ValueError, TypeError: an argument can't work, or the payload can't be encoded.
+            ConfigurationError: there is no token.
+            ApiError: the server refused it.
+            ApiConnectionError: the server can't be reached; `may_have_happened` says whether a run
+                may have been made nevertheless. `CallTimeout`: not within `call_timeout`.
+            ClientClosed: the client was closed.
+        """
+        from ._calls.trigger import trigger
+        from ._encode.options import check_options
+        from .handles import encoded_payload, new_handle, task_identifier
+
+        identifier = task_identifier(task)
+        check_id(identifier, "task")
+        options = check_options(
+            {
+                "tags": tags,
+                "idempotency_key": idempotency_key,
+                "idempotency_key_ttl": idempotency_key_ttl,
+                "delay": delay,
+                "ttl": ttl,
+                "queue": queue,
+                "concurrency_key": concurrency_key,
+                "region": region,
+                "version": version,
+                "machine": machine,
+                "priority": priority,
+                "max_duration": max_duration,
+                "max_attempts": max_attempts,
+                "metadata": metadata,
+                "debounce": debounce,
+                "is_test": is_test,
+            }
+        )
+        encoded = encoded_payload(task, payload)
+        calls = self._calls().bounded(call_timeout, access_token)
+        run = trigger(identifier, encoded, options, calls)
+        return new_handle(self, run, task, access_token)
+
+    @overload
+    def handle(
+        self, run_id: str, task: Task[PayloadT, OutputT]
+    ) -> RunHandle[PayloadT, OutputT]: ...
+    @overload
+    def handle(self, run_id: str, task: None = None) -> RunHandle[Any, Any]: ...
+    def handle(self, run_id: str, task: Task[Any, Any] | None = None) -> RunHandle[Any, Any]:
+        """Return the handle of a run whose id was kept, in a database say. Asks nothing.
+
+        Args:
+            task: types of its payload and output.
+        """
+        from .handles import found_handle
+
+        check_id(run_id, "run_id")
+        _check_tasks([] if task is None else [task])
+        return found_handle(self, run_id, task)
+
+    def batch_trigger(
+        self,
+        items: Iterable[BatchItem[Any, Any]],
+        *,
+        idempotency_key: str | Iterable[str] | None = None,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> BatchHandle:
+        """Start a run for each item, and return the handle of the batch once the server has all.
+
+        Args:
+            items: read as a whole before anything is sent. A server takes 1,000, of any tasks;
+                `itertools.batched` makes batches of more.
+            idempotency_key: finds the batch that was triggered with it before, for a day; and
+                items without a key of their own get one made of it and their index. With it,
+                calling again after a `BatchTriggerError` goes on where it stopped.
+            call_timeout: seconds for all of it, instead of the client's.
+            access_token: instead of the client's.
+
+        Large payloads are uploaded on up to eight threads, which have ended when it returns.
+
+        Raises:
+            ValueError, TypeError: there is no item, or something else than an item.
+            BatchTriggerError: it failed, and something is left behind or unknown.
+            ConfigurationError, ApiError, ApiConnectionError, ClientClosed: as in `trigger`: nothing
+                was begun.
+        """
+        from ._calls.batch import trigger_batch
+        from ._encode.idempotency import check_idempotency_key
+        from .batches import checked_items, new_batch_handle
+
+        checked = checked_items(items)
+        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
+        calls = self._calls().bounded(call_timeout, access_token)
+        batch = trigger_batch([one.item for one in checked], key, calls)
+        return new_batch_handle(self, batch, checked, access_token)
+
+    def batch_handle(self, batch_id: str) -> BatchHandle:
+        """Return the handle of a batch whose id was kept, in a database say. Asks nothing."""
+        from .batches import found_batch_handle
+
+        check_id(batch_id, "batch_id")
+        return found_batch_handle(self, batch_id)
+
+    def create_public_token(
+        self,
+        *,
+        read: Mapping[str, Any] | None = None,
+        write: Mapping[str, Any] | None = None,
+        trigger: str | Task[Any, Any] | Iterable[str | Task[Any, Any]] = (),
+        batch_trigger: str | Task[Any, Any] | Iterable[str | Task[Any, Any]] = (),
+        scopes: str | Iterable[str] = (),
+        expires_in: timedelta | str | int = timedelta(minutes=15),
+        expires_at: datetime | None = None,
+        skip_columns: Iterable[str] = (),
+        one_time_use: bool | None = None,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> str:
+        """Return a public access token: for browsers, and others who must not have the secret key.
+
+        Args:
+            read: what its holder may follow: maps `"runs"`, `"tasks"`, `"tags"`, `"batches"` and
+                `"sessions"` to an id, to several, or to True for all.
+            write: the same for `"input_streams"` of runs, `"waitpoints"`, `"runs"` and
+                `"sessions"`.
+            trigger, batch_trigger: tasks that it may trigger.
+            scopes: more of them, as the server spells them: `"read:runs:run_1"`.
+            expires_in: a timedelta, whole seconds or a duration such as `"1h"`.
+            expires_at: instead of it, an aware datetime.
+            skip_columns: columns that its holder never sees.
+            one_time_use: whether it is good for one trigger. By default it is if it may do nothing
+                else than trigger.
+            call_timeout, access_token: as in `trigger`.
+
+        With a root key the server is asked once which environment the key is of, and tokens are
+        made here from then on; with an additional key (`tr_…_sk_…`) the server makes each.
+
+        Raises:
+            ValueError: an argument can't work, or would allow more than it seems to.
+            ConfigurationError: there is no secret key.
+            ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
+        """
+        from ._calls.public_tokens import Grant, check_life, public_token
+        from ._encode.scopes import check_scopes
+
+        life, end = check_life(expires_in, expires_at)
+        grant = Grant(
+            scopes=check_scopes(read, write, trigger, batch_trigger, scopes),
+            life=life,
+            expires_at=end,
+            skipped=check_skip_columns(skip_columns),
+            one_time_use=one_time_use,
+        )
+        return public_token(grant, self._calls().bounded(call_timeout, access_token))
+
+    def send(
+        self,
+        run_id: str,
+        stream: str,
+        data: Any,
+        *,
+        retry: bool = False,
+        call_timeout: float | None = None,
+        access_token: Token | None = None,
+    ) -> None:
+        """Send to an input stream of a run, which may read it later.
+
+        Args:
+            stream: its name, which the run chooses.
+            data: what JSON can hold. Times arrive as text.
+            retry: True if the run does not mind to get it twice.
+            call_timeout, access_token: as in `trigger`.
+
+        The order is that of the calls, if each waits for the one before. Without `retry` it is sent
+        at most once: after a lost answer or a 500 the error says `may_have_happened`. Only where
+        the server refused the connection, or asks to come again later, it is sent again.
+
+        Raises:
+            ValueError, TypeError: an argument can't work.
+            BadRequestError: the run has finished.
+            ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
+        """
+        from ._calls.inputs import input_request
+        from ._calls.request import acknowledged
+
+        check_id(run_id, "run_id")
+        check_id(stream, "stream")
+        request = input_request(run_id, stream, data, retry=retry)
+        self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of the environment: to retrieve, list, cancel, replay and change them."""
+        from .resources import Runs
+
+        return Runs(self, self._calls())
+
+    @property
+    def wait_tokens(self) -> WaitTokens:
+        """The tokens that tasks wait for: to create, complete, retrieve and list them."""
+        from .wait_tokens import WaitTokens
+
+        return WaitTokens(self._calls())
 
     # Subscribing.
 
@@ -568,6 +885,24 @@ class RealtimeClient:
 
     # What the methods above share.
 
+    def _patient_until(self, moment: float) -> RealtimeClient:
+        """Return the same client, for which a 404 means "not yet" before a moment of
+        `time.monotonic()`: for handles of new runs."""
+        patient = copy.copy(self)
+        patient._absent_until = moment
+        return patient
+
+    def _calls(self) -> Calls:
+        from ._calls.calls import Calls
+
+        return Calls(
+            engine=self._engine,
+            base_url=self._base_url,
+            token=self._token_or_default,
+            seconds=self._call_timeout,
+            absent_until=self._absent_until,
+        )
+
     @property
     def _engine(self) -> Engine:
         notice()
@@ -605,6 +940,7 @@ class RealtimeClient:
             **what,
             token=self._token_or_default(common.access_token),
             base_url=self._base_url if url is None else check_base_url(url),
+            absent_until=self._absent_until,
         )
         seconds = self._throttle if throttle is None else check_throttle(throttle)
         if common.id is not None:

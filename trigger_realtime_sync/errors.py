@@ -38,7 +38,12 @@ class ProtocolError(TriggerRealtimeError):
     """The server, or something between, sent what the protocol does not allow.
 
     The message says what was wrong, and in the answer to which request.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
+
+    may_have_happened: bool = False
 
 
 class ProtocolReport(ProtocolError):
@@ -93,7 +98,16 @@ class ApiConnectionError(TriggerRealtimeError):
     """The server could not be reached, or the connection broke off.
 
     Retried silently; reported only once `RetryPolicy.max_retries` are used up.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
+
+    may_have_happened: bool = False
+
+
+class CallTimeout(ApiConnectionError, TimeoutError):
+    """A call did not end within its `call_timeout`."""
 
 
 class ConnectionUntrusted(ApiConnectionError):
@@ -116,7 +130,11 @@ class ApiError(TriggerRealtimeError):
         code: the error code in the body (`"unauthorized"`), or None.
         body: the body as text, shortened to 10,000 characters.
         headers: the headers of the answer, names in lower case.
+        retry_after: in how many seconds, from when the answer came, the server wants to be asked
+            again; None if it did not say.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -163,7 +181,30 @@ class RateLimitError(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the server failed. Retried after a wait."""
+    """5xx: the server failed. Retried after a wait.
+
+    Attributes:
+        may_have_happened: of a call: whether the server may have done what it was asked for.
+    """
+
+    may_have_happened: bool = False
+
+
+class BatchTriggerError(TriggerRealtimeError):
+    """A batch was not triggered as a whole: something of it is left behind, or unknown.
+
+    Its `__cause__` is why. Calling again with the same `idempotency_key` goes on where it stopped.
+
+    Attributes:
+        phase: `"upload"` of large payloads, `"create"` of the batch, or `"items"`, of which some
+            may have arrived and run.
+        batch_id: of the batch, once there is one.
+    """
+
+    def __init__(self, message: str, *, phase: str, batch_id: str | None = None) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.batch_id = batch_id
 
 
 class CallbackError(TriggerRealtimeError):
@@ -236,4 +277,11 @@ class WaitTimeout(TriggerRealtimeError, TimeoutError):
 
 
 class ClientClosed(TriggerRealtimeError, RuntimeError):
-    """The client was closed: it takes no more subscriptions."""
+    """The client was closed: it takes no more subscriptions or calls.
+
+    Attributes:
+        may_have_happened: of a call that closing ended: whether the server may have done what it
+            was asked for.
+    """
+
+    may_have_happened: bool = False

@@ -12,7 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from typing_extensions import TypeVar
+    from typing_extensions import Self, TypeVar
 
     # With defaults, which `typing` has from Python 3.13 on, a plain `Run` may stand in annotations.
     PayloadT = TypeVar("PayloadT", covariant=True, default=Any)
@@ -27,7 +27,30 @@ else:
     TaskPayloadT = TypeVar("TaskPayloadT")
 
 
-class RunStatus(str, enum.Enum):
+class _OpenEnum(str, enum.Enum):
+    """Texts of a server's. One that this version does not know keeps its own text: it is a
+    member-like value that compares to strings."""
+
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    # As the value's own, which is quicker than the enumeration's.
+    __hash__ = str.__hash__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value
+        unknown._value_ = value
+        return unknown
+
+
+class RunStatus(_OpenEnum):
     """The public status of a run. A status this version does not know keeps its own text:
     it is a member-like value that compares to strings, and belongs to no group."""
 
@@ -45,23 +68,13 @@ class RunStatus(str, enum.Enum):
     TIMED_OUT = "TIMED_OUT"
     CANCELED = "CANCELED"
 
-    def __str__(self) -> str:
-        return str.__str__(self)
 
-    # As the value's own, which is quicker than the enumeration's.
-    __hash__ = str.__hash__
+class WaitTokenStatus(_OpenEnum):
+    """The status of a wait token."""
 
-    def __format__(self, format_spec: str) -> str:
-        return str.__format__(self, format_spec)
-
-    @classmethod
-    def _missing_(cls, value: object) -> RunStatus | None:
-        if not isinstance(value, str):
-            return None
-        unknown = str.__new__(cls, value)
-        unknown._name_ = value
-        unknown._value_ = value
-        return unknown
+    WAITING = "WAITING"
+    COMPLETED = "COMPLETED"
+    TIMED_OUT = "TIMED_OUT"
 
 
 QUEUED_STATUSES = frozenset({RunStatus.DELAYED, RunStatus.PENDING_VERSION, RunStatus.QUEUED})
@@ -247,6 +260,64 @@ _FIELDS = dict.fromkeys(field.name for field in attrs.fields(Run))
 _NO_FIELDS = frozenset({"_make", "_columns"})
 
 AnyRun = Run[Any, Any]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class RunDetails(Run[PayloadT, OutputT]):
+    """A run as the REST API tells it, which is more than a subscription tells.
+
+    The types of `payload` and `output` are lost on this way: a Date is text, a Set a list.
+    `client.subscribe_to_run` keeps them. `output` is None until the run is COMPLETED.
+    """
+
+    version: str | None = None
+    region: str | None = None
+    batch_id: str | None = None
+    attempt_count: int | None = None
+    depth: int | None = None
+    trigger_function: str | None = None
+    schedule: dict[str, Any] | None = attrs.field(default=None, hash=False)
+    parent: AnyRun | None = None
+    root: AnyRun | None = None
+    children: list[AnyRun] = attrs.field(factory=list, hash=False)
+
+
+@attrs.frozen(kw_only=True)
+class WaitToken:
+    """What a task waits for: whoever has its id and the right, or its URL, completes it.
+
+    Attributes:
+        url: completes it when posted to, without any other right: treat it as a password.
+        is_cached: whether an idempotency key found a token that was made before, which may be
+            completed, and keeps its first timeout.
+        public_access_token: good for completing it, for a day; None unless it was just made.
+        timeout_at: when it times out; None for never.
+        idempotency_key: None where the server made one up.
+    """
+
+    id: str
+    url: str | None = attrs.field(default=None, repr=False)
+    status: WaitTokenStatus = WaitTokenStatus.WAITING
+    is_cached: bool = False
+    public_access_token: str | None = attrs.field(default=None, repr=False)
+    created_at: datetime | None = None
+    timeout_at: datetime | None = None
+    completed_at: datetime | None = None
+    tags: list[str] = attrs.field(factory=list, hash=False)
+    idempotency_key: str | None = None
+    _output: Any = attrs.field(default=None, repr=False, hash=False, alias="output")
+
+    @property
+    def output(self) -> Any:
+        """What it was completed with, or None; after a timeout, the error. Lists leave it out. May
+        raise `PayloadError`."""
+        value = self._output
+        return value.read() if isinstance(value, LazyValue) else value
+
+    @property
+    def timed_out(self) -> bool:
+        """TIMED_OUT."""
+        return self.status == WaitTokenStatus.TIMED_OUT
 
 
 def empty_run() -> tuple[AnyRun, dict[str, Any]]:

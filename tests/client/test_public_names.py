@@ -20,9 +20,11 @@ EVERY_SUBSCRIPTION = {
     "wait_for_completion",
 }  # fmt: skip
 CLIENT = {
-    "cancel", "cancel_all", "clear_cache", "close", "get", "subscribe_to_batch",
-    "subscribe_to_run", "subscribe_to_run_with_streams", "subscribe_to_runs_with_streams",
-    "subscribe_to_runs_with_tag", "subscribe_to_stream", "subscriptions", "wait_for_completion",
+    "batch_handle", "batch_trigger", "cancel", "cancel_all", "clear_cache", "close",
+    "create_public_token", "get", "handle", "runs", "send",
+    "subscribe_to_batch", "subscribe_to_run", "subscribe_to_run_with_streams",
+    "subscribe_to_runs_with_streams", "subscribe_to_runs_with_tag", "subscribe_to_stream",
+    "subscriptions", "trigger", "wait_for_completion", "wait_tokens",
 }  # fmt: skip
 
 

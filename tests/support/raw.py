@@ -25,6 +25,7 @@ class Exchange:
         self.sock = sock
         self.head = head
         self.index = index
+        self.body = b""
         self._ended = threading.Event()
         self._keep = False
         lines = head.decode("latin-1").split("\r\n")
@@ -42,6 +43,17 @@ class Exchange:
     @property
     def token(self) -> str:
         return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    def read_body(self) -> None:
+        """Read as many bytes as the head announces."""
+        left = int(self.headers.get("content-length", 0))
+        while left and (data := self.sock.recv(left)):
+            self.body += data
+            left -= len(data)
+
+    def json(self) -> Any:
+        """Return what the body holds."""
+        return json.loads(self.body)
 
     def send(self, data: bytes) -> None:
         try:
@@ -222,6 +234,7 @@ class RawServer:
                 with self._lock:
                     exchange = Exchange(sock, head, len(self.exchanges))
                     self.exchanges.append(exchange)
+                exchange.read_body()
                 self._answer(exchange)
         except (Hangup, OSError):
             pass

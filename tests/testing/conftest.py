@@ -6,9 +6,9 @@ import gzip
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +16,11 @@ import attrs
 import pytest
 
 from trigger_realtime_sync.testing import RealtimeServer
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
 
 HEADERS = {
     "Authorization": "Bearer tr_test",
@@ -83,6 +88,35 @@ class Client:
         if answer.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        json: Any = ...,
+        *,
+        data: bytes | Iterable[bytes] | None = None,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Got:
+        """Send JSON, bytes, pieces as chunks, or nothing."""
+        wanted = {**HEADERS, "Content-Type": "application/json", **(headers or {})}
+        if token is not None:
+            wanted["Authorization"] = f"Bearer {token}"
+        body = to_json(json) if json is not ... else data
+        chunked = body is not None and not isinstance(body, bytes)
+        self.connection.request(method, path, body, wanted, encode_chunked=chunked)
+        answer = self.connection.getresponse()
+        got = answer.read()
+        return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, got)
+
+    def post(self, path: str, json: Any = ..., **how: Any) -> Got:
+        return self.send("POST", path, json, **how)
+
+    def trigger(self, payload: Any = ..., task: str = "my-task", **options: Any) -> Got:
+        """Trigger a run with the payload and these options, by a secret key."""
+        body = {"options": options} if payload is ... else {"payload": payload, "options": options}
+        return self.post(f"/api/v1/tasks/{task}/trigger", body)
 
     def run(self, run_id: str, headers: dict[str, str | None] | None = None, **query: Any) -> Got:
         """The first answer of a run's feed."""
@@ -155,10 +189,21 @@ def server(request: pytest.FixtureRequest) -> Iterator[RealtimeServer]:
 
 
 @pytest.fixture
-def client(server: RealtimeServer) -> Iterator[Client]:
+def another(server: RealtimeServer) -> Iterator[Callable[[], Client]]:
+    """Makes clients with a connection of their own."""
     url = urlsplit(server.url)
-    with closing(http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)) as opened:
-        yield Client(opened)
+    with ExitStack() as stack:
+
+        def make() -> Client:
+            opened = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
+            return Client(stack.enter_context(closing(opened)))
+
+        yield make
+
+
+@pytest.fixture
+def client(another: Callable[[], Client]) -> Client:
+    return another()
 
 
 @pytest.fixture

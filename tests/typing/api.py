@@ -7,25 +7,35 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 from typing_extensions import TypeVar, assert_type
 
 from trigger_realtime_sync import (
+    Batch,
+    BatchHandle,
+    BatchItem,
+    Debounce,
+    Page,
     RealtimeClient,
     RetryPolicy,
     Run,
+    RunDetails,
+    RunHandle,
     RunsSubscription,
     RunStatus,
     RunSubscription,
     State,
+    StreamSubscription,
     Subscription,
     Task,
     TextJoiner,
     Timeouts,
     TriggerRealtimeError,
+    WaitToken,
+    metadata,
 )
 
 PayloadT = TypeVar("PayloadT")
@@ -62,6 +72,8 @@ client = RealtimeClient(
     proxies={"https": "http://proxy"},
     verify="/path",
     stream_patience=30.0,
+    call_retry=RetryPolicy(max_retries=2),
+    call_timeout=5.0,
 )
 mutual = RealtimeClient(verify=ssl.create_default_context())
 
@@ -136,6 +148,98 @@ def a_task_is_invariant_in_its_payload() -> None:
 
     trigger(bill, Order(1))
     trigger(bill, 5)  # type: ignore[misc]
+
+
+def triggers() -> None:
+    """The payload is the task's, and so are the types of its run."""
+    handle = client.trigger(
+        bill,
+        Order(1),
+        tags=["a"],
+        idempotency_key=["user", "7"],
+        idempotency_key_ttl="1h",
+        delay=timedelta(minutes=5),
+        ttl=60,
+        queue="q",
+        concurrency_key="u",
+        region="eu",
+        version="20261125.1",
+        machine="small-2x",
+        priority=1.5,
+        max_duration=timedelta(minutes=5),
+        max_attempts=3,
+        metadata={"a": 1},
+        debounce=Debounce("k", "5s", mode="trailing", max_delay=60),
+        is_test=True,
+        call_timeout=5,
+        access_token="tr_x",
+    )
+    assert_type(handle, RunHandle[Order, Invoice])
+    assert_type(handle.result(timeout=5), Invoice)
+    assert_type(handle.wait_for_completion(), Run[Order, Invoice])
+    assert_type(handle.subscribe(), RunSubscription[Order, Invoice])
+    assert_type(handle.subscribe_with_streams(), RunSubscription[Order, Invoice])
+    assert_type(handle.stream("s"), StreamSubscription[Any])
+    for run in handle.updates():
+        assert_type(run.output.total, float)
+    assert_type(handle.retrieve(), RunDetails[Any, Any])
+    assert_type(handle.replay(), RunHandle[Order, Invoice])
+    assert_type(client.trigger("bill", 5).result(), Any)
+    assert_type(client.trigger(untyped, object()), RunHandle[Any, Any])
+    assert_type(client.trigger(bill), RunHandle[Order, Invoice])
+    assert_type(client.handle("run_1", bill), RunHandle[Order, Invoice])
+    assert_type(client.handle("run_1"), RunHandle[Any, Any])
+    client.trigger(bill, 5)  # type: ignore[misc]
+    client.trigger(bill, Invoice(5.0))  # type: ignore[misc]
+    client.trigger("bill", 5, machine="huge")  # type: ignore[call-overload]
+    client.trigger("bill", 5, tag="misspelt")  # type: ignore[call-overload]
+    client.trigger("bill", 5, delay=5)  # type: ignore[call-overload]
+
+
+def batches() -> None:
+    """Items of any tasks, each with its own payload."""
+    assert_type(BatchItem(bill, Order(1), tags="a"), BatchItem[Order, Invoice])
+    assert_type(BatchItem("bill", 5), BatchItem[Any, Any])
+    BatchItem(bill, 5)  # type: ignore[misc]
+    BatchItem(bill, Invoice(5.0))  # type: ignore[misc]
+    BatchItem("bill", 5, call_timeout=5)  # type: ignore[call-overload]
+    items = [BatchItem(bill, Order(n)) for n in range(3)]
+    batch = client.batch_trigger(items, idempotency_key="k", call_timeout=5)
+    assert_type(batch, BatchHandle)
+    assert_type(batch.wait_for_completion(timeout=5), list[Run[Any, Any]])
+    assert_type(batch.retrieve(), Batch)
+    assert_type(batch.subscribe(), RunsSubscription[Any, Any])
+    client.batch_trigger([BatchItem(bill, Order(1)), BatchItem("other", 5)])
+    client.batch_trigger([bill])  # type: ignore[list-item]
+
+
+def calls() -> None:
+    """Whatever ends with an answer."""
+    assert_type(client.create_public_token(read={"runs": ["run_1"]}, trigger=bill), str)
+    client.send("run_1", "stream", {"a": 1}, retry=True, call_timeout=5)
+    assert_type(client.runs.list(task=bill, status=RunStatus.QUEUED), Page[Run[Any, Any]])
+    for run in client.runs.list(tag=["a", "b"], page_size=5):
+        assert_type(run, Run[Any, Any])
+    assert_type(client.runs.list().first(5), list[Run[Any, Any]])
+    assert_type(client.runs.retrieve("run_1").version, str | None)
+    client.runs.change_metadata("run_1", metadata.set_("a", 1), metadata.increment("b"))
+    token = client.wait_tokens.create(timeout="3d", tags=["approval"])
+    assert_type(token, WaitToken)
+    client.wait_tokens.complete(token.id, {"approved": True})
+    for one in client.wait_tokens.list(status="WAITING"):
+        assert_type(one, WaitToken)
+
+
+def another_tasks_callback(handle: RunHandle[Order, Invoice]) -> None:
+    """A callback of another task's runs is an error."""
+
+    def on_report(run: Run[Any, Report]) -> None: ...
+
+    def on_bill(run: Run[Order, Invoice]) -> None: ...
+
+    handle.subscribe(on_update=on_bill)
+    handle.subscribe(on_update=on_report)  # type: ignore[arg-type]
+    handle.subscribe_with_streams(on_complete=on_report)  # type: ignore[arg-type]
 
 
 def told_apart(run: Run[Any, Any]) -> None:

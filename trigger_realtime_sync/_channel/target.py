@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -62,7 +63,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """Everything that decides what is asked of the server, and how its rows are typed."""
+    """Everything that decides what is asked of the server, and how its rows are typed.
+
+    Attributes:
+        absent_until: a moment of `time.monotonic()` before which a 404 means "not yet".
+    """
 
     kind: str
     subject: str = attrs.field(eq=_names)
@@ -72,6 +77,7 @@ class Target:
     token: Token = attrs.field(repr=False)
     tasks: tuple[Task[Any, Any], ...] = ()
     streams: StreamOptions | None = None
+    absent_until: float = attrs.field(default=-math.inf, eq=False)
 
     @property
     def label(self) -> str:

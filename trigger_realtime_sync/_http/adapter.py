@@ -31,7 +31,8 @@ class _KeptConnections(queue.LifoQueue[Any]):
 
 
 class _OneHost(HTTPConnectionPool):
-    """A pool whose connections share what was learnt of the addresses of their host."""
+    """A pool whose connections share what was learnt of the addresses of their host. It hands out
+    none that was idle for longer than the call allows."""
 
     QueueCls = _KeptConnections
 
@@ -43,6 +44,17 @@ class _OneHost(HTTPConnectionPool):
         connection: Any = super()._new_conn()
         connection.addresses = self._addresses
         return connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        # Before urllib3 looks whether it is closed, and tells a proxy where to connect it.
+        connection.freshen()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.kept()
+        super()._put_conn(conn)
 
 
 class _PlainPool(_OneHost):

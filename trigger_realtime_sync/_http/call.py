@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -36,6 +38,9 @@ class Call:
         hung_up: whether it was ended at once, on a kept-alive connection, without an answer: most
             likely the server had closed that already.
         mask: hides the secrets of the current request in what is said about it.
+        most_idle: for how many seconds a kept-alive connection may have been idle to be used.
+        ends_at: a moment of `time.monotonic()` after which no step of a request is waited for; None
+            for no bound.
     """
 
     def __init__(self) -> None:
@@ -49,6 +54,8 @@ class Call:
         self.connected = False
         self.trusted = False
         self.hung_up = False
+        self.most_idle = math.inf
+        self.ends_at: float | None = None
         self.mask = Mask()
 
     def begin(self) -> None:
@@ -120,6 +127,15 @@ class Call:
     def _end_if_interrupted(self) -> None:
         if self.interrupted:
             self.interrupt()
+
+    def limited(self, seconds: float | None) -> float | None:
+        """Return how many seconds a step may take that would be waited for so long (None: for
+        ever)."""
+        if self.ends_at is None:
+            return seconds
+        # Not 0, which would mean not to wait at all, and be another error.
+        left = max(self.ends_at - time.monotonic(), 0.001)
+        return left if seconds is None else min(seconds, left)
 
     def hand_over(self, sock: socket.socket) -> bool:
         """Let go of a kept-alive connection that another call is about to use.

@@ -7,7 +7,9 @@ socket with the call that uses it.
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -25,11 +27,24 @@ class WatchedConnection(HTTPConnection):
     # Whoever debugs http.client has it print what every connection sends, the token included.
     debuglevel = 0
     _last_call: Call | None = None
+    _kept_since = -math.inf
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # The pool replaces it by its own.
         self.addresses = Addresses()
+
+    def kept(self) -> None:
+        """Note that the connection goes back to its pool."""
+        self._kept_since = time.monotonic()
+
+    def freshen(self) -> None:
+        """Close a kept-alive connection that was idle for longer than this thread's call allows: a
+        server that closes it meanwhile would look like one whose answer was lost."""
+        call = current_call()
+        most_idle = math.inf if call is None or self.sock is None else call.most_idle
+        if time.monotonic() - self._kept_since > most_idle:
+            self.close()
 
     def _new_conn(self) -> socket.socket:
         """Open a socket to whichever address of the host answers first.
@@ -41,12 +56,14 @@ class WatchedConnection(HTTPConnection):
             addresses = socket.getaddrinfo(host, self.port, 0, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             raise NewConnectionError(self, "the name of the server is not known") from error
+        call = current_call()
+        timeout = self.timeout if call is None else call.limited(self.timeout)
         try:
-            sock = connect(self.addresses, addresses, self._prepare, self.timeout or 0.0)
+            sock = connect(self.addresses, addresses, self._prepare, timeout or 0.0)
         except OSError as error:
             # A bare OSError would look to urllib3 like the failure of an established connection.
             raise NewConnectionError(self, "no connection") from error
-        sock.settimeout(self.timeout)
+        sock.settimeout(timeout)
         return sock
 
     def _prepare(self, sock: socket.socket) -> None:
@@ -63,6 +80,7 @@ class WatchedConnection(HTTPConnection):
         watch(self.sock)
         if call is not None:
             call.connected = True
+            self._limit_sending(call)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request. A kept-alive connection leaves the call that used it last."""
@@ -77,7 +95,20 @@ class WatchedConnection(HTTPConnection):
                 watch(self.sock)
                 if call is not None:
                     call.connected = True
+                    self._limit_sending(call)
         super().request(*args, **kwargs)
+
+    def _limit_sending(self, call: Call) -> None:
+        """Let the sending of a large body take as long as the call may."""
+        if call.ends_at is not None and self.sock is not None:
+            self.sock.settimeout(call.limited(None))
+
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the head of the answer, for no longer than the call may still take."""
+        call = current_call()
+        if call is not None:
+            self.timeout = call.limited(self.timeout)
+        return super().getresponse(*args, **kwargs)
 
 
 class WatchedTlsConnection(WatchedConnection, HTTPSConnection):

@@ -26,7 +26,7 @@ class BearerAuth(AuthBase):
 
 
 class RequestMaker:
-    """Makes GET requests. Safe from any thread.
+    """Makes requests. Safe from any thread.
 
     Args:
         headers: sent with each request.
@@ -38,10 +38,26 @@ class RequestMaker:
         self._public = {name: text for name, text in headers.items() if name not in private}
         self._root = lru_cache(MOST_REMEMBERED)(self._prepare_root)
 
+    def make_call(
+        self,
+        method: str,
+        url: str,
+        token: str | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> requests.PreparedRequest:
+        """Return a request of any method, with a body whose length it tells."""
+        request = self.make(url, token, {}, headers)
+        request.method = method
+        request.body = body or None
+        if method != "GET":
+            request.headers["Content-Length"] = str(len(body or b""))
+        return request
+
     def make(
         self, url: str, token: str | None, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> requests.PreparedRequest:
-        """Return the request that `prepare` would return, mostly by a shorter way.
+        """Return the GET that `prepare` would return, mostly by a shorter way.
 
         Only the path and the query differ between the requests to one host; preparing the rest
         again takes a quarter of the time that a request takes.

@@ -39,7 +39,11 @@ CUT_ERRORS_LIMIT = 5
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """The server that a client reads from, and the client's credentials there."""
+    """The server that a client reads from, and the client's credentials there.
+
+    Attributes:
+        absent_until: a moment of `time.monotonic()` before which a 404 means "not yet".
+    """
 
     transport: Transport = attrs.field(repr=False)
     base_url: str
@@ -47,6 +51,7 @@ class Origin:
     retry: RetryPolicy
     preview_branch: str | None = None
     rations: Rations = attrs.field(factory=Rations, repr=False)
+    absent_until: float = -math.inf
     standing: Standing = attrs.field(factory=Standing, repr=False)
     fetches: Fetches = attrs.field(factory=Fetches, repr=False)
 
@@ -81,7 +86,9 @@ class Requester:
         self._on_trouble = on_trouble
         self._on_contact = on_contact
         self._on_untrusted = on_untrusted
-        self._backoff = Backoff(origin.retry, standing=origin.standing)
+        self._backoff = Backoff(
+            origin.retry, standing=origin.standing, absent_until=origin.absent_until
+        )
         self._call = Call()
         self._stop = Bell()
         self._wake = Bell()
@@ -185,7 +192,7 @@ class Requester:
         hide = self._call.mask.hide
         body = hide(self._error_text(answer))
         shown = {hide(name): hide(text) for name, text in answer.headers.items()}
-        raise error_of(answer.status, shown, body, self.label)
+        raise error_of(answer.status, shown, body, self.label, time.time())
 
     def get_json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Send one GET and return the parsed body.

@@ -51,6 +51,9 @@ RETRIED_STATUSES = frozenset({408, 425, 429})
 PROXY_REFUSED = 407
 # How long a 404 is retried if the server says so: a replica may not know a new batch or run yet.
 NOT_FOUND_SECONDS = 5.0
+# Seconds between two requests for what a server may not know yet, and the most of them.
+ABSENT_SECONDS = 0.5
+LONGEST_ABSENT_SECONDS = 2.0
 # How many consecutive unreadable answers are taken for a passing fault; the last one is raised.
 UNREADABLE_LIMIT = 5
 # ... and for how many seconds at least, where answers could be read before.
@@ -89,13 +92,22 @@ class Rotated(ProtocolError):
     """The feed starts again, mostly since the server dropped the shape. Normal now and then."""
 
 
-def error_of(status: int, headers: Mapping[str, str], body: str, label: str) -> ApiError:
-    """Return the error for an answer whose status is not a success."""
+def error_of(
+    status: int, headers: Mapping[str, str], body: str, label: str, today: float | None = None
+) -> ApiError:
+    """Return the error for an answer whose status is not a success.
+
+    Args:
+        today: epoch seconds, for `retry_after`.
+    """
     texts = {name: text for name, text in _document(body).items() if isinstance(text, str)}
     reason = next((texts[name][:300] for name in REASONS if name in texts), "")
     kind = ERROR_OF_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     message = f"{label}: HTTP {status}" + (f": {reason}" if reason else "")
-    return kind(message, status=status, code=texts.get("code"), body=body, headers=headers)
+    error = kind(message, status=status, code=texts.get("code"), body=body, headers=headers)
+    if today is not None:
+        error.retry_after = asked_wait(headers, today)
+    return error
 
 
 def _document(body: str) -> dict[str, Any]:
@@ -189,6 +201,7 @@ class Backoff:
 
     Args:
         standing: shared with the other feeds of its channel.
+        absent_until: a moment before which a 404 means "not yet", whatever its headers say.
 
     Attributes:
         failures: how many consecutive attempts failed.
@@ -200,10 +213,14 @@ class Backoff:
         policy: RetryPolicy,
         rng: random.Random | None = None,
         standing: Standing | None = None,
+        *,
+        absent_until: float = -math.inf,
     ) -> None:
         self._policy = policy
         self._uniform = (rng or random).uniform
         self._standing = standing or Standing()
+        self._absent_until = absent_until
+        self._absent = 0
         self.failures = 0
         self.asked = 0.0
         self._unreadable = 0
@@ -231,6 +248,9 @@ class Backoff:
         Raises:
             TriggerRealtimeError: `error` itself, if waiting can't help or `max_retries` is used up.
         """
+        if isinstance(error, NotFoundError) and now < self._absent_until:
+            self.asked, self._absent = 0.0, self._absent + 1
+            return absent_wait(self._absent)
         if not self._is_retryable(error, now):
             raise error
         limit = self._policy.max_retries
@@ -279,6 +299,11 @@ class Backoff:
         if isinstance(error, RateLimitError) and floor is None:
             first = floor = max(first, RATE_LIMIT_FIRST_WAIT)
         return self._uniform(0.0, _ceiling(policy, first, self.failures)) + (floor or 0.0)
+
+
+def absent_wait(count: int) -> float:
+    """Return the seconds to wait after the n-th 404 of what a server may not know yet."""
+    return min(ABSENT_SECONDS * count, LONGEST_ABSENT_SECONDS)
 
 
 def _ceiling(policy: RetryPolicy, first: float, failures: int) -> float:

@@ -36,6 +36,8 @@ MOST_ORIGINS = 100
 USER_AGENT = f"trigger-realtime-sync/{__version__}"
 # The errors of a request sent on a connection that the server had already closed.
 HANGUPS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+# Node closes kept-alive connections after 5 s: what may not be sent twice takes a younger one.
+MOST_IDLE_SECONDS = 3.0
 # They come sooner than this; a later one means that the server gave up on the request itself.
 STALE_SECONDS = 1.0
 
@@ -245,6 +247,57 @@ class Transport:
     def _make_mask(self, origin: str, token: str) -> Mask:
         secrets = secrets_of_headers(self._options.headers)
         return Mask([token, *secrets, *secrets_of_proxies(self._proxies(origin))])
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        call: Call,
+        label: str,
+        token: str | None,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        ends_at: float,
+        silence: float,
+    ) -> Answer:
+        """Send a request of a call once, and return when the headers arrived. Nothing is followed.
+
+        Args:
+            token, label: as in `get`.
+            ends_at: a moment of `time.monotonic()`, after which nothing is waited for.
+            silence: seconds to wait for the headers.
+
+        Raises:
+            ApiConnectionError: the server can't be reached, or the answer broke off.
+            Interrupted: the call was cut off.
+        """
+        call.check()
+        call.begin()
+        call.mask = self._mask(url, token)
+        call.most_idle, call.ends_at = MOST_IDLE_SECONDS, ends_at
+        request = self._requests.make_call(method, url, token, headers, body)
+        proxies = self._proxies(origin_of(url))
+        try:
+            with calling(call):
+                response = self._session.get_adapter(url).send(
+                    request,
+                    stream=True,
+                    timeout=(self._options.timeouts.connect, silence),
+                    proxies=proxies,
+                    verify=self._options.verify is not False,
+                )
+        except (*NETWORK_ERRORS, ValueError) as error:
+            call.release()
+            self._has_worked |= call.trusted
+            self._proxies.cache_clear()
+            self._masks.cache_clear()
+            failure = self._failure(error, call, label, url, proxies)
+        else:
+            self._has_worked |= call.trusted or (token is not None and response.ok)
+            return Answer(response, call, label)
+        # Out here, where it gets no context: that would quote what the network said.
+        raise failure
 
     def _failure(
         self, error: Exception, call: Call, label: str, url: str, proxies: dict[str, str]

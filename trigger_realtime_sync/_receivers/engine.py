@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections import defaultdict
@@ -9,12 +10,14 @@ from typing import Any
 
 import attrs
 
+from .._calls.memory import CallMemory
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
 from .._http.fetches import Fetches
+from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
@@ -32,6 +35,7 @@ class EngineOptions:
 
     http: HttpOptions
     retry: RetryPolicy
+    call_retry: RetryPolicy
     preview_branch: str | None
     max_cached: int
     stream_patience: float
@@ -51,6 +55,8 @@ class Engine:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
         self._fetches = Fetches()
+        self.open_calls = OpenCalls()
+        self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
@@ -78,6 +84,7 @@ class Engine:
         """Cancel everything, and refuse more. Takes no lock, and waits for nothing."""
         self.registry.closed = True
         self._fetches.stop()
+        self.open_calls.close()
         self.registry.end(self.registry.all_seats(), is_inside=True)
         self.registry.janitor.put(self._transport.close)
 
@@ -93,6 +100,7 @@ class Engine:
         registry = self.registry
         registry.closed = True
         self._fetches.stop()
+        self.open_calls.close()
         registry.end(registry.all_seats(), is_inside=False)
         left = registry.join(deadline)
         self._transport.close()
@@ -103,16 +111,12 @@ class Engine:
         parents = self.registry
         self._renew()
         parents.bequeath(self.registry)
+        if self.registry.closed:
+            self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> Channel:
-        origin = Origin(
-            transport=self._transport,
-            base_url=target.base_url,
-            token=self._token_source(target.token),
-            retry=self._options.retry,
-            preview_branch=self._options.preview_branch,
-            rations=self._rations,
-            fetches=self._fetches,
+        origin = self._origin(
+            target.base_url, target.token, self._options.retry, target.absent_until
         )
         if target.streams is not None:
             # Imported here, because most clients read no stream.
@@ -123,6 +127,24 @@ class Engine:
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)
+
+    def call_origin(self, base_url: str, token: Token) -> Origin:
+        """Return where calls go, on any thread."""
+        return self._origin(base_url, token, self._options.call_retry)
+
+    def _origin(
+        self, base_url: str, token: Token, retry: RetryPolicy, absent_until: float = -math.inf
+    ) -> Origin:
+        return Origin(
+            transport=self._transport,
+            base_url=base_url,
+            token=self._token_source(token),
+            retry=retry,
+            preview_branch=self._options.preview_branch,
+            rations=self._rations,
+            fetches=self._fetches,
+            absent_until=absent_until,
+        )
 
     def _token_source(self, token: Token) -> TokenSource:
         """Return the one source of each callable, so that one thread renews the token for all."""

@@ -50,6 +50,56 @@ def run_packet_path(run_id: str, field: str) -> str:
     return f"/api/v1/runs/{segment(run_id)}/packets/{field}"
 
 
+# What is called (sections R2 to R8).
+
+
+def trigger_path(task: str) -> str:
+    return f"/api/v1/tasks/{segment(task)}/trigger"
+
+
+def upload_path(packet: str) -> str:
+    """Return the path that answers with the presigned URL to upload a packet to."""
+    return f"/api/v2/packets/{segment(packet)}"
+
+
+BATCHES_PATH = "/api/v3/batches"
+
+
+def batch_items_path(batch_id: str) -> str:
+    return f"{BATCHES_PATH}/{segment(batch_id)}/items"
+
+
+CLAIMS_PATH = "/api/v1/auth/jwt/claims"
+PUBLIC_TOKENS_PATH = "/api/v1/auth/public-tokens"
+WAIT_TOKENS_PATH = "/api/v1/waitpoints/tokens"
+RUN_LIST_PATH = "/api/v1/runs"
+
+
+def wait_token_path(token_id: str) -> str:
+    return f"{WAIT_TOKENS_PATH}/{segment(token_id)}"
+
+
+def complete_path(token_id: str) -> str:
+    return f"{wait_token_path(token_id)}/complete"
+
+
+def input_path(run_id: str, stream: str) -> str:
+    return f"/realtime/v1/streams/{segment(run_id)}/input/{segment(stream)}"
+
+
+def cancel_path(run_id: str) -> str:
+    return f"/api/v2/runs/{segment(run_id)}/cancel"
+
+
+def run_action_path(run_id: str, action: str) -> str:
+    """Return the path of `replay`, `reschedule`, `tags` or `metadata`."""
+    return f"{RUN_LIST_PATH}/{segment(run_id)}/{action}"
+
+
+def reset_key_path(hashed: str) -> str:
+    return f"/api/v1/idempotencyKeys/{segment(hashed)}/reset"
+
+
 # Query parameters.
 TAGS = "tags"
 CREATED_AT = "createdAt"
@@ -72,6 +122,12 @@ REQUEST_HEADERS = {
     "x-trigger-electric-version": "1.0.0-beta.1",
     "x-trigger-api-version": "2025-07-16",
 }
+# Of calls. Without the second, a run is born with v1 streams.
+CALL_HEADERS = {
+    "x-trigger-api-version": "2025-07-16",
+    "x-trigger-realtime-streams-version": "v2",
+}
+REQUEST_ID = "x-trigger-request-idempotency-key"
 BRANCH = "x-trigger-branch"
 TIMEOUT_SECONDS = "Timeout-Seconds"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -84,6 +140,9 @@ CURSOR = "electric-cursor"
 STREAM_VERSION = "x-stream-version"
 SHOULD_RETRY = "x-should-retry"
 RATE_LIMIT_RESET = "x-ratelimit-reset"
+# A live token, and what it holds.
+PUBLIC_TOKEN = "x-trigger-jwt"
+TOKEN_CLAIMS = "x-trigger-jwt-claims"
 
 # Field of `Run` → column of its row, in the order of the fields.
 RUN_COLUMNS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..models import AnyRun
 from ._exits import CommandError, Exit
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..testing import RealtimeServer
 
 TOKEN = "tr_demo"
+# Runs that are triggered from outside are played by a function.
+TASK = "make-thumbnails"
 # Between two rounds of `serve`.
 PAUSE_SECONDS = 3.0
 
@@ -35,6 +37,7 @@ Serving the {backend} backend on {url}, with any token. In another terminal:
 
     export TRIGGER_API_URL={url} TRIGGER_ACCESS_TOKEN={token}
     trigger-realtime watch tag {tag}
+    trigger-realtime trigger {task} '{{"video": "v1"}}' --wait
 
 """
 
@@ -91,8 +94,11 @@ def serve(options: argparse.Namespace) -> int:
     except OSError as error:
         message = f"can't listen on port {options.port}: {error.strerror or error}"
         raise CommandError(message, Exit.UNAVAILABLE) from error
+    server.task(TASK)(_make_thumbnails)
     with server:
-        write(SERVING.format(backend=options.backend, url=server.url, token=TOKEN, tag=TAG))
+        write(
+            SERVING.format(backend=options.backend, url=server.url, token=TOKEN, tag=TAG, task=TASK)
+        )
         stopped = threading.Event()
         previous: list[str] = []
         while True:
@@ -110,6 +116,11 @@ def _make_server(backend: str = "native", port: int = 0) -> RealtimeServer:
     from ..testing import RealtimeServer
 
     return RealtimeServer("electric" if backend == "electric" else "native", port=port)
+
+
+def _make_thumbnails(payload: Any) -> dict[str, list[str]]:
+    video = payload.get("video") if isinstance(payload, dict) else None
+    return {"urls": [f"https://example.com/{video or 'none'}/{number}.png" for number in (1, 2)]}
 
 
 def _summary(runs: list[AnyRun]) -> str:

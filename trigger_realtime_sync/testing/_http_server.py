@@ -25,6 +25,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from ._observer import Observer, RecordedRequest, parse_request
+from ._request_body import read_body
 from ._store import Waiter
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
@@ -162,29 +163,29 @@ class RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def handle_one_request(self) -> None:
+        self.connection.settimeout(self.server.keep_alive())  # and then given up in silence
+        super().handle_one_request()
+
     def do_GET(self) -> None:
-        self._drain()
-        request = parse_request(self.command, self.path, dict(self.headers.items()))
+        self.connection.settimeout(None)
+        body, whole = read_body(self.headers, self.rfile)
+        request = parse_request(self.command, self.path, dict(self.headers.items()), body, whole)
         http_1_1 = self.request_version >= "HTTP/1.1"
         exchange = HttpExchange(request, self.connection, self.server, http_1_1)
-        self.close_connection = self.close_connection or not http_1_1
+        self.close_connection = self.close_connection or not http_1_1 or not whole
         try:
             self.server.answer(exchange)
         except ExchangeEnded:
             self.close_connection = True
         except Exception:  # noqa: BLE001 (logged, and the client gets a 500)
             self.close_connection = True
-            _log.exception("the test server failed on %s %s", request.method, request.path)
+            _log.exception("the test server failed on %r", request)
             with contextlib.suppress(ExchangeEnded):
                 exchange.reply(500, {}, b"the test server has a bug: see its log")
 
     # `http.server` looks the method up by its name; which ones are allowed is the router's to say.
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
-
-    def _drain(self) -> None:
-        # An unread body would be taken for the next request.
-        length = self.headers.get("Content-Length", "0")
-        self.rfile.read(int(length) if length.isdecimal() else 0)
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)
@@ -195,6 +196,7 @@ class HttpServer(TCPServer):
 
     Args:
         answer: called with each exchange, on the thread of its connection.
+        keep_alive: how many seconds an answered connection is kept; None: for good.
 
     Raises:
         OSError: the address can't be used.
@@ -211,6 +213,7 @@ class HttpServer(TCPServer):
         answer: Callable[[HttpExchange], None],
         observer: Observer,
         ssl_context: ssl.SSLContext | None,
+        keep_alive: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), RequestHandler)
@@ -218,6 +221,7 @@ class HttpServer(TCPServer):
         self.answer = answer
         self.stopping = False
         self.tls = ssl_context
+        self.keep_alive = keep_alive
         self._observer = observer
         self._numbers = itertools.count(1)
         # Protects `_connections`, `_resets` and `_waiters`.

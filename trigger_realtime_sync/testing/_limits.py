@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ._http_server import ExchangeEnded
+from ._observer import RecordedRequest
 from ._replies import Refused, Reply, json_reply
 
 # Electric's limit for requests at `offset=-1`, as a share of that for all others: 300 to 1,000.
@@ -16,6 +18,10 @@ _FIRST_SHARE = 0.3
 _RETRY_AFTER = "1"
 # The window of the limit of `/api`.
 _API_SECONDS = 10.0
+# Requests with items of a batch, and kinds of requests, that are not limited
+# (docs/protocol.md, section R1).
+_FREE_ITEM_REQUESTS = 10
+_NOT_COUNTED = frozenset({"packets", "claims", "callback"})
 
 
 class Limits:
@@ -25,7 +31,7 @@ class Limits:
         live_polls: live polls at once, of all clients.
         electric_requests: requests to Electric at once; those at `offset=-1` are counted apart, and
             three tenths as many are taken.
-        api_requests: requests to `/api` in ten seconds; packets are not counted.
+        api_requests: requests to `/api` in ten seconds; a few kinds are not counted.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Limits:
         # When the places of polls that were cut become free, on the monotonic clock.
         self._kept: list[float] = []
         self._api_count = 0
+        # Requests with the items of a batch, by path.
+        self._items: Counter[str] = Counter()
         # When the window began, in seconds since the epoch.
         self._api_since = 0.0
 
@@ -97,12 +105,16 @@ class Limits:
                 raise _overloaded(kind, limit)
             self._at_electric[kind] += 1
 
-    def check_api(self) -> Reply | None:
+    def check_api(self, request: RecordedRequest) -> Reply | None:
         """Count a request to `/api`. Return the refusal if there were too many."""
         with self._lock:
             limit = self.api_requests
-            if limit is None:
+            if limit is None or request.kind in _NOT_COUNTED:
                 return None
+            if request.kind == "batch_items":
+                self._items[request.path] += 1
+                if self._items[request.path] <= _FREE_ITEM_REQUESTS:
+                    return None
             if time.time() >= self._api_since + _API_SECONDS:
                 self._api_since, self._api_count = time.time(), 0
             self._api_count += 1
@@ -118,8 +130,16 @@ def _overloaded(kind: str, limit: int) -> Refused:
 
 
 def _rate_limited(limit: int, reset_ms: int) -> Reply:
-    detail = f"Rate limit exceeded 0/{limit} requests remaining."
-    body = {"title": "Rate Limit Exceeded", "status": 429, "detail": detail, "error": detail}
+    seconds = max(0.0, round(reset_ms / 1000 - time.time(), 1))
+    detail = f"Rate limit exceeded 0/{limit} requests remaining. Retry in {seconds} seconds."
+    body = {
+        "title": "Rate Limit Exceeded",
+        "status": 429,
+        "type": "about:blank",
+        "detail": detail,
+        "secondsUntilReset": seconds,
+        "error": detail,
+    }
     headers = {
         "content-type": "application/problem+json",
         "x-ratelimit-limit": str(limit),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,18 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 
 # The values of `RecordedRequest.kind`, which faults and waits can match.
-KINDS = ("run", "runs", "batch", "stream", "packets", "presigned", "api")
+KINDS = (
+    *("run", "runs", "batch", "stream", "packets", "presigned", "api"),
+    *("trigger", "batch_create", "batch_items", "claims", "input", "wait_token", "callback"),
+    "session",
+)
+# What follows is as good as a token: the key of a presigned URL, the hash of a callback.
+_BEARER = re.compile(r"(?<=^/presigned/)[^/]+|(?<=/callback/)[^/]+")
+
+
+def hide_bearers(path: str) -> str:
+    """Return the path without what is as good as a token."""
+    return _BEARER.sub("***", path)
 
 
 def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
@@ -29,16 +41,20 @@ class RecordedRequest:
         headers: names in lower case.
         at: `time.monotonic()` of its arrival.
         live: True for a poll that the server may hold.
-        kind: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"` or `""`.
+        kind: one of `KINDS`, or `""`.
+        body: as it was sent, without the framing of chunks.
+        whole: False: the client left in the middle of the body.
     """
 
     method: str
-    path: str
+    path: str = attrs.field(repr=lambda path: repr(hide_bearers(path)))
     query: Mapping[str, str] = attrs.field(converter=_read_only)
     headers: Mapping[str, str] = attrs.field(converter=_read_only, repr=False)
     at: float
     live: bool
     kind: str
+    body: bytes = attrs.field(default=b"", repr=False)
+    whole: bool = True
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -50,7 +66,9 @@ class RecordedRequest:
 MatchT = str | Callable[[RecordedRequest], bool] | None
 
 
-def parse_request(method: str, target: str, headers: Mapping[str, str]) -> RecordedRequest:
+def parse_request(
+    method: str, target: str, headers: Mapping[str, str], body: bytes = b"", whole: bool = True
+) -> RecordedRequest:
     path, _, query_text = target.partition("?")
     query = dict(parse_qsl(query_text, keep_blank_values=True))
     kind = _kind(path.split("/")[1:])
@@ -62,6 +80,8 @@ def parse_request(method: str, target: str, headers: Mapping[str, str]) -> Recor
         at=time.monotonic(),
         live=query.get("live") == "true" and kind in ("run", "runs", "batch"),
         kind=kind,
+        body=body,
+        whole=whole,
     )
 
 
@@ -77,8 +97,26 @@ def _kind(parts: list[str]) -> str:
             return "stream"
         case ["api", "v1", "runs", _, "packets", _] | ["api", "v1", "packets", *_]:
             return "packets"
+        case ["api", "v2", "packets", *_]:
+            return "packets"
         case ["presigned", *_]:
             return "presigned"
+        case ["realtime", "v1", "streams", _, "input", _]:
+            return "input"
+        case ["realtime" | "api", "v1", "sessions", *_]:
+            return "session"
+        case ["api", "v1", "tasks", _, "trigger"]:
+            return "trigger"
+        case ["api", "v3", "batches"]:
+            return "batch_create"
+        case ["api", "v3", "batches", _, "items"]:
+            return "batch_items"
+        case ["api", "v1", "auth", "jwt", "claims"]:
+            return "claims"
+        case ["api", "v1", "waitpoints", "tokens", _, "callback", _]:
+            return "callback"
+        case ["api", "v1", "waitpoints", *_]:
+            return "wait_token"
         case ["api", *_]:
             return "api"
     return ""

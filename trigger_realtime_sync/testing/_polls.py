@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from urllib.parse import quote
 
 import attrs
 
+from ._access import Caller
 from ._faults import Fault
 from ._http_server import HttpExchange
 from ._limits import Limits
@@ -51,21 +50,32 @@ class ShapePolls:
     hold: float
     use_204: bool
 
-    def shape(self, request: RecordedRequest, token: str) -> Shape:
+    def shape(self, request: RecordedRequest, caller: Caller) -> Shape:
         """Return the shape that the request is about.
 
         Raises:
             Refused: there is no such run or batch, or the tags are malformed.
         """
-        skipped = frozenset(_skipped_columns(request, token) - NEVER_SKIPPED)
+        skipped = _skipped_columns(request, caller) - NEVER_SKIPPED
         if request.kind == "runs":
             return self._tag_shape(request, skipped)
         name = request.segments[-1]
         known = self.store.get(name) if request.kind == "run" else self.store.batches.get(name)
-        if known is None:
+        if known is None or self.store.is_buffered(name):
             raise not_found(retry=request.kind == "batch")
         variant = request.query.get("replica", "")
         return Shape(request.kind, (request.kind, name), skipped=skipped, replica=variant)
+
+    def resources(self, request: RecordedRequest) -> list[tuple[str, str | None]]:
+        """Return what the scope of a public token may name to cover the request."""
+        name = request.segments[-1]
+        state = self.store.get(name) if request.kind == "run" else None
+        if state is not None:
+            return state.resources()
+        if request.kind == "batch":
+            return [("batch", name)]
+        tags = request.query.get("tags", "")
+        return [("runs", None), *(("tags", tag) for tag in tags.split(",") if tag)]
 
     def _tag_shape(self, request: RecordedRequest, skipped: frozenset[str]) -> Shape:
         asked = request.query.get("tags", "")
@@ -161,22 +171,10 @@ def _position_headers(request: RecordedRequest, answer: ShapeAnswer) -> dict[str
     return {name: text for name, text in headers.items() if text is not None}
 
 
-def _skipped_columns(request: RecordedRequest, token: str) -> set[str]:
-    claimed = _claimed_columns(token)
-    if claimed is not None:
-        return claimed
-    return {name.strip() for name in request.query.get("skipColumns", "").split(",")}
-
-
-def _claimed_columns(token: str) -> set[str] | None:
-    # The claim `realtime.skipColumns` of a public access token replaces the query's columns.
-    try:
-        middle = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
-        columns = claims["realtime"]["skipColumns"]
-    except (IndexError, KeyError, TypeError, ValueError):
-        return None
-    return set(map(str, columns)) if isinstance(columns, list) else None
+def _skipped_columns(request: RecordedRequest, caller: Caller) -> frozenset[str]:
+    if caller.skip_columns is not None:
+        return caller.skip_columns
+    return frozenset(name.strip() for name in request.query.get("skipColumns", "").split(","))
 
 
 def _period_ms(text: str | None, backend: BackendName) -> int | None:

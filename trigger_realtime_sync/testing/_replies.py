@@ -21,6 +21,7 @@ class Refused(Exception):
     def __init__(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
         self.reply = json_reply(status, value, headers)
+        self.text = str(value.get("error")) if isinstance(value, dict) else ""
 
 
 def to_json(value: Any) -> bytes:
@@ -39,3 +40,7 @@ def json_reply(status: int, value: Any, headers: dict[str, str] | None = None) -
 def not_found(*, retry: bool) -> Refused:
     """Return a 404 that says whether it makes sense to try again."""
     return Refused(404, {"error": "Not found"}, {"x-should-retry": "true" if retry else "false"})
+
+
+def plain_text(status: int, text: str) -> Reply:
+    return Reply(status, {"content-type": "text/plain;charset=UTF-8"}, text.encode())

@@ -8,30 +8,17 @@ from urllib.parse import urlencode
 
 import attrs
 
+from ._access import Access, Caller
+from ._api import Api
 from ._cache import Cache
 from ._faults import Fault, Faults
-from ._http_server import HttpExchange
+from ._http_server import ExchangeEnded, HttpExchange
 from ._limits import Limits
 from ._observer import Observer, RecordedRequest
 from ._polls import ShapePolls
-from ._replies import Refused, Reply
-from ._rest import Rest
+from ._replies import Refused, Reply, not_found
+from ._session_channels import SessionChannels
 from ._stream_events import StreamEvents
-
-
-@attrs.define
-class Access:
-    """Which tokens are good. The owner changes it while requests are answered."""
-
-    tokens: set[str] | None
-    forbidden: set[str] = attrs.field(factory=set)
-    revoked: set[str] = attrs.field(factory=set)
-
-    def authenticates(self, token: str) -> bool:
-        """Return True if the token is known, whatever it covers."""
-        if not token or token in self.revoked:
-            return False
-        return self.tokens is None or token in self.tokens or token in self.forbidden
 
 
 @attrs.define
@@ -40,7 +27,8 @@ class Router:
 
     polls: ShapePolls
     streams: StreamEvents
-    rest: Rest
+    sessions: SessionChannels
+    api: Api
     access: Access
     limits: Limits
     cache: Cache | None
@@ -48,6 +36,9 @@ class Router:
     observer: Observer
 
     def answer(self, exchange: HttpExchange) -> None:
+        if not exchange.request.whole and exchange.request.kind != "batch_items":
+            # Who has half a request does nothing.
+            raise ExchangeEnded
         self.observer.add_request(exchange.request)
         fault = self.faults.take(exchange.request)
         exchange.cut_at, exchange.cut_body_at = fault.cut_at, fault.cut_body_at
@@ -73,33 +64,36 @@ class Router:
         if request.path.startswith("/realtime/") and request.path.endswith("/"):
             return _without_slash(request)
         if request.kind == "presigned":
-            return self.rest.presigned(request)
-        token = self._authenticate(request)
+            return self.api.presigned(request)
+        if request.kind == "callback":
+            return self.api.callback(request)
+        caller = self.access.authenticate(request)
+        self._check_environment(request, caller)
+        if request.path.startswith("/api/"):
+            return self.limits.check_api(request) or self.api.answer(request, caller)
+        if request.kind == "session":
+            return self.sessions.answer(exchange, caller)
+        if request.kind == "input":
+            return self.api.answer(request, caller)
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, {"error": "Method not allowed"})
         if request.kind in ("run", "runs", "batch"):
-            shape = self.polls.shape(request, token)
-            self._authorize(token)
+            shape = self.polls.shape(request, caller)
+            caller.need("read", *self.polls.resources(request))
             ask = partial(self.polls.answer, exchange, shape, fault)
             return ask() if self.cache is None else self.cache.answer(request, ask)
         if request.kind == "stream":
             stream = self.streams.find(request)
-            self._authorize(token)
+            caller.need("read", *self.polls.store.need(stream[0]).resources())
             return self.streams.serve(exchange, stream)
-        self._authorize(token)
-        refusal = self.limits.check_api() if request.kind == "api" else None
-        return refusal or self.rest.answer(request)
+        raise Refused(404, {"error": "Not found"})
 
-    def _authenticate(self, request: RecordedRequest) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.access.authenticates(token.strip()):
-            return token.strip()
-        raise Refused(401, {"error": "The API key is missing, unknown or no longer valid"})
-
-    def _authorize(self, token: str) -> None:
-        if token in self.access.forbidden:
-            error = {"error": "The token does not cover this", "code": "unauthorized"}
-            raise Refused(403, {**error, "param": "access_token", "type": "authorization"})
+    def _check_environment(self, request: RecordedRequest, caller: Caller) -> None:
+        """Refuse what is about a run of another environment, or branch, as if there were none."""
+        match request.segments:
+            case ("api" | "realtime", _, "runs" | "streams", run_id, *_):
+                if not self.polls.store.is_in(caller.environment, run_id):
+                    raise not_found(retry=request.path.startswith("/api/v3/"))
 
 
 def _is_late(fault: Fault, request: RecordedRequest) -> bool:

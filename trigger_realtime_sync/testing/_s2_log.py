@@ -156,6 +156,11 @@ class S2Log:
             end = self._ends[bisect_right(self._ends, start)]
             return S2Batch(self._slice(start, end), self._position(end))
 
+    def left(self) -> list[S2Record]:
+        """Return every record that is not trimmed."""
+        with self._lock:
+            return self._slice(self._first, self._tail)
+
     def is_lagging(self, start: int) -> bool:
         """Return True if a reader there is too far behind to follow."""
         with self._lock:

@@ -67,6 +67,12 @@ class RunState:
     def updated_ms(self) -> int:
         return timestamp_ms(self.row.get("updatedAt"))
 
+    def resources(self) -> list[tuple[str, str | None]]:
+        """What the scope of a public token may name to cover the run."""
+        resources: list[tuple[str, str | None]] = [("tags", tag) for tag in self.tags]
+        resources += [("runs", self.id), ("tasks", self.row.get("taskIdentifier"))]
+        return resources if self.batch is None else [*resources, ("batch", self.batch)]
+
     def subjects(self) -> set[Subject]:
         subjects: set[Subject] = {("tag", tag) for tag in self.tags}
         subjects |= {("run", self.id), EVERY_RUN}
@@ -107,6 +113,9 @@ class StoredBatch:
     errors: list[dict[str, Any]] = attrs.field(factory=list)
     created_at: str = attrs.field(factory=now)
     completed_at: str | None = None
+    # Set where batches are filled by clients.
+    key: str | None = None
+    status: str | None = None
 
 
 class Waiter:
@@ -141,6 +150,10 @@ class Store:
         self._replica: dict[str, RunState] = {}
         # Runs whose creation has not reached the replica.
         self._lagging: set[str] = set()
+        # The environments of runs that are not in all of them.
+        self.environments: dict[str, str] = {}
+        # Runs that REST finds, and the feeds don't know.
+        self._buffered: set[str] = set()
         # Writes that wait for the end of a hold, while there is one.
         self._held: list[tuple[RunState | None, RunState | None]] | None = None
         # The number of the open transaction, and how many changes it has; None outside of one.
@@ -183,11 +196,23 @@ class Store:
         with self.lock:
             return self._states.get(run_id)
 
+    def is_in(self, environment: str, run_id: str) -> bool:
+        """Return True if who asks from the environment sees the run, if there is one."""
+        with self.lock:
+            return self.environments.get(run_id, environment) == environment
+
     def need(self, run_id: str) -> RunState:
         state = self.get(run_id)
         if state is None:
             raise KeyError(f"this server has no run {run_id!r}")
         return state
+
+    def newest(self) -> list[RunState]:
+        """Return every run, the newest first."""
+        with self.lock:
+            states = list(self._states.values())
+        states.reverse()
+        return sorted(states, key=lambda state: state.row.get("createdAt") or "", reverse=True)
 
     def replica(self, run_id: str) -> RunState | None:
         """Return the run as the feeds see it."""
@@ -270,6 +295,20 @@ class Store:
             keys = array_items(self.need(run_id).row.get("realtimeStreams"))
             if key not in keys:
                 self.update(run_id, {"realtimeStreams": array([*keys, key])})
+
+    def buffer(self, run_id: str) -> None:
+        """Keep the run from the feeds, which say that there is none, until `unbuffer`."""
+        with self.lock:
+            self._buffered.add(run_id)
+
+    def unbuffer(self, run_id: str) -> None:
+        with self.lock:
+            self._buffered.discard(run_id)
+            self.catch_up(run_id)
+
+    def is_buffered(self, run_id: str) -> bool:
+        with self.lock:
+            return run_id in self._buffered
 
     def catch_up(self, run_id: str) -> None:
         with self.lock:

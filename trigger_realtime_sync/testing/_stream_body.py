@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import attrs
 
@@ -46,6 +47,7 @@ class StreamRequest:
         timeout: `Timeout-Seconds` as `parseInt` reads it: None without one, NaN if it is no number.
         last_event_id: empty without one.
         latest: begin behind what is there.
+        more_headers: of the answer.
     """
 
     exchange: HttpExchange
@@ -57,6 +59,7 @@ class StreamRequest:
     timeout: float | None
     last_event_id: str
     latest: bool
+    more_headers: Mapping[str, str] = attrs.field(factory=dict)
 
     def wait(self, waiter: Waiter, seconds: float) -> None:
         """Wait until the waiter is woken, at most `seconds`.

@@ -6,7 +6,7 @@ import attrs
 
 from ._http_server import HttpExchange
 from ._observer import Observer, RecordedRequest
-from ._replies import Reply, not_found
+from ._replies import Reply, not_found, plain_text
 from ._store import Store
 from ._stream_body import StreamOptions, StreamRequest, parse_int
 from ._stream_logs import StreamLogs, StreamName
@@ -33,7 +33,7 @@ class StreamEvents:
             Refused: there is no such run.
         """
         run_id, key = request.segments[-2:]
-        if self.store.get(run_id) is None:
+        if self.store.get(run_id) is None or self.store.is_buffered(run_id):
             raise not_found(retry=False)
         return run_id, key
 
@@ -45,7 +45,7 @@ class StreamEvents:
         timeout = parse_int(text) if text else None
         if timeout is not None and (timeout < 0 or timeout > _MAX_TIMEOUT):
             bound = "greater than 0" if timeout < 0 else f"less than {_MAX_TIMEOUT}"
-            return _plain_text(400, f"Timeout seconds must be {bound}")
+            return plain_text(400, f"Timeout seconds must be {bound}")
         last_event_id = headers.get("last-event-id", "")
         start = headers.get("x-trigger-stream-start") if self.options.honours_start else None
         request = StreamRequest(
@@ -59,11 +59,7 @@ class StreamEvents:
             last_event_id=last_event_id,
             latest=not last_event_id and start == "latest",
         )
-        if self.logs.version == "v2":
+        if self.logs.version_of(stream) == "v2":
             return StreamV2(request).run()
         StreamV1(request).run()
         return None
-
-
-def _plain_text(status: int, text: str) -> Reply:
-    return Reply(status, {"content-type": "text/plain;charset=UTF-8"}, text.encode())

@@ -66,7 +66,7 @@ class StreamV2:
         self._tail = self._log.tail()
         # An id beyond the tail is clamped to it.
         self._next = min(_LARGEST if self._request.latest else start, self._tail["seq_num"])
-        self._exchange.open(_HEADERS)
+        self._exchange.open({**_HEADERS, **self._request.more_headers})
         with self._request.store.waiting(subject_of(stream)) as waiter:
             try:
                 while self._catch_up() and self._follow(waiter):

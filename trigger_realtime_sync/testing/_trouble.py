@@ -120,8 +120,10 @@ class TroubleControl(RunControl):
         (docs/protocol.md, section 2, item 5). `lost` makes any fault strike after it.
 
         Args:
-            match: `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`, `"api"`
-                (all of `/api/`), a callable that returns True for a recorded request, or None: any.
+            match: a kind of request, a callable that returns True for a recorded request, or None:
+                any. Kinds are `"run"`, `"runs"`, `"batch"`, `"stream"`, `"packets"`, `"presigned"`,
+                `"trigger"`, `"batch_create"`, `"batch_items"`, `"claims"`, `"input"`,
+                `"wait_token"`, `"callback"`, `"session"`, and `"api"`: all of `/api/`.
             live: only polls that may be held (True), or only other requests (False).
             status, body, headers: answer with these. A body that is no text becomes JSON.
             html: answer with an error page of a proxy, status 200 unless given.

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Literal, TypeVar
 
+from ._access import Access
 from ._cache import Cache
 from ._electric import ElectricBackend, ElectricHabits
 from ._faults import Faults
@@ -14,16 +15,18 @@ from ._limits import Limits
 from ._native import NativeBackend
 from ._observer import MatchT, Observer, RecordedRequest, matches
 from ._polls import ShapePolls
-from ._rest import Rest
-from ._router import Access, Router
+from ._round_trip import RoundTripControl
+from ._router import Router
+from ._session_channels import SessionChannels
 from ._stream_body import StreamOptions
 from ._stream_events import StreamEvents
-from ._trouble import TroubleControl
 
+# The environment's root key where a test names none.
+SECRET_KEY = "tr_dev_test0000000000000000"
 _ServerT = TypeVar("_ServerT", bound="RealtimeServer")
 
 
-class RealtimeServer(TroubleControl):
+class RealtimeServer(RoundTripControl):
     """An in-process server of the Realtime API over real HTTP.
 
     What real servers of a backend do is simply played, as docs/protocol.md says: native answers a
@@ -32,13 +35,17 @@ class RealtimeServer(TroubleControl):
     to be cached. What only some versions do, or what takes time, is an option below, a method
     (`crash()`, `switch_backend()`, `hold_replication()`, …) or a fault (`fail_next`).
 
+    Clients can trigger what it serves: see `task`, `triggered` and `settings`, and
+    docs/protocol.md, sections R1 to R9.
+
     Use it as a context manager, or `start()` and `stop()` it. Every method may be called from any
     thread, and every change wakes the requests that wait for it.
 
     Args:
         backend: the behaviour of the run feeds: `"native"` or `"electric"`.
         streams: the format of streams: `"v2"` (S2) or `"v1"` (Redis).
-        tokens: the access tokens that are good; any by default.
+        tokens: the access tokens that are good; any by default. Public tokens (JWTs) need no
+            naming: a root key that is good has to have signed them.
         hold: seconds that a live poll is held; native adds or takes off up to 15 %.
         stream_idle: seconds without a part after which a stream is closed.
         ping_interval: seconds between the keep-alives of a stream, half as much more or less on v2.
@@ -66,6 +73,8 @@ class RealtimeServer(TroubleControl):
             kept, as servers before 4.1.2 have it.
         ping_tail: v2: False: pings without `tail`, as S2 before 0.39.3 sends them.
         creates_streams: v2: False: a stream that nothing was written to is a 500.
+        secret_key: the environment's root key. It signs the public tokens that the server makes,
+            and is good whatever `tokens` names.
     """
 
     def __init__(
@@ -94,6 +103,7 @@ class RealtimeServer(TroubleControl):
         stream_ids: bool = True,
         ping_tail: bool = True,
         creates_streams: bool = True,
+        secret_key: str = SECRET_KEY,
     ) -> None:
         super().__init__(streams)
         self._address = (host, port)
@@ -101,7 +111,8 @@ class RealtimeServer(TroubleControl):
         self._server: HttpServer | None = None
         self._observer = Observer()
         self._faults = Faults()
-        self._access = Access(None if tokens is None else set(tokens))
+        self._access = Access(None if tokens is None else set(tokens), secret_key)
+        api = self._build_round_trip(lambda: self.url)
         self._limits = Limits(live_polls, electric_requests, api_requests)
         habits = ElectricHabits(
             snapshot_chunk_rows=snapshot_chunk_rows,
@@ -119,24 +130,22 @@ class RealtimeServer(TroubleControl):
             hold=hold,
             use_204=use_204,
         )
-        stream_events = StreamEvents(
-            logs=self._stream_logs,
-            store=self._store,
-            observer=self._observer,
-            options=StreamOptions(
-                idle=stream_idle,
-                ping_interval=ping_interval,
-                honours_start=stream_start,
-                step=stream_step,
-                ids=stream_ids,
-                ping_tail=ping_tail,
-                creates_streams=creates_streams,
-            ),
+        stream_options = StreamOptions(
+            idle=stream_idle,
+            ping_interval=ping_interval,
+            honours_start=stream_start,
+            step=stream_step,
+            ids=stream_ids,
+            ping_tail=ping_tail,
+            creates_streams=creates_streams,
         )
         self._router = Router(
             polls=self._polls,
-            streams=stream_events,
-            rest=Rest(self._store, lambda: self.url),
+            streams=StreamEvents(self._stream_logs, self._store, self._observer, stream_options),
+            sessions=SessionChannels(
+                self._sessions, self._store, self._observer, stream_options, self.settings
+            ),
+            api=api,
             access=self._access,
             limits=self._limits,
             cache=Cache(known_only=cache == "known") if cache else None,
@@ -164,7 +173,11 @@ class RealtimeServer(TroubleControl):
         if self._server is not None:
             raise RuntimeError("a server can be started once")
         self._server = HttpServer(
-            *self._address, self._router.answer, self._observer, self._ssl_context
+            *self._address,
+            self._router.answer,
+            self._observer,
+            self._ssl_context,
+            lambda: self.settings.keep_alive,
         )
         self._server.start()
         return self
@@ -172,7 +185,9 @@ class RealtimeServer(TroubleControl):
     def stop(self) -> None:
         """End every request and connection, and return within seconds. Idempotent."""
         if self._server is not None and not self._server.stopping:
+            self._life.stop_pauses()
             self._server.halt()
+            self._life.halt()
 
     def __enter__(self: _ServerT) -> _ServerT:
         return self.start() if self._server is None else self

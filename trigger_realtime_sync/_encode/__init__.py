@@ -1,0 +1,1 @@
+"""What is sent: payloads, options, keys and tokens as the server spells them. Pure."""

@@ -1,0 +1,41 @@
+"""The calls that a client is making, which its end ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+
+class Stoppable(Protocol):
+    """A call that is being made."""
+
+    def stop(self) -> None:
+        """End it at once. Called from any thread."""
+
+
+class OpenCalls:
+    """All calls of one client, each on the thread of whoever makes it. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        # Adding and removing are atomic: no lock is needed, which a signal handler could not take.
+        self._calls: list[Stoppable] = []
+
+    @contextmanager
+    def making(self, call: Stoppable) -> Iterator[None]:
+        """Stop the call if `close` is called, or was called before."""
+        self._calls.append(call)
+        try:
+            if self._closed:
+                call.stop()
+            yield
+        finally:
+            with suppress(ValueError):
+                self._calls.remove(call)
+
+    def close(self) -> None:
+        """Stop all calls, and those that are still to be made. Takes no lock."""
+        self._closed = True
+        for call in list(self._calls):
+            call.stop()
