@@ -74,6 +74,7 @@ def test_a_proxy_of_the_environment_that_can_not_be_used(raw, connect, monkeypat
     server = raw(answer(row()), wait_for_change, answer(done()))
     recorder = Recorder()
     subscription = connect(server).subscribe_to_run("run_1", **recorder.options)
+    recorder.wait("update")
     monkeypatch.setenv("http_proxy", "gopher://127.0.0.1:1")
     changed.set()
     eventually(lambda: subscription.state is State.RETRYING)

@@ -12,6 +12,16 @@ class Fetch(Protocol):
         """Cut it off, whatever it is blocked on. Safe from any thread."""
 
 
+# Of all clients: one that is read by may be garbage already, and the process ends.
+_everywhere: list[Fetch] = []
+
+
+def stop_all() -> None:
+    """Cut off the fetches of all clients. Safe from any thread."""
+    for fetch in list(_everywhere):
+        fetch.stop()
+
+
 class Fetches:
     """The fetches of one client, each on the thread of whoever reads a value.
 
@@ -27,12 +37,14 @@ class Fetches:
     @contextmanager
     def running(self, fetch: Fetch) -> Iterator[None]:
         """Let `stop` cut off this fetch within the block."""
-        self._running.append(fetch)
+        for running in (self._running, _everywhere):
+            running.append(fetch)
         try:
             yield
         finally:
-            with suppress(ValueError):
-                self._running.remove(fetch)
+            for running in (self._running, _everywhere):
+                with suppress(ValueError):
+                    running.remove(fetch)
 
     def stop(self) -> None:
         """Cut off all that are under way. Safe from any thread."""

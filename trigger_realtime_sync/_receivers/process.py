@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .._forks import in_child
 from .._http.call import close_inherited
+from .._http.fetches import stop_all
 
 # How many seconds the end of the process waits for the threads of all clients: a thread that logs
 # while the interpreter is torn down can abort it, so the readers are ended first.
@@ -40,6 +41,7 @@ def _close_all() -> None:
     watched = list(_watched)
     for one in watched:
         one.stop()
+    stop_all()
     deadline = time.monotonic() + EXIT_SECONDS
     for one in watched:
         one.close(deadline)
