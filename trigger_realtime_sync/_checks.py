@@ -7,6 +7,8 @@ ConfigurationError, the others ValueError.
 from __future__ import annotations
 
 import errno
+import functools
+import inspect
 import math
 import os
 import re
@@ -233,9 +235,25 @@ def check_count(value: Any, name: str, *, least: int = 1, most: int | None = Non
 
 
 def check_callback(value: Any, name: str) -> None:
-    """Accept a callable or None."""
+    """Accept a callable or None, but no coroutine function, which nobody would await."""
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
+    if is_async(value):
+        raise TypeError(
+            f"{name} is an async function, and this client calls plain ones, on threads of its own:"
+            f" pass a function that hands over to your loop, with"
+            f" asyncio.run_coroutine_threadsafe(…, loop)"
+        )
+
+
+def is_async(value: Any) -> bool:
+    """Return True for what returns a coroutine, or an async generator, when it is called."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (value, type(value).__call__ if callable(value) else None)
+    )
 
 
 def check_headers(value: Any) -> dict[str, str]:

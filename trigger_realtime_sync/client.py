@@ -33,6 +33,7 @@ from ._checks import (
     check_token,
     check_type,
     check_verify,
+    is_async,
 )
 from ._encode.none import NONE
 from ._forks import notice
@@ -880,6 +881,11 @@ class RealtimeClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a RealtimeClient can't be pickled: make one in each process, from the same options"
+        )
+
     def __repr__(self) -> str:
         return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
 
@@ -1080,6 +1086,8 @@ def _check_last_event_id(options: StreamOptions) -> None:
 
 
 def _check_token_option(token: Any) -> Token | None:
+    if is_async(token):
+        raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
     return Secret(check_token(token))

@@ -118,6 +118,11 @@ class Subscription:
     def __exit__(self, *exc_info: object) -> None:
         self.cancel()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} can't be pickled: pass the run's id on, and subscribe there"
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r} {self.state.value}>"
 

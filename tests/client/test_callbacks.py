@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
+import pickle
 import threading
 import time
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from tests.support.shape import answer, done, row, snapshot
 from tests.support.waiting import Gate, Recorder, eventually
-from trigger_realtime_sync import CallbackError, State
+from trigger_realtime_sync import CallbackError, ConfigurationError, RealtimeClient, State
 
 
 def test_update_goes_before_complete_and_complete_comes_once(server, client):
@@ -280,3 +283,63 @@ def test_the_thread_of_a_callback_says_what_it_is_for(raw, connect):
         "run_1", on_update=lambda run: names.append(threading.current_thread().name)
     ).wait_for_completion(10)
     assert names == ["trigger-realtime callbacks run run_1"]
+
+
+class AsyncCallable:
+    async def __call__(self, *_: object) -> None:
+        raise AssertionError("nobody awaits it")
+
+
+async def never_run(*_: object) -> None:
+    raise AssertionError("nobody awaits it")
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [never_run, functools.partial(never_run, 1), AsyncCallable(), AsyncCallable().__call__],
+)
+@pytest.mark.parametrize("name", ["on_update", "on_error", "on_complete", "on_stream"])
+def test_an_async_callback_is_refused(client, callback, name):
+    """It would be called, and never run."""
+    with pytest.raises(TypeError, match=f"^{name} is an async function"):
+        client.subscribe_to_run_with_streams("run_1", **{name: callback})
+    assert not client.subscriptions
+
+
+def test_a_callback_that_returns_an_awaitable_has_failed(server, client, recwarn):
+    """What it returned never runs, and that is said; nothing warns of a coroutine besides."""
+    recorder = Recorder()
+    run_id = server.create_run()
+    client.subscribe_to_run(
+        run_id, on_update=lambda run: never_run(run), on_error=recorder.options["on_error"]
+    )
+    (error,) = recorder.wait("error")
+    assert isinstance(error, CallbackError)
+    assert not error.terminal
+    assert "returned an awaitable" in str(error.__cause__)
+    gc.collect()
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]
+
+
+@pytest.mark.parametrize("of", ["client", "subscription"])
+def test_an_async_token_function_is_refused(client, of):
+    """It would return a coroutine in place of a token."""
+
+    async def token() -> str:
+        return "tr_x"
+
+    def use() -> None:
+        if of == "client":
+            RealtimeClient(token)  # type: ignore[arg-type]
+        else:
+            client.subscribe_to_run("run_1", access_token=token)
+
+    with pytest.raises(ConfigurationError, match="access_token is an async function"):
+        use()
+
+
+def test_what_cannot_be_pickled_says_what_to_do(client):
+    """A task queue pickles its arguments."""
+    for value in (client, client.subscribe_to_run("run_1", enabled=False)):
+        with pytest.raises(TypeError, match="can't be pickled: "):
+            pickle.dumps(value)

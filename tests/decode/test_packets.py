@@ -392,7 +392,20 @@ def test_equality_is_of_text_and_types():
     assert value_of("[1]") != "[1]"
 
 
-def test_pickles_and_copies_hold_no_decoded_value():
+def test_a_pickle_of_a_stored_packet_holds_the_value_that_was_read():
+    """Nobody can fetch it in another process."""
+    value = value_of(
+        "s3://a", "application/store", fetch=lambda *_: Packet("[1]", "application/json")
+    )
+    with pytest.raises(PayloadError):
+        pickle.loads(pickle.dumps(value)).read()
+    value.read()
+    pickled = pickle.loads(pickle.dumps(value))
+    assert pickled.read() == [1]
+    assert pickle.loads(pickle.dumps(pickled)).read() == [1]
+
+
+def test_copies_hold_no_decoded_value():
     """A copy decodes for itself; only a copy keeps the fetch."""
 
     def fetch(*_: str) -> Packet:

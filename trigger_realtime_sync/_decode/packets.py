@@ -68,8 +68,9 @@ def decode(data: str | None, kind: str) -> Any:
 class PacketValue(LazyValue):
     """A packet of a run. It is decoded, or fetched, when it is first read; then the value is kept.
 
-    Equal to another one with equal text, content type and `type_`. A pickle holds neither the
-    decoded value nor `fetch`; a copy has `fetch`, and decodes anew.
+    Equal to another one with equal text, content type and `type_`. A pickle does not hold `fetch`,
+    and so holds the value of a stored packet that was read; any other is decoded anew. A copy has
+    `fetch`, and decodes anew.
 
     Args:
         run_id: the public id of the run.
@@ -169,6 +170,8 @@ class PacketValue(LazyValue):
         return f"PacketValue({self.run_id!r}, {self.field!r}, {self.content_type!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._value is not _UNREAD and media_type(self.content_type) == STORE:
+            return _with_value, (self._arguments(), self._value)
         return PacketValue, self._arguments()
 
     def _arguments(self) -> tuple[str, str, str | None, str, Any]:
@@ -179,6 +182,12 @@ class PacketValue(LazyValue):
 
     def __deepcopy__(self, memo: Any) -> PacketValue:
         return self.__copy__()
+
+
+def _with_value(arguments: tuple[str, str, str | None, str, Any], value: Any) -> PacketValue:
+    packet = PacketValue(*arguments)
+    packet._value = value
+    return packet
 
 
 # Held to publish a value, never while one is made, so one lock serves all values.

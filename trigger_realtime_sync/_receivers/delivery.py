@@ -6,6 +6,7 @@ under the lock of the channel or the registry; what is public may be read on any
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -149,7 +150,7 @@ class Delivery:
         if callback is None or self._addressee.is_closed:
             return
         try:
-            callback(*arguments)
+            _refuse_awaitable(callback(*arguments))
         except BaseException as error:
             failure = CallbackError(
                 f"{name} of subscription {self._addressee.id} raised {type(error).__name__}",
@@ -159,3 +160,12 @@ class Delivery:
             logger.error("%s", failure, exc_info=error)
             if name != "on_error":
                 self.call("on_error", self.callbacks.on_error, failure)
+
+
+def _refuse_awaitable(result: object) -> None:
+    """Raise TypeError for what must be awaited: nobody does, so it would never run."""
+    if not inspect.isawaitable(result):
+        return
+    if inspect.iscoroutine(result):
+        result.close()
+    raise TypeError(f"it returned an awaitable ({type(result).__name__}), which nobody awaits")

@@ -8,7 +8,7 @@ from types import FrameType
 from .delivery import Delivery
 
 # The private rooms: what takes locks is in them.
-_OURS = __package__.rpartition(".")[0] + "._"
+_OURS = __name__.split(".")[0] + "._"
 # Around each callback of the user's: no lock is held there.
 _CALLBACK = Delivery.call.__code__
 
