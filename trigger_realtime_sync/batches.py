@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
@@ -13,6 +12,7 @@ from ._calls.batch import Item, TriggeredBatch
 from ._calls.calls import Calls
 from ._calls.request import Reply, Request
 from ._checks import check_id
+from ._clock import monotonic
 from ._decode.rest_run import integer, moment, text, texts
 from ._encode.none import NONE
 from ._encode.options import Debounce, check_options
@@ -251,13 +251,13 @@ def new_batch_handle(
         tasks=tuple(tasks.values()),
         access_token=access_token,
         reads_with_own=batch.by_public_token,
-        absent_until=time.monotonic() + ABSENT_SECONDS,
+        absent_until=monotonic() + ABSENT_SECONDS,
     )
 
 
 def found_batch_handle(client: Client, batch_id: str) -> BatchHandle:
     """Return the handle of a batch whose id is known."""
-    return BatchHandle(id=batch_id, client=client, absent_until=time.monotonic() + ABSENT_SECONDS)
+    return BatchHandle(id=batch_id, client=client, absent_until=monotonic() + ABSENT_SECONDS)
 
 
 def checked_items(items: Any) -> list[BatchItem[Any, Any]]:

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
@@ -35,6 +34,7 @@ from ._checks import (
     check_verify,
     is_async,
 )
+from ._clock import monotonic
 from ._encode.none import NONE
 from ._forks import notice
 from ._http.mask import Secret
@@ -871,7 +871,7 @@ class RealtimeClient:
         if is_inside():
             self._engine.stop()
             return
-        left = self._engine.close(time.monotonic() + CLOSE_SECONDS)
+        left = self._engine.close(monotonic() + CLOSE_SECONDS)
         if left:
             logger.warning("close() left threads that did not end in time: %s", ", ".join(left))
 

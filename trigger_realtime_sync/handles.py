@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol
@@ -11,6 +10,7 @@ import attrs
 
 from ._calls.trigger import Triggered
 from ._checks import check_timeout
+from ._clock import monotonic
 from ._encode.payload import Payload, encode_payload
 from ._http.tokens import Token
 from .errors import RunFailed
@@ -288,7 +288,7 @@ def found_handle(
         client=client,
         task=task,
         access_token=access_token,
-        absent_until=time.monotonic() + ABSENT_SECONDS,
+        absent_until=monotonic() + ABSENT_SECONDS,
     )
 
 

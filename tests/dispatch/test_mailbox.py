@@ -39,10 +39,7 @@ class HandPool:
 def pool(monkeypatch: pytest.MonkeyPatch) -> HandPool:
     pool = HandPool()
 
-    class Clock:
-        monotonic = staticmethod(lambda: pool.now)
-
-    monkeypatch.setattr(mailbox_module, "time", Clock)
+    monkeypatch.setattr(mailbox_module, "monotonic", lambda: pool.now)
     return pool
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from trigger_realtime_sync._clock import monotonic
+
 PATIENCE = 10.0
 
 
@@ -16,12 +18,12 @@ def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PA
 
     A condition that looks at the last of something which is still empty is not true yet.
     """
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     while True:
         with contextlib.suppress(IndexError):
             if said := condition():
                 return said
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or condition}")
         time.sleep(0.002)
 
@@ -47,7 +49,7 @@ class Recorder:
             self.overlaps += self._running > 0
             self._running += 1
             self.events.append((kind, value))
-            self.times.append(time.monotonic())
+            self.times.append(monotonic())
             self.threads.add(threading.get_ident())
             self._changed.notify_all()
         # A second callback at the same time would be seen here.

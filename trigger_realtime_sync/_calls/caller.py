@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import attrs
 
+from .._clock import monotonic
 from .._http.answer import Answer
 from .._http.bell import Bell
 from .._http.call import Call, Interrupted
@@ -117,7 +118,7 @@ class _Made:
 
     def _attempt(self) -> Reply:
         self._call.connected = False
-        self._sent_at = time.monotonic()
+        self._sent_at = monotonic()
         if self._request.presigned_url is not None:
             return self._upload(self._request.presigned_url)
         token = self._token.take()
@@ -153,7 +154,7 @@ class _Made:
         request = self._request
         if self._deadline.left <= 0:
             raise CallTimeout(f"{request.label}: not answered in time")
-        self._sent_at = time.monotonic()
+        self._sent_at = monotonic()
         return self._origin.transport.send(
             request.method,
             url,
@@ -234,9 +235,7 @@ class _Made:
             return
         if isinstance(error, ApiError) and self._request.is_final(error):
             raise self._marked(error)
-        wait = self._patience.wait_after(
-            error, sent=sent, sent_at=self._sent_at, now=time.monotonic()
-        )
+        wait = self._patience.wait_after(error, sent=sent, sent_at=self._sent_at, now=monotonic())
         if wait is None or wait >= self._deadline.left:
             raise self._marked(error)
         level = logging.WARNING if self._patience.failures == 1 else logging.INFO

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 import attrs
 
+from .._clock import monotonic
 from .._encode.jwt import is_public_token
 from .._http.retry import UnreadableAnswer
 from .._wire.json import loads
@@ -42,12 +42,12 @@ class Deadline:
     @classmethod
     def after(cls, seconds: float) -> Deadline:
         """Return the deadline in so many seconds."""
-        return cls(time.monotonic() + seconds)
+        return cls(monotonic() + seconds)
 
     @property
     def left(self) -> float:
         """Seconds until then; less than 0 afterwards."""
-        return self.moment - time.monotonic()
+        return self.moment - monotonic()
 
 
 @attrs.frozen(kw_only=True)

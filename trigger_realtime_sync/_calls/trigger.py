@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import attrs
 
+from .._clock import monotonic
 from .._encode.json import dumps
 from .._encode.options import TriggerOptions
 from .._encode.payload import Payload
@@ -63,6 +63,6 @@ def _triggered(reply: Reply) -> Triggered:
         run_id,
         document.get("isCached") is True,
         reply.headers.get(PUBLIC_TOKEN) or None,
-        time.monotonic(),
+        monotonic(),
         reply.by_public_token,
     )

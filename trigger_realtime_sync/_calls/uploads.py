@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import secrets
 import string
-import time
 
+from .._clock import monotonic
 from .._encode.jwt import is_public_token
 from .._encode.payload import TEXT, Payload
 from .._http.retry import UnreadableAnswer
@@ -47,7 +47,7 @@ def uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
         return payload
     key = calls.key
     is_public = isinstance(calls.token, str) and is_public_token(calls.token)
-    if is_public or not calls.memory.takes_uploads(key, time.monotonic()):
+    if is_public or not calls.memory.takes_uploads(key, monotonic()):
         return payload
     try:
         url, path = calls.send(_url_request(payload, label), _places)
@@ -55,7 +55,7 @@ def uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
         if not _takes_none(error):
             raise
         logger.info("%s; the payload is sent within the request", error)
-        calls.memory.uploads_refused(key, time.monotonic())
+        calls.memory.uploads_refused(key, monotonic())
         return payload
     calls.send(_upload_request(payload, url, label), lambda reply: None)
     return payload.stored(path)

@@ -7,10 +7,10 @@ The server says that a run is cancelled at once, and that it has ended when its 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 
+from .._clock import monotonic
 from .._wire.stream_end import LATE_SECONDS, Writer
 from ..models import AnyRun, RunStatus
 
@@ -86,7 +86,7 @@ class LateWriters:
             if seconds <= 0:
                 self._gone.add(run_id)
                 return False
-            self._deadlines[run_id] = time.monotonic() + seconds
+            self._deadlines[run_id] = monotonic() + seconds
             self._changed.notify_all()
             if not self._runs:
                 self._runs = True
@@ -117,7 +117,7 @@ class LateWriters:
         """Block until the time of a run is up. Return None if none is left."""
         with self._lock:
             while self._deadlines:
-                now = time.monotonic()
+                now = monotonic()
                 gone = [run_id for run_id, at in self._deadlines.items() if at <= now]
                 if gone:
                     for run_id in gone:

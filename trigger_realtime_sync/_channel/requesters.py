@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from .._clock import monotonic
 from .._http.requester import Origin, Requester
 from ..errors import ConnectionUntrusted
 
@@ -88,7 +89,7 @@ class Requesters:
 
     def on_untrusted(self, error: ConnectionUntrusted) -> None:
         """Report that the server's certificate is not trusted, once for all requesters."""
-        now = time.monotonic()
+        now = monotonic()
         with self._untrusted_lock:
             if now < self._report_from:
                 return

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from .._clock import monotonic
 from .._feeds.stream_feed import StreamFeed
 from .._http.call import Interrupted
 from .._http.requester import Requester
@@ -132,10 +133,10 @@ class StreamReaders:
             self._start_thread(partial(self._nudge_when_silent, busy), f"drain {busy[0].run_id}")
 
     def _nudge_when_silent(self, readers: list[Reader]) -> None:
-        deadline = time.monotonic() + LONGEST_BUSY_SECONDS
+        deadline = monotonic() + LONGEST_BUSY_SECONDS
         while readers and not self._stopped:
             time.sleep(SILENT_SECONDS / 5)
-            late = time.monotonic() > deadline
+            late = monotonic() > deadline
             for reader in list(readers):
                 if late or reader.feed.silence >= SILENT_SECONDS:
                     reader.requester.nudge()

@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from .._clock import monotonic
+
 logger = logging.getLogger("trigger_realtime_sync")
 
 Job = Callable[[], None]
@@ -60,13 +62,13 @@ class Janitor:
         Raises:
             RuntimeError: it can't be started, for a second.
         """
-        give_up_at = time.monotonic() + START_SECONDS
+        give_up_at = monotonic() + START_SECONDS
         while self.thread is None:
             try:
                 self._start()
             except RuntimeError:
                 # The process may be at its limit of threads, for a moment.
-                if time.monotonic() > give_up_at:
+                if monotonic() > give_up_at:
                     raise
                 time.sleep(SLICE_SECONDS)
 
@@ -89,7 +91,7 @@ class Janitor:
 
     def put_later(self, seconds: float, job: Job) -> None:
         """Have a job done after some time, unless the thread has ended by then."""
-        due = time.monotonic() + seconds
+        due = monotonic() + seconds
         self.put(lambda: heapq.heappush(self._later, (due, next(self._sequence), job)))
 
     def do(self, job: Job, seconds: float) -> None:
@@ -102,8 +104,8 @@ class Janitor:
         done = threading.Lock()
         done.acquire()
         self.put(lambda: _release_after(job, done))
-        deadline = time.monotonic() + seconds
-        while self.thread is not None and (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + seconds
+        while self.thread is not None and (left := deadline - monotonic()) > 0:
             if done.acquire(timeout=min(left, SLICE_SECONDS)):
                 return
 
@@ -124,7 +126,7 @@ class Janitor:
 
     def _next(self) -> Job:
         while True:
-            left = self._later[0][0] - time.monotonic() if self._later else None
+            left = self._later[0][0] - monotonic() if self._later else None
             if left is not None and left <= 0:
                 return heapq.heappop(self._later)[2]
             try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from .._clock import monotonic
 from .pool import THREAD_NAME, WorkerPool
 
 # Seconds between two looks at a delivery that is waited for.
@@ -115,7 +116,7 @@ class Mailbox:
         Takes no lock.
         """
         while self._owner is not None and not self.on_own_thread:
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if left <= 0:
                 return
             time.sleep(min(left, LOOK_SECONDS))
@@ -129,7 +130,7 @@ class Mailbox:
     def _have_a_turn(self, *, now: bool) -> None:
         if self._owner is not None:
             return
-        clock = time.monotonic()
+        clock = monotonic()
         due = clock if now else max(clock, self._next_turn)
         if self._scheduled_for is not None and self._scheduled_for <= due:
             return
@@ -178,7 +179,7 @@ class Mailbox:
         return None
 
     def _due_items(self) -> dict[Any, Any]:
-        now = time.monotonic()
+        now = monotonic()
         if now < self._next_turn and self._then is None:
             keys = [key for key in self._waiting if key in self._urgent]
             self._urgent.clear()

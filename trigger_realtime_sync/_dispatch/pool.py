@@ -6,10 +6,10 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections import deque
 from contextvars import Context
 
+from .._clock import monotonic
 from .janitor import AGAIN_SECONDS, Janitor, Job, may_be_interrupted
 from .threads import join_all
 
@@ -134,7 +134,7 @@ class WorkerPool:
 
     def _next_job(self) -> Job | None:
         """Wait for the next job and return it, or None when the thread should end."""
-        leave_at = time.monotonic() + LINGER_SECONDS
+        leave_at = monotonic() + LINGER_SECONDS
         with self._lock:
             while True:
                 job = self._take()
@@ -142,7 +142,7 @@ class WorkerPool:
                     if (self._ready or self._timed) and not self._waiting and not self._starting:
                         self._start_thread()
                     return job
-                now = time.monotonic()
+                now = monotonic()
                 idle = not self._resident or now >= leave_at
                 if idle and (not self._timed or self._waiting):
                     # The notification of a timed job may have reached this thread: pass it on.
@@ -157,7 +157,7 @@ class WorkerPool:
                     self._waiting -= 1
 
     def _take(self) -> Job | None:
-        if self._timed and self._timed[0][0] <= time.monotonic():
+        if self._timed and self._timed[0][0] <= monotonic():
             return heapq.heappop(self._timed)[2]
         return self._ready.popleft() if self._ready else None
 

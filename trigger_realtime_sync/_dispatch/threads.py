@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import partial
 
+from .._clock import monotonic
 from .janitor import AGAIN_SECONDS, Janitor, may_be_interrupted
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -98,7 +99,7 @@ def join_all(threads: Iterable[threading.Thread], deadline: float) -> list[threa
 
 def _join(thread: threading.Thread, deadline: float) -> None:
     while thread.ident is not None:
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         try:
             thread.join(max(0.0, left))
             return

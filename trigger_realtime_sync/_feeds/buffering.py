@@ -7,7 +7,8 @@ must be replaced by short ones.
 from __future__ import annotations
 
 import threading
-import time
+
+from .._clock import monotonic
 
 # Seconds between two tries of a long answer: the proxy may be gone.
 TRY_SECONDS = 600.0
@@ -33,7 +34,7 @@ class Buffering:
         """Take answers to be held back from now on."""
         with self._lock:
             self.is_certain = True
-            self._next_try = time.monotonic() + TRY_SECONDS
+            self._next_try = monotonic() + TRY_SECONDS
 
     def unlearn(self) -> None:
         """Take answers to arrive as they are sent: one did."""
@@ -43,7 +44,7 @@ class Buffering:
     def takes_try(self) -> bool:
         """Return True if the caller should try a long answer: one stream does, now and then."""
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             if now < self._next_try:
                 return False
             self._next_try = now + TRY_SECONDS

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import attrs
 
+from .._clock import monotonic
 from .._decode.packets import Packet
 from .._http.answer import Answer
 from .._http.call import Call, Interrupted
@@ -72,7 +72,7 @@ class _PacketFetch:
         self._label = f"{field} of run {run_id}"
         self._requester = Requester(origin, self._label, on_users_thread=True)
         self._download_call = Call()
-        self._deadline = time.monotonic() + LONGEST_READ
+        self._deadline = monotonic() + LONGEST_READ
 
     def stop(self) -> None:
         """Cut it off, whatever it is blocked on. Safe from any thread."""
@@ -100,7 +100,7 @@ class _PacketFetch:
         Raises:
             ApiConnectionError: there are none.
         """
-        left = self._deadline - time.monotonic()
+        left = self._deadline - monotonic()
         if left <= 0:
             raise ApiConnectionError(f"{self._label}: not read within {LONGEST_READ:g} s")
         return left

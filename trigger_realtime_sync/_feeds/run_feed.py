@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from .._clock import monotonic
 from .._decode.rows import RowDecoder
 from .._http.answer import Answer
 from .._http.requester import Requester
@@ -149,12 +149,12 @@ class RunFeed:
         """
         restarts = useless = 0
         while restarts <= MOST_RESTARTS_OF_A_LOOK and useless <= USELESS_ANSWERS:
-            asked, started = self.log.offset, time.monotonic()
+            asked, started = self.log.offset, monotonic()
             changes = self._ask(live=False)
             if changes is None:
                 restarts += 1
                 continue
-            took, moved = time.monotonic() - started, self.log.offset != asked
+            took, moved = monotonic() - started, self.log.offset != asked
             self._answered(changes, live=False, took=took)
             self._pace(changes, live=False, moved=moved, took=took)
             if not self.log.live:
@@ -167,7 +167,7 @@ class RunFeed:
 
     def _step(self) -> bool:
         live = self.log.live and self._waits_for_change()
-        asked, started = self.log.offset, time.monotonic()
+        asked, started = self.log.offset, monotonic()
         try:
             changes = self._ask(live=live)
         except TriggerRealtimeError as error:
@@ -176,12 +176,12 @@ class RunFeed:
         if changes is None:
             self._start_again()
             return self._ask_others(Changes())
-        took, moved = time.monotonic() - started, self.log.offset != asked
+        took, moved = monotonic() - started, self.log.offset != asked
         self._answered(changes, live=live, took=took)
         self._pace(changes, live=live, moved=moved, took=took)
         if not self.log.live:
             if not (moved and changes.news):
-                self._restarts.got_nowhere(time.monotonic())
+                self._restarts.got_nowhere(monotonic())
                 self._tell_if_stale()
             return self._ask_others(Changes())
         self._restarts.up_to_date()
@@ -203,12 +203,12 @@ class RunFeed:
         if self.log.ask_again:
             return False
         if self._answer_lost:
-            if wait := self._times.until_catch_up(time.monotonic()):
+            if wait := self._times.until_catch_up(monotonic()):
                 self._requester.pause(wait)
             return False
         if self._unplaced:
             return self._unplaced.wait()
-        due = self._times.is_look_due(time.monotonic(), doubts=self.log.doubts)
+        due = self._times.is_look_due(monotonic(), doubts=self.log.doubts)
         return not due or not self._is_unfinished()
 
     def _is_unfinished(self) -> bool:
@@ -238,7 +238,7 @@ class RunFeed:
     # What the answer means.
 
     def _answered(self, changes: RunChanges, *, live: bool, took: float) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if changes.rows or changes.gone:
             self._times.row_came(now)
         if live:
@@ -293,7 +293,7 @@ class RunFeed:
         return self._requester.may_have_reached
 
     def _start_again(self) -> None:
-        label, now, cached = self._requester.label, time.monotonic(), self.log.from_cache
+        label, now, cached = self._requester.label, monotonic(), self.log.from_cache
         why = "a cache answered for the server" if cached else "the server asked for it"
         error = Rotated(f"{label}: starts again, since {why}")
         delay = self._restarts.wait(error, now, cached=cached)
@@ -302,7 +302,7 @@ class RunFeed:
             self._requester.wait_out(error, delay, is_first=self._restarts.is_second)
 
     def _tell_if_stale(self) -> None:
-        if not self._restarts.is_stale(time.monotonic()):
+        if not self._restarts.is_stale(monotonic()):
             return
         error = ShapeStale(
             f"{self._requester.label}: the server has not brought it up to date for a minute; it"
@@ -313,7 +313,7 @@ class RunFeed:
         self._on_stale(error)
 
     def _receive(self, answer: Answer, *, live: bool) -> RunChanges | None:
-        now = time.monotonic()
+        now = monotonic()
         if answer.status == 204:
             return self.log.receive_nothing(answer.headers, live=live, now=now)
         messages = self._messages_of(answer)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from .._clock import monotonic
 from .._decode.rest_row import finished_columns
 from .._decode.rows import Columns, RowDecoder
 from .._http.rations import Rations
@@ -146,7 +146,7 @@ class RunOpinion:
 
     def hasten(self) -> None:
         """Ask as soon as may be: the feed has said what a sound one does not say."""
-        self._due = time.monotonic()
+        self._due = monotonic()
 
     def after(self, log: ShapeLog[AnyRun], changes: RunChanges) -> RunChanges | None:
         """Return the run if the feed is silent on it, and REST calls it finished. Call it after
@@ -155,7 +155,7 @@ class RunOpinion:
             self._heard()
         if log.unmoved:
             self.hasten()
-        now = time.monotonic()
+        now = monotonic()
         if self._ended or not log.electric or now < self._due:
             return None
         row_key, run = log.latest()
@@ -177,7 +177,7 @@ class RunOpinion:
 
     def _heard(self) -> None:
         self._pause = random.uniform(LEAST_SILENCE, MOST_SILENCE)
-        self._due = time.monotonic() + self._pause
+        self._due = monotonic() + self._pause
 
 
 class RunsOpinion:
@@ -196,7 +196,7 @@ class RunsOpinion:
     def after(self, log: ShapeLog[AnyRun], changes: RunChanges) -> RunChanges | None:
         """Return a run if the feed is silent on it, and REST calls it finished. Call it after each
         answer."""
-        now = time.monotonic()
+        now = monotonic()
         self._note(changes, now)
         if self._ended or not log.electric or not self._silent:
             return None

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import attrs
 
+from .._clock import monotonic
 from .._http.call import Interrupted
 from .._http.requester import Requester
 from ..errors import TriggerRealtimeError
@@ -166,7 +166,7 @@ class StrayRuns:
             self._look(stray)
             return
         try:
-            stray.requester.pause(stray.ready - time.monotonic())
+            stray.requester.pause(stray.ready - monotonic())
             stray.feed.run()
             self._end(stray)
         except Interrupted:
@@ -203,7 +203,7 @@ class StrayRuns:
                 if stray is None:
                     self._takes_turns = False
                     return None
-                wait = stray.due - time.monotonic()
+                wait = stray.due - monotonic()
                 if wait <= 0:
                     (self._new if stray in self._new else self._waiting).remove(stray)
                     return stray
@@ -247,7 +247,7 @@ class StrayRuns:
         if not goes_on:
             self._end(stray)
             return
-        now = time.monotonic()
+        now = monotonic()
         stray.ready, stray.due = now + pause, now + max(pause, RUN_SECONDS)
         with self._lock:
             if not stray.ended:

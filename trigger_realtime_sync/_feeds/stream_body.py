@@ -7,6 +7,7 @@ import time
 
 import attrs
 
+from .._clock import monotonic
 from .._wire.stream_end import Writer
 
 # `Timeout-Seconds` of a draining body, and of a piece: whole seconds of silence after which the
@@ -66,12 +67,12 @@ class StreamBody:
     @property
     def age(self) -> float:
         """Seconds since the request."""
-        return time.monotonic() - self.started
+        return monotonic() - self.started
 
     @property
     def is_silent(self) -> bool:
         """Whether no part came for so long that the server may be about to end the body."""
-        return time.monotonic() - self.last_part_at > self.timeout / 2
+        return monotonic() - self.last_part_at > self.timeout / 2
 
     @property
     def was_held(self) -> bool:
@@ -115,4 +116,4 @@ class StreamBody:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether the server should have ended the body long ago."""
-        return time.monotonic() - self.last_progress_at >= self.patience
+        return monotonic() - self.last_progress_at >= self.patience

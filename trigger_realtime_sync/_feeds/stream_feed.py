@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
+from .._clock import monotonic
 from .._http.answer import Answer
 from .._http.call import Nudged
 from .._http.requester import Requester
@@ -119,13 +120,13 @@ class StreamFeed:
         self._rests_for: Writer | None = None
         self._bytes = 0
         self._held_at_end = False
-        self._last_part_at = time.monotonic()
+        self._last_part_at = monotonic()
         self._last_bytes_at = 0.0
 
     @property
     def silence(self) -> float:
         """Seconds since the last bytes came or were requested. Safe from any thread."""
-        return time.monotonic() - self._last_bytes_at
+        return monotonic() - self._last_bytes_at
 
     def step(self, may_stay: Callable[[], bool] = lambda: True) -> bool:
         """Read one body, or rest before the next one.
@@ -159,7 +160,7 @@ class StreamFeed:
 
     def _rested(self, writer: Writer, may_stay: Callable[[], bool]) -> bool:
         """Wait for the time of the next look. Return False if it has come."""
-        left = self._rests_until - time.monotonic()
+        left = self._rests_until - monotonic()
         if left <= 0 or writer is not self._rests_for:
             return False
         self._requester.pause(left if may_stay() else min(left, SHORT_REST_SECONDS))
@@ -201,7 +202,7 @@ class StreamFeed:
             self._requester.succeeded()
             logger.info("%s; going on", error)
         elif body.draining:
-            self._requester.recover(error, longest=self._patience.longest_pause(time.monotonic()))
+            self._requester.recover(error, longest=self._patience.longest_pause(monotonic()))
         else:
             # Some proxies cut what is silent. The next request tells whether it was no more.
             self._requester.recover(error, is_trouble=body.version is None)
@@ -219,7 +220,7 @@ class StreamFeed:
             StreamUnreadable: it was the last attempt.
         """
         asked = asked_wait(error.headers, time.time()) if isinstance(error, ApiError) else None
-        if not self._patience.proved_nothing(time.monotonic(), asked or 0.0):
+        if not self._patience.proved_nothing(monotonic(), asked or 0.0):
             return
         run_id, key = self._stream
         what = "no answer reached a proven end" if error is None else str(error)
@@ -246,7 +247,7 @@ class StreamFeed:
             self._restarts.reset()
         seconds = self._pieces.pause_after(body)
         if seconds is not None:
-            self._rests_until, self._rests_for = time.monotonic() + seconds, body.writer
+            self._rests_until, self._rests_for = monotonic() + seconds, body.writer
         elif body.has_parts:
             pass
         elif body.left_early:
@@ -256,18 +257,18 @@ class StreamFeed:
         return False
 
     def _is_over_at_end(self, body: StreamBody) -> bool:
-        seconds = self._end.proven(body.writer, time.monotonic())
+        seconds = self._end.proven(body.writer, monotonic())
         self._patience.restart()
         if seconds is None:
             self._emit(self._cursor.finish(), 0)
             return True
         self._on_end()
-        self._rests_until, self._rests_for = time.monotonic() + seconds, body.writer
+        self._rests_until, self._rests_for = monotonic() + seconds, body.writer
         return False
 
     def _is_idle(self) -> bool:
         # 0.9: the server counts from when it sent the last part, we from when it was processed.
-        return time.monotonic() - self._last_part_at > self._timeout * 0.9
+        return monotonic() - self._last_part_at > self._timeout * 0.9
 
     def _read(self, body: StreamBody, may_stay: Callable[[], bool]) -> None:
         headers = {
@@ -276,13 +277,13 @@ class StreamFeed:
             TIMEOUT_SECONDS: str(body.timeout),
             **self._cursor.request_headers(),
         }
-        self._last_bytes_at = time.monotonic()
+        self._last_bytes_at = monotonic()
         body.seeks_tail = self._cursor.seeks_tail
         limit = HEAD_SECONDS if body.seeks_tail or body.is_try else None
         with self._requester.get(self._path, headers=headers, head_timeout=limit) as answer:
             body.version = normal_version(answer.headers.get(STREAM_VERSION))
             body.framed = answer.framed
-            body.last_progress_at = time.monotonic()
+            body.last_progress_at = monotonic()
             if body.draining:
                 answer.limit_silence(body.patience)
             elif body.is_try:
@@ -347,17 +348,17 @@ class StreamFeed:
     def _take(self, chunk: bytes, body: StreamBody) -> None:
         if body.may_be_flushed:
             self._cursor.idle()
-        self._last_bytes_at = time.monotonic()
+        self._last_bytes_at = monotonic()
         parts = self._cursor.feed(chunk)
         self._bytes += len(chunk)
         if parts:
             body.has_parts = True
-            body.last_part_at = time.monotonic()
+            body.last_part_at = monotonic()
             self._emit(parts, self._bytes)
             self._bytes = 0
-            body.stalled_seconds += time.monotonic() - body.last_part_at
+            body.stalled_seconds += monotonic() - body.last_part_at
         if parts or self._cursor.is_within_event:
-            body.last_progress_at = time.monotonic()
+            body.last_progress_at = monotonic()
 
     def _is_out_of_patience(self, body: StreamBody) -> bool:
         """Return True if the server will never end the body; the rest of an event is waited for."""
@@ -391,4 +392,4 @@ class StreamFeed:
             # A body that is cut after this counts as the first failure, not as one of a row.
             self._requester.succeeded()
             self._on_parts(parts, size)
-            self._last_part_at = time.monotonic()
+            self._last_part_at = monotonic()

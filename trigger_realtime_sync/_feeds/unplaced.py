@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 
+from .._clock import monotonic
 from .._http.requester import Requester
 from .._http.retry import asked_wait
 from ..errors import RateLimitError
@@ -66,7 +67,7 @@ class Unplaced:
         most = LEAST_PAUSE if self._tried else MOST_PAUSE
         pause = max(random.uniform(LEAST_PAUSE, most), PAUSE_TIMES * self._took)
         self._requester.pause(max(pause, self._at_least), self._at_least)
-        self._requester.pause(self._places.turns.reserve(time.monotonic()))
+        self._requester.pause(self._places.turns.reserve(monotonic()))
         self._at_least = 0.0
         self._asked += 1
         self._tried = self._asked % TRY_EVERY == 0

@@ -9,12 +9,12 @@ import math
 import os
 import select
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
+from .._clock import monotonic
 from .call import watch
 
 # Seconds before the next address is tried as well (RFC 8305, section 5).
@@ -63,7 +63,7 @@ class _Race:
         self._prepare = prepare
         # Within a short time-out each address has its turn as well.
         self._stagger = min(STAGGER_SECONDS, seconds / max(1, len(self._waiting)))
-        self._deadline = time.monotonic() + seconds
+        self._deadline = monotonic() + seconds
         self._next_at = 0.0
         self._attempts: dict[socket.socket, Any] = {}
         self._failure = OSError("the host has no address")
@@ -77,7 +77,7 @@ class _Race:
         """
         try:
             while True:
-                now = time.monotonic()
+                now = monotonic()
                 if self._waiting and (now >= self._next_at or not self._attempts):
                     self._begin(self._waiting.popleft())
                     self._next_at = now + self._stagger
@@ -113,7 +113,7 @@ class _Race:
 
     def _first_connected(self) -> socket.socket | None:
         until = min(self._deadline, self._next_at) if self._waiting else self._deadline
-        seconds = min(LOOK_SECONDS, until - time.monotonic())
+        seconds = min(LOOK_SECONDS, until - monotonic())
         ended = _ready(list(self._attempts), seconds)
         self._watch_newest()
         for sock in ended:

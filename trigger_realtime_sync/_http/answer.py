@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import requests
 import urllib3.exceptions
 
+from .._clock import monotonic
 from ..errors import ApiConnectionError, ConnectionUntrusted, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
@@ -113,12 +113,12 @@ class Answer:
         the status counts without it.
         """
         start = bytearray()
-        deadline = time.monotonic() + ERROR_PAGE_SECONDS
+        deadline = monotonic() + ERROR_PAGE_SECONDS
         self.limit_silence(ERROR_PAGE_SECONDS)
         try:
             for chunk in self.chunks():
                 start += chunk
-                if len(start) > limit or time.monotonic() > deadline:
+                if len(start) > limit or monotonic() > deadline:
                     break
         except ProtocolError:
             return ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-import time
+
+from .._clock import monotonic
 
 
 class Bell:
@@ -33,8 +34,8 @@ class Bell:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is rung, but no longer than this. Return whether it was."""
-        deadline = time.monotonic() + seconds
-        while not self.rung and (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + seconds
+        while not self.rung and (left := deadline - monotonic()) > 0:
             try:
                 self._rings.get(timeout=left)
             except queue.Empty:

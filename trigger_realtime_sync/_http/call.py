@@ -7,10 +7,10 @@ import math
 import os
 import socket
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 
+from .._clock import monotonic
 from .mask import Mask
 
 
@@ -134,7 +134,7 @@ class Call:
         if self.ends_at is None:
             return seconds
         # Not 0, which would mean not to wait at all, and be another error.
-        left = max(self.ends_at - time.monotonic(), 0.001)
+        left = max(self.ends_at - monotonic(), 0.001)
         return left if seconds is None else min(seconds, left)
 
     def hand_over(self, sock: socket.socket) -> bool:

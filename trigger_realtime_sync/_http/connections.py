@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import socket
-import time
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
+from .._clock import monotonic
 from .addresses import Addresses, connect
 from .call import Call, Interrupted, Nudged, current_call, watch
 from .deadlines import TimedResponse
@@ -36,14 +36,14 @@ class WatchedConnection(HTTPConnection):
 
     def kept(self) -> None:
         """Note that the connection goes back to its pool."""
-        self._kept_since = time.monotonic()
+        self._kept_since = monotonic()
 
     def freshen(self) -> None:
         """Close a kept-alive connection that was idle for longer than this thread's call allows: a
         server that closes it meanwhile would look like one whose answer was lost."""
         call = current_call()
         most_idle = math.inf if call is None or self.sock is None else call.most_idle
-        if time.monotonic() - self._kept_since > most_idle:
+        if monotonic() - self._kept_since > most_idle:
             self.close()
 
     def _new_conn(self) -> socket.socket:

@@ -4,9 +4,9 @@ interim heads without end, hold a thread for ever."""
 from __future__ import annotations
 
 import io
-import time
 from typing import Any
 
+from .._clock import monotonic
 from .chunked import EagerResponse
 
 
@@ -22,7 +22,7 @@ class HeadReads(io.RawIOBase):
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._silence: float | None = sock.gettimeout()
-        self._deadline = None if self._silence is None else time.monotonic() + self._silence
+        self._deadline = None if self._silence is None else monotonic() + self._silence
         self._has_begun = False
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -42,7 +42,7 @@ class HeadReads(io.RawIOBase):
         if self._deadline is None or not self._has_begun:
             self._has_begun = True
             return self._raw.readinto(buffer)  # type: ignore[no-any-return]
-        left = self._deadline - time.monotonic()
+        left = self._deadline - monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         self._sock.settimeout(left)

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from .._clock import monotonic
 from .._wire import names as wire
 from .._wire.json import loads
 from ..config import RetryPolicy
@@ -295,7 +296,7 @@ class Requester:
             return failure
 
     def _wait_after(self, error: TriggerRealtimeError) -> float:
-        delay = self._backoff.wait_after(error, time.monotonic(), time.time())
+        delay = self._backoff.wait_after(error, monotonic(), time.time())
         if isinstance(error, ConnectionUntrusted):
             self._on_untrusted(error)
         return delay
@@ -338,7 +339,7 @@ class Requester:
 
     def _spare_api(self, answer: Answer) -> None:
         """Ask for no second opinion as long as an error of the REST API says."""
-        now = time.monotonic()
+        now = monotonic()
         if answer.status == 429:
             self.rations.api_refused(now)
         if asked := asked_wait(answer.headers, time.time()):

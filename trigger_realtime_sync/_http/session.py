@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import ssl
-import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
@@ -16,6 +15,7 @@ import attrs
 import requests
 from requests.utils import select_proxy
 
+from .._clock import monotonic
 from .._version import __version__
 from ..config import Timeouts
 from ..errors import ApiConnectionError, ApiError, ConfigurationError, ConnectionUntrusted
@@ -324,12 +324,12 @@ class Transport:
         answer that was lost at once, so a live poll is not sent again.
         """
         while True:
-            sent = time.monotonic()
+            sent = monotonic()
             try:
                 with calling(call):
                     return self._session.send(request, allow_redirects=True, **options)
             except NETWORK_ERRORS as error:
-                at_once = time.monotonic() - sent < STALE_SECONDS
+                at_once = monotonic() - sent < STALE_SECONDS
                 was_closed = call.reused and at_once and isinstance(innermost(error), HANGUPS)
                 if not was_closed or call.interrupted or call.nudged:
                     raise

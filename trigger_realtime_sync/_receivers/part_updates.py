@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from .._channel.part_store import StreamKey, Taker
+from .._clock import monotonic
 from ..errors import WaitTimeout
 from ..models import State
 from .registry import Seat
@@ -44,7 +45,7 @@ class PartUpdates(Iterator[T], Generic[T]):
             raise RuntimeError(
                 f"waiting for parts of {self._label} inside its own callback would never end"
             )
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        deadline = None if self._timeout is None else monotonic() + self._timeout
         while not self._closed:
             ending = not receiver.expects_more
             item = self._take(0 if ending else _slice_before(deadline))
@@ -53,7 +54,7 @@ class PartUpdates(Iterator[T], Generic[T]):
                 return value  # type: ignore[no-any-return]
             if ending:
                 self._end()
-            elif deadline is not None and time.monotonic() >= deadline:
+            elif deadline is not None and monotonic() >= deadline:
                 raise WaitTimeout(f"{self._label}: no part within {self._timeout} s")
         raise StopIteration
 
@@ -82,4 +83,4 @@ def _slice_before(deadline: float | None) -> float:
     """Return how many seconds to wait before the next look, up to a time of `time.monotonic()`."""
     if deadline is None:
         return SLICE_SECONDS
-    return max(0.0, min(SLICE_SECONDS, deadline - time.monotonic()))
+    return max(0.0, min(SLICE_SECONDS, deadline - monotonic()))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import time
 import weakref
 from typing import Protocol
 
+from .._clock import monotonic
 from .._forks import in_child
 from .._http.call import close_inherited
 from .._http.fetches import stop_all
@@ -42,7 +42,7 @@ def _close_all() -> None:
     for one in watched:
         one.stop()
     stop_all()
-    deadline = time.monotonic() + EXIT_SECONDS
+    deadline = monotonic() + EXIT_SECONDS
     for one in watched:
         one.close(deadline)
 

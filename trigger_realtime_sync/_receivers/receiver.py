@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import enum
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from .._channel.part_store import PartStore
+from .._clock import monotonic
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
@@ -302,11 +302,11 @@ class Receiver:
         """
         if self.is_delivering_here:
             raise RuntimeError(f"waiting for {self.label} inside its own callback would never end")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._lock:
             while not is_done():
                 self._raise_if_ended()
-                left = None if deadline is None else deadline - time.monotonic()
+                left = None if deadline is None else deadline - monotonic()
                 if left is not None and left <= 0:
                     raise WaitTimeout(f"{self.label} did not finish within {timeout} s")
                 self._changed.wait(left)
@@ -319,10 +319,8 @@ class Receiver:
         if self.phase is Phase.CANCELLED:
             raise SubscriptionCancelled(f"{self.label}: the subscription was cancelled")
         if self.error is not None and self.ended_as is State.FAILED:
-            grace = time.monotonic() + ERROR_GRACE
-            while self.phase is Phase.FAILING and self._changed.wait(
-                max(0.0, grace - time.monotonic())
-            ):
+            grace = monotonic() + ERROR_GRACE
+            while self.phase is Phase.FAILING and self._changed.wait(max(0.0, grace - monotonic())):
                 pass
             raise self.error
 
@@ -373,6 +371,6 @@ class Receiver:
 
 def settle(receivers: Iterable[Receiver]) -> None:
     """Wait a moment for callbacks that are running: after this, none begins."""
-    deadline = time.monotonic() + CALLBACK_GRACE
+    deadline = monotonic() + CALLBACK_GRACE
     for receiver in receivers:
         receiver.settle(deadline)

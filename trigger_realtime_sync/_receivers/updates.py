@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
+from .._clock import monotonic
 from ..errors import TriggerRealtimeError, WaitTimeout
 
 ItemT = TypeVar("ItemT")
@@ -51,12 +51,12 @@ class ChangeQueue(Generic[ItemT]):
             WaitTimeout: none came within `timeout` seconds.
             StopIteration, TriggerRealtimeError: there are no more.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         with self._lock:
             while self._stopped or not self._pending:
                 if self._ended or self._stopped:
                     self._raise_end()
-                left = None if deadline is None else deadline - time.monotonic()
+                left = None if deadline is None else deadline - monotonic()
                 if left is not None and left <= 0:
                     raise WaitTimeout(f"{label}: no update within {timeout} s")
                 self._changed.wait(left)

@@ -6,8 +6,9 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable
+
+from .._clock import monotonic
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
 
@@ -28,7 +29,7 @@ class Alarms:
         with self._changed:
             if self._halted:
                 return
-            heapq.heappush(self._calls, (time.monotonic() + seconds, next(self._numbers), call))
+            heapq.heappush(self._calls, (monotonic() + seconds, next(self._numbers), call))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="realtime-server-alarms", daemon=True
@@ -54,7 +55,7 @@ class Alarms:
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
             while not self._halted:
-                left = self._calls[0][0] - time.monotonic() if self._calls else None
+                left = self._calls[0][0] - monotonic() if self._calls else None
                 if left is not None and left <= 0:
                     return heapq.heappop(self._calls)[2]
                 self._changed.wait(left)

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from .._clock import monotonic
 from ._access import Access, Caller
 from ._batches import Batches, FilledBatch
 from ._bodies import MIB, asks_for_v2, json_body, parse_json
@@ -119,7 +120,7 @@ class _Bucket:
         # Protects the attributes below.
         self._lock = threading.Lock()
         self._spent = 0.0
-        self._since = time.monotonic()
+        self._since = monotonic()
 
     def take(self, runs: int, size: int, refill: int) -> None:
         """Take one for each run.
@@ -129,7 +130,7 @@ class _Bucket:
         """
         rate = refill / _REFILL_SECONDS
         with self._lock:
-            moment = time.monotonic()
+            moment = monotonic()
             self._spent = max(0.0, self._spent - (moment - self._since) * rate)
             self._since = moment
             if self._spent + runs <= size:

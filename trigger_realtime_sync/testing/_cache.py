@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 
 import attrs
 
+from .._clock import monotonic
 from ._observer import RecordedRequest
 from ._replies import Reply
 
@@ -43,13 +43,13 @@ class Cache:
         key = (request.path, frozenset(kept))
         with self._lock:
             stored, until, reply = self._replies.get(key, (0.0, 0.0, None))
-        now = time.monotonic()
+        now = monotonic()
         if reply is not None and now < until:
             return attrs.evolve(reply, headers={**reply.headers, "age": str(int(now - stored))})
         reply = ask()
         seconds = _max_age(reply)
         with self._lock:
-            self._replies[key] = (time.monotonic(), time.monotonic() + seconds, reply)
+            self._replies[key] = (monotonic(), monotonic() + seconds, reply)
         return reply
 
 

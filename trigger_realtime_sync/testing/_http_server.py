@@ -15,7 +15,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any
 
+from .._clock import monotonic
 from ._observer import Observer, RecordedRequest, parse_request
 from ._request_body import read_body
 from ._store import Waiter
@@ -129,9 +129,9 @@ class HttpExchange:
     def pause(self, seconds: float) -> None:
         """Sleep, unless the client leaves or the server stops: `ExchangeEnded` then."""
         waiter = Waiter()
-        end = time.monotonic() + seconds
+        end = monotonic() + seconds
         with self.watched(waiter):
-            while (left := end - time.monotonic()) > 0:
+            while (left := end - monotonic()) > 0:
                 self.wait(waiter, left)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
@@ -381,7 +381,7 @@ class HttpServer(TCPServer):
         """End everything, within `_STOP_SECONDS`, from any thread."""
         # Set first: the requests that are woken must see it.
         self.stopping = True
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = monotonic() + _STOP_SECONDS
         self._ring()
         self._thread.join(_STOP_SECONDS)
         with self._lock:
@@ -391,7 +391,7 @@ class HttpServer(TCPServer):
         self.drop_connections()
         for thread in threads:
             if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline - monotonic()))
         self.server_close()
         self._bell.close()
         self._bell_button.close()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .._clock import monotonic
 from ._http_server import ExchangeEnded
 from ._observer import RecordedRequest
 from ._replies import Refused, Reply, json_reply
@@ -79,7 +80,7 @@ class Limits:
         Raises:
             Refused: all are taken.
         """
-        until = time.monotonic() + hold
+        until = monotonic() + hold
         kind = "initial" if first else "existing"
         self._enter_electric(kind)
         try:
@@ -94,7 +95,7 @@ class Limits:
 
     def _enter_electric(self, kind: str) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             self._kept = [until for until in self._kept if until > now]
             taken, limit = self._at_electric[kind], self.electric_requests
             if kind == "existing":

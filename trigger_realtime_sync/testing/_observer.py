@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote
 
 import attrs
+
+from .._clock import monotonic
 
 # The values of `RecordedRequest.kind`, which faults and waits can match.
 KINDS = (
@@ -77,7 +78,7 @@ def parse_request(
         path=path,
         query=query,
         headers={name.lower(): value for name, value in headers.items()},
-        at=time.monotonic(),
+        at=monotonic(),
         live=query.get("live") == "true" and kind in ("run", "runs", "batch"),
         kind=kind,
         body=body,

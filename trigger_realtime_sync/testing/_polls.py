@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import attrs
 
+from .._clock import monotonic
 from ._access import Caller
 from ._faults import Fault
 from ._http_server import HttpExchange
@@ -125,14 +125,14 @@ class ShapePolls:
         read: Callable[[ShapePosition], ShapeAnswer | None],
         hold: float,
     ) -> ShapeAnswer | None:
-        end = time.monotonic() + hold
+        end = monotonic() + hold
         with self.store.waiting(shape.subject) as waiter:
             answer = read(at)
             if answer is not None:
                 return answer
             at = attrs.evolve(at, held=True)
             with exchange.watched(waiter), self.observer.holding(exchange.request):
-                while answer is None and (left := end - time.monotonic()) > 0:
+                while answer is None and (left := end - monotonic()) > 0:
                     exchange.wait(waiter, left)
                     answer = read(at)
         return answer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import deque
 
+from .._clock import monotonic
 from ._http_server import ExchangeEnded
 from ._redis_log import END_OF_STREAM, EntryId, RedisEntry
 from ._store import Waiter
@@ -110,19 +110,19 @@ class _Reader:
         self._ready.wake()
 
     def _read(self, waiter: Waiter) -> None:
-        self._last_read = self._last_sent = time.monotonic()
+        self._last_read = self._last_sent = monotonic()
         while not self._stopped:
-            if time.monotonic() - self._last_sent >= self._ping_interval:
+            if monotonic() - self._last_sent >= self._ping_interval:
                 self._put(b": ping\n\n")
-                self._last_sent = time.monotonic()
+                self._last_sent = monotonic()
             entries = self._xread(waiter)
             found = [entry for entry in entries if entry.text != END_OF_STREAM]
             if entries:
                 self._after = entries[-1].id
             if found:
                 self._put(b"".join(map(self._lines, found)))
-                self._last_read = self._last_sent = time.monotonic()
-            elif time.monotonic() - self._last_read >= self._idle:
+                self._last_read = self._last_sent = monotonic()
+            elif monotonic() - self._last_read >= self._idle:
                 return
             if entries and entries[-1].text == END_OF_STREAM and not self._has_ids:
                 return
@@ -130,10 +130,10 @@ class _Reader:
     def _xread(self, waiter: Waiter) -> list[RedisEntry]:
         closes = self._last_read + self._idle
         pings = self._last_sent + self._ping_interval
-        until = time.monotonic() + self._step if self._step else min(closes, pings)
+        until = monotonic() + self._step if self._step else min(closes, pings)
         while True:
             entries = self._log.after(self._after)
-            left = until - time.monotonic()
+            left = until - monotonic()
             if entries or left <= 0 or self._stopped:
                 return entries
             waiter.wait(min(left, _LONG))

@@ -7,6 +7,7 @@ import random
 import re
 import time
 
+from .._clock import monotonic
 from ._http_server import ExchangeEnded
 from ._replies import Reply, json_reply, to_json
 from ._s2_log import S2Batch
@@ -89,8 +90,8 @@ class StreamV2:
             if self._next == self._tail["seq_num"]:
                 self._tail = self._log.tail()
         if self._closes is None:
-            self._closes = time.monotonic() + self._idle
-        return time.monotonic() < self._closes
+            self._closes = monotonic() + self._idle
+        return monotonic() < self._closes
 
     def _follow(self, waiter: Waiter) -> bool:
         """Send what is written. Return False if it took too long, True if it was too fast."""
@@ -103,7 +104,7 @@ class StreamV2:
                 self._tail = self._log.tail()
                 return True
             batch = self._log.followed(self._next)
-            now = time.monotonic()
+            now = monotonic()
             if batch is not None:
                 self._tail = dict(batch.tail or {})
                 self._send_batch(batch)
@@ -124,7 +125,7 @@ class StreamV2:
 
     def _next_ping(self) -> float:
         # Between 5 and 15 s after the last event, by S2's own dice.
-        return time.monotonic() + random.uniform(0.5, 1.5) * self._options.ping_interval
+        return monotonic() + random.uniform(0.5, 1.5) * self._options.ping_interval
 
     def _send_batch(self, batch: S2Batch) -> None:
         last = batch.records[-1].seq_num
@@ -136,7 +137,7 @@ class StreamV2:
             data += b',"tail":' + to_json(batch.tail)
         head = f"event: batch\nid: {last},{self._count},{self._size}\n".encode()
         self._exchange.chunk(head + b"data: " + data + b"}\n\n")
-        self._closes = time.monotonic() + self._idle
+        self._closes = monotonic() + self._idle
 
     def _send_ping(self) -> None:
         ping: dict[str, object] = {"timestamp": int(time.time() * 1000)}

@@ -6,8 +6,9 @@ import itertools
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
+
+from .._clock import monotonic
 
 _log = logging.getLogger("trigger_realtime_sync.testing")
 
@@ -49,10 +50,10 @@ class TaskWorkers:
             threads = list(self._threads)
         for _ in threads:
             self._calls.put(None)
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = monotonic() + _STOP_SECONDS
         for thread in threads:
             if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline - monotonic()))
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
