@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import os
@@ -894,7 +893,8 @@ class RealtimeClient:
     def _patient_until(self, moment: float) -> RealtimeClient:
         """Return the same client, for which a 404 means "not yet" before a moment of
         `time.monotonic()`: for handles of new runs."""
-        patient = copy.copy(self)
+        patient = object.__new__(type(self))
+        vars(patient).update(vars(self))
         patient._absent_until = moment
         return patient
 
