@@ -36,7 +36,11 @@ STORM_SECONDS = 6
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_storm_of_signals_and_collections(seed):
-    """Nothing hangs, no callback comes late, no thread and no subscription is left."""
+    """Nothing hangs, no callback comes late, no thread and no subscription is left.
+
+    What an exception out of a handler leaves is tested step by step below: at random moments it
+    also meets what Python does not guard itself, `Condition.wait` above all.
+    """
     command = [sys.executable, "-m", "tests.interrupts.storm"]
     command += ["--seconds", str(STORM_SECONDS), "--seed", str(seed)]
     done = subprocess.run(

@@ -116,7 +116,7 @@ class Janitor:
     def _work(self) -> None:
         while True:
             _run(self._next())
-            if self._jobs.empty() and not self._is_needed() and self._may_end():
+            if self._jobs.empty() and self._may_end():
                 break
         # What came while it decided.
         with contextlib.suppress(queue.Empty):
@@ -135,12 +135,16 @@ class Janitor:
                 pass
 
     def _may_end(self) -> bool:
+        if self.thread is not threading.current_thread():
+            # The start of this one was taken for a failure, and there is another.
+            return True
+        if self._is_needed():
+            return False
         with self._lock:
-            if self.thread is threading.current_thread():
-                if self._is_needed():
-                    return False
-                self.thread = None
-                self._later.clear()
+            if self._is_needed():
+                return False
+            self.thread = None
+            self._later.clear()
             return True
 
 

@@ -262,9 +262,9 @@ class Registry:
         with self.lock:
             self.disconnect(seat)
             slot = seat.slot
-            if seat not in slot.seats:
-                return
-            slot.seats.remove(seat)
+            if seat in slot.seats:
+                slot.seats.remove(seat)
+            # Looked at each time: the last removal may have been interrupted.
             if not slot.seats and self.slots.get(slot.id) is slot:
                 del self.slots[slot.id]
             if not self.slots:
