@@ -20,7 +20,7 @@ def seeds(target: str) -> list[bytes]:
 
 def _exchanges() -> Iterator[Any]:
     for path in sorted((TESTS / "recordings").glob("*.json")):
-        if ".emitted." not in path.name:
+        if ".emitted." not in path.name and path.name != "calls_vectors.json":
             yield from ((path.name, one) for one in json.loads(path.read_text("utf-8")))
 
 
