@@ -66,6 +66,9 @@ def test_large_parts_wait_at_the_server(version, connect):
 ENDLESS = """
     import json, sys, threading
     from trigger_realtime_sync import ProtocolError, RealtimeClient, RetryPolicy
+    from trigger_realtime_sync._http import retry as retries
+    # What was live is given a while before it is given up.
+    retries.UNREADABLE_SECONDS = 1.0
     url, kind = sys.argv[1:]
     def peak():
         with open("/proc/self/status") as status:
