@@ -111,6 +111,8 @@ def test_no_place_for_a_live_poll(make_pair, backend):
     pair.server.live_polls = 0
     both = pair.run(run)
     both.states()
+    # Theirs is past its snapshot, and so hears of the change by a live poll or not at all.
+    eventually(lambda: [one.live for one in pair.server.requests if is_theirs(one)][-1])
     pair.server.complete_run(run, output=1)
     only_ours_completes(both, "run")
     assert [one.live for one in pair.server.requests if is_theirs(one)][-1]
