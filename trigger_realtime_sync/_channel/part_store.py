@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._wire.stream_parts import Control
 from .position_log import PositionLog
 
 if TYPE_CHECKING:
+    from .._wire.session_turns import Turn
     from .._wire.stream_parts import Position, Positions
 
 # How many parts, or bytes of the body, of one stream may wait for a taker before the reading of the
@@ -23,6 +25,8 @@ MOST_PARTS_WAITING = 2_000
 MOST_BYTES_WAITING = 1 << 20
 # How often a paused reader looks again: an iterator that was dropped unclosed notifies nobody.
 LOOK_AGAIN_SECONDS = 1.0
+# How many turns of a session are remembered to have ended.
+MOST_TURNS = 10_000
 
 StreamKey = tuple[str, str]
 
@@ -35,18 +39,26 @@ class Log:
             means nothing in the new one.
         base: how many parts were dropped.
         bytes: the size of the body up to the last part.
-        values: the parts from `base` on.
+        values: the parts from `base` on. Control records of a session stand among them, and count
+            as parts where positions are about them.
+        controls: how many of them are control records.
+        turns: of a session, those that are over, whether their control records are kept or not.
         positions: after each part, by its number.
         position: after everything that was read.
     """
 
-    __slots__ = ("base", "bytes", "lineage", "position", "positions", "values")
+    __slots__ = (
+        *("base", "bytes", "controls", "lineage"),
+        *("position", "positions", "turns", "values"),
+    )
 
     def __init__(self) -> None:
         self.lineage = object()
         self.base = 0
         self.bytes = 0
         self.values: list[Any] = []
+        self.controls = 0
+        self.turns: list[Turn] = []
         self.positions = PositionLog()
         self.position: Position | None = None
 
@@ -59,7 +71,30 @@ class Log:
         log.lineage = self.lineage
         log.base, log.bytes, log.position = self.base, self.bytes, self.position
         log.values, log.positions = list(self.values), self.positions.copy()
+        log.controls, log.turns = self.controls, list(self.turns)
         return log
+
+    def count_of(self, parts: int) -> int:
+        """Return how many of the oldest values hold so many parts."""
+        if not self.controls:
+            return parts
+        count = 0
+        while parts > 0:
+            parts -= type(self.values[count]) is not Control
+            count += 1
+        return count
+
+    def drop(self, count: int) -> None:
+        """Drop the oldest values."""
+        if self.controls:
+            self.controls -= _controls_in(self.values[:count])
+        del self.values[:count]
+        self.base += count
+        self.positions.drop_before(self.base)
+
+
+def _controls_in(values: Iterable[Any]) -> int:
+    return sum(type(value) is Control for value in values)
 
 
 class Taker:
@@ -100,6 +135,7 @@ class PartStore:
         positions: Iterable[tuple[int, Positions]],
         size: int,
         position: Position,
+        turns: Sequence[Turn] | None = None,
     ) -> None:
         """Append parts.
 
@@ -108,10 +144,15 @@ class PartStore:
                 a stream that is never read by `take_one`.
             size: bytes of the body they came in.
             position: after everything that was read.
+            turns: of a session, those that ended; None for a stream of a run.
         """
         with self._lock:
             log = self._logs[stream]
             log.values.extend(values)
+            if turns is not None:
+                log.controls += _controls_in(values)
+                log.turns += turns
+                del log.turns[:-MOST_TURNS]
             for count, some in positions:
                 log.positions.add(count, some)
             log.bytes += size
@@ -137,6 +178,43 @@ class PartStore:
             self._trim(stream, log)
             self._changed.notify_all()
             return values, log.position
+
+    def take_in_order(
+        self, taker: Taker, stream: StreamKey
+    ) -> list[tuple[list[Any] | Control, Any]]:
+        """Return all that is new to the taker, with the position after each: parts that follow each
+        other, and control records."""
+        with self._lock:
+            log = self._logs.get(stream)
+            if log is None:
+                return []
+            start = max(taker.progress(stream, log)[0], log.base)
+            found: list[tuple[list[Any] | Control, Any]] = []
+            for number in range(start, log.end):
+                value, position = log.values[number - log.base], log.positions[number]
+                if type(value) is Control:
+                    found.append((value, position))
+                elif found and isinstance(found[-1][0], list):
+                    found[-1][0].append(value)
+                    found[-1] = (found[-1][0], position)
+                else:
+                    found.append(([value], position))
+            taker.advance(stream, log, log.end, log.bytes)
+            self._trim(stream, log)
+            self._changed.notify_all()
+            return found
+
+    def turns(self, stream: StreamKey) -> list[Turn]:
+        """Return the turns of a session's channel that are over, in order."""
+        with self._lock:
+            log = self._logs.get(stream)
+            return [] if log is None else list(log.turns)
+
+    def keeps(self, stream: StreamKey, control: Control) -> bool:
+        """Return True if a control record is there to be taken."""
+        with self._lock:
+            log = self._logs.get(stream)
+            return log is not None and any(value is control for value in log.values)
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
@@ -178,7 +256,10 @@ class PartStore:
             log = self._logs.get(stream)
             if log is None or self._most_kept == 0:
                 return []
-            return log.values[-self._most_kept :] if self._most_kept else list(log.values)
+            values = log.values
+            if log.controls:
+                values = [value for value in values if type(value) is not Control]
+            return values[-self._most_kept :] if self._most_kept else list(values)
 
     def position(self, stream: StreamKey) -> Any:
         """Return the position after the last part, None if none came."""
@@ -243,12 +324,11 @@ class PartStore:
         """Drop parts that every taker has and that need not be kept, with their positions."""
         if self._most_kept is None:
             return
-        surplus = len(log.values) - self._most_kept
+        surplus = len(log.values) - log.controls - self._most_kept
         if surplus <= 0:
             return
+        surplus = log.count_of(surplus)
         for taker in self._takers:
             surplus = min(surplus, taker.progress(stream, log)[0] - log.base)
         if surplus > 0:
-            del log.values[:surplus]
-            log.base += surplus
-            log.positions.drop_before(log.base)
+            log.drop(surplus)

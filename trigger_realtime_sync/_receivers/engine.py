@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from .._calls.memory import CallMemory
+from .._channel.base_channel import BaseChannel
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
@@ -114,7 +115,7 @@ class Engine:
         if self.registry.closed:
             self.open_calls.close()
 
-    def _make_channel(self, target: Target, view: RunView) -> Channel:
+    def _make_channel(self, target: Target, view: RunView) -> BaseChannel:
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
         )

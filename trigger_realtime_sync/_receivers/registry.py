@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from .._channel.channel import Channel
+from .._channel.base_channel import BaseChannel
 from .._channel.part_store import Taker
 from .._channel.run_view import RunView
 from .._channel.target import Target
@@ -31,7 +31,7 @@ from .receiver import Receiver, settle
 from .updates import ChangeQueue
 from .view_cache import ViewCache
 
-MakeChannel = Callable[[Target, RunView], Channel]
+MakeChannel = Callable[[Target, RunView], BaseChannel]
 
 # Seconds that a cancel waits for the janitor at the most. It needs a fraction of a millisecond.
 CANCEL_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Slot:
         self.id = id_ or f"{target.kind}-{uuid.uuid4().hex}"
         self.target = target
         self.seats: list[Seat] = []
-        self.channel: Channel | None = None
+        self.channel: BaseChannel | None = None
 
     def forget(self) -> None:
         """Drop what is known. While it reads, the next snapshot counts as new."""
@@ -79,8 +79,8 @@ class Seat:
         # Set when the registry takes it in.
         self.slot: Slot
         self.view = RunView()
-        self.channel: Channel | None = None
-        self.last_channel: Channel | None = None
+        self.channel: BaseChannel | None = None
+        self.last_channel: BaseChannel | None = None
         self._contact_before: datetime | None = None
         # Of iterators over parts, for as long as each is referenced. Mostly empty.
         self._takers: tuple[weakref.ref[Taker], ...] = ()
@@ -105,7 +105,7 @@ class Seat:
         """Give the seat up for good."""
         self.registry.remove(self)
 
-    def attach(self, channel: Channel) -> bool:
+    def attach(self, channel: BaseChannel) -> bool:
         """Join a channel.
 
         Returns:

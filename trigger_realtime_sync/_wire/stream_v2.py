@@ -223,7 +223,7 @@ class StreamV2:
     def _take_fast(self, records: list[Any], out: PartBatch) -> bool:
         """Do at once what `_take_record` does; return False, and do nothing, if it can't be."""
         usual = usual_records(records, self._next, self._ids) if self._settled else None
-        if usual is None:
+        if usual is None or not self._are_parts(usual[1]):
             return False
         idents, values, bodies = usual
         out.append_all(values, self.index, self.position().after, self.skip_until)
@@ -235,6 +235,10 @@ class StreamV2:
         self._told.add(bodies)
         self._in_doubt = False
         self._forget()
+        return True
+
+    def _are_parts(self, values: list[Any]) -> bool:
+        """Return False if one of these values may be something else than a part."""
         return True
 
     def _take_record(self, record: Any, envelope: Any, out: PartBatch) -> None:
@@ -260,9 +264,14 @@ class StreamV2:
         again = again or seq_num < self._first
         if type(envelope) is dict:
             self._take_envelope(envelope, record["body"], again, out)
-        elif not again and not is_command(record) and not is_control(record):
+        elif is_control(record):
+            self._take_control(record, again, out)
+        elif not again and not is_command(record):
             body = record.get("body")
             self._bad(what_is_wrong(seq_num, body), body, out, counts=True)
+
+    def _take_control(self, record: dict[str, Any], again: bool, out: PartBatch) -> None:
+        """Leave a control record out: only sessions have any that mean something."""
 
     def _is_news(self, record: Any, envelope: Any) -> bool:
         """Return True for a part that was not handed out: one that was only shows that the server,
@@ -333,16 +342,22 @@ class StreamV2:
                 return
             self._ids[ident] = None
             self._forget()
-        if again:
+        if again or (ident and self._was_told_before(body)):
             return
-        if ident:
-            if hash(body) in self._told_before:
-                return
-            self._told.add([body])
+        self._take_value(envelope.get("data"), out)
+
+    def _was_told_before(self, text: str) -> bool:
+        """Return True if a text was handed out before a loss; note that it is otherwise."""
+        if hash(text) in self._told_before:
+            return True
+        self._told.add([text])
+        return False
+
+    def _take_value(self, value: Any, out: PartBatch) -> None:
         index = self.index
         self.index += 1
         if index >= self.skip_until:
-            out.append(Part(envelope.get("data"), index, self.position()))
+            out.append(Part(value, index, self.position()))
 
     def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:
