@@ -23,7 +23,7 @@ MOST_PRIVATE_FILES = 6
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
     *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
-    *("models", "pages", "resources", "subscription", "text_joiner", "wait_tokens"),
+    *("models", "pages", "resources", "sessions", "subscription", "text_joiner", "wait_tokens"),
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -56,9 +56,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),
+        *("_wire.session_turns", "_wire.stream_parts"),
         *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
-    "subscription": ("_clock", "errors", "models", "_checks", "_forks", "_channel", "_receivers"),
+    "subscription": (
+        *("_clock", "errors", "models", "_checks", "_forks", "_wire.sent_number"),
+        *("_channel", "_receivers"),
+    ),
     "pages": ("errors",),
     "lists": ("_checks", "_decode", "_encode", "_http", "_calls"),
     "metadata": ("_checks", "_encode"),
@@ -74,6 +78,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "_clock",
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
         *("subscription", "handles"),
+    ),
+    "sessions": (
+        *(
+            "_clock",
+            "errors",
+            "models",
+            "_checks",
+            "_wire.names",
+            "_wire.sent_number",
+            "_decode",
+            "_encode",
+        ),
+        *("_http", "_calls", "_feeds.session_feed", "pages", "lists", "handles"),
     ),
     "resources": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
@@ -92,12 +109,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "handles",
             "batches",
             "resources",
+            "sessions",
             "wait_tokens",
         ),
     ),
     "__init__": (
         *("errors", "models", "config", "_version", "client", "subscription"),
-        *("text_joiner", "_encode.options", "handles", "batches", "pages"),
+        *("text_joiner", "_encode.options", "handles", "batches", "pages", "sessions"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": ("_clock",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Protocol, TypeVar
 
 import attrs
@@ -11,6 +11,7 @@ import attrs
 from .._checks import check_call_timeout
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
+from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenSource
 from .caller import Caller
 from .memory import CallMemory
@@ -24,9 +25,13 @@ class Engine(Protocol):
 
     open_calls: OpenCalls
     call_memory: CallMemory
+    session_tokens: SessionTokens
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go."""
+
+    def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
+        """Let those who read a session learn that it is closed."""
 
 
 @attrs.frozen(kw_only=True)

@@ -43,6 +43,9 @@ class ChannelReceiver(Protocol):
     def notify_parts(self, run_id: str, key: str) -> None:
         """Called when a stream may have new parts."""
 
+    def notify_closed(self) -> None:
+        """Called when a session is closed, and all of it was notified."""
+
     def take_from(self, store: PartStore) -> None:
         """Take parts from this store; the store applies backpressure for it from now on."""
 

@@ -117,9 +117,11 @@ class PartStore:
 
     Args:
         most_kept: how many parts of each stream stay to be looked at; None for all.
+        has_controls: whether control records stand among them, as in a session.
     """
 
-    def __init__(self, most_kept: int | None = None) -> None:
+    def __init__(self, most_kept: int | None = None, *, has_controls: bool = False) -> None:
+        self.has_controls = has_controls
         self._most_kept = most_kept
         # Protects everything below; notified when parts came or were taken, or a taker left.
         self._lock = threading.Lock()
@@ -210,6 +212,12 @@ class PartStore:
             log = self._logs.get(stream)
             return [] if log is None else list(log.turns)
 
+    def turn_count(self, stream: StreamKey) -> int:
+        """Return how many turns `turns` has."""
+        with self._lock:
+            log = self._logs.get(stream)
+            return 0 if log is None else len(log.turns)
+
     def keeps(self, stream: StreamKey, control: Control) -> bool:
         """Return True if a control record is there to be taken."""
         with self._lock:
@@ -296,7 +304,7 @@ class PartStore:
 
     def copy(self) -> PartStore:
         """Return a copy for the next channel to continue from."""
-        store = PartStore(self._most_kept)
+        store = PartStore(self._most_kept, has_controls=self.has_controls)
         with self._lock:
             store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
         return store
@@ -304,7 +312,7 @@ class PartStore:
     def inherited(self) -> PartStore:
         """Return the same parts under a lock of their own, for a forked child: a thread that is
         gone may hold this one."""
-        store = PartStore(self._most_kept)
+        store = PartStore(self._most_kept, has_controls=self.has_controls)
         store._logs, store._closed = self._logs, True
         return store
 

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 import attrs
 
 from .._channel.part_store import PartStore, StreamKey, Taker
+from .._http.mask import Secret
+from .._wire.session_turns import FRESH_TOKEN
+from .._wire.stream_parts import Control
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
 
@@ -24,17 +27,21 @@ logger = logging.getLogger("trigger_realtime_sync")
 COMPLETE, PARTS, FAILURE, ERROR = "complete", "parts", "failure", "error"
 # A run whose `on_complete` is due, though its streams may still bring parts.
 DRAINED = "drained"
+# The close of a session, which has no run.
+CLOSED = "closed"
 Topic = str | tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
 class Callbacks:
-    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts."""
+    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts;
+    `on_control`, of a session, a name and headers."""
 
     on_update: Callable[[Any], object] | None = None
     on_error: Callable[[TriggerRealtimeError], object] | None = None
     on_complete: Callable[[Any], object] | None = None
     on_stream: Callable[[str, str, list[Any]], object] | None = None
+    on_control: Callable[[str, dict[str, str]], object] | None = None
 
 
 class Addressee(Protocol):
@@ -72,12 +79,13 @@ class Delivery:
         self.position: Any = None
         self._addressee = addressee
         self._delivered: dict[str, AnyRun] = {}
-        self._taker = Taker() if callbacks.on_stream is not None else None
+        takes = callbacks.on_stream is not None or callbacks.on_control is not None
+        self._taker = Taker() if takes else None
         self._store: PartStore | None = None
 
     @property
     def takes_parts(self) -> bool:
-        """Whether parts are delivered to an `on_stream`."""
+        """Whether parts are delivered to an `on_stream`, or control records among them."""
         return self._taker is not None
 
     def take_from(self, store: PartStore) -> None:
@@ -91,8 +99,8 @@ class Delivery:
         if self._store is not None and self._taker is not None:
             self._store.remove(self._taker)
 
-    def streams_of(self, run_id: str) -> list[StreamKey]:
-        """Return the streams of a run that have parts to take."""
+    def streams_of(self, run_id: str | None) -> list[StreamKey]:
+        """Return the streams of a run that have parts to take; None for all."""
         return [] if self._store is None else self._store.streams(run_id)
 
     def forget(self) -> None:
@@ -115,6 +123,8 @@ class Delivery:
             self._deliver_complete(item)
         elif topic[0] == PARTS:
             self._deliver_parts(topic[1], topic[2])
+        elif topic[0] == CLOSED:
+            self.call("on_complete", self.callbacks.on_complete, None)
         else:
             self.call("on_error", self.callbacks.on_error, item)
 
@@ -140,10 +150,28 @@ class Delivery:
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:
             return
+        if self._store.has_controls:
+            self._deliver_in_order(self._store, self._taker, (run_id, key))
+            return
         values, position = self._store.take(self._taker, (run_id, key))
         if values:
             self.position = position
             self.call("on_stream", self.callbacks.on_stream, run_id, key, values)
+
+    def _deliver_in_order(self, store: PartStore, taker: Taker, stream: StreamKey) -> None:
+        """Deliver parts, and each control record in its place among them."""
+        for item, position in store.take_in_order(taker, stream):
+            if self._addressee.is_closed:
+                return
+            self.position = position
+            if isinstance(item, Control):
+                headers = {
+                    name: Secret(text) if name == FRESH_TOKEN else text
+                    for name, text in item.headers.items()
+                }
+                self.call("on_control", self.callbacks.on_control, item.name, headers)
+            else:
+                self.call("on_stream", self.callbacks.on_stream, *stream, item)
 
     def call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
         """Call a callback, unless nothing may be delivered any more."""

@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
+from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenRecord, TokenSource
 from ..config import RetryPolicy
 from . import process
@@ -49,6 +51,7 @@ class Engine:
         self._options = options
         # What is known of the functions that give out tokens, as long as somebody holds them.
         self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
+        self.session_tokens = SessionTokens()
         self._renew()
         process.watch(self)
 
@@ -110,6 +113,7 @@ class Engine:
     def after_fork(self) -> None:
         """In the child: be an empty engine; the subscriptions it inherited are cancelled."""
         parents = self.registry
+        self.session_tokens = self.session_tokens.inherited()
         self._renew()
         parents.bequeath(self.registry)
         if self.registry.closed:
@@ -119,6 +123,14 @@ class Engine:
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
         )
+        if target.is_session:
+            # Imported here, because most clients read no session.
+            from .._channel.session_channel import SessionChannel
+
+            tokens = self.session_tokens.source(target.base_url, target.subject, origin.token)
+            buffering = self._buffering[target.base_url]
+            origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
+            return SessionChannel(target, origin, view, patience, buffering)
         if target.streams is not None:
             # Imported here, because most clients read no stream.
             from .._channel.stream_channel import StreamChannel
@@ -128,6 +140,20 @@ class Engine:
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)
+
+    def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
+        """Let those who read a session learn that it is closed: the server may never tell them.
+
+        Args:
+            names: its id and its external id.
+        """
+        for seat in self.registry.all_seats():
+            target, channel = seat.target, seat.channel
+            if target.is_session and target.subject in names and target.base_url == base_url:
+                from .._channel.session_channel import SessionChannel
+
+                if isinstance(channel, SessionChannel):
+                    channel.was_closed()
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go, on any thread."""

@@ -25,6 +25,7 @@ from .._channel.target import Target
 from .._dispatch.janitor import Janitor
 from .._dispatch.pool import WorkerPool
 from .._dispatch.threads import Threads, join_all
+from .._wire.session_turns import Turn
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
@@ -81,6 +82,8 @@ class Seat:
         self.view = RunView()
         self.channel: BaseChannel | None = None
         self.last_channel: BaseChannel | None = None
+        # The turn that an iterator over a session's parts ended with last.
+        self.last_turn: Turn | None = None
         self._contact_before: datetime | None = None
         # Of iterators over parts, for as long as each is referenced. Mostly empty.
         self._takers: tuple[weakref.ref[Taker], ...] = ()

@@ -19,7 +19,7 @@ FRESH_TOKEN = "public-access-token"
 TOOK_IN = "session-in-event-id"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Turn:
     """A turn that is over.
 
@@ -43,15 +43,21 @@ def turn_of(control: Control, arrived: float) -> Turn | None:
     return Turn(control, int(number) if is_number else None, arrived)
 
 
-def first_after(turns: Sequence[Turn], count: int) -> Turn | None:
-    """Return the first turn after so many of them."""
-    return turns[count] if count < len(turns) else None
+def first_after(turns: Sequence[Turn], before: Turn | None) -> Turn | None:
+    """Return the first turn after another one, or None if there is none; None: the first of all.
+    Those that were told before do not count."""
+    follows = before is None
+    for turn in turns:
+        if follows and not turn.control.is_past:
+            return turn
+        follows = follows or turn is before
+    return None
 
 
 def first_with(turns: Sequence[Turn], number: int, sent_at: float | None) -> Turn | None:
     """Return the turn that took in a number of `in`, or None if none has.
 
-    A turn below the number is an earlier one. One that names none may be: it is, if it was over
+    A turn below the number is an earlier one. One that names none may be: it is, if it was told
     before the message was sent, or if later ones name theirs, since then it is a first one, which
     took nothing in.
 
@@ -64,9 +70,13 @@ def first_with(turns: Sequence[Turn], number: int, sent_at: float | None) -> Tur
         if turn.took_in is not None:
             if turn.took_in >= number:
                 return turn
-        elif n > names_from and (sent_at is None or turn.arrived >= sent_at):
+        elif n > names_from and not turn.control.is_past and _may_follow(turn, sent_at):
             return turn
     return None
+
+
+def _may_follow(turn: Turn, sent_at: float | None) -> bool:
+    return sent_at is None or turn.arrived >= sent_at
 
 
 class SessionLife:
