@@ -124,7 +124,7 @@ class SessionChannel(BaseChannel):
     def _end(self) -> None:
         with self._lock:
             for receiver in self._audience:
-                receiver.notify_closed()
+                receiver.notify_complete("", None)
         self._audience.end_all()
 
     def _on_answer(self) -> None:

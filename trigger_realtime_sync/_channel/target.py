@@ -55,7 +55,11 @@ class StreamOptions:
 
 @attrs.frozen(kw_only=True)
 class ChannelOptions(StreamOptions):
-    """Which channel of a session to read, and how: its `key` is its end, or the name of a side one."""
+    """Which channel of a session to read, and how.
+
+    Attributes:
+        key: `in` or `out`, or the name of a side channel.
+    """
 
     def cursor(self) -> StreamCursor:
         from .._wire.session_stream import SessionCursor

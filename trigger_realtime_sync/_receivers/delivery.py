@@ -103,6 +103,10 @@ class Delivery:
         """Return the streams of a run that have parts to take; None for all."""
         return [] if self._store is None else self._store.streams(run_id)
 
+    def end_of_session(self) -> dict[Topic, Any]:
+        """Return what remains to be posted of a session that is closed."""
+        return {**{(PARTS, *stream): None for stream in self.streams_of(None)}, (CLOSED,): None}
+
     def forget(self) -> None:
         """Forget which states of runs were delivered."""
         self._delivered.clear()

@@ -16,7 +16,7 @@ from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .delivery import CLOSED, COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .delivery import COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
 from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
@@ -172,10 +172,10 @@ class Receiver:
         posts[DRAINED, row_key] = run
         self._mailbox.post_all(posts, urgent=posts)
 
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Post the end of a run that it knows to be finished."""
+    def notify_complete(self, row_key: str, run: AnyRun | None) -> None:
+        """Post the end of a run that it knows to be finished; None: of a session."""
         if not self.is_complete:
-            end = self._end_of(row_key, run)
+            end = self.delivery.end_of_session() if run is None else self._end_of(row_key, run)
             self._mailbox.post_all(end, urgent=end)
 
     def notify_parts(self, run_id: str, key: str) -> None:
@@ -189,16 +189,6 @@ class Receiver:
         """Post an error that does not end the subscription."""
         error.terminal = False
         self._mailbox.post((FAILURE, topic), error, urgent=urgent)
-
-    def notify_closed(self) -> None:
-        """Post that the session is closed, after all its parts."""
-        if self.is_complete:
-            return
-        posts: dict[Topic, Any] = {
-            (PARTS, *stream): None for stream in self.delivery.streams_of(None)
-        }
-        posts[CLOSED,] = None
-        self._mailbox.post_all(posts, urgent=posts)
 
     def take_from(self, store: PartStore) -> None:
         """Take parts from this store from now on; the store waits for it."""

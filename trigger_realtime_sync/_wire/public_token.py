@@ -1,4 +1,7 @@
-"""What can be read of a public access token without its key. Source: docs/protocol.md, section R4."""
+"""What can be read of a public access token without its key.
+
+Source: docs/protocol.md, section R4.
+"""
 
 from __future__ import annotations
 

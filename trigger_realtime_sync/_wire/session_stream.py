@@ -31,7 +31,7 @@ class SessionStream(StreamV2):
         headers = texts_of_headers(record)
         # No id tells two of them apart: the time of the write does.
         mark = f"{mark_of(record)[0]} {sorted(headers.items())}"
-        if not again and self._was_told_before(mark):
+        if not again and self._told.is_again(mark):
             return
         name = headers.pop(CONTROL, "")
         if name:

@@ -77,8 +77,7 @@ class StreamV2:
         self._settled = False
         self._ids: dict[str, None] = {}
         self._told = ToldRecords()
-        # After a loss: the hashes of what was handed out before, and up to where it may come again.
-        self._told_before: set[int] = set()
+        # After a loss: up to where what was handed out before may come again.
         self._told_until = 0
         # Made when it is needed, for one body.
         self._told_set: set[int] | None = None
@@ -296,7 +295,7 @@ class StreamV2:
         self._read_back = 0
         self._settled = self._told_until <= seq_num and self._first <= seq_num
         if self._settled:
-            self._told_before = set()
+            self._told.settle()
         self._next = seq_num + 1
 
     def _report_trimmed(self, seq_num: int, out: PartBatch) -> None:
@@ -317,7 +316,7 @@ class StreamV2:
 
     def _start_over(self) -> None:
         """Go back to the beginning; what is told of it depends on what is there."""
-        self._told_before |= self._told.as_set()
+        self._told.start_over()
         self._told_until = self._lost_below = max(self._told_until, self._next)
         self._next = self._read_back = 0
         self._settled = self._bare = self._wants_all = self._is_wish = self._in_doubt = False
@@ -342,16 +341,9 @@ class StreamV2:
                 return
             self._ids[ident] = None
             self._forget()
-        if again or (ident and self._was_told_before(body)):
+        if again or (ident and self._told.is_again(body)):
             return
         self._take_value(envelope.get("data"), out)
-
-    def _was_told_before(self, text: str) -> bool:
-        """Return True if a text was handed out before a loss; note that it is otherwise."""
-        if hash(text) in self._told_before:
-            return True
-        self._told.add([text])
-        return False
 
     def _take_value(self, value: Any, out: PartBatch) -> None:
         index = self.index
