@@ -32,7 +32,9 @@ class TurnUpdates(PartUpdates[T]):
     def _take(self, seconds: float) -> tuple[object, object] | None:
         if self._was_over():
             return None
-        return super()._take(seconds)
+        item = super()._take(seconds)
+        # It may have come with what says that the turn was over.
+        return None if self._was_over() else item
 
     def _ends_with(self, control: Control) -> bool:
         turn = self._find(turns_of(self._seat, self._stream))
