@@ -232,7 +232,7 @@ def test_a_list_goes_on_by_itself(server, client):
         ({"max_duration": 0}, "max_duration"),
         ({"idle_timeout": 3601}, "idle_timeout"),
         ({"idle_timeout": "1h"}, "idle_timeout"),
-        ({"expires_at": datetime(2030, 1, 1)}, "expires_at"),  # noqa: DTZ001
+        ({"expires_at": datetime(2030, 1, 1)}, "expires_at"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=timezone.utc)}, "expires_at"),
         ({"call_timeout": 0}, "call_timeout"),
     ],

@@ -73,8 +73,6 @@ def test_a_server_without_s2(connect):
     """It says so at once, and is not asked again and again."""
     with RealtimeServer(streams="v1") as server:
         client = connect(server)
-        with pytest.raises(ConfigurationError, match="S2"):
-            client.subscribe_to_session(CHAT).wait_for_completion(5)
         for call in (
             lambda: client.sessions.start("t"),
             lambda: client.sessions.retrieve(CHAT),
@@ -86,6 +84,8 @@ def test_a_server_without_s2(connect):
             with pytest.raises(ConfigurationError, match="S2"):
                 call()
             assert len(server.requests) == 1
+        with pytest.raises(ConfigurationError, match="S2"):
+            client.subscribe_to_session(CHAT).wait_for_completion(5)
 
 
 def test_a_reload_goes_on_where_it_was(chat, client, connect, server, conversation):
@@ -104,7 +104,7 @@ def test_a_reload_goes_on_where_it_was(chat, client, connect, server, conversati
 
 
 def test_the_place_of_a_callback_is_that_of_its_call(chat, client, conversation):
-    """Inside `on_stream` it is before the control record that follows, in `on_control` behind it."""
+    """Inside `on_stream` it is before the control record that follows, in `on_control` behind."""
     places = []
 
     def note(*arguments):
