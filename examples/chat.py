@@ -12,30 +12,28 @@ from trigger_realtime_sync import RealtimeClient, TextJoiner
 def main(task: str, chat: str) -> None:
     with RealtimeClient() as client:
         session = client.sessions.start(task, external_id=chat, payload={"chatId": chat})
-        # What was said before is not told again; a web page would keep `last_event_id`.
-        answers = client.subscribe_to_session(chat, on_control=on_control, max_parts=0)
         print(f"[{'going on with' if session.is_cached else 'new'} {chat}]", flush=True)
+        place = None
         for line in sys.stdin:
-            number = client.sessions.send(chat, {"kind": "message", "text": line.rstrip("\n")})
-            print_answer(answers, number)
-        client.sessions.close(chat, "the user has left")
-        answers.wait_for_completion(timeout=60)
+            message = {"kind": "message", "text": line.rstrip("\n")}
+            place = ask(client, chat, message, place)
+        print(f"[{client.sessions.close(chat, 'the user has left').closed_reason}]")
 
 
-def print_answer(answers, number: int) -> None:
-    joined = TextJoiner()
-    # An earlier turn that ends meanwhile is not the end of this answer.
-    for part in answers.updates(turn_of=number, timeout=300):
-        if part.get("type") == "text-delta":
-            print(joined.feed([part["delta"]]), end="", flush=True)
-    print(joined.end(), flush=True)
-
-
-def on_control(name: str, headers: dict[str, str]) -> None:
-    if name == "upgrade-required":
-        print("[another version of the agent goes on]", flush=True)
-    elif name == "session-closed":
-        print(f"[closed: {headers.get('session-closed-reason', 'no reason given')}]", flush=True)
+def ask(
+    client: RealtimeClient, chat: str, message: dict[str, str], place: str | None
+) -> str | None:
+    """Send a message and print the answer. Return the place after it, as a web page would keep."""
+    # Before the message: an answer that comes at once is not missed.
+    with client.subscribe_to_session(chat, last_event_id=place) as answers:
+        number = client.sessions.send(chat, message)
+        joined = TextJoiner()
+        # An earlier turn that ends meanwhile is not the end of this answer.
+        for part in answers.updates(turn_of=number, timeout=300):
+            if part.get("type") == "text-delta":
+                print(joined.feed([part["delta"]]), end="", flush=True)
+        print(joined.end(), flush=True)
+        return answers.last_event_id
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def test_a_chat(realtime_server, start):
         chat.complete_turn(took_in=number)
         assert process.stdout.readline() == "".join(answer) + "\n"
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (0, "[closed: the user has left]\n", "")
+    assert (process.returncode, out, err) == (0, "[the user has left]\n", "")
 
 
 def test_callbacks_tell_each_change(realtime_server, start):

@@ -210,9 +210,9 @@ class StreamSubscription(Subscription, Generic[PartT]):
         there. Stored inside `on_stream`, it goes with the parts of that call. What was read before
         it is delivered again if the server loses the stream; see `StreamRewound`.
         """
-        position = self._seat.receiver.delivery.position
-        store = self._seat.view.parts
-        if position is None and not self._seat.receiver.delivery.takes_parts and store is not None:
+        delivery, store = self._seat.receiver.delivery, self._seat.view.parts
+        position = delivery.position or delivery.control_position
+        if position is None and not delivery.takes_parts and store is not None:
             position = store.position(self._stream)
         if position is not None:
             return str(position)

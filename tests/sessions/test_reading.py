@@ -124,6 +124,28 @@ def test_the_place_of_a_callback_is_that_of_its_call(chat, client, conversation)
     assert second.wait(1) == [("out", "more")]
 
 
+def test_the_place_of_who_hears_control_records_alone(chat, client):
+    """It is behind the last one; and where an iterator yields the parts, behind its last part."""
+    names = []
+    subscription = client.subscribe_to_session(
+        CHAT, on_control=lambda name, headers: names.append(name)
+    )
+    chat.write("a")
+    chat.complete_turn()
+    eventually(lambda: names)
+    place = subscription.last_event_id
+    chat.write("b", "c")
+    chat.complete_turn()
+    eventually(lambda: len(names) == 2)
+    later = client.subscribe_to_session(CHAT, last_event_id=place)
+    updates = later.updates(5)
+    assert next(updates) == "b"
+    mine = subscription.updates(5)
+    assert next(mine) == "a"
+    rest = client.subscribe_to_session(CHAT, last_event_id=subscription.last_event_id).updates(5)
+    assert [next(rest), next(rest)] == ["b", "c"]
+
+
 def test_trims_are_no_loss(chat, client, conversation):
     """Turns that are over are trimmed, while they are read and behind an old cursor."""
     errors = []

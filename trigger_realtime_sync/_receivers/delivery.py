@@ -70,6 +70,7 @@ class Delivery:
         completed: the runs of which everything was delivered, by id.
         told_complete: the ids of the runs whose `on_complete` was called.
         position: after the last part that was delivered, or that an iterator yielded.
+        control_position: after the last control record, where parts are not delivered.
     """
 
     def __init__(self, callbacks: Callbacks, addressee: Addressee) -> None:
@@ -77,6 +78,7 @@ class Delivery:
         self.completed: dict[str, AnyRun] = {}
         self.told_complete: set[str] = set()
         self.position: Any = None
+        self.control_position: Any = None
         self._addressee = addressee
         self._delivered: dict[str, AnyRun] = {}
         takes = callbacks.on_stream is not None or callbacks.on_control is not None
@@ -167,8 +169,10 @@ class Delivery:
         for item, position in store.take_in_order(taker, stream):
             if self._addressee.is_closed:
                 return
-            self.position = position
+            if self.callbacks.on_stream is not None:
+                self.position = position
             if isinstance(item, Control):
+                self.control_position = position
                 headers = {
                     name: Secret(text) if name == FRESH_TOKEN else text
                     for name, text in item.headers.items()

@@ -269,6 +269,7 @@ class Receiver:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
+        twin.delivery.control_position = self.delivery.control_position
         twin.delivery.completed = dict(self.delivery.completed)
         for queue in self._queues:
             queue.abandon()
