@@ -235,7 +235,10 @@ class StreamSubscription(Subscription, Generic[PartT]):
                 a turn, the one after that.
             turn_of: of a session: end with the turn that has taken this message in, as
                 `client.sessions.send` numbered it. Where that was over before the call, the
-                iterator ends at its place among the parts so far.
+                iterator ends at its place among the parts so far. A turn that does not say what it
+                took in, the first of a session or one of an older agent's, counts as well, unless
+                it was told before the message was sent: subscribe before, and go on from
+                `last_event_id`.
 
         Ends when the stream does, raising its terminal error. Closing it cancels nothing. A slow
         reader holds the server back.
