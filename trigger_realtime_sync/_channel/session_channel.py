@@ -39,6 +39,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 # Seconds between two questions whether the session is closed, and the most that one waits for its
 # turn among those of the client.
 ASK_SECONDS = 2.0
+# Seconds before the first one: most sessions tell by their records whether they are closed.
+FIRST_ASK_SECONDS = 1.0
 LONGEST_WAIT = 5.0
 
 
@@ -95,7 +97,7 @@ class SessionChannel(BaseChannel):
     def start(self, start_thread: StartThread) -> None:
         super().start(start_thread)
         start_thread(self._read, f"session-feed {self.target.label}")
-        self.ask_whether_closed()
+        self._start_asking(FIRST_ASK_SECONDS)
 
     def stop(self) -> None:
         super().stop()
@@ -184,22 +186,23 @@ class SessionChannel(BaseChannel):
 
     def ask_whether_closed(self) -> None:
         """Ask the REST API whether the session is closed, unless it was asked just now."""
+        self._start_asking(0.0)
+
+    def _start_asking(self, pause: float) -> None:
         with self._lock:
             busy = self._is_asking or not self._may_ask or monotonic() < self._asks_from
             if busy or self._audience.ended or self._life.writer is not Writer.WORKING:
                 return
             self._is_asking = True
         requester = self._requesters.make()
-        self._start_thread(lambda: self._ask(requester), f"session-state {self.target.subject}")
+        name = f"session-state {self.target.subject}"
+        self._start_thread(lambda: self._ask(requester, pause), name)
 
-    def _ask(self, requester: Requester) -> None:
+    def _ask(self, requester: Requester, pause: float) -> None:
         is_closed, may_ask = False, True
         try:
-            wait = requester.rations.opinions.reserve_within(monotonic(), LONGEST_WAIT)
-            if wait is not None:
-                requester.pause(wait)
-                session = requester.get_json(session_path(self.target.subject))
-                is_closed = isinstance(session, dict) and session.get("closedAt") is not None
+            requester.pause(pause)
+            is_closed = self._is_closed(requester)
         except Interrupted:
             return
         except (AuthenticationError, PermissionDeniedError):
@@ -221,3 +224,11 @@ class SessionChannel(BaseChannel):
                 self._requester.nudge()
             elif again:
                 self.was_closed()
+
+    def _is_closed(self, requester: Requester) -> bool:
+        wait = requester.rations.opinions.reserve_within(monotonic(), LONGEST_WAIT)
+        if wait is None or self._life.writer is not Writer.WORKING:
+            return False
+        requester.pause(wait)
+        session = requester.get_json(session_path(self.target.subject))
+        return isinstance(session, dict) and session.get("closedAt") is not None
