@@ -865,10 +865,10 @@ class RealtimeClient:
         A public token of the session lives an hour. The one that a turn brings replaces it, for
         `client.sessions.send` too.
 
-        The agent writes of the close. Where none runs nobody does, so the REST API is asked soon after
-        the start, after each silence of `timeout_in_seconds`, and when this client closes the session;
-        with a public token, which it refuses, the subscription goes on then. `.run` is None, and so
-        is what `wait_for_completion()` returns.
+        The agent writes of the close. Where none runs nobody does, so the REST API is asked soon
+        after the start, after each silence of `timeout_in_seconds`, and when this client closes the
+        session; with a public token, which it refuses, the subscription goes on then. `.run` is
+        None, and so is what `wait_for_completion()` returns.
 
         The other arguments, and what is raised: see `subscribe_to_run`.
         """
