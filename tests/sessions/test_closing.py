@@ -67,6 +67,7 @@ def test_nobody_tells_of_the_close(server, chat, client):
     chat.write("a")
     subscription = client.subscribe_to_session(CHAT)
     eventually(lambda: subscription.parts)
+    server.wait_for_requests(1, match=lambda one: one.path.startswith("/api/v1/sessions/"))
     session = client.sessions.close(CHAT)
     assert subscription.wait_for_completion(SOON) is None
     later = client.subscribe_to_session(session.id)
