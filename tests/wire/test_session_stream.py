@@ -131,3 +131,36 @@ def test_a_session_has_one_format():
         with pytest.raises(ValueError, match="last_event_id"):
             SessionCursor.restore(ident)
     assert SessionCursor.restore("41").request_headers() == {"Last-Event-ID": "41"}
+
+
+def test_a_body_that_is_cut_anywhere():
+    """Each part and each control record once, in order, wherever the next body begins; in the same
+    process, and in another one."""
+    old = {"type": "trigger:upgrade-required"}
+    records = [
+        record(0, "a"),
+        control(1, "turn-complete", session_in_event_id="0"),
+        record(2, "b"),
+        record(3, old),
+        record(4, "c"),
+        control(5, "turn-complete", session_in_event_id="1"),
+    ]
+
+    def body(cursor):
+        last = cursor.request_headers().get("Last-Event-ID", "-1")
+        left = records[int(last) + 1 :]
+        return b"".join(batch(*left[n : n + 2]) for n in range(0, len(left), 2)) + ping(6)
+
+    expected = ["a", "turn-complete", "b", "upgrade-required", "c", "turn-complete"]
+    whole = body(SessionCursor())
+    for cut in range(len(whole)):
+        for another_process in (False, True):
+            cursor = opened()
+            seen = told(fed(cursor, whole[:cut]))
+            cursor.end(clean=False)
+            if another_process and cursor.last_event_id is not None:
+                cursor = SessionCursor.restore(cursor.last_event_id)
+            data = body(cursor)
+            seen += told(fed(opened(cursor), data))
+            assert seen == expected, cut
+            assert cursor.drained
