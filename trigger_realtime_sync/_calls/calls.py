@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Hashable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
 from .._checks import check_call_timeout
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
-from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenSource
 from .caller import Caller
 from .memory import CallMemory
 from .request import Deadline, Reply, Request
+
+if TYPE_CHECKING:
+    from .._http.session_tokens import SessionTokens
 
 ReadT = TypeVar("ReadT")
 
@@ -25,7 +27,10 @@ class Engine(Protocol):
 
     open_calls: OpenCalls
     call_memory: CallMemory
-    session_tokens: SessionTokens
+
+    @property
+    def session_tokens(self) -> SessionTokens:
+        """The tokens that turns of sessions brought."""
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go."""

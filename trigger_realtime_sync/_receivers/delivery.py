@@ -15,7 +15,6 @@ import attrs
 
 from .._channel.part_store import PartStore, StreamKey, Taker
 from .._http.mask import Secret
-from .._wire.session_turns import FRESH_TOKEN
 from .._wire.stream_parts import Control
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
@@ -166,6 +165,9 @@ class Delivery:
 
     def _deliver_in_order(self, store: PartStore, taker: Taker, stream: StreamKey) -> None:
         """Deliver parts, and each control record in its place among them."""
+        # Imported here, because most clients read no session.
+        from .._wire.session_turns import FRESH_TOKEN
+
         for item, position in store.take_in_order(taker, stream):
             if self._addressee.is_closed:
                 return

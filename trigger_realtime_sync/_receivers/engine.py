@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -23,13 +23,15 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
-from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenRecord, TokenSource
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
 from .receiver import Receiver
 from .registry import Registry, Seat
+
+if TYPE_CHECKING:
+    from .._http.session_tokens import SessionTokens
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +53,7 @@ class Engine:
         self._options = options
         # What is known of the functions that give out tokens, as long as somebody holds them.
         self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
-        self.session_tokens = SessionTokens()
+        self._session_tokens: SessionTokens | None = None
         self._renew()
         process.watch(self)
 
@@ -113,7 +115,8 @@ class Engine:
     def after_fork(self) -> None:
         """In the child: be an empty engine; the subscriptions it inherited are cancelled."""
         parents = self.registry
-        self.session_tokens = self.session_tokens.inherited()
+        if self._session_tokens is not None:
+            self._session_tokens = self._session_tokens.inherited()
         self._renew()
         parents.bequeath(self.registry)
         if self.registry.closed:
@@ -140,6 +143,17 @@ class Engine:
         if target.is_batch:
             return BatchChannel(target, origin, view)
         return Channel(target, origin, view)
+
+    @property
+    def session_tokens(self) -> SessionTokens:
+        """The tokens that turns of sessions brought."""
+        if self._session_tokens is None:
+            # Imported here, because most clients read no session.
+            from .._http.session_tokens import SessionTokens
+
+            with self._tokens_lock:
+                self._session_tokens = self._session_tokens or SessionTokens()
+        return self._session_tokens
 
     def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
         """Let those who read a session learn that it is closed: the server may never tell them.

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._channel.base_channel import BaseChannel
 from .._channel.part_store import Taker
@@ -25,12 +25,14 @@ from .._channel.target import Target
 from .._dispatch.janitor import Janitor
 from .._dispatch.pool import WorkerPool
 from .._dispatch.threads import Threads, join_all
-from .._wire.session_turns import Turn
 from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
 from .updates import ChangeQueue
 from .view_cache import ViewCache
+
+if TYPE_CHECKING:
+    from .._wire.session_turns import Turn
 
 MakeChannel = Callable[[Target, RunView], BaseChannel]
 
