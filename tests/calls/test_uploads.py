@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import by_path, hangup, in_turn, reply
+from tests.support.settings import TOKEN
 from trigger_realtime_sync import ApiError, ProtocolError, ServerError
 from trigger_realtime_sync._calls.uploads import LEAST_UPLOADED
 
@@ -50,6 +51,27 @@ def test_a_server_that_takes_none_gets_it_inline(server, connect, setting):
     assert len(uploads(server)) == 1
     assert connect(server).trigger("t", LARGE).result(10) == LARGE
     assert len(uploads(server)) == 2
+
+
+class Provider:
+    """Hands out a key, and can't be hashed."""
+
+    def __call__(self) -> str:
+        return TOKEN
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_is_known_of_one_token_function_is_not_of_the_next(server, connect):
+    """One that is gone leaves its place in memory to another, and nothing else."""
+    server.settings.uploads = False
+    client = connect(server)
+    for _ in range(3):
+        client.trigger("t", LARGE, access_token=Provider())
+    assert len(uploads(server)) == 3
 
 
 def test_a_public_token_uploads_nothing(server, connect):
