@@ -268,6 +268,101 @@ def test_callers_with_different_tokens_do_not_meet(server, client, writer):
         assert "secret" not in repr(list(client.subscriptions))
 
 
+class Provider:
+    """Hands out a token, and looks like any other."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self) -> str:
+        return self.token
+
+    def __repr__(self) -> str:
+        return "<Provider>"
+
+
+def test_token_functions_that_look_the_same_do_not_meet(server, client, writer):
+    """Two users' relays each go on, though the functions that hand out their tokens have one
+    `repr`."""
+    relays = [
+        Relay(shared(client.subscribe_to_run, writer, access_token=Provider(token)))
+        for token in ("tr_a", "tr_b")
+    ]
+    feeds = [events_of(relay) for relay in relays]
+    for feed in feeds:
+        next_event(feed, "run")
+    assert len(client.subscriptions) == 2
+    server.update_run(writer, metadata={"n": 1})
+    for feed in feeds:
+        assert next_event(feed, "run").data["metadata"] == {"n": 1}
+    for relay in relays:
+        relay.close()
+
+
+def test_callers_with_the_same_token_function_join(client):
+    """The method of one object is another object each time it is named, and equals itself."""
+    provider = Provider("tr_a")
+    name = functools.partial(shared, client.subscribe_to_run, "run_1")
+    first = name(access_token=provider.__call__)
+    assert first.id == name(access_token=provider.__call__).id
+    assert first.id != name(access_token=Provider("tr_a").__call__).id
+    with first() as one, name(access_token=provider.__call__)() as other:
+        assert one.id == other.id
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"streams": {"a": list[int], "b": str}}, {"streams": {"b": str, "a": list[int]}}),
+        ({"streams": {"a": int | None}}, {"streams": {"a": int | None}}),
+        ({"skip_columns": ["payload"]}, {"skip_columns": ("payload",)}),
+    ],
+)
+def test_equal_options_make_one_id(client, one, other):
+    """What is made anew in each view joins what it equals."""
+    ids = {shared(client.subscribe_to_run_with_streams, "run_1", **x).id for x in (one, other)}
+    assert len(ids) == 1
+
+
+class Masked(str):
+    """A token that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _subscribe_as(name: str) -> Any:
+    return lambda **options: name
+
+
+def _class_of_parts() -> type:
+    class Chunk:
+        pass
+
+    return Chunk
+
+
+@pytest.mark.parametrize("make", [Masked, Provider, _class_of_parts])
+def test_arguments_that_only_look_the_same_make_two_ids(client, make):
+    """Texts that hide themselves, objects of one name, classes of one name."""
+    arguments = [("one",), ("two",)] if make is not _class_of_parts else [(), ()]
+    values = [make(*some) for some in arguments]
+    ids = {shared(client.subscribe_to_run, "run_1", access_token=value).id for value in values}
+    assert len(ids) == 2
+
+
+def test_ways_to_subscribe_that_only_look_the_same_make_two_ids(client):
+    """Functions of one name, and what a partial has bound already."""
+    functions = [_subscribe_as("one"), _subscribe_as("two")]
+    assert len({shared(function).id for function in functions}) == 2
+    partials = [functools.partial(client.subscribe_to_run, run_id) for run_id in ("run_1", "run_2")]
+    assert len({shared(partial).id for partial in partials}) == 2
+    whole = shared(client.subscribe_to_run, "run_1")
+    assert shared(partials[0]).id == whole.id
+
+
 def test_any_callable_that_subscribes_is_a_source(server, client, writer):
     """A partial or a function of the project gets `on_stream` only if it takes that."""
     server.append(writer, "text", "a")

@@ -11,7 +11,7 @@ import attrs
 from .._checks import check_call_timeout
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
-from .._http.tokens import Token, TokenSource
+from .._http.tokens import Token, TokenSource, key_of
 from .caller import Caller
 from .memory import CallMemory
 from .request import Deadline, Reply, Request
@@ -81,12 +81,7 @@ class BoundedCalls:
     @property
     def key(self) -> tuple[str, Hashable]:
         """What the memory knows the server and the token by."""
-        token: Hashable = self.token
-        try:
-            hash(token)
-        except TypeError:
-            token = id(token)
-        return self.caller.origin.base_url, token
+        return self.caller.origin.base_url, key_of(self.token)
 
     def with_token(self, token: TokenSource) -> BoundedCalls:
         """Return calls with the same deadline and another token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -22,6 +22,31 @@ Token = str | Callable[[], str]
 
 # In the order of the official client, whose command line takes a personal token from the second.
 ENVIRONMENT = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
+
+
+@attrs.frozen(eq=False)
+class SameToken:
+    """Stands for a token function that can't be hashed, and so equals only itself.
+
+    Whoever remembers it keeps the function: another one could have its place in memory otherwise.
+    """
+
+    _token: Token = attrs.field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameToken) and other._token is self._token
+
+    def __hash__(self) -> int:
+        return id(self._token)
+
+
+def key_of(token: Token) -> Hashable:
+    """Return what a token is known by in a dictionary."""
+    try:
+        hash(token)
+    except TypeError:
+        return SameToken(token)
+    return token
 
 
 def token_from_environment() -> str | None:

@@ -21,7 +21,7 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
-from .._http.tokens import Token, TokenRecord, TokenSource
+from .._http.tokens import Token, TokenRecord, TokenSource, key_of
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
@@ -150,12 +150,7 @@ class Engine:
         """Return the one source of each callable, so that one thread renews the token for all."""
         if not callable(token):
             return TokenSource(token)
-        # A callable that can't be hashed equals only itself; its source keeps it, and so its id.
-        try:
-            hash(token)
-            key: Any = token
-        except TypeError:
-            key = id(token)
+        key = key_of(token)
         with self._tokens_lock:
             source = self._tokens.get(key)
             if source is None:
