@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
@@ -44,7 +44,7 @@ from ._receivers.engine import Engine, EngineOptions
 from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
-from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
+from .errors import ClientClosed, ConfigurationError
 from .models import AnyRun, OutputT, PayloadT, Run, Task, TaskPayloadT
 from .subscription import (
     RunsSubscription,
@@ -59,37 +59,21 @@ if TYPE_CHECKING:
 
     # Never imported at run time: `typing_extensions` is no dependency, and those of calls are
     # imported by the first call.
-    from typing_extensions import TypedDict, TypeVar, Unpack
+    from typing_extensions import TypedDict, TypeForm, Unpack
 
     from ._calls.calls import Calls
     from ._encode.options import Debounce, Machine
     from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
+    from .options import (
+        OneStreamOptions,
+        PartT,
+        RunOptions,
+        RunsOptions,
+        RunsWithStreamsOptions,
+    )
     from .resources import Runs
     from .wait_tokens import WaitTokens
-
-    PartT = TypeVar("PartT", default=Any)
-
-    class RunsOptions(TypedDict, total=False):
-        """The options of all subscriptions, for type checkers."""
-
-        on_update: Callable[[AnyRun], object] | None
-        on_error: Callable[[TriggerRealtimeError], object] | None
-        on_complete: Callable[[AnyRun], object] | None
-        id: str | None
-        enabled: bool
-        access_token: Token | None
-        base_url: str | None
-        throttle_in_ms: float | None
-        skip_columns: Iterable[str]
-
-    class RunOptions(RunsOptions, total=False):
-        stop_on_completion: bool
-
-    class RunsWithStreamsOptions(RunsOptions, total=False):
-        on_stream: Callable[[str, str, list[Any]], object] | None
-        streams: Mapping[str, Any] | None
-        max_parts: int | None
 
     class TriggerOptions(TypedDict, total=False):
         """The options of a trigger, for type checkers."""
@@ -112,10 +96,6 @@ if TYPE_CHECKING:
         is_test: bool
         call_timeout: float | None
         access_token: Token | None
-else:
-    from typing import TypeVar
-
-    PartT = TypeVar("PartT")
 
 SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
@@ -487,9 +467,9 @@ class RealtimeClient:
         run_id: str,
         *,
         task: Task[PayloadT, OutputT] | None = None,
-        on_update: Callable[[AnyRun], object] | None = None,
+        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
-        on_complete: Callable[[AnyRun], object] | None = None,
+        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
         id: str | None = None,
         enabled: bool = True,
         access_token: Token | None = None,
@@ -539,18 +519,18 @@ class RealtimeClient:
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]],
+        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_tag(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: Sequence[Task[Any, Any]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_tag(
         self,
@@ -591,16 +571,16 @@ class RealtimeClient:
         self,
         batch_id: str,
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]],
-        **options: Unpack[RunsOptions],
+        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_batch(
         self,
         batch_id: str,
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
-        **options: Unpack[RunsOptions],
+        tasks: Sequence[Task[Any, Any]],
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_batch(
         self,
@@ -643,9 +623,9 @@ class RealtimeClient:
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
         task: Task[PayloadT, OutputT] | None = None,
-        on_update: Callable[[AnyRun], object] | None = None,
+        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
-        on_complete: Callable[[AnyRun], object] | None = None,
+        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
         id: str | None = None,
         enabled: bool = True,
         access_token: Token | None = None,
@@ -680,18 +660,18 @@ class RealtimeClient:
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]],
+        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsWithStreamsOptions],
+        **options: Unpack[RunsWithStreamsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_streams(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: Sequence[Task[Any, Any]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsWithStreamsOptions],
+        **options: Unpack[RunsWithStreamsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_streams(
         self,
@@ -730,13 +710,33 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
     def subscribe_to_stream(
         self,
         run_id: str,
         key: str = "default",
         *,
-        on_stream: Callable[[str, list[PartT]], object] | None = None,
         part_type: type[PartT] | None = None,
+        task: Task[PayloadT, OutputT] | None = None,
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: Task[PayloadT, OutputT] | None = None,
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        on_stream: Callable[[str, list[Any]], object] | None = None,
+        part_type: Any = None,
         start_index: int | None = None,
         last_event_id: str | None = None,
         from_latest: bool = False,
@@ -753,7 +753,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> StreamSubscription[PartT]:
+    ) -> StreamSubscription[Any]:
         """Read one stream of a run, as `useRealtimeStream` does, until the run has finished.
 
         Args:
@@ -808,7 +808,7 @@ class RealtimeClient:
         *,
         task: Task[PayloadT, OutputT] | None = None,
         timeout: float | None = None,
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
     ) -> Run[PayloadT, OutputT]:
         """Block until the run has finished, well or not, and return it.
 
