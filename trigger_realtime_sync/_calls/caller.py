@@ -28,7 +28,6 @@ from ..errors import (
     ClientClosed,
     PermissionDeniedError,
     ProtocolError,
-    ServerError,
     TriggerRealtimeError,
 )
 from .patience import Patience, may_have_been_done
@@ -255,8 +254,7 @@ class _Made:
         return self._marked(ClientClosed("the client is closed"))
 
     def _marked(self, error: TriggerRealtimeError) -> TriggerRealtimeError:
-        if isinstance(error, (ApiConnectionError, ServerError, ProtocolError, ClientClosed)):
-            error.may_have_happened = self._may_have_been_done
+        error.may_have_happened = self._may_have_been_done
         return error
 
 

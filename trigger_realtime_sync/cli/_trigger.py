@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import ApiConnectionError, ProtocolError, RunHandle, ServerError, WaitTimeout
+from .. import RunHandle, TriggerRealtimeError, WaitTimeout
 from ..jsonable import run_as_dict
 from ..models import AnyRun
 from ._exits import CommandError, Exit, exit_of_run, usage_errors
@@ -135,7 +135,7 @@ def _doubts_told() -> Iterator[None]:
     """Say on stderr where an error of the block leaves open whether there is a run."""
     try:
         yield
-    except (ApiConnectionError, ServerError, ProtocolError) as error:
+    except TriggerRealtimeError as error:
         if error.may_have_happened:
             warn("it may have been triggered nevertheless; with --key, a second try is safe")
         raise
