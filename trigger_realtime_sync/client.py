@@ -97,6 +97,7 @@ if TYPE_CHECKING:
         call_timeout: float | None
         access_token: Token | None
 
+
 SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -137,7 +138,8 @@ class RealtimeClient:
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
         call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
-            look-up of a host's name can't be cut off, and may take longer.
+            look-up of a host's name can't be cut off, and may take longer; nor can an
+            `access_token` function that runs on the call's own thread.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.

@@ -28,7 +28,6 @@ from ..errors import (
     ClientClosed,
     PermissionDeniedError,
     ProtocolError,
-    ServerError,
     TriggerRealtimeError,
 )
 from .patience import Patience, may_have_been_done
@@ -93,7 +92,7 @@ class _Made:
         self._patience = Patience(origin.retry, request.repeat, request.absent_until)
         self._call = Call()
         self._stopped = Bell()
-        self._token = CurrentToken(origin.token, on_users_thread=True)
+        self._token = CurrentToken(origin.token, on_users_thread=True, ends_at=deadline.moment)
         self._headers = _headers_of(request, origin.preview_branch)
         self._silence = max(LEAST_SILENCE, origin.transport.timeouts.read)
         self._may_have_been_done = False
@@ -102,6 +101,7 @@ class _Made:
     def stop(self) -> None:
         """End it at once. Safe from any thread, and in a signal handler."""
         self._stopped.ring()
+        self._token.stop()
         self._call.interrupt()
 
     def run(self, read: Callable[[Reply], ReadT]) -> ReadT:
@@ -110,7 +110,8 @@ class _Made:
             try:
                 return read(self._attempt())
             except Interrupted:
-                raise self._marked(ClientClosed("the client is closed")) from None
+                self._may_have_been_done |= self._call.connected
+                raise self._closed() from None
             except TriggerRealtimeError as error:
                 self._recover(error)
 
@@ -227,12 +228,18 @@ class _Made:
         """
         sent = self._call.connected
         self._may_have_been_done |= may_have_been_done(error, sent=sent)
+        try:
+            if self._token.renew_after(error):
+                return
+        except Interrupted:
+            raise self._closed() from None
+        except TriggerRealtimeError as failure:
+            # Nothing was sent since the server refused the token.
+            error, sent = failure, False
         if self._deadline.left <= 0 and isinstance(error, ApiConnectionError):
             if not isinstance(error, CallTimeout):
                 error = CallTimeout(f"{error}; its time is up")
             raise self._marked(error) from error.__cause__
-        if self._token.renew_after(error):
-            return
         if isinstance(error, ApiError) and self._request.is_final(error):
             raise self._marked(error)
         wait = self._patience.wait_after(error, sent=sent, sent_at=self._sent_at, now=monotonic())
@@ -241,13 +248,13 @@ class _Made:
         level = logging.WARNING if self._patience.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, wait)
         if self._stopped.wait(wait):
-            raise self._marked(ClientClosed("the client is closed"))
+            raise self._closed()
+
+    def _closed(self) -> TriggerRealtimeError:
+        return self._marked(ClientClosed("the client is closed"))
 
     def _marked(self, error: TriggerRealtimeError) -> TriggerRealtimeError:
-        if isinstance(error, ClientClosed):
-            self._may_have_been_done |= self._call.connected
-        if isinstance(error, (ApiConnectionError, ServerError, ProtocolError, ClientClosed)):
-            error.may_have_happened = self._may_have_been_done
+        error.may_have_happened = self._may_have_been_done
         return error
 
 

@@ -138,6 +138,7 @@ class Requester:
         a signal handler."""
         self._stop.ring()
         self._wake.ring()
+        self._token.stop()
         self._call.interrupt()
 
     def nudge(self) -> None:

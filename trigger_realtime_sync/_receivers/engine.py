@@ -61,8 +61,8 @@ class Engine:
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
-        # Protects the token sources and records.
-        self._tokens_lock = threading.Lock()
+        # Protects the token sources and records. Reentrant: a signal handler may make a call.
+        self._tokens_lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Engine {self._options!r}>"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import ApiConnectionError, ProtocolError, ServerError
+from .. import TriggerRealtimeError
 from ._exits import CommandError, Exit
 from ._output import warn
 
@@ -66,7 +66,7 @@ def doubts_told(advice: str) -> Iterator[None]:
     """Say on stderr where an error of the block leaves open whether it was done."""
     try:
         yield
-    except (ApiConnectionError, ServerError, ProtocolError) as error:
+    except TriggerRealtimeError as error:
         if error.may_have_happened:
             warn(advice)
         raise
