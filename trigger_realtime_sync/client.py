@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypedDict, TypeForm, Unpack
 
     from ._calls.calls import Calls
+    from ._calls.spans import Spans
     from ._encode.options import Debounce, Machine
     from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
@@ -140,6 +141,9 @@ class RealtimeClient:
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
             look-up of a host's name can't be cut off, and may take longer; nor can an
             `access_token` function that runs on the call's own thread.
+        telemetry: whether each call is a span of its own in OpenTelemetry; needs
+            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
+            trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -163,6 +167,7 @@ class RealtimeClient:
         stream_patience: float = 30.0,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
+        telemetry: bool = False,
     ) -> None:
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
@@ -170,6 +175,7 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
+        self._spans = _spans_option(telemetry)
         self._own_engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
@@ -909,6 +915,7 @@ class RealtimeClient:
             token=self._token_or_default,
             seconds=self._call_timeout,
             absent_until=self._absent_until,
+            spans=self._spans,
         )
 
     @property
@@ -1107,6 +1114,16 @@ def _branch_option(branch: Any) -> str | None:
     if branch is None and os.environ.get("TRIGGER_PREVIEW_BRANCH", "").strip():
         return check_branch(os.environ["TRIGGER_PREVIEW_BRANCH"], "TRIGGER_PREVIEW_BRANCH")
     return check_branch(branch)
+
+
+def _spans_option(telemetry: Any) -> Spans | None:
+    if not isinstance(telemetry, bool):
+        raise ConfigurationError(f"telemetry must be True or False, not {telemetry!r}")
+    if not telemetry:
+        return None
+    from ._calls.spans import Spans
+
+    return Spans()
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

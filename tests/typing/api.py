@@ -74,6 +74,7 @@ client = RealtimeClient(
     stream_patience=30.0,
     call_retry=RetryPolicy(max_retries=2),
     call_timeout=5.0,
+    telemetry=True,
 )
 mutual = RealtimeClient(verify=ssl.create_default_context())
 

@@ -32,6 +32,7 @@ from ..errors import (
 )
 from .patience import Patience, may_have_been_done
 from .request import Deadline, Reply, Request
+from .spans import Spans
 from .trace import trace_headers
 
 ReadT = TypeVar("ReadT")
@@ -58,10 +59,12 @@ class Caller:
     Attributes:
         origin: where to ask, with which token, and how often to try.
         open_calls: those of the client.
+        spans: makes a span of each call; None for no spans.
     """
 
     origin: Origin
     open_calls: OpenCalls = attrs.field(repr=False)
+    spans: Spans | None = attrs.field(default=None, repr=False)
 
     def call(self, request: Request, deadline: Deadline, read: Callable[[Reply], ReadT]) -> ReadT:
         """Return what is read from the answer to a request, which is sent again where that is safe
@@ -77,6 +80,12 @@ class Caller:
             ClientClosed: the client was closed.
             UnreadableAnswer: it answered something else.
         """
+        if self.spans is None:
+            return self._call(request, deadline, read)
+        with self.spans.around(request, self.origin.base_url):
+            return self._call(request, deadline, read)
+
+    def _call(self, request: Request, deadline: Deadline, read: Callable[[Reply], ReadT]) -> ReadT:
         made = _Made(self.origin, request, deadline)
         with self.open_calls.making(made):
             return made.run(read)
