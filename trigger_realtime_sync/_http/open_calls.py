@@ -15,7 +15,8 @@ class Stoppable(Protocol):
 
 
 class OpenCalls:
-    """All calls of one client, each on the thread of whoever makes it. Safe from any thread."""
+    """All calls of one client, each on the thread of whoever makes it, or some of them, as one of
+    its calls. Safe from any thread."""
 
     def __init__(self) -> None:
         self._closed = False
@@ -39,3 +40,7 @@ class OpenCalls:
         self._closed = True
         for call in list(self._calls):
             call.stop()
+
+    def stop(self) -> None:
+        """As `close`."""
+        self.close()
