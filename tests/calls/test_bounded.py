@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -307,6 +308,57 @@ def test_a_call_that_closing_ended_may_have_happened(connect, raw):
     with pytest.raises(ClientClosed) as caught:
         client.send("run_1", "s", 1)
     assert caught.value.may_have_happened
+
+
+def close_inside(client: Any) -> None:
+    """Close the client in a signal handler, on the thread of a call."""
+    before = signal.signal(signal.SIGALRM, lambda *_: client.close())
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(ClientClosed):
+            client.send("run_1", "s", 1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_last_call_of_a_closed_client_closes_its_connections(connect, raw):
+    """Nobody else would: a signal handler must not wait for their locks."""
+    both = threading.Barrier(2)
+
+    def step(exchange: Exchange) -> None:
+        both.wait(10)
+        OK(exchange)
+
+    server = raw(step, step, hold())
+    client = connect(server)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: client.send("run_1", "s", n), range(2)))
+    assert server.open_connections == 2
+    close_inside(client)
+    eventually(lambda: server.open_connections == 0, seconds=5)
+
+
+def test_a_call_that_outlives_its_client_leaves_no_connection(connect, raw):
+    """It was in its token function when the client was closed, or its answer came right then."""
+    asked, go = threading.Event(), threading.Event()
+
+    def function() -> str:
+        if threading.current_thread().name.startswith("late"):
+            asked.set()
+            go.wait(10)
+        return KEY
+
+    server = raw(OK)
+    client = connect(server, access_token=function)
+    client.send("run_1", "s", 1)
+    with ThreadPoolExecutor(1, thread_name_prefix="late") as pool:
+        call = pool.submit(client.send, "run_1", "s", 2)
+        assert asked.wait(10)
+        client.close()
+        go.set()
+        assert isinstance(call.exception(10), ClientClosed)
+    eventually(lambda: server.open_connections == 0, seconds=5)
 
 
 # Connections.
