@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
@@ -48,7 +48,7 @@ class BatchItem(Generic[TaskPayloadT, OutputT]):
         payload: TaskPayloadT = ...,
         *,
         tags: str | Iterable[str] = ...,
-        idempotency_key: str | Iterable[str] | None = ...,
+        idempotency_key: str | Sequence[str] | None = ...,
         idempotency_key_ttl: timedelta | str | int | None = ...,
         delay: timedelta | datetime | str | None = ...,
         ttl: timedelta | str | int | None = ...,
@@ -71,7 +71,7 @@ class BatchItem(Generic[TaskPayloadT, OutputT]):
         payload: Any = ...,
         *,
         tags: str | Iterable[str] = ...,
-        idempotency_key: str | Iterable[str] | None = ...,
+        idempotency_key: str | Sequence[str] | None = ...,
         idempotency_key_ttl: timedelta | str | int | None = ...,
         delay: timedelta | datetime | str | None = ...,
         ttl: timedelta | str | int | None = ...,

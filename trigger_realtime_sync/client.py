@@ -95,7 +95,7 @@ if TYPE_CHECKING:
         """The options of a trigger, for type checkers."""
 
         tags: str | Iterable[str]
-        idempotency_key: str | Iterable[str] | None
+        idempotency_key: str | Sequence[str] | None
         idempotency_key_ttl: timedelta | str | int | None
         delay: timedelta | datetime | str | None
         ttl: timedelta | str | int | None
@@ -228,7 +228,7 @@ class RealtimeClient:
         payload: Any = NONE,
         *,
         tags: str | Iterable[str] = (),
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
@@ -340,7 +340,7 @@ class RealtimeClient:
         self,
         items: Iterable[BatchItem[Any, Any]],
         *,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         call_timeout: float | None = None,
         access_token: Token | None = None,
     ) -> BatchHandle:

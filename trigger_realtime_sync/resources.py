@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -146,7 +146,7 @@ class Runs:
         version: str | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         priority: timedelta | float | None = None,
         max_attempts: int | None = None,
@@ -314,7 +314,7 @@ class Runs:
     def reset_idempotency_key(
         self,
         task: str | Task[Any, Any],
-        key: str | Iterable[str],
+        key: str | Sequence[str],
         *,
         call_timeout: float | None = None,
         access_token: Token | None = None,

@@ -55,6 +55,16 @@ def test_a_key_that_is_none_is_refused(key):
         check_options({"idempotency_key": key})
 
 
+@pytest.mark.parametrize(
+    "key",
+    [{"a", "b"}, frozenset({"a", "b"}), {"a": 1}.keys(), {"a": 1}, iter("ab"), {"a": 1}.items()],
+)
+def test_a_key_without_an_order_is_refused(key):
+    """It would be another one in each process, and find no run."""
+    with pytest.raises(ValueError, match="idempotency_key must be text or a list of texts"):
+        check_options({"idempotency_key": key})
+
+
 @pytest.mark.parametrize("text", VECTORS["durations"]["accepted"])
 def test_a_duration_that_the_server_knows_passes(text):
     """As it is."""
