@@ -20,6 +20,7 @@ from ._checks import (
     check_callback,
     check_count,
     check_created_at,
+    check_flag,
     check_headers,
     check_id,
     check_key,
@@ -428,7 +429,9 @@ class RealtimeClient:
             life=life,
             expires_at=end,
             skipped=check_skip_columns(skip_columns),
-            one_time_use=one_time_use,
+            one_time_use=one_time_use
+            if one_time_use is None
+            else check_flag(one_time_use, "one_time_use"),
         )
         return public_token(grant, self._calls().bounded(call_timeout, access_token))
 
@@ -464,6 +467,7 @@ class RealtimeClient:
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
+        check_flag(retry, "retry")
         request = input_request(run_id, stream, data, retry=retry)
         self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
 
@@ -939,6 +943,8 @@ class RealtimeClient:
         *,
         stops_on_completion: bool = False,
     ) -> SubscriptionT:
+        check_flag(common.enabled, "enabled")
+        check_flag(stops_on_completion, "stop_on_completion")
         registry = self._engine.registry
         if registry.closed:
             raise ClientClosed("the client is closed")
@@ -1070,6 +1076,7 @@ def _stream_options(**options: Any) -> StreamOptions:
     if given.most_kept is not None:
         check_count(given.most_kept, "max_parts", least=0)
     check_count(given.timeout, "timeout_in_seconds", most=600)
+    check_flag(given.from_latest, "from_latest")
     if given.last_event_id is not None:
         _check_last_event_id(given)
     return given

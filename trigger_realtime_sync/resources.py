@@ -8,7 +8,7 @@ from typing import Any
 
 from ._calls.calls import BoundedCalls, Calls
 from ._calls.request import Repeat, Reply, Request, acknowledged
-from ._checks import check_id
+from ._checks import check_flag, check_id
 from ._decode.packets import Fetch
 from ._decode.rest_run import integer, run_fields, text
 from ._encode.idempotency import check_idempotency_key
@@ -110,7 +110,7 @@ class Runs:
             **page_query(page_size, after),
         }
         if is_test is not None:
-            query["filter[isTest]"] = "true" if is_test else "false"
+            query["filter[isTest]"] = "true" if check_flag(is_test, "is_test") else "false"
         calls = self._calls
 
         def turn(after: str | None) -> Page[AnyRun]:

@@ -18,6 +18,7 @@ from trigger_realtime_sync import (
     ApiConnectionError,
     ApiError,
     AuthenticationError,
+    BatchItem,
     CallTimeout,
     ClientClosed,
     ConfigurationError,
@@ -523,4 +524,26 @@ def test_a_deadline_that_can_not_work_is_refused(connect, raw, seconds):
         trigger(connect(server), call_timeout=seconds)
     with pytest.raises(ConfigurationError, match="call_timeout"):
         connect(server, call_timeout=seconds)
+    assert server.exchanges == []
+
+
+@pytest.mark.parametrize("flag", ["no", 0, 1])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda client, flag: client.trigger("t", is_test=flag), "is_test"),
+        (lambda client, flag: client.batch_trigger([BatchItem("t", is_test=flag)]), "is_test"),
+        (lambda client, flag: client.runs.list(is_test=flag), "is_test"),
+        (lambda client, flag: client.send("run_1", "s", 1, retry=flag), "retry"),
+        (
+            lambda client, flag: client.create_public_token(trigger="t", one_time_use=flag),
+            "one_time_use",
+        ),
+    ],
+)
+def test_a_flag_is_true_or_false(connect, raw, call, name, flag):
+    """Of every method: a text such as "no" would count as True."""
+    server = raw(RUN)
+    with pytest.raises(ValueError, match=f"{name} must be True or False"):
+        call(connect(server), flag)
     assert server.exchanges == []
