@@ -20,6 +20,7 @@ from ._checks import (
     check_callback,
     check_count,
     check_created_at,
+    check_flag,
     check_headers,
     check_id,
     check_key,
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
         """The options of a trigger, for type checkers."""
 
         tags: str | Iterable[str]
-        idempotency_key: str | Iterable[str] | None
+        idempotency_key: str | Sequence[str] | None
         idempotency_key_ttl: timedelta | str | int | None
         delay: timedelta | datetime | str | None
         ttl: timedelta | str | int | None
@@ -215,7 +216,7 @@ class RealtimeClient:
         payload: Any = NONE,
         *,
         tags: str | Iterable[str] = (),
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
@@ -327,7 +328,7 @@ class RealtimeClient:
         self,
         items: Iterable[BatchItem[Any, Any]],
         *,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         call_timeout: float | None = None,
         access_token: Token | None = None,
     ) -> BatchHandle:
@@ -415,7 +416,9 @@ class RealtimeClient:
             life=life,
             expires_at=end,
             skipped=check_skip_columns(skip_columns),
-            one_time_use=one_time_use,
+            one_time_use=one_time_use
+            if one_time_use is None
+            else check_flag(one_time_use, "one_time_use"),
         )
         return public_token(grant, self._calls().bounded(call_timeout, access_token))
 
@@ -451,6 +454,7 @@ class RealtimeClient:
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
+        check_flag(retry, "retry")
         request = input_request(run_id, stream, data, retry=retry)
         self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
 
@@ -947,6 +951,8 @@ class RealtimeClient:
         *,
         stops_on_completion: bool = False,
     ) -> SubscriptionT:
+        check_flag(common.enabled, "enabled")
+        check_flag(stops_on_completion, "stop_on_completion")
         registry = self._engine.registry
         if registry.closed:
             raise ClientClosed("the client is closed")
@@ -1078,6 +1084,7 @@ def _stream_options(**options: Any) -> StreamOptions:
     if given.most_kept is not None:
         check_count(given.most_kept, "max_parts", least=0)
     check_count(given.timeout, "timeout_in_seconds", most=600)
+    check_flag(given.from_latest, "from_latest")
     if given.last_event_id is not None:
         _check_last_event_id(given)
     return given

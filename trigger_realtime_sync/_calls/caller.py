@@ -90,6 +90,17 @@ class Caller:
         with self.open_calls.making(made):
             return made.run(read)
 
+    def token(self, deadline: Deadline) -> str:
+        """Return the token that a request would send now.
+
+        Raises:
+            ApiConnectionError, ConfigurationError: the function that should return it fails.
+            ClientClosed: the client was closed.
+        """
+        made = _Made(self.origin, Request(method="", path="", label="access_token"), deadline)
+        with self.open_calls.making(made):
+            return made.token()
+
 
 class _Made:
     """One call that is being made."""
@@ -120,6 +131,17 @@ class _Made:
                 return read(self._attempt())
             except Interrupted:
                 self._may_have_been_done |= self._call.connected
+                raise self._closed() from None
+            except TriggerRealtimeError as error:
+                self._recover(error)
+
+    def token(self) -> str:
+        """Return the token alone; for errors see `Caller.token`."""
+        while True:
+            try:
+                self._call.check()
+                return self._token.take()
+            except Interrupted:
                 raise self._closed() from None
             except TriggerRealtimeError as error:
                 self._recover(error)

@@ -88,6 +88,10 @@ class BoundedCalls:
         """What the memory knows the server and the token by."""
         return self.caller.origin.base_url, key_of(self.token)
 
+    def current_token(self) -> str:
+        """Return the token that a request would send now; for errors see `Caller.token`."""
+        return self.caller.token(self.deadline)
+
     def with_token(self, token: TokenSource) -> BoundedCalls:
         """Return calls with the same deadline and another token."""
         origin = attrs.evolve(self.caller.origin, token=token)

@@ -55,7 +55,8 @@ class Engine:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
         self._fetches = Fetches()
-        self.open_calls = OpenCalls()
+        # A client that is closed inside of a call leaves its connections to that.
+        self.open_calls = OpenCalls(self._transport.close)
         self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from functools import partial
 from typing import Any
 
 from .. import RunHandle, WaitTimeout
@@ -12,9 +14,9 @@ from ._exits import CommandError, Exit, exit_of_run, usage_errors
 from ._input import doubts_told, given_value, parse_json
 from ._output import json_line, warn, write, write_error
 from ._parser import Commands, add_connection, add_timeout
+from ._reading import Reading
 from ._session import NOT_SHOWN, Session, choose_view, session
 from ._values import number
-from ._views import JsonLines, RawText
 
 _OPTIONS = {
     "tag": "tags",
@@ -143,10 +145,15 @@ def _watch(here: Session, handle: RunHandle[Any, Any], options: argparse.Namespa
 
 
 def _stream(here: Session, handle: RunHandle[Any, Any], options: argparse.Namespace) -> int:
-    with usage_errors():
-        subscription = handle.stream(options.stream, max_parts=0, **here.stream_callbacks)
-    view = JsonLines() if options.json else RawText()
-    if not here.show(view, subscription, timeout=options.timeout):
-        message = f"stream {options.stream} of run {handle.id} did not end"
-        raise here.timed_out(message, options.timeout)
+    key: str = options.stream
+    reading = Reading(here, handle.id, key, partial(handle.stream, key))
+    try:
+        reading.show(as_json=options.json, timeout=options.timeout)
+    except BaseException as error:
+        command = ["trigger-realtime", "stream", handle.id, key]
+        if (place := reading.place_after(error)) is not None:
+            command += ["--last-event-id", place]
+        warn(f"to read on: {shlex.join(command)}")
+        raise
+    reading.check_that_it_exists()
     return Exit.COMPLETED
