@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_decode": ("_clock", "errors", "models", "_forks", "_wire"),
     "_encode": ("_clock", "errors", "models", "_checks"),
     "_http": ("_clock", "errors", "config", "_checks", "_version", "_wire"),
-    "options": ("_http.tokens",),
+    "options": ("models", "_http.tokens"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         RunOptions,
         RunsOptions,
         RunsWithStreamsOptions,
+        RunWithStreamsOptions,
     )
     from .resources import Runs
     from .wait_tokens import WaitTokens
@@ -474,14 +475,30 @@ class RealtimeClient:
 
     # Subscribing.
 
+    @overload
     def subscribe_to_run(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
-        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunSubscription[Any, Any]: ...
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
-        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
         id: str | None = None,
         enabled: bool = True,
         access_token: Token | None = None,
@@ -489,7 +506,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run, as `useRealtimeRun` does, until it has finished.
 
         Args:
@@ -531,10 +548,19 @@ class RealtimeClient:
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
+        tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: None = None,
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
     @overload
     def subscribe_to_runs_with_tag(
         self,
@@ -583,9 +609,17 @@ class RealtimeClient:
         self,
         batch_id: str,
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
+        tasks: Sequence[Task[PayloadT, OutputT]],
         **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: None = None,
+        **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
     @overload
     def subscribe_to_batch(
         self,
@@ -627,6 +661,22 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunWithStreamsOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunWithStreamsOptions],
+    ) -> RunSubscription[Any, Any]: ...
     def subscribe_to_run_with_streams(
         self,
         run_id: str,
@@ -634,10 +684,10 @@ class RealtimeClient:
         on_stream: Callable[[str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
-        task: Task[PayloadT, OutputT] | None = None,
-        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        task: Task[Any, Any] | None = None,
+        on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
-        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
+        on_complete: Callable[[AnyRun], object] | None = None,
         id: str | None = None,
         enabled: bool = True,
         access_token: Token | None = None,
@@ -645,7 +695,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run and the streams that it names, as `useRealtimeRunWithStreams` does.
 
         Args:
@@ -672,10 +722,19 @@ class RealtimeClient:
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[PayloadT, OutputT]] | None = None,
+        tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsWithStreamsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: None = None,
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsWithStreamsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
     @overload
     def subscribe_to_runs_with_streams(
         self,
@@ -728,8 +787,28 @@ class RealtimeClient:
         run_id: str,
         key: str = "default",
         *,
-        part_type: type[PartT] | None = None,
-        task: Task[PayloadT, OutputT] | None = None,
+        part_type: type[PartT],
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: type[PartT],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: Task[PayloadT, OutputT],
         **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
     ) -> StreamSubscription[PartT]: ...
     @overload
@@ -739,9 +818,29 @@ class RealtimeClient:
         key: str = "default",
         *,
         part_type: TypeForm[PartT],
-        task: Task[PayloadT, OutputT] | None = None,
-        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
     ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[Any, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[Any]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: None = None,
+        **options: Unpack[OneStreamOptions[Any]],
+    ) -> StreamSubscription[Any]: ...
     def subscribe_to_stream(
         self,
         run_id: str,
@@ -814,14 +913,32 @@ class RealtimeClient:
             stops_on_completion=stop_on_completion,
         )
 
+    @overload
     def wait_for_completion(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[PayloadT, OutputT],
         timeout: float | None = None,
         **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
-    ) -> Run[PayloadT, OutputT]:
+    ) -> Run[PayloadT, OutputT]: ...
+    @overload
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        timeout: float | None = None,
+        **options: Unpack[RunOptions],
+    ) -> AnyRun: ...
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AnyRun:
         """Block until the run has finished, well or not, and return it.
 
         Args:

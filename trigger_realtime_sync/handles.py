@@ -154,7 +154,7 @@ class RunHandle(Generic[PayloadT, OutputT]):
         self,
         key: str = "default",
         *,
-        part_type: type[PartT] | None = None,
+        part_type: type[PartT],
         **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
     ) -> StreamSubscription[PartT]: ...
     @overload
@@ -165,6 +165,14 @@ class RunHandle(Generic[PayloadT, OutputT]):
         part_type: TypeForm[PartT],
         **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
     ) -> StreamSubscription[PartT]: ...
+    @overload
+    def stream(
+        self,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        **options: Unpack[OneStreamOptions[Any, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[Any]: ...
     def stream(self, key: str = "default", **options: Any) -> StreamSubscription[Any]:
         """Read one stream of the run: see `client.subscribe_to_stream`, and `subscribe`."""
         return self._now.subscribe_to_stream(

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypedDict, TypeVar
 
     from ._http.tokens import Token
+    from .models import AnyRun
 
-    RunT = TypeVar("RunT", default=Any)
+    RunT = TypeVar("RunT", default=AnyRun)
     PartT = TypeVar("PartT", default=Any)
 
     class RunsOptions(TypedDict, Generic[RunT], total=False):

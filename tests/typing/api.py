@@ -327,9 +327,9 @@ def callbacks() -> None:
 
     client.subscribe_to_run("r", on_update=on_update, on_error=on_error, on_complete=on_update)
     client.subscribe_to_run("r", on_update=lambda run: print(run.status))
-    client.subscribe_to_run("r", on_update=7)  # type: ignore[arg-type]
-    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-arg]
-    client.subscribe_to_run(7)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", on_update=7)  # type: ignore[call-overload]
+    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-overload]
+    client.subscribe_to_run(7)  # type: ignore[call-overload]
 
 
 def the_registry() -> None:
