@@ -41,6 +41,7 @@ from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
+from ._receivers.engine_owner import EngineOwner
 from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
@@ -162,7 +163,9 @@ class RealtimeClient:
     Raises:
         ConfigurationError: an option or environment variable can't work.
 
-    Nothing is sent before the first subscription. As a context manager, it closes at the end.
+    Nothing is sent before the first subscription. As a context manager, it closes at the end. One
+    that is dropped without `close()` while it follows something goes on, and a `ResourceWarning`
+    says so, which `python -X dev` shows; at the end of the process it is closed.
     """
 
     def __init__(
@@ -188,7 +191,7 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
-        self._own_engine = Engine(
+        engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
@@ -203,8 +206,9 @@ class RealtimeClient:
                 ),
             )
         )
+        self._owner = EngineOwner(engine, self._base_url)
         self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(
-            lambda: self._engine.registry
+            lambda: _renewed(engine).registry
         )
         """The running subscriptions by id: live, and read-only."""
 
@@ -911,8 +915,7 @@ class RealtimeClient:
 
     @property
     def _engine(self) -> Engine:
-        notice()
-        return self._own_engine
+        return _renewed(self._owner.engine)
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         """Return what is called in place of a callback of the user's: a hook for subclasses."""
@@ -970,6 +973,12 @@ class RealtimeClient:
                 " or set TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN"
             )
         return token
+
+
+def _renewed(engine: Engine) -> Engine:
+    """Return an engine, made anew if this is a child of a fork that went unnoticed."""
+    notice()
+    return engine
 
 
 @attrs.frozen
