@@ -30,7 +30,7 @@ from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
 from .updates import ChangeQueue
-from .view_cache import ViewCache
+from .view_cache import ViewCache, without_parts
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
@@ -435,8 +435,7 @@ class Registry:
     def _remember(self, slot: Slot, view: RunView) -> None:
         # A generated id cannot be resumed: keep the runs, drop the parts.
         if slot.has_generated_id and view.parts is not None:
-            runs, view = view.by_key(), slot.target.new_view()
-            view.put(runs)
+            view = without_parts(slot.target, view)
         self._cache.put(slot.id, slot.target, view)
 
     # The end.
