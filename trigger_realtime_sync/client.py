@@ -738,15 +738,10 @@ class RealtimeClient:
         At most 64 streams are read at the same time; more take turns, and none is left out. The
         other arguments, and what is raised: see `subscribe_to_runs_with_tag`.
         """
+        read = _streams(streams, max_parts, max_part_bytes)
         return self._subscribe(
             RunsSubscription,
-            _tag(
-                tag,
-                created_at,
-                tasks,
-                skip_columns,
-                streams=_streams(streams, max_parts, max_part_bytes),
-            ),
+            _tag(tag, created_at, tasks, skip_columns, streams=read),
             self._callbacks(on_update, on_error, on_complete, on_stream),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
