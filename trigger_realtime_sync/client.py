@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
+from ._channel.part_store import MAX_PART_BYTES
 from ._channel.target import StreamOptions, Target
 from ._checks import (
     check_base_url,
@@ -42,6 +43,7 @@ from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
+from ._receivers.engine_owner import EngineOwner
 from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
@@ -150,7 +152,9 @@ class RealtimeClient:
     Raises:
         ConfigurationError: an option or environment variable can't work.
 
-    Nothing is sent before the first subscription. As a context manager, it closes at the end.
+    Nothing is sent before the first subscription. As a context manager, it closes at the end. One
+    that is dropped without `close()` while it follows something goes on, and a `ResourceWarning`
+    says so, which `python -X dev` shows; at the end of the process it is closed.
     """
 
     def __init__(
@@ -178,7 +182,7 @@ class RealtimeClient:
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
         self._spans = _spans_option(telemetry)
-        self._own_engine = Engine(
+        engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
@@ -193,8 +197,9 @@ class RealtimeClient:
                 ),
             )
         )
+        self._owner = EngineOwner(engine, self._base_url)
         self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(
-            lambda: self._engine.registry
+            lambda: _renewed(engine).registry
         )
         """The running subscriptions by id: live, and read-only."""
 
@@ -684,6 +689,7 @@ class RealtimeClient:
         on_stream: Callable[[str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
@@ -700,18 +706,23 @@ class RealtimeClient:
 
         Args:
             run_id: of the run (`run_…`).
-            on_stream: called with the key of a stream and a non-empty list of its new parts, in
-                order. One that is slow holds the server back.
+            on_stream: called with the key of a stream and its new `Parts`, a list that is never
+                empty, in order. One that is slow holds the server back.
             streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
                 to `on_error` as a `PayloadError`.
             max_parts: how many parts of each stream `.streams` keeps; all by default.
+            max_part_bytes: in how many bytes of the body the parts that `.streams` keeps may have
+                come, those of all streams together; 64 MiB by default, None for any. The oldest
+                are dropped first, and what `on_stream` has still to take never is;
+                `.dropped_parts` counts them, and the log says it once. A subscription that joins
+                later under the same `id` begins with the oldest part that is kept.
 
         The other arguments, and what is raised: see `subscribe_to_run`. It completes, and
         `on_complete` is called, when the run has finished and the last part was delivered.
         """
         return self._subscribe(
             RunSubscription,
-            _run(run_id, task, skip_columns, streams=_streams(streams, max_parts)),
+            _run(run_id, task, skip_columns, streams=_streams(streams, max_parts, max_part_bytes)),
             _of_one_run(self._callbacks(on_update, on_error, on_complete, on_stream)),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
@@ -751,6 +762,7 @@ class RealtimeClient:
         on_stream: Callable[[str, str, list[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         created_at: str | timedelta | None = None,
         tasks: Sequence[Task[Any, Any]] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
@@ -767,16 +779,19 @@ class RealtimeClient:
 
         Args:
             tag: see `subscribe_to_runs_with_tag`.
-            on_stream: called with a run's id, the key of a stream, and a non-empty list of its new
-                parts, in order. One that is slow holds the server back.
+            on_stream: called with a run's id, the key of a stream, and its new `Parts`, a list that
+                is never empty, in order. One that is slow holds the server back.
             streams: types of the parts by key.
+            max_parts, max_part_bytes: see `subscribe_to_run_with_streams`; the bytes are those of
+                the streams of all runs together.
 
         At most 64 streams are read at the same time; more take turns, and none is left out. The
         other arguments, and what is raised: see `subscribe_to_runs_with_tag`.
         """
+        read = _streams(streams, max_parts, max_part_bytes)
         return self._subscribe(
             RunsSubscription,
-            _tag(tag, created_at, tasks, skip_columns, streams=_streams(streams, max_parts)),
+            _tag(tag, created_at, tasks, skip_columns, streams=read),
             self._callbacks(on_update, on_error, on_complete, on_stream),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
@@ -852,6 +867,7 @@ class RealtimeClient:
         last_event_id: str | None = None,
         from_latest: bool = False,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         timeout_in_seconds: int = 60,
         task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
@@ -870,8 +886,8 @@ class RealtimeClient:
         Args:
             run_id: of the run (`run_…`).
             key: of the stream.
-            on_stream: called with the key and a non-empty list of new parts, in order. One that is
-                slow holds the server back.
+            on_stream: called with the key and the new `Parts`, a list that is never empty, in
+                order. One that is slow holds the server back.
             part_type: type of the parts; one that does not fit goes to `on_error`.
             start_index: where to begin. On v2 the number of a record, from 0, of which commands,
                 control records and retried writes take one each; those that were trimmed away go to
@@ -884,6 +900,9 @@ class RealtimeClient:
             from_latest: starts at the end of what is there. v1, up to server 4.5.12, can't be asked
                 for that, and delivers all that it keeps.
             max_parts: how many parts `.parts` keeps; all by default.
+            max_part_bytes: in how many bytes of the body they may have come; 64 MiB by default,
+                None for any. What `on_stream` or `updates()` has still to take is never dropped;
+                see `subscribe_to_run_with_streams`.
             timeout_in_seconds: of silence, 1 to 600, after which the server ends one answer; the
                 next is asked for as long as the run lives. A wish: what is asked for stays below
                 nine tenths of `Timeouts.read`. Behind a proxy that holds answers back until they
@@ -903,6 +922,7 @@ class RealtimeClient:
             last_event_id=last_event_id,
             from_latest=from_latest,
             most_kept=max_parts,
+            most_kept_bytes=max_part_bytes,
             timeout=timeout_in_seconds,
         )
         return self._subscribe(
@@ -1041,8 +1061,7 @@ class RealtimeClient:
 
     @property
     def _engine(self) -> Engine:
-        notice()
-        return self._own_engine
+        return _renewed(self._owner.engine)
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         """Return what is called in place of a callback of the user's: a hook for subclasses."""
@@ -1102,6 +1121,12 @@ class RealtimeClient:
                 " or set TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN"
             )
         return token
+
+
+def _renewed(engine: Engine) -> Engine:
+    """Return an engine, made anew if this is a child of a fork that went unnoticed."""
+    notice()
+    return engine
 
 
 @attrs.frozen
@@ -1186,12 +1211,14 @@ def _query(
     return tuple(sorted((name, text) for name, text in query.items() if text is not None))
 
 
-def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:
+def _streams(
+    types: Mapping[str, Any] | None, max_parts: int | None, max_part_bytes: int | None
+) -> StreamOptions:
     if types is not None and not isinstance(types, Mapping):
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
-    if max_parts is not None:
-        check_count(max_parts, "max_parts", least=0)
-    return StreamOptions(types=tuple((types or {}).items()), most_kept=max_parts)
+    return _stream_options(
+        types=tuple((types or {}).items()), most_kept=max_parts, most_kept_bytes=max_part_bytes
+    )
 
 
 def _stream_options(**options: Any) -> StreamOptions:
@@ -1200,6 +1227,8 @@ def _stream_options(**options: Any) -> StreamOptions:
         check_count(given.start_index, "start_index", least=0)
     if given.most_kept is not None:
         check_count(given.most_kept, "max_parts", least=0)
+    if given.most_kept_bytes is not None:
+        check_count(given.most_kept_bytes, "max_part_bytes")
     check_count(given.timeout, "timeout_in_seconds", most=600)
     check_flag(given.from_latest, "from_latest")
     if given.last_event_id is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, overload
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     OutputT = TypeVar("OutputT", covariant=True, default=Any)
     # Invariant: with a covariant payload, `trigger(task, 5)` would pass as a task of `object`.
     TaskPayloadT = TypeVar("TaskPayloadT", default=Any)
+    PartT = TypeVar("PartT", default=Any)
 else:
     from typing import TypeVar
 
     PayloadT = TypeVar("PayloadT", covariant=True)
     OutputT = TypeVar("OutputT", covariant=True)
     TaskPayloadT = TypeVar("TaskPayloadT")
+    PartT = TypeVar("PartT")
 
 
 class _OpenEnum(str, enum.Enum):
@@ -318,6 +320,25 @@ class WaitToken:
     def timed_out(self) -> bool:
         """TIMED_OUT."""
         return self.status == WaitTokenStatus.TIMED_OUT
+
+
+class Parts(list[PartT]):
+    """Parts of a stream that follow each other, as `on_stream` is given them: a list.
+
+    Attributes:
+        first_index: how many parts came before them. If that is more than were given before,
+            the others were dropped by then: see `max_part_bytes`.
+    """
+
+    __slots__ = ("first_index",)
+
+    def __init__(self, parts: Iterable[PartT] = (), first_index: int = 0) -> None:
+        super().__init__(parts)
+        self.first_index = first_index
+
+    def __reduce__(self) -> Any:
+        # Whoever unpickles it need not have this library.
+        return list, (list(self),)
 
 
 def empty_run() -> tuple[AnyRun, dict[str, Any]]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         """Of whatever reads streams."""
 
         max_parts: int | None
+        max_part_bytes: int | None
 
     class RunWithStreamsOptions(RunOptions[RunT], PartsOptions, Generic[RunT], total=False):
         """Of one run and its streams."""

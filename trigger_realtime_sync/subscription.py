@@ -152,9 +152,15 @@ class RunSubscription(_OfRuns[PayloadT, OutputT]):
 
     @property
     def streams(self) -> dict[str, list[Any]]:
-        """The parts of each stream so far, where streams are read."""
+        """The parts of each stream so far, where streams are read; the last of them, with
+        `max_parts` and `max_part_bytes`."""
         parts = self._seat.view.parts
         return {} if parts is None else {key: parts.values((_, key)) for _, key in parts.streams()}
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.streams` had and keeps no longer."""
+        return _dropped_parts(self._seat)
 
     def wait_for_completion(self, timeout: float | None = None) -> Run[PayloadT, OutputT]:
         """Block until the run has finished, well or not, and every callback was called.
@@ -197,9 +203,14 @@ class StreamSubscription(Subscription, Generic[PartT]):
 
     @property
     def parts(self) -> list[PartT]:
-        """The parts so far; with `max_parts`, the last of them."""
+        """The parts so far; the last of them, with `max_parts` and `max_part_bytes`."""
         store = self._seat.view.parts
         return [] if store is None else store.values(self._stream)
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.parts` had and keeps no longer."""
+        return _dropped_parts(self._seat)
 
     @property
     def last_event_id(self) -> str | None:
@@ -219,7 +230,7 @@ class StreamSubscription(Subscription, Generic[PartT]):
         return None if streams is None else streams.last_event_id
 
     def updates(self, timeout: float | None = None) -> PartUpdates[PartT]:
-        """Iterate over the parts: those so far first, then each new one.
+        """Iterate over the parts: those that are kept first, then each new one.
 
         Args:
             timeout: seconds without a part after which `WaitTimeout` is raised.
@@ -243,6 +254,11 @@ class StreamSubscription(Subscription, Generic[PartT]):
         target = self._seat.target
         assert target.streams is not None
         return target.subject, target.streams.key or ""
+
+
+def _dropped_parts(seat: Seat) -> int:
+    parts = seat.view.parts
+    return 0 if parts is None else parts.dropped
 
 
 def _wait_for_run(seat: Seat, timeout: float | None) -> Any:
@@ -272,13 +288,19 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     @property
     def streams(self) -> dict[str, dict[str, list[Any]]]:
-        """The parts of each stream of each run so far, where streams are read."""
+        """The parts of each stream of each run so far, where streams are read; the last of them,
+        with `max_parts` and `max_part_bytes`."""
         streams: dict[str, dict[str, list[Any]]] = {}
         parts = self._seat.view.parts
         for run_id, key in parts.streams() if parts is not None else ():
             assert parts is not None
             streams.setdefault(run_id, {})[key] = parts.values((run_id, key))
         return streams
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.streams` had and keeps no longer, of all runs together."""
+        return _dropped_parts(self._seat)
 
     def wait_for_completion(
         self, timeout: float | None = None, *, expected: int | None = None

@@ -119,6 +119,97 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(server, client, writer
     assert again[0].data["index"] == 2
 
 
+def kept_of(source: Any, last: str) -> Any:
+    """Let a subscription go on until this part is there, and return what it keeps of the stream."""
+    subscription = source()
+    eventually(lambda: subscription.streams.get("text", [None])[-1] == last)
+    return subscription
+
+
+def test_a_late_browser_begins_with_the_first_part_that_is_kept(server, client, writer):
+    """It is told how many it has missed, and each index and id counts those too."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=3)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source)
+        events = events_of(relay)
+        first = next_event(events, "part")
+        assert first.data == {"key": "text", "index": 5, "parts": ["f", "g", "h"], "missed": 5}
+        assert first.id == "text=8"
+        server.append(writer, "text", "i")
+        assert next_event(events, "part").data == {"key": "text", "index": 8, "parts": ["i"]}
+        relay.close()
+
+
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        ("text=3", {"index": 5, "parts": ["f", "g", "h"], "missed": 2}),
+        ("text=5", {"index": 5, "parts": ["f", "g", "h"]}),
+        ("text=7", {"index": 7, "parts": ["h"]}),
+    ],
+)
+def test_a_browser_that_returns_is_told_what_is_gone(server, client, writer, has, told):
+    """What it has is not sent again, and what it can't have any more is not skipped in silence."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=3)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source, last_event_id=has)
+        part = next_event(events_of(relay), "part")
+        assert part.data == {"key": "text", **told}
+        assert part.id == "text=8"
+        relay.close()
+
+
+def test_a_browser_that_has_everything_gets_what_comes(server, client, writer):
+    """Though its position is behind everything that is kept."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=1)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source, last_event_id="text=8")
+        events = events_of(relay)
+        next_event(events, "run")
+        server.append(writer, "text", "i")
+        assert next_event(events, "part").data == {"key": "text", "index": 8, "parts": ["i"]}
+        relay.close()
+
+
+def test_bytes_count_as_parts_do(server, client, writer):
+    """A late browser is told what was dropped for `max_part_bytes` alike."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_part_bytes=2000)
+    parts = [f"{number:03}" + "x" * 100 for number in range(100)]
+    for start in range(0, 100, 10):
+        server.append(writer, "text", *parts[start : start + 10])
+    with kept_of(source, parts[-1]) as subscription:
+        kept = len(subscription.streams["text"])
+        assert 0 < kept < 25
+        relay = Relay(source)
+        part = next_event(events_of(relay), "part")
+        assert (part.data["index"], part.data["missed"]) == (100 - kept, 100 - kept)
+        assert part.data["parts"] == parts[100 - kept :]
+        assert part.id == "text=100"
+        relay.close()
+
+
+def test_a_source_that_passes_its_own_lists_is_counted(server, client, writer):
+    """A function of the project may change the parts on the way."""
+
+    def loud(on_stream: Any, **callbacks: Any) -> Any:
+        return client.subscribe_to_run_with_streams(
+            writer,
+            on_stream=lambda key, parts: on_stream(key, [part.upper() for part in parts]),
+            **callbacks,
+        )
+
+    server.append(writer, "text", "a", "b")
+    relay = Relay(loud, last_event_id="text=1")
+    events = events_of(relay)
+    assert next_event(events, "part").data == {"key": "text", "index": 1, "parts": ["B"]}
+    server.append(writer, "text", "c")
+    assert next_event(events, "part").data == {"key": "text", "index": 2, "parts": ["C"]}
+    relay.close()
+
+
 def test_each_stream_has_a_place_of_its_own(server, client, writer):
     """Many runs, many streams, odd names: one id holds the positions in all of them."""
     server.update_run(writer, realtime_streams=["text", "ä=&/%0A"])
@@ -520,3 +611,20 @@ def test_relays_need_no_thread_of_their_own(server, client, writer):
     assert len(threads_named("trigger-realtime")) < 30
     for relay in relays:
         relay.close()
+
+
+def test_somebody_elses_stream_may_have_lost_its_beginning(server, client, writer):
+    """Its parts have their true index, and what a browser missed is told once."""
+    server.append(writer, "text", *"abcdefgh")
+    with client.subscribe_to_stream(writer, "text", max_parts=3) as subscription:
+        server.complete_run(writer)
+        subscription.wait_for_completion(10)
+        events = [one for one in events_of(Relay(subscription)) if one.name == "part"]
+        assert [one.data for one in events] == [
+            {"key": "parts", "index": 5, "parts": ["f"], "missed": 5},
+            {"key": "parts", "index": 6, "parts": ["g"]},
+            {"key": "parts", "index": 7, "parts": ["h"]},
+        ]
+        assert [one.id for one in events] == ["parts=6", "parts=7", "parts=8"]
+        again = events_of(Relay(subscription, last_event_id="parts=7"))
+        assert next_event(again, "part").data == {"key": "parts", "index": 7, "parts": ["h"]}

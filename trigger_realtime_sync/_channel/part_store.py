@@ -6,13 +6,17 @@ own pace; and the reading threads wait for the slowest of them, so that TCP hold
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
 import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .position_log import PositionLog
+from ..models import Parts
+from .part_log import PartLog
 
 if TYPE_CHECKING:
     from .._wire.stream_parts import Position, Positions
@@ -24,42 +28,17 @@ MOST_BYTES_WAITING = 1 << 20
 # How often a paused reader looks again: an iterator that was dropped unclosed notifies nobody.
 LOOK_AGAIN_SECONDS = 1.0
 
+# How many bytes of the body the parts of all streams of a channel may have come in that are kept to
+# be looked at.
+MAX_PART_BYTES = 64 << 20
+# They are dropped many at once: when there are too many, until this share of the bound is free.
+SPARE_SHARE = 64
+# Bytes of parts that are remembered as one batch: they count alike, and are of one age.
+LARGEST_BATCH = 64 << 10
+
 StreamKey = tuple[str, str]
 
-
-class Log:
-    """The parts of one stream that are kept.
-
-    Attributes:
-        lineage: another object for a log that was dropped and begun anew: progress in the old one
-            means nothing in the new one.
-        base: how many parts were dropped.
-        bytes: the size of the body up to the last part.
-        values: the parts from `base` on.
-        positions: after each part, by its number.
-        position: after everything that was read.
-    """
-
-    __slots__ = ("base", "bytes", "lineage", "position", "positions", "values")
-
-    def __init__(self) -> None:
-        self.lineage = object()
-        self.base = 0
-        self.bytes = 0
-        self.values: list[Any] = []
-        self.positions = PositionLog()
-        self.position: Position | None = None
-
-    @property
-    def end(self) -> int:
-        return self.base + len(self.values)
-
-    def copy(self) -> Log:
-        log = Log()
-        log.lineage = self.lineage
-        log.base, log.bytes, log.position = self.base, self.bytes, self.position
-        log.values, log.positions = list(self.values), self.positions.copy()
-        return log
+logger = logging.getLogger("trigger_realtime_sync")
 
 
 class Taker:
@@ -68,12 +47,12 @@ class Taker:
     def __init__(self) -> None:
         self.taken: dict[StreamKey, tuple[int, int, object]] = {}
 
-    def progress(self, stream: StreamKey, log: Log) -> tuple[int, int]:
+    def progress(self, stream: StreamKey, log: PartLog) -> tuple[int, int]:
         """Return how many parts of the log were taken, and how many bytes of the body before."""
         parts, size, lineage = self.taken.get(stream, (0, 0, None))
         return (parts, size) if lineage is log.lineage else (0, 0)
 
-    def advance(self, stream: StreamKey, log: Log, parts: int, size: int) -> None:
+    def advance(self, stream: StreamKey, log: PartLog, parts: int, size: int) -> None:
         self.taken[stream] = (parts, size, log.lineage)
 
 
@@ -82,16 +61,46 @@ class PartStore:
 
     Args:
         most_kept: how many parts of each stream stay to be looked at; None for all.
+        most_bytes: how many bytes of the body those of all streams may have come in; None for any.
+        label: what is read, for the log.
     """
 
-    def __init__(self, most_kept: int | None = None) -> None:
+    def __init__(
+        self,
+        most_kept: int | None = None,
+        most_bytes: int | None = MAX_PART_BYTES,
+        label: str = "streams",
+    ) -> None:
         self._most_kept = most_kept
+        self._most_bytes = most_bytes
+        self._most: float = math.inf if most_bytes is None else most_bytes
+        self._spare = self._most / SPARE_SHARE
+        self._largest_batch = min(LARGEST_BATCH, self._spare)
+        self._label = label
         # Protects everything below; notified when parts came or were taken, or a taker left.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
+        self._logs: defaultdict[StreamKey, PartLog] = defaultdict(PartLog)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
+        self._arrivals = itertools.count()
+        self._bytes = 0
+        # They are looked through only when there are more bytes than this.
+        self._enough = self._most
+        self._dropped = 0
+        # That parts are dropped for their bytes: True once it is so, and once it is in the log.
+        self._is_over = False
+        self._is_told = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of the body the parts that are kept came in."""
+        return self._bytes
+
+    @property
+    def dropped(self) -> int:
+        """How many parts were dropped, of all streams together."""
+        return self._dropped
 
     def append(
         self,
@@ -111,32 +120,33 @@ class PartStore:
         """
         with self._lock:
             log = self._logs[stream]
-            log.values.extend(values)
-            for count, some in positions:
-                log.positions.add(count, some)
-            log.bytes += size
-            log.position = position
+            log.append(values, positions, position)
+            self._bytes += log.weigh(size, next(self._arrivals), self._largest_batch)
             self._trim(stream, log)
+            if self._bytes > self._enough:
+                self._make_spare()
             self._changed.notify_all()
 
     def wait_for_room(self, stream: StreamKey) -> None:
         """Block while a taker is too far behind in this stream."""
+        self._tell_once()
         with self._lock:
             while not self._closed and self._is_full(stream):
                 self._changed.wait(LOOK_AGAIN_SECONDS)
 
-    def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
+    def take(self, taker: Taker, stream: StreamKey) -> tuple[Parts[Any], Any]:
         """Return all parts that are new to the taker, and the position after them."""
         with self._lock:
             log = self._logs.get(stream)
             if log is None:
-                return [], None
-            start = taker.progress(stream, log)[0]
-            values = log.values[max(0, start - log.base) :]
+                return Parts(), None
+            values = log.since(taker.progress(stream, log)[0])
             taker.advance(stream, log, log.end, log.bytes)
             self._trim(stream, log)
+            self._trim_bytes()
             self._changed.notify_all()
-            return values, log.position
+        self._tell_once()
+        return values, log.position
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
@@ -150,12 +160,16 @@ class PartStore:
                 index = max(index, log.base)
             if index >= log.end:
                 return None
-            value, position = log.values[index - log.base], log.positions[index]
+            value, position = log.at(index), log.position_after(index)
             caught_up = index + 1 >= log.end
             taker.advance(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
+            if log.ends_a_batch(index + 1):
+                # Not for each part: an iterator that is late has many of them.
+                self._trim_bytes()
             self._changed.notify_all()
-            return value, position
+        self._tell_once()
+        return value, position
 
     def add(self, taker: Taker) -> None:
         """Apply backpressure for this taker from now on."""
@@ -165,6 +179,7 @@ class PartStore:
     def remove(self, taker: Taker) -> None:
         with self._lock:
             self._takers.discard(taker)
+            self._trim_bytes()
             self._changed.notify_all()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
@@ -178,7 +193,7 @@ class PartStore:
             log = self._logs.get(stream)
             if log is None or self._most_kept == 0:
                 return []
-            return log.values[-self._most_kept :] if self._most_kept else list(log.values)
+            return log.newest(self._most_kept)
 
     def position(self, stream: StreamKey) -> Any:
         """Return the position after the last part, None if none came."""
@@ -200,7 +215,8 @@ class PartStore:
         """Drop the streams of a run that is gone."""
         with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
-                del self._logs[stream]
+                self._bytes -= sum(batch.bytes for _, batch in self._logs.pop(stream).batches())
+            self._enough = self._most
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -215,17 +231,24 @@ class PartStore:
 
     def copy(self) -> PartStore:
         """Return a copy for the next channel to continue from."""
-        store = PartStore(self._most_kept)
+        store = self._of_its_kind()
         with self._lock:
             store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
+            store._arrivals = itertools.count(next(self._arrivals))
+            store._bytes, store._dropped = self._bytes, self._dropped
+            store._is_over, store._is_told = self._is_over, self._is_told
         return store
 
     def inherited(self) -> PartStore:
         """Return the same parts under a lock of their own, for a forked child: a thread that is
         gone may hold this one."""
-        store = PartStore(self._most_kept)
+        store = self._of_its_kind()
         store._logs, store._closed = self._logs, True
+        store._bytes, store._dropped = self._bytes, self._dropped
         return store
+
+    def _of_its_kind(self) -> PartStore:
+        return PartStore(self._most_kept, self._most_bytes, self._label)
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)
@@ -239,16 +262,62 @@ class PartStore:
                 return True
         return False
 
-    def _trim(self, stream: StreamKey, log: Log) -> None:
-        """Drop parts that every taker has and that need not be kept, with their positions."""
+    def _trim(self, stream: StreamKey, log: PartLog) -> None:
+        """Drop parts that every taker has and that are more than are kept of a stream."""
         if self._most_kept is None:
             return
-        surplus = len(log.values) - self._most_kept
-        if surplus <= 0:
-            return
-        for taker in self._takers:
-            surplus = min(surplus, taker.progress(stream, log)[0] - log.base)
+        surplus = log.end - log.base - self._most_kept
         if surplus > 0:
-            del log.values[:surplus]
-            log.base += surplus
-            log.positions.drop_before(log.base)
+            surplus = min(surplus, self._taken_of(stream, log) - log.base)
+        if surplus > 0:
+            self._drop(log, surplus)
+
+    def _trim_bytes(self) -> None:
+        if self._bytes > self._most:
+            self._make_spare()
+
+    def _make_spare(self) -> None:
+        """Drop the oldest parts that every taker has, in whichever stream, until there is room for
+        more."""
+        oldest = sorted(
+            (batch.arrival, batch.end, stream)
+            for stream, log in self._logs.items()
+            for _, batch in log.batches()
+        )
+        for _, end, stream in oldest:
+            surplus = self._bytes - int(self._most - self._spare)
+            if surplus <= 0:
+                break
+            log = self._logs[stream]
+            start, batch = next(log.batches())
+            # Otherwise some of what came before it is still to be taken.
+            if batch.end == end:
+                count = min(end, self._taken_of(stream, log)) - start
+                self._drop_for_bytes(log, min(count, batch.needed(surplus, end - start)))
+        # What is still to be taken is not looked through again for each part that comes.
+        self._enough = max(self._most, self._bytes + self._spare)
+
+    def _drop_for_bytes(self, log: PartLog, count: int) -> None:
+        if count > 0:
+            self._is_over = True
+            self._drop(log, count)
+
+    def _taken_of(self, stream: StreamKey, log: PartLog) -> int:
+        """Return how many parts every taker has."""
+        return min((taker.progress(stream, log)[0] for taker in self._takers), default=log.end)
+
+    def _drop(self, log: PartLog, count: int) -> None:
+        self._bytes -= log.drop(count)
+        self._dropped += count
+
+    def _tell_once(self) -> None:
+        """Log that parts are dropped for their bytes. Call it without the lock: a log handler may
+        look at the subscription."""
+        if self._is_told or not self._is_over:
+            return
+        self._is_told = True
+        logger.warning(
+            "%s: parts that came in more than max_part_bytes=%s are dropped, the oldest first",
+            self._label,
+            self._most_bytes,
+        )

@@ -10,6 +10,7 @@ takes locks is done by the janitor, and waited for where no call of ours was int
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import uuid
 import weakref
@@ -29,7 +30,7 @@ from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
 from .updates import ChangeQueue
-from .view_cache import ViewCache
+from .view_cache import ViewCache, without_parts
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
@@ -47,6 +48,13 @@ class Slot:
         self.target = target
         self.seats: list[Seat] = []
         self.channel: Channel | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is read for somebody, as far as can be seen without a lock."""
+        return self.channel is not None and any(
+            seat.receiver.expects_more for seat in list(self.seats)
+        )
 
     def forget(self) -> None:
         """Drop what is known. While it reads, the next snapshot counts as new."""
@@ -189,6 +197,7 @@ class Registry:
         self.threads = Threads(self.janitor)
         self.pool = WorkerPool(self.janitor)
         self._cache = ViewCache(max_cached)
+        self._process = os.getpid()
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
 
@@ -390,6 +399,16 @@ class Registry:
         """Return the seats of all ids. Takes no lock."""
         return [seat for slot in self.slots.copy().values() for seat in list(slot.seats)]
 
+    def followed(self) -> list[str]:
+        """Return what is being followed, as texts. Takes no lock.
+
+        A closed client follows nothing, nor does a child of a fork that went unnoticed.
+        """
+        if self.closed or os.getpid() != self._process:
+            return []
+        slots = self.slots.copy().values()
+        return [slot.target.label for slot in slots if slot.is_followed]
+
     def cancel(self, id_: str) -> None:
         """Cancel all receivers of an id, under the lock."""
         with self.lock:
@@ -416,8 +435,7 @@ class Registry:
     def _remember(self, slot: Slot, view: RunView) -> None:
         # A generated id cannot be resumed: keep the runs, drop the parts.
         if slot.has_generated_id and view.parts is not None:
-            runs, view = view.by_key(), slot.target.new_view()
-            view.put(runs)
+            view = without_parts(slot.target, view)
         self._cache.put(slot.id, slot.target, view)
 
     # The end.

@@ -258,6 +258,7 @@ class StreamV2:
         if not again:
             self._last_mark = mark_of(record)
         again = again or seq_num < self._first
+        out.skipped += again
         if type(envelope) is dict:
             self._take_envelope(envelope, record["body"], again, out)
         elif not again and not is_command(record) and not is_control(record):
@@ -330,6 +331,7 @@ class StreamV2:
         ident = text_of(envelope.get("id"))
         if ident:
             if ident in self._ids:
+                out.skipped += not again
                 return
             self._ids[ident] = None
             self._forget()
@@ -337,12 +339,15 @@ class StreamV2:
             return
         if ident:
             if hash(body) in self._told_before:
+                out.skipped += 1
                 return
             self._told.add([body])
         index = self.index
         self.index += 1
         if index >= self.skip_until:
             out.append(Part(envelope.get("data"), index, self.position()))
+        else:
+            out.skipped += 1
 
     def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:

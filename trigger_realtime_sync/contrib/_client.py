@@ -31,9 +31,12 @@ class ContextClient(RealtimeClient):
         if isinstance(getattr(callback, "__self__", None), OwnFeed):
             return callback
 
+        # Not by way of the client, which could not be dropped while the callback may be called.
+        context = self._context
+
         @functools.wraps(callback)
         def in_context(*arguments: Any) -> object:
-            with self._context():
+            with context():
                 return callback(*arguments)
 
         return in_context

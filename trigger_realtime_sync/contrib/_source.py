@@ -84,14 +84,14 @@ def _who_subscribes(subscribe: Callable[..., Any]) -> Any:
 
 
 # Values whose text says all of them. That of a subclass, which may hide a part, is not asked for.
-_TEXTS = (str, bytes, int, float, datetime, date, timedelta, type(None))
+_TEXTS: tuple[Any, ...] = (str, bytes, int, float, datetime, date, timedelta, type(None))
 
 
 def _text_of(value: Any) -> str:
     """Return a text that equal values share, and no others. `repr` promises neither."""
     for kind in _TEXTS:
         if isinstance(value, kind):
-            return kind.__repr__(value)
+            return str(kind.__repr__(value))
     if isinstance(value, Mapping):
         pairs = sorted(f"{_text_of(name)}: {_text_of(item)}" for name, item in value.items())
         return f"{{{', '.join(pairs)}}}"
