@@ -34,6 +34,12 @@ class ChannelReceiver(Protocol):
             complete: the subset whose streams are drained as well.
         """
 
+    def notify_left(self, runs: Mapping[str, str]) -> None:
+        """Called when runs are no longer part of what is followed: their ids by row key."""
+
+    def notify_all_there_are(self, row_keys: Collection[str]) -> None:
+        """Called when runs may have left while it was not notified: these are left."""
+
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Called when the streams of a finished run are drained, though more may still come."""
 

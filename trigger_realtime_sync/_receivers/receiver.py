@@ -16,7 +16,19 @@ from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .delivery import COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .completed_runs import CompletedRuns
+from .delivery import (
+    ALL_BUT,
+    COMPLETE,
+    DRAINED,
+    ERROR,
+    FAILURE,
+    LEFT,
+    PARTS,
+    Callbacks,
+    Delivery,
+    Topic,
+)
 from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
@@ -161,10 +173,27 @@ class Receiver:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
+    def notify_left(self, runs: Mapping[str, str]) -> None:
+        """Let go of runs that are no longer part of what is followed, once all that is posted of
+        them is delivered."""
+        if self.is_complete:
+            return
+        self._mailbox.post_all({(LEFT, key): run_id for key, run_id in runs.items()}, urgent=())
+        for queue in self._queues:
+            for row_key in runs:
+                queue.reduce(row_key)
+
+    def notify_all_there_are(self, row_keys: Collection[str]) -> None:
+        """Let go of all runs but these."""
+        if not self.is_complete and self.delivery.has_delivered:
+            self._mailbox.post((ALL_BUT,), frozenset(row_keys))
+        for queue in self._queues:
+            queue.reduce_all_but(row_keys)
+
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Post what is known of a finished run and, after its parts, that it is complete, while
         more may still come."""
-        if self.is_complete or run.id in self.delivery.told_complete:
+        if self.is_complete or self.delivery.was_told_complete(run.id):
             return
         posts: dict[Topic, Any] = {row_key: run}
         for run_id, key in self.delivery.streams_of(run.id):
@@ -269,7 +298,7 @@ class Receiver:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
-        twin.delivery.completed = dict(self.delivery.completed)
+        twin.delivery.completed = CompletedRuns(self.delivery.completed)
         for queue in self._queues:
             queue.abandon()
         # A callback that forked returns into these.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .._clock import monotonic
+from .._decode.kept_runs import digest_of
 from ..errors import TriggerRealtimeError, WaitTimeout
+from ..models import AnyRun
 
-ItemT = TypeVar("ItemT")
+ItemT = TypeVar("ItemT", bound=AnyRun)
 T = TypeVar("T", covariant=True)
 
 # How many unread changes are kept before the older half is coalesced to the latest of each run.
@@ -26,7 +28,8 @@ class ChangeQueue(Generic[ItemT]):
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pending: deque[tuple[Hashable, ItemT]] = deque()
-        self._last: dict[Hashable, ItemT] = {}
+        # The last change of each row, or its digest.
+        self._last: dict[Hashable, ItemT | bytes] = {}
         self._most = MOST_WAITING
         self._ended = False
         self._error: TriggerRealtimeError | None = None
@@ -36,13 +39,26 @@ class ChangeQueue(Generic[ItemT]):
     def post(self, row_key: Hashable, item: ItemT) -> None:
         """Append a change, unless it equals the last one of its row."""
         with self._lock:
-            if self._ended or (row_key in self._last and self._last[row_key] == item):
+            if self._ended or self._is_last(row_key, item):
                 return
             self._last[row_key] = item
             self._pending.append((row_key, item))
             if len(self._pending) > self._most:
                 self._coalesce()
             self._changed.notify_all()
+
+    def reduce(self, row_key: Hashable) -> None:
+        """Keep no more of the last change of a row than a digest. What is not taken stays."""
+        with self._lock:
+            last = self._last.get(row_key)
+            if last is not None and not isinstance(last, bytes):
+                self._last[row_key] = digest_of(last)
+
+    def reduce_all_but(self, row_keys: Collection[Hashable]) -> None:
+        """Keep digests of the last changes of all rows but these."""
+        for row_key in list(self._last):
+            if row_key not in row_keys:
+                self.reduce(row_key)
 
     def take(self, label: str, timeout: float | None) -> ItemT:
         """Return the next change, blocking for it.
@@ -85,6 +101,10 @@ class ChangeQueue(Generic[ItemT]):
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self.close()
+
+    def _is_last(self, row_key: Hashable, item: ItemT) -> bool:
+        last = self._last.get(row_key)
+        return digest_of(item) == last if isinstance(last, bytes) else last == item
 
     def _coalesce(self) -> None:
         changes = list(self._pending)
