@@ -201,6 +201,8 @@ class PartStore:
         with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
                 del self._logs[stream]
+                for taker in self._takers:
+                    taker.taken.pop(stream, None)
             self._changed.notify_all()
 
     def close(self) -> None:

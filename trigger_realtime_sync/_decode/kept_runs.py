@@ -125,6 +125,10 @@ def run_of(run_id: str, summary: bytes) -> AnyRun:
     """Return what a summary says of a run. What else there was of it is no longer kept."""
     length, *times = _HEAD.unpack_from(summary)
     status, task = summary[_HEAD.size :][:length], summary[_HEAD.size + length :]
+    values: dict[str, Any] = {
+        name: None if time == _NEVER else _EPOCH + time * _MICROSECOND
+        for name, time in zip(_TIMES, times, strict=True)
+    }
     return Run(
         id=run_id,
         status=RunStatus(status.decode("utf-8", "surrogatepass")),
@@ -132,10 +136,7 @@ def run_of(run_id: str, summary: bytes) -> AnyRun:
         payload=NoLongerKept(run_id, "payload"),
         output=NoLongerKept(run_id, "output"),
         metadata=NoLongerKept(run_id, "metadata"),
-        **{
-            name: None if time == _NEVER else _EPOCH + time * _MICROSECOND
-            for name, time in zip(_TIMES, times, strict=True)
-        },
+        **values,
     )
 
 

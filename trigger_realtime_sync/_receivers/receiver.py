@@ -166,9 +166,12 @@ class Receiver:
         """Post changed runs, and the ends of those that are complete."""
         if self.is_complete:
             return
-        posts = self._with_ends(runs, complete) if complete else runs
-        ends = posts.keys() - runs.keys() if complete else ()
-        self._mailbox.post_all(posts, urgent=[*finished, *ends])
+        posts: dict[Topic, Any] = {}
+        for row_key, run in runs.items() if complete else ():
+            posts[row_key] = run
+            if row_key in complete:
+                posts.update(self._end_of(row_key, run))
+        self._mailbox.post_all(posts or runs, urgent=[*finished, *(posts.keys() - runs.keys())])
         for queue in self._queues:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
@@ -354,14 +357,6 @@ class Receiver:
             raise self.error
 
     # Ends.
-
-    def _with_ends(self, runs: Mapping[str, AnyRun], complete: Collection[str]) -> dict[Topic, Any]:
-        posts: dict[Topic, Any] = {}
-        for row_key, run in runs.items():
-            posts[row_key] = run
-            if row_key in complete:
-                posts.update(self._end_of(row_key, run))
-        return posts
 
     def _end_of(self, row_key: str, run: AnyRun) -> dict[Topic, Any]:
         """Return what remains to be posted for a complete run."""

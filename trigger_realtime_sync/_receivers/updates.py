@@ -14,7 +14,7 @@ from ..errors import TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun
 
 ItemT = TypeVar("ItemT", bound=AnyRun)
-T = TypeVar("T", covariant=True)
+T = TypeVar("T", bound=AnyRun, covariant=True)
 
 # How many unread changes are kept before the older half is coalesced to the latest of each run.
 MOST_WAITING = 1_000
