@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.shape import done, row
 from trigger_realtime_sync import PayloadError
-from trigger_realtime_sync._decode.kept_runs import digest_of, run_of, shelve, summary_of
+from trigger_realtime_sync._decode.kept_runs import Summaries, digest_of, shelve
 from trigger_realtime_sync._decode.packets import PacketValue
 from trigger_realtime_sync._decode.rows import RowDecoder
-from trigger_realtime_sync.models import AnyRun, Run, RunError, unread
+from trigger_realtime_sync.models import Run, RunError, unread
 
 NOW = datetime(2026, 11, 23, 6, 15, 9, 979_001, tzinfo=timezone.utc)
 
@@ -120,7 +120,9 @@ def test_a_run_on_the_shelf_is_equal_and_undecoded(many):
 @given(states())
 def test_a_summary_has_status_times_and_task(run):
     """To the microsecond, and whatever the status is."""
-    again = run_of("run_1", summary_of(run))
+    summaries = Summaries()
+    summaries.of(Run(id="run_2", status="EXPIRED"))
+    again = summaries.run("run_1", summaries.of(run))
     for name in ("id", "status", "task_identifier", "created_at", "updated_at", "started_at"):
         assert getattr(again, name) == getattr(run, name)
     for name in ("queued_at", "delayed_until", "expired_at", "finished_at", "is_finished"):
@@ -130,7 +132,8 @@ def test_a_summary_has_status_times_and_task(run):
 @pytest.mark.parametrize("field", ["payload", "output", "metadata"])
 def test_what_is_no_longer_kept_says_so(field):
     """At each read, with the run and the field."""
-    again: AnyRun = run_of("run_1", summary_of(RowDecoder().decode(row())))
+    summaries = Summaries()
+    again = summaries.run("run_1", summaries.of(RowDecoder().decode(row())))
     for _ in range(2):
         with pytest.raises(PayloadError, match=f"{field} of run run_1: no longer kept") as caught:
             getattr(again, field)

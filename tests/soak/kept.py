@@ -2,8 +2,8 @@
 
     python -m tests.soak.kept --runs 20000 --kilobytes 50
 
-One subscription, with callbacks and an iterator, is told of all of them; a server in another process
-deletes each from the shape soon after it came. Memory is that of this process (Linux).
+One subscription, with callbacks and an iterator, is told of all of them; a server in another
+process deletes each from the shape soon after it came. Memory is that of this process (Linux).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trigger_realtime_sync import PayloadError, RealtimeClient
 
 UP_TO_DATE = {"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}
 # Runs in one answer.
-TOGETHER = 10
+TOGETHER = 5
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
+from .._decode.kept_runs import LeftRun
 from ..errors import TriggerRealtimeError
 from ..models import AnyRun
 from .part_store import PartStore
@@ -34,8 +35,8 @@ class ChannelReceiver(Protocol):
             complete: the subset whose streams are drained as well.
         """
 
-    def notify_left(self, runs: Mapping[str, str]) -> None:
-        """Called when runs are no longer part of what is followed: their ids by row key."""
+    def notify_left(self, row_key: str, left: LeftRun) -> None:
+        """Called when a run is no longer part of what is followed."""
 
     def notify_all_there_are(self, row_keys: Collection[str]) -> None:
         """Called when runs may have left while it was not notified: these are left."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timezone
 from functools import partial
 
+from .._decode.kept_runs import LeftRun
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
@@ -245,8 +246,9 @@ class Channel:
         run = self.view.drop(row_key)
         self._complete.discard(row_key)
         if run is not None and self.target.tags:
+            left = LeftRun(run)
             for receiver in self._audience:
-                receiver.notify_left({row_key: run.id})
+                receiver.notify_left(row_key, left)
 
     def _is_complete(self, run: AnyRun) -> bool:
         return run.is_finished

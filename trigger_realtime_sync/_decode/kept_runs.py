@@ -21,8 +21,9 @@ from .packets import PacketValue
 
 # About what a run takes besides its texts, in bytes.
 RUN_BYTES = 1_000
-# Enough that nobody finds two states with the same digest.
-DIGEST_BYTES = 16
+# Enough that nobody finds two states with the same digest, and one less than what would make its
+# object a third larger.
+DIGEST_BYTES = 15
 
 _FIELDS = tuple(field.name for field in attrs.fields(Run) if field.name != "id")
 _PACKETS = ("_payload", "_output", "_metadata")
@@ -32,9 +33,8 @@ _TIMES = (
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-# The length of the status, and the times in microseconds; _NEVER stands for None.
-_HEAD = struct.Struct(f">I{len(_TIMES)}q")
-_NEVER = -(1 << 63)
+# The number of its kind, and which of the times it has; then these, in microseconds.
+_HEAD = struct.Struct(">IB")
 
 
 def shelve(run: AnyRun) -> tuple[AnyRun, int]:
@@ -111,33 +111,70 @@ def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-def summary_of(run: AnyRun) -> bytes:
-    """Return a run's status, times and task in a few dozen bytes."""
-    status = run.status.encode("utf-8", "surrogatepass")
-    times = [getattr(run, name) for name in _TIMES]
-    head = _HEAD.pack(
-        len(status), *(_NEVER if time is None else _microseconds(time) for time in times)
-    )
-    return head + status + run.task_identifier.encode("utf-8", "surrogatepass")
+@attrs.define(eq=False)
+class LeftRun:
+    """A run that left.
+
+    Attributes:
+        run: its last state.
+    """
+
+    run: AnyRun
+    _digest: bytes | None = None
+
+    def digest_of(self, state: AnyRun) -> bytes:
+        """Return the digest of one of its states: of the last one, the same object for all."""
+        if state is not self.run:
+            return digest_of(state)
+        if self._digest is None:
+            self._digest = digest_of(state)
+        return self._digest
 
 
-def run_of(run_id: str, summary: bytes) -> AnyRun:
-    """Return what a summary says of a run. What else there was of it is no longer kept."""
-    length, *times = _HEAD.unpack_from(summary)
-    status, task = summary[_HEAD.size :][:length], summary[_HEAD.size + length :]
-    values: dict[str, Any] = {
-        name: None if time == _NEVER else _EPOCH + time * _MICROSECOND
-        for name, time in zip(_TIMES, times, strict=True)
-    }
-    return Run(
-        id=run_id,
-        status=RunStatus(status.decode("utf-8", "surrogatepass")),
-        task_identifier=task.decode("utf-8", "surrogatepass"),
-        payload=NoLongerKept(run_id, "payload"),
-        output=NoLongerKept(run_id, "output"),
-        metadata=NoLongerKept(run_id, "metadata"),
-        **values,
-    )
+class Summaries:
+    """Makes summaries of runs: status, task and times in a few dozen bytes.
+
+    A million runs have few tasks and ways to end, so each of these is noted once.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[RunStatus, str], int] = {}
+        self._kinds: list[tuple[RunStatus, str]] = []
+
+    def of(self, run: AnyRun) -> bytes:
+        """Return the summary of a run. For one thread at a time."""
+        kind = (run.status, run.task_identifier)
+        number = self._numbers.setdefault(kind, len(self._kinds))
+        if number == len(self._kinds):
+            self._kinds.append(kind)
+        times = {
+            bit: _microseconds(time)
+            for bit, name in enumerate(_TIMES)
+            if (time := getattr(run, name)) is not None
+        }
+        return struct.pack(
+            f">IB{len(times)}q", number, sum(1 << bit for bit in times), *times.values()
+        )
+
+    def run(self, run_id: str, summary: bytes) -> AnyRun:
+        """Return what a summary says of a run. What else there was of it is no longer kept. Any
+        thread may ask."""
+        number, bits = _HEAD.unpack_from(summary)
+        names = [name for bit, name in enumerate(_TIMES) if bits >> bit & 1]
+        times = struct.unpack_from(f">{len(names)}q", summary, _HEAD.size)
+        values: dict[str, Any] = {
+            name: _EPOCH + time * _MICROSECOND for name, time in zip(names, times, strict=True)
+        }
+        status, task = self._kinds[number]
+        return Run(
+            id=run_id,
+            status=status,
+            task_identifier=task,
+            payload=NoLongerKept(run_id, "payload"),
+            output=NoLongerKept(run_id, "output"),
+            metadata=NoLongerKept(run_id, "metadata"),
+            **values,
+        )
 
 
 @attrs.frozen

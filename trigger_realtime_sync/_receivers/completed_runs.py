@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .._decode.kept_runs import run_of, shelve, summary_of
+from .._decode.kept_runs import Summaries, shelve
 from ..models import AnyRun
 
 # How many bytes of runs are kept whole that are no longer part of what is followed.
@@ -18,13 +18,18 @@ class CompletedRuns(Mapping[str, AnyRun]):
     status and times. Written by one thread at a time, read on any.
     """
 
-    def __init__(self, runs: Mapping[str, AnyRun] | None = None) -> None:
+    def __init__(self) -> None:
         # A summary is bytes.
-        self._runs: dict[str, AnyRun | bytes] = dict(
-            runs._runs if isinstance(runs, CompletedRuns) else runs or {}
-        )
+        self._runs: dict[str, AnyRun | bytes] = {}
+        self._summaries = Summaries()
         self._left: dict[str, int] = {}
         self._bytes = 0
+
+    def inherited(self) -> CompletedRuns:
+        """Return the same runs for a forked child, where no more are added."""
+        copy = CompletedRuns()
+        copy._runs, copy._summaries = self._runs.copy(), self._summaries
+        return copy
 
     def add(self, run: AnyRun) -> None:
         """Add a run."""
@@ -53,11 +58,11 @@ class CompletedRuns(Mapping[str, AnyRun]):
         self._bytes -= self._left.pop(run_id)
         run = self._runs[run_id]
         if not isinstance(run, bytes):
-            self._runs[run_id] = summary_of(run)
+            self._runs[run_id] = self._summaries.of(run)
 
     def __getitem__(self, run_id: str) -> AnyRun:
         run = self._runs[run_id]
-        return run_of(run_id, run) if isinstance(run, bytes) else run
+        return self._summaries.run(run_id, run) if isinstance(run, bytes) else run
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._runs

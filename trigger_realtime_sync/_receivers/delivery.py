@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from .._channel.part_store import PartStore, StreamKey, Taker
-from .._decode.kept_runs import digest_of
+from .._decode.kept_runs import LeftRun, digest_of
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
 from .completed_runs import CompletedRuns
@@ -163,18 +163,18 @@ class Delivery:
             self._told_complete.add(run.id)
             self.call("on_complete", self.callbacks.on_complete, run)
 
-    def _leave(self, row_key: str, run_id: str) -> None:
+    def _leave(self, row_key: str, left: LeftRun) -> None:
         """Keep no more of a run than what tells a state that was delivered from another one, and,
         if it is completed, what it is returned by."""
         delivered = self._delivered.pop(row_key, None)
         if delivered is not None:
-            self._digests[run_id] = digest_of(delivered)
-        self.completed.leave(run_id, delivered)
+            self._digests[left.run.id] = left.digest_of(delivered)
+        self.completed.leave(left.run.id, delivered)
 
     def _leave_all_but(self, row_keys: Collection[str]) -> None:
         for row_key, run in list(self._delivered.items()):
             if row_key not in row_keys:
-                self._leave(row_key, run.id)
+                self._leave(row_key, LeftRun(run))
 
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:

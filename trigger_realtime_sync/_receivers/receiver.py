@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from .._channel.part_store import PartStore
 from .._clock import monotonic
+from .._decode.kept_runs import LeftRun
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .completed_runs import CompletedRuns
 from .delivery import (
     ALL_BUT,
     COMPLETE,
@@ -176,15 +176,12 @@ class Receiver:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
-    def notify_left(self, runs: Mapping[str, str]) -> None:
-        """Let go of runs that are no longer part of what is followed, once all that is posted of
-        them is delivered."""
-        if self.is_complete:
-            return
-        self._mailbox.post_all({(LEFT, key): run_id for key, run_id in runs.items()}, urgent=())
+    def notify_left(self, row_key: str, left: LeftRun) -> None:
+        """Let go of a run, once all that is posted of it is delivered."""
+        if not self.is_complete:
+            self._mailbox.post((LEFT, row_key), left)
         for queue in self._queues:
-            for row_key in runs:
-                queue.reduce(row_key)
+            queue.reduce(row_key, left)
 
     def notify_all_there_are(self, row_keys: Collection[str]) -> None:
         """Let go of all runs but these."""
@@ -301,7 +298,7 @@ class Receiver:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
-        twin.delivery.completed = CompletedRuns(self.delivery.completed)
+        twin.delivery.completed = self.delivery.completed.inherited()
         for queue in self._queues:
             queue.abandon()
         # A callback that forked returns into these.

@@ -34,7 +34,8 @@ class GoneRows(Generic[RowT]):
     _whole: dict[str, tuple[RowT, int]] = attrs.field(factory=dict)
     _bytes: int = 0
     _unfinished: dict[str, GoneRow] = attrs.field(factory=dict)
-    _finished: dict[str, None] = attrs.field(factory=dict)
+    # By a hash of the key, which takes a third of it. A set would take more than a dictionary.
+    _finished: dict[int, None] = attrs.field(factory=dict)
 
     def add(self, row_key: str, row: RowT) -> None:
         """Remember a row."""
@@ -54,25 +55,32 @@ class GoneRows(Generic[RowT]):
 
     def left_of(self, row_key: str) -> GoneRow | None:
         """Return what is known of a row that is not kept whole."""
-        return _FINISHED if row_key in self._finished else self._unfinished.get(row_key)
+        return _FINISHED if _short(row_key) in self._finished else self._unfinished.get(row_key)
 
     def forget(self, row_key: str) -> None:
         """Forget a row, which is back."""
         self.take(row_key)
-        self._finished.pop(row_key, None)
+        self._finished.pop(_short(row_key), None)
         self._unfinished.pop(row_key, None)
 
     def knows_any_of(self, row_keys: dict[str, None]) -> bool:
         """Return True if any of these rows was in the shape before."""
-        known = (self._whole, self._finished, self._unfinished)
-        return any(not rows.keys().isdisjoint(row_keys) for rows in known)
+        known = (self._whole, self._unfinished)
+        if any(not rows.keys().isdisjoint(row_keys) for rows in known):
+            return True
+        return bool(self._finished) and not self._finished.keys().isdisjoint(map(_short, row_keys))
 
     def _reduce(self, row_key: str) -> None:
         row = self.take(row_key)
         if is_finished(row):
-            self._finished[row_key] = None
+            self._finished[_short(row_key)] = None
         else:
             self._unfinished[row_key] = GoneRow(False, getattr(row, "updated_at", None))
+
+
+def _short(row_key: str) -> int:
+    # 60 bits, since the next one would make it half as large again.
+    return hash(row_key) >> 4
 
 
 class AbsentRows:
