@@ -246,7 +246,7 @@ def test_nobody_holds_what_left_while_it_was_disabled(raw, connect):
     """Its own connection begins anew, without them."""
     server = raw(answer(done("run_1"), row("run_2")), hold(), answer(row("run_2")), hold())
     recorder = Held()
-    subscription = connect(server).subscribe_to_runs_with_tag("t", **recorder.options)
+    subscription = connect(server, max_cached=0).subscribe_to_runs_with_tag("t", **recorder.options)
     updates = subscription.updates(timeout=10)
     recorder.wait("complete")
     assert {next(updates).id, next(updates).id} == {"run_1", "run_2"}
@@ -255,7 +255,7 @@ def test_nobody_holds_what_left_while_it_was_disabled(raw, connect):
     assert len(subscription.runs) == 2
     subscription.enable()
     eventually(lambda: len(subscription.runs) == 1)
-    eventually(lambda: recorder.runs[0]() is None or (gc.collect() and False))
+    eventually(lambda: recorder.held() == 1)
     assert [run.id for run in subscription.wait_for_completion(10, expected=1)] == ["run_1"]
     assert recorder.of("update") == ["run_1", "run_2"]
 

@@ -150,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--kilobytes", type=int, default=50, help="of each run's output")
+    parser.add_argument("--most", type=float, metavar="MB", help="fail if it costs more")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -161,6 +162,10 @@ def main() -> None:
         f"{kept.told:,} runs told, {kept.yielded:,} yielded, {kept.completed:,} returned,"
         f" {kept.whole:,} of them whole; {kept.grown:.1f} MB\n"
     )
+    if {kept.told, kept.yielded, kept.completed} != {options.runs}:
+        raise SystemExit("not all of them were told once")
+    if options.most is not None and kept.grown > options.most:
+        raise SystemExit(f"that is more than {options.most} MB")
 
 
 if __name__ == "__main__":
