@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),
-        *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
+        *("_dispatch", "_decode", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
     "subscription": ("_clock", "errors", "models", "_checks", "_forks", "_channel", "_receivers"),
     "pages": ("errors",),

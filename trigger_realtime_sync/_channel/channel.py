@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timezone
 from functools import partial
 
+from .._decode.kept_runs import LeftRun
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
@@ -114,6 +115,7 @@ class Channel:
             if self._has_snapshot:
                 runs = self.view.by_key()
                 receiver.notify(runs, _finished(runs), self._complete)
+                self._tell_all_there_are(receiver)
             self._welcome(receiver)
             self._audience.add(receiver)
         self._audience.end_complete()
@@ -174,6 +176,9 @@ class Channel:
                 self._drop_all_but(changes.rows)
             if changes or first:
                 self._apply(changes)
+            if first:
+                for receiver in self._audience:
+                    self._tell_all_there_are(receiver)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
         if self._strays is not None:
@@ -206,6 +211,11 @@ class Channel:
             for receiver in self._audience:
                 receiver.notify_failure(row_key, error)
 
+    def _tell_all_there_are(self, receiver: ChannelReceiver) -> None:
+        # The runs of a batch, and a single one, are kept whole.
+        if self.target.tags:
+            receiver.notify_all_there_are(self.view.by_key().keys())
+
     # On the threads of runs that are followed singly.
 
     def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
@@ -236,7 +246,12 @@ class Channel:
         """Called when runs changed and are in the view."""
 
     def _drop(self, row_key: str) -> None:
-        self.view.drop(row_key)
+        run = self.view.drop(row_key)
+        self._complete.discard(row_key)
+        if run is not None and self.target.tags:
+            left = LeftRun(run)
+            for receiver in self._audience:
+                receiver.notify_left(row_key, left)
 
     def _is_complete(self, run: AnyRun) -> bool:
         return run.is_finished

@@ -44,6 +44,7 @@ class Feeds:
             self._decoder,
             run_id=run_id,
             told=self._view.known,
+            has_window=bool(self._target.tags),
             on_changes=on_changes,
             on_stale=on_stale,
             opinion=self._opinion(run_id),

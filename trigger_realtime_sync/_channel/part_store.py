@@ -216,6 +216,8 @@ class PartStore:
         with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
                 self._bytes -= sum(batch.bytes for _, batch in self._logs.pop(stream).batches())
+                for taker in self._takers:
+                    taker.taken.pop(stream, None)
             self._enough = self._most
             self._changed.notify_all()
 

@@ -12,11 +12,23 @@ from typing import Any, Protocol
 
 from .._channel.part_store import PartStore
 from .._clock import monotonic
+from .._decode.kept_runs import LeftRun
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .delivery import COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .delivery import (
+    ALL_BUT,
+    COMPLETE,
+    DRAINED,
+    ERROR,
+    FAILURE,
+    LEFT,
+    PARTS,
+    Callbacks,
+    Delivery,
+    Topic,
+)
 from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
@@ -154,17 +166,34 @@ class Receiver:
         """Post changed runs, and the ends of those that are complete."""
         if self.is_complete:
             return
-        posts = self._with_ends(runs, complete) if complete else runs
-        ends = posts.keys() - runs.keys() if complete else ()
-        self._mailbox.post_all(posts, urgent=[*finished, *ends])
+        posts: dict[Topic, Any] = {}
+        for row_key, run in runs.items() if complete else ():
+            posts[row_key] = run
+            if row_key in complete:
+                posts.update(self._end_of(row_key, run))
+        self._mailbox.post_all(posts or runs, urgent=[*finished, *(posts.keys() - runs.keys())])
         for queue in self._queues:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
+    def notify_left(self, row_key: str, left: LeftRun) -> None:
+        """Let go of a run, once all that is posted of it is delivered."""
+        if not self.is_complete:
+            self._mailbox.post((LEFT, row_key), left)
+        for queue in self._queues:
+            queue.reduce(row_key, left)
+
+    def notify_all_there_are(self, row_keys: Collection[str]) -> None:
+        """Let go of all runs but these."""
+        if not self.is_complete and self.delivery.has_delivered:
+            self._mailbox.post((ALL_BUT,), frozenset(row_keys))
+        for queue in self._queues:
+            queue.reduce_all_but(row_keys)
+
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Post what is known of a finished run and, after its parts, that it is complete, while
         more may still come."""
-        if self.is_complete or run.id in self.delivery.told_complete:
+        if self.is_complete or self.delivery.was_told_complete(run.id):
             return
         posts: dict[Topic, Any] = {row_key: run}
         for run_id, key in self.delivery.streams_of(run.id):
@@ -269,7 +298,7 @@ class Receiver:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
-        twin.delivery.completed = dict(self.delivery.completed)
+        twin.delivery.completed = self.delivery.completed.inherited()
         for queue in self._queues:
             queue.abandon()
         # A callback that forked returns into these.
@@ -325,14 +354,6 @@ class Receiver:
             raise self.error
 
     # Ends.
-
-    def _with_ends(self, runs: Mapping[str, AnyRun], complete: Collection[str]) -> dict[Topic, Any]:
-        posts: dict[Topic, Any] = {}
-        for row_key, run in runs.items():
-            posts[row_key] = run
-            if row_key in complete:
-                posts.update(self._end_of(row_key, run))
-        return posts
 
     def _end_of(self, row_key: str, run: AnyRun) -> dict[Topic, Any]:
         """Return what remains to be posted for a complete run."""
