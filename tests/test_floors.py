@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_decode": ("_clock", "errors", "models", "_forks", "_wire"),
     "_encode": ("_clock", "errors", "models", "_checks"),
     "_http": ("_clock", "errors", "config", "_checks", "_version", "_wire"),
+    "options": ("models", "_http.tokens"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
@@ -64,7 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metadata": ("_checks", "_encode"),
     "handles": (
         "_clock",
-        *("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),
+        *("errors", "models", "_checks", "_encode", "_http", "_calls", "options", "subscription"),
     ),
     "wait_tokens": (
         *("models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
@@ -73,7 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "batches": (
         "_clock",
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
-        *("subscription", "handles"),
+        *("options", "subscription", "handles"),
     ),
     "resources": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "_calls",
             "_channel",
             "_receivers",
+            "options",
             "subscription",
             "handles",
             "batches",

@@ -234,6 +234,13 @@ def check_count(value: Any, name: str, *, least: int = 1, most: int | None = Non
     return value
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return a bool: a text such as `"no"` would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def check_callback(value: Any, name: str) -> None:
     """Accept a callable or None, but no coroutine function, which nobody would await."""
     if value is not None and not callable(value):

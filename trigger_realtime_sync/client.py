@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
@@ -21,6 +21,7 @@ from ._checks import (
     check_callback,
     check_count,
     check_created_at,
+    check_flag,
     check_headers,
     check_id,
     check_key,
@@ -46,7 +47,7 @@ from ._receivers.engine_owner import EngineOwner
 from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
-from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
+from .errors import ClientClosed, ConfigurationError
 from .models import AnyRun, OutputT, PayloadT, Run, Task, TaskPayloadT
 from .subscription import (
     RunsSubscription,
@@ -61,44 +62,29 @@ if TYPE_CHECKING:
 
     # Never imported at run time: `typing_extensions` is no dependency, and those of calls are
     # imported by the first call.
-    from typing_extensions import TypedDict, TypeVar, Unpack
+    from typing_extensions import TypedDict, TypeForm, Unpack
 
     from ._calls.calls import Calls
+    from ._calls.spans import Spans
     from ._encode.options import Debounce, Machine
     from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
+    from .options import (
+        OneStreamOptions,
+        PartT,
+        RunOptions,
+        RunsOptions,
+        RunsWithStreamsOptions,
+        RunWithStreamsOptions,
+    )
     from .resources import Runs
     from .wait_tokens import WaitTokens
-
-    PartT = TypeVar("PartT", default=Any)
-
-    class RunsOptions(TypedDict, total=False):
-        """The options of all subscriptions, for type checkers."""
-
-        on_update: Callable[[AnyRun], object] | None
-        on_error: Callable[[TriggerRealtimeError], object] | None
-        on_complete: Callable[[AnyRun], object] | None
-        id: str | None
-        enabled: bool
-        access_token: Token | None
-        base_url: str | None
-        throttle_in_ms: float | None
-        skip_columns: Iterable[str]
-
-    class RunOptions(RunsOptions, total=False):
-        stop_on_completion: bool
-
-    class RunsWithStreamsOptions(RunsOptions, total=False):
-        on_stream: Callable[[str, str, list[Any]], object] | None
-        streams: Mapping[str, Any] | None
-        max_parts: int | None
-        max_part_bytes: int | None
 
     class TriggerOptions(TypedDict, total=False):
         """The options of a trigger, for type checkers."""
 
         tags: str | Iterable[str]
-        idempotency_key: str | Iterable[str] | None
+        idempotency_key: str | Sequence[str] | None
         idempotency_key_ttl: timedelta | str | int | None
         delay: timedelta | datetime | str | None
         ttl: timedelta | str | int | None
@@ -115,10 +101,7 @@ if TYPE_CHECKING:
         is_test: bool
         call_timeout: float | None
         access_token: Token | None
-else:
-    from typing import TypeVar
 
-    PartT = TypeVar("PartT")
 
 SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
@@ -160,7 +143,11 @@ class RealtimeClient:
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
         call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
-            look-up of a host's name can't be cut off, and may take longer.
+            look-up of a host's name can't be cut off, and may take longer; nor can an
+            `access_token` function that runs on the call's own thread.
+        telemetry: whether each call is a span of its own in OpenTelemetry; needs
+            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
+            trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -186,6 +173,7 @@ class RealtimeClient:
         stream_patience: float = 30.0,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
+        telemetry: bool = False,
     ) -> None:
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
@@ -193,6 +181,7 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
+        self._spans = _spans_option(telemetry)
         engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
@@ -233,7 +222,7 @@ class RealtimeClient:
         payload: Any = NONE,
         *,
         tags: str | Iterable[str] = (),
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
@@ -345,7 +334,7 @@ class RealtimeClient:
         self,
         items: Iterable[BatchItem[Any, Any]],
         *,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         call_timeout: float | None = None,
         access_token: Token | None = None,
     ) -> BatchHandle:
@@ -433,7 +422,9 @@ class RealtimeClient:
             life=life,
             expires_at=end,
             skipped=check_skip_columns(skip_columns),
-            one_time_use=one_time_use,
+            one_time_use=one_time_use
+            if one_time_use is None
+            else check_flag(one_time_use, "one_time_use"),
         )
         return public_token(grant, self._calls().bounded(call_timeout, access_token))
 
@@ -469,6 +460,7 @@ class RealtimeClient:
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
+        check_flag(retry, "retry")
         request = input_request(run_id, stream, data, retry=retry)
         self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
 
@@ -488,11 +480,27 @@ class RealtimeClient:
 
     # Subscribing.
 
+    @overload
     def subscribe_to_run(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunSubscription[Any, Any]: ...
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
         on_complete: Callable[[AnyRun], object] | None = None,
@@ -503,7 +511,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run, as `useRealtimeRun` does, until it has finished.
 
         Args:
@@ -547,16 +555,25 @@ class RealtimeClient:
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_tag(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_tag(
         self,
@@ -598,15 +615,23 @@ class RealtimeClient:
         batch_id: str,
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_batch(
         self,
         batch_id: str,
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_batch(
         self,
@@ -641,6 +666,22 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunWithStreamsOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunWithStreamsOptions],
+    ) -> RunSubscription[Any, Any]: ...
     def subscribe_to_run_with_streams(
         self,
         run_id: str,
@@ -649,7 +690,7 @@ class RealtimeClient:
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
         max_part_bytes: int | None = MAX_PART_BYTES,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
         on_complete: Callable[[AnyRun], object] | None = None,
@@ -660,7 +701,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run and the streams that it names, as `useRealtimeRunWithStreams` does.
 
         Args:
@@ -694,16 +735,25 @@ class RealtimeClient:
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsWithStreamsOptions],
+        **options: Unpack[RunsWithStreamsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_streams(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsWithStreamsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsWithStreamsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_streams(
         self,
@@ -746,13 +796,73 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
     def subscribe_to_stream(
         self,
         run_id: str,
         key: str = "default",
         *,
-        on_stream: Callable[[str, list[PartT]], object] | None = None,
-        part_type: type[PartT] | None = None,
+        part_type: type[PartT],
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: type[PartT],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[Any, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[Any]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: None = None,
+        **options: Unpack[OneStreamOptions[Any]],
+    ) -> StreamSubscription[Any]: ...
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        on_stream: Callable[[str, list[Any]], object] | None = None,
+        part_type: Any = None,
         start_index: int | None = None,
         last_event_id: str | None = None,
         from_latest: bool = False,
@@ -770,7 +880,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> StreamSubscription[PartT]:
+    ) -> StreamSubscription[Any]:
         """Read one stream of a run, as `useRealtimeStream` does, until the run has finished.
 
         Args:
@@ -823,14 +933,32 @@ class RealtimeClient:
             stops_on_completion=stop_on_completion,
         )
 
+    @overload
     def wait_for_completion(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[PayloadT, OutputT],
+        timeout: float | None = None,
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
+    ) -> Run[PayloadT, OutputT]: ...
+    @overload
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
         timeout: float | None = None,
         **options: Unpack[RunOptions],
-    ) -> Run[PayloadT, OutputT]:
+    ) -> AnyRun: ...
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AnyRun:
         """Block until the run has finished, well or not, and return it.
 
         Args:
@@ -928,6 +1056,7 @@ class RealtimeClient:
             token=self._token_or_default,
             seconds=self._call_timeout,
             absent_until=self._absent_until,
+            spans=self._spans,
         )
 
     @property
@@ -958,6 +1087,8 @@ class RealtimeClient:
         *,
         stops_on_completion: bool = False,
     ) -> SubscriptionT:
+        check_flag(common.enabled, "enabled")
+        check_flag(stops_on_completion, "stop_on_completion")
         registry = self._engine.registry
         if registry.closed:
             raise ClientClosed("the client is closed")
@@ -1099,6 +1230,7 @@ def _stream_options(**options: Any) -> StreamOptions:
     if given.most_kept_bytes is not None:
         check_count(given.most_kept_bytes, "max_part_bytes")
     check_count(given.timeout, "timeout_in_seconds", most=600)
+    check_flag(given.from_latest, "from_latest")
     if given.last_event_id is not None:
         _check_last_event_id(given)
     return given
@@ -1135,6 +1267,16 @@ def _branch_option(branch: Any) -> str | None:
     if branch is None and os.environ.get("TRIGGER_PREVIEW_BRANCH", "").strip():
         return check_branch(os.environ["TRIGGER_PREVIEW_BRANCH"], "TRIGGER_PREVIEW_BRANCH")
     return check_branch(branch)
+
+
+def _spans_option(telemetry: Any) -> Spans | None:
+    if not isinstance(telemetry, bool):
+        raise ConfigurationError(f"telemetry must be True or False, not {telemetry!r}")
+    if not telemetry:
+        return None
+    from ._calls.spans import Spans
+
+    return Spans()
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

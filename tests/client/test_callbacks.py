@@ -64,7 +64,7 @@ def test_a_callback_that_never_returns_costs_the_others_nothing(server, client):
     recorders = [Recorder() for _ in runs]
     for run_id, recorder in zip(runs, recorders, strict=True):
         client.subscribe_to_run(run_id, **recorder.options)
-    server.wait_until_held(13)
+    server.wait_until_held(13, timeout=30)
     for _ in range(3):
         started = time.monotonic()
         before = [len(recorder.updates) for recorder in recorders]

@@ -236,6 +236,15 @@ def test_every_value_comes_back(value):
     assert superjson.decode(document) == value
 
 
+def test_a_memoryview_that_was_released_is_named():
+    """By its path, as anything that can't be encoded."""
+    view = memoryview(b"abc")
+    assert encode({"a": view}) == encode({"a": b"abc"})
+    view.release()
+    with pytest.raises(ValueError, match=r'payload\["a"\]\[0\] is a memoryview that was released'):
+        encode({"a": [view]})
+
+
 def test_what_is_plain_has_no_types():
     """Times become text; what has no text in JSON is refused, by its path."""
     assert encode_plain({"at": WHEN, "id": UUID(int=1)}, "data") == {

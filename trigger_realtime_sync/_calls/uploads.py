@@ -21,6 +21,7 @@ from ..errors import (
     PermissionDeniedError,
     ProtocolError,
     ServerError,
+    TriggerRealtimeError,
 )
 from .calls import BoundedCalls
 from .request import Reply, Request
@@ -41,8 +42,16 @@ def uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
     or the token takes no uploads.
 
     Raises:
-        TriggerRealtimeError: the upload failed otherwise.
+        TriggerRealtimeError: the upload failed otherwise. Nothing was triggered.
     """
+    try:
+        return _uploaded(payload, calls, label)
+    except TriggerRealtimeError as error:
+        error.may_have_happened = False
+        raise
+
+
+def _uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
     if payload.data is None or payload.size < LEAST_UPLOADED:
         return payload
     key = calls.key

@@ -20,9 +20,9 @@ from .._http.requester import Origin
 from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
-from .feeds import Feeds
 from .requesters import Requesters
 from .run_view import RunView
+from .sources import NETWORK, Sources
 from .strays import Strays
 from .target import Target
 
@@ -43,9 +43,12 @@ class Channel:
         target: what to read.
         origin: where to ask, and with which token.
         view: the cached state, if any.
+        sources: what it reads with.
     """
 
-    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+    def __init__(
+        self, target: Target, origin: Origin, view: RunView, sources: Sources = NETWORK
+    ) -> None:
         self.target = target
         self.view = view
         self._audience = Audience(lambda: self.stop())
@@ -59,7 +62,7 @@ class Channel:
         )
         self._requester = self._requesters.make(self._on_trouble)
         self._decoder = target.decoder(origin)
-        feeds = Feeds(target, self._requesters, self._decoder, view)
+        feeds = sources.runs(target, self._requesters, self._decoder, view)
         self._feed = feeds.of_target(
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )

@@ -19,6 +19,7 @@ from .audience import ChannelReceiver
 from .channel import Channel, StartThread
 from .late_writers import LateWriters
 from .run_view import RunView
+from .sources import NETWORK, Sources
 from .stream_opener import StreamHooks, StreamOpener
 from .stream_readers import StreamReaders
 from .target import Target
@@ -36,6 +37,7 @@ class StreamChannel(Channel):
         target, origin, view: see `Channel`.
         patience: seconds for which the end of a finished run's streams is sought.
         buffering: what is known of proxies on the way to the server.
+        sources: what it reads with.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class StreamChannel(Channel):
         view: RunView,
         patience: float,
         buffering: Buffering,
+        sources: Sources = NETWORK,
     ) -> None:
-        super().__init__(target, origin, view)
+        super().__init__(target, origin, view, sources)
         assert target.streams is not None
         assert view.parts is not None
         self.parts = view.parts
@@ -60,7 +63,9 @@ class StreamChannel(Channel):
             on_contact=self._requesters.on_contact,
             on_untrusted=self._requesters.on_untrusted,
         )
-        self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
+        self._opener = StreamOpener(
+            origin, self._options, self.parts, patience, buffering, hooks, sources.stream
+        )
         self._readers = StreamReaders(
             self._opener.open, self._start_thread, self._on_stream_lost, self._on_stream_ended
         )

@@ -17,8 +17,7 @@ from uuid import UUID
 
 import attrs
 
-# JavaScript's numbers hold every integer up to this one.
-MAX_SAFE_INTEGER = 2**53 - 1
+from .json import MAX_SAFE_INTEGER
 
 # A JSON value, and its annotation: None for none, a list for a type, a dict for children alone.
 _Encoded = tuple[Any, Any]
@@ -133,7 +132,11 @@ class _Encoder:
         return value.isoformat(), None
 
     def _bytes(self, value: Any, place: _Place) -> _Encoded:
-        return list(bytes(value)), [["typed-array", "Uint8Array"]]
+        try:
+            content = bytes(value)
+        except ValueError:
+            raise ValueError(f"{self._at(place)} is a memoryview that was released") from None
+        return list(content), [["typed-array", "Uint8Array"]]
 
     def _list(self, value: Collection[Any], place: _Place) -> _Encoded:
         items, children = self._items(value, place, value)

@@ -55,14 +55,15 @@ class Engine:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
         self._fetches = Fetches()
-        self.open_calls = OpenCalls()
+        # A client that is closed inside of a call leaves its connections to that.
+        self.open_calls = OpenCalls(self._transport.close)
         self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
-        # Protects the token sources and records.
-        self._tokens_lock = threading.Lock()
+        # Protects the token sources and records. Reentrant: a signal handler may make a call.
+        self._tokens_lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Engine {self._options!r}>"

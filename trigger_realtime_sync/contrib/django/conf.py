@@ -15,7 +15,7 @@ from ..sse import KEEP_ALIVE
 
 NAME = "TRIGGER_REALTIME"
 CLIENT_OPTIONS = frozenset(map(str.upper, CLIENT_ARGUMENTS))
-OWN_OPTIONS = frozenset({"KEEP_ALIVE", "PERMISSION"})
+OWN_OPTIONS = frozenset({"BROWSER_URL", "KEEP_ALIVE", "PERMISSION"})
 
 Permission = Callable[..., bool]
 
@@ -40,6 +40,12 @@ def keep_alive() -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ImproperlyConfigured(f"{NAME}['KEEP_ALIVE'] must be more than 0 seconds: {value!r}")
     return value
+
+
+def browser_url() -> str | None:
+    """Return the URL of the API as browsers reach it: `BROWSER_URL`, or that of this process."""
+    values = all_settings()
+    return values.get("BROWSER_URL") or values.get("BASE_URL")
 
 
 def permission() -> Permission:
