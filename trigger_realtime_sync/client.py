@@ -48,7 +48,7 @@ from ._receivers.interrupted import is_inside
 from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError
-from .models import AnyRun, OutputT, PayloadT, Run, Task, TaskPayloadT
+from .models import AnyRun, OutputT, Parts, PayloadT, Run, Task, TaskPayloadT
 from .subscription import (
     RunsSubscription,
     RunSubscription,
@@ -686,7 +686,7 @@ class RealtimeClient:
         self,
         run_id: str,
         *,
-        on_stream: Callable[[str, list[Any]], object] | None = None,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
         max_part_bytes: int | None = MAX_PART_BYTES,
@@ -759,7 +759,7 @@ class RealtimeClient:
         self,
         tag: str | Sequence[str],
         *,
-        on_stream: Callable[[str, str, list[Any]], object] | None = None,
+        on_stream: Callable[[str, str, Parts[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
         max_part_bytes: int | None = MAX_PART_BYTES,
@@ -861,7 +861,7 @@ class RealtimeClient:
         run_id: str,
         key: str = "default",
         *,
-        on_stream: Callable[[str, list[Any]], object] | None = None,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
         part_type: Any = None,
         start_index: int | None = None,
         last_event_id: str | None = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypedDict, TypeVar
 
     from ._http.tokens import Token
-    from .models import AnyRun
+    from .models import AnyRun, Parts
 
     RunT = TypeVar("RunT", default=AnyRun)
     PartT = TypeVar("PartT", default=Any)
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     class RunWithStreamsOptions(RunOptions[RunT], PartsOptions, Generic[RunT], total=False):
         """Of one run and its streams."""
 
-        on_stream: Callable[[str, list[Any]], object] | None
+        on_stream: Callable[[str, Parts[Any]], object] | None
         streams: Mapping[str, Any] | None
 
     class RunsWithStreamsOptions(RunsOptions[RunT], PartsOptions, Generic[RunT], total=False):
         """Of many runs and their streams."""
 
-        on_stream: Callable[[str, str, list[Any]], object] | None
+        on_stream: Callable[[str, str, Parts[Any]], object] | None
         streams: Mapping[str, Any] | None
 
     class OneStreamOptions(RunOptions[RunT], PartsOptions, Generic[PartT, RunT], total=False):
         """Of one stream."""
 
-        on_stream: Callable[[str, list[PartT]], object] | None
+        on_stream: Callable[[str, Parts[PartT]], object] | None
         start_index: int | None
         last_event_id: str | None
         from_latest: bool

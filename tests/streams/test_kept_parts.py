@@ -12,6 +12,7 @@ import pytest
 from tests.support.streams import PartRecorder
 from tests.support.waiting import Gate, eventually
 from trigger_realtime_sync import Parts, RealtimeClient
+from trigger_realtime_sync.testing import RealtimeServer
 
 # Parts of about this many bytes, with what the stream formats add.
 PART = "x" * 1000
@@ -196,6 +197,20 @@ def test_one_that_comes_back_goes_on_where_it_was(server, connect):
     server.append(run_id, "s", *numbered(50))
     eventually(lambda: numbers_of(again.parts)[-1:] == [50])
     assert again.dropped_parts + len(again.parts) == 51
+
+
+def test_what_is_read_again_does_not_count(connect):
+    """A server before 4.1.2 begins each body at the oldest entry: the bytes of what was told before
+    are not those of the next part."""
+    with RealtimeServer(streams="v1", stream_ids=False) as server:
+        run_id = server.create_run()
+        subscription = connect(server).subscribe_to_stream(run_id, "s", max_part_bytes=10_000)
+        server.append(run_id, "s", *numbered(*range(50)))
+        eventually(lambda: numbers_of(subscription.parts)[-1:] == [49])
+        server.drop_connections()
+        server.append(run_id, "s", *numbered(50))
+        eventually(lambda: numbers_of(subscription.parts)[-1:] == [50])
+        assert 5 <= len(subscription.parts) <= 12
 
 
 def test_the_cache_shares_a_bound(server, connect, monkeypatch):

@@ -19,6 +19,7 @@ from trigger_realtime_sync import (
     BatchItem,
     Debounce,
     Page,
+    Parts,
     RealtimeClient,
     RetryPolicy,
     Run,
@@ -129,8 +130,27 @@ def many_runs() -> None:
         assert_type(run.output.total, float)
     batch = client.subscribe_to_batch("batch_1", tasks=[bill])
     assert_type(batch.runs, list[Run[Order, Invoice]])
-    streamed = client.subscribe_to_runs_with_streams("a", tasks=[bill], on_stream=print)
+    streamed = client.subscribe_to_runs_with_streams(
+        "a", tasks=[bill], on_stream=print, max_part_bytes=1_000_000
+    )
     assert_type(streamed, RunsSubscription[Order, Invoice])
+    assert_type(streamed.dropped_parts, int)
+
+
+def kept_parts() -> None:
+    """The bound is an option of whatever reads streams, and `on_stream` may say that it gets more
+    than a list."""
+
+    def on_stream(key: str, parts: Parts[str]) -> None:
+        assert_type(parts[0], str)
+        assert_type(parts.first_index, int)
+
+    stream = client.subscribe_to_stream(
+        "run_1", part_type=str, on_stream=on_stream, max_part_bytes=None
+    )
+    assert_type(stream.dropped_parts, int)
+    one = client.subscribe_to_run_with_streams("run_1", on_stream=on_stream, max_part_bytes=1)
+    assert_type(one.dropped_parts, int)
 
 
 def runs_of_different_tasks() -> None:
