@@ -248,7 +248,7 @@ def test_nobody_holds_what_left_while_it_was_disabled(raw, connect):
     recorder = Held()
     subscription = connect(server, max_cached=0).subscribe_to_runs_with_tag("t", **recorder.options)
     updates = subscription.updates(timeout=10)
-    recorder.wait("complete")
+    recorder.wait("update", 2)
     assert {next(updates).id, next(updates).id} == {"run_1", "run_2"}
     eventually(lambda: len(server.exchanges) == 2)
     subscription.disable()
@@ -268,7 +268,7 @@ def test_nobody_holds_what_left_while_another_followed_on(raw, connect):
     other = client.subscribe_to_runs_with_tag("t", id="tag")
     recorder = Held()
     subscription = client.subscribe_to_runs_with_tag("t", id="tag", **recorder.options)
-    recorder.wait("complete")
+    recorder.wait("update", 2)
     subscription.disable()
     gate.open()
     eventually(lambda: len(other.runs) == 1)
