@@ -600,7 +600,9 @@ class RealtimeClient:
                 the most.
             tasks: types of payload and output, matched by `run.task_identifier`.
 
-        The other arguments, and what is raised: see `subscribe_to_run`. It has no end.
+        The other arguments, and what is raised: see `subscribe_to_run`. It has no end. A finished
+        run that the server shows no longer leaves `.runs`, and is kept whole for a while only: see
+        `RunsSubscription.wait_for_completion`.
         """
         return self._subscribe(
             RunsSubscription,

@@ -283,7 +283,11 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     @property
     def runs(self) -> list[Run[PayloadT, OutputT]]:
-        """The latest states, in the order in which the runs were created."""
+        """The latest states, in the order in which the runs were created.
+
+        A finished run leaves when it is deleted, loses a tag, or is older than what the server
+        shows of a tag: its newest 1,000 runs, of a day or as `created_at` says.
+        """
         return self._seat.view.runs()
 
     @property
@@ -313,7 +317,10 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
                 the server is asked which runs a batch has.
 
         Returns:
-            The finished runs, in the order in which they were created.
+            The finished runs, in the order in which they were created, for a tag also those that
+            are no longer in `.runs`. The newest 4 MiB of these are whole; the others have their
+            id, task, status and times, and their `payload`, `output` and `metadata` raise
+            `PayloadError` ("no longer kept"). Take values in `on_complete` where there are many.
 
         Raises:
             ValueError: `expected` is missing for a tag, or more than a batch has.

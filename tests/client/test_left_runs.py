@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import Exchange, Step, hold, reply
+from tests.support.raw import Exchange, Step, by_path, hold, in_turn, reply
 from tests.support.shape import UP_TO_DATE, answer, done, headers, message, row
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import PayloadError
@@ -248,7 +248,7 @@ def test_nobody_holds_what_left_while_it_was_disabled(raw, connect):
     recorder = Held()
     subscription = connect(server, max_cached=0).subscribe_to_runs_with_tag("t", **recorder.options)
     updates = subscription.updates(timeout=10)
-    recorder.wait("complete")
+    recorder.wait("update", 2)
     assert {next(updates).id, next(updates).id} == {"run_1", "run_2"}
     eventually(lambda: len(server.exchanges) == 2)
     subscription.disable()
@@ -268,7 +268,7 @@ def test_nobody_holds_what_left_while_another_followed_on(raw, connect):
     other = client.subscribe_to_runs_with_tag("t", id="tag")
     recorder = Held()
     subscription = client.subscribe_to_runs_with_tag("t", id="tag", **recorder.options)
-    recorder.wait("complete")
+    recorder.wait("update", 2)
     subscription.disable()
     gate.open()
     eventually(lambda: len(other.runs) == 1)
@@ -280,14 +280,17 @@ def test_nobody_holds_what_left_while_another_followed_on(raw, connect):
 def test_the_runs_of_a_batch_stay_whole(raw, connect, monkeypatch):
     """They are not so many, and all of them are waited for."""
     keep_none(monkeypatch)
-    server = raw(
+    feed = in_turn(
         answer(done("run_1", output=LARGE)),
         leaving("run_1"),
         answer(done("run_2", output=LARGE)),
         leaving("run_2"),
         hold(),
     )
+    server = raw(by_path({"/realtime/": feed}, hold()))
     subscription = connect(server).subscribe_to_batch("batch_1")
+    subscription.wait_for_completion(10, expected=2)
+    eventually(lambda: not subscription.runs)
     runs = subscription.wait_for_completion(10, expected=2)
     assert [is_whole(run) for run in runs] == [True, True]
 

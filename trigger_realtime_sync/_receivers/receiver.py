@@ -178,10 +178,10 @@ class Receiver:
 
     def notify_left(self, row_key: str, left: LeftRun) -> None:
         """Let go of a run, once all that is posted of it is delivered."""
-        if not self.is_complete:
-            self._mailbox.post((LEFT, row_key), left)
         for queue in self._queues:
             queue.reduce(row_key, left)
+        if not self.is_complete:
+            self._mailbox.post((LEFT, row_key), left)
 
     def notify_all_there_are(self, row_keys: Collection[str]) -> None:
         """Let go of all runs but these."""
@@ -237,7 +237,7 @@ class Receiver:
             return
         error.terminal = True
         self.seat.disconnect()
-        if self._decide(Phase.FAILED):
+        if _decide(self._fate, Phase.FAILED):
             self.error = error
             self._enter(Phase.FAILING)
             for queue in self._queues:
@@ -255,7 +255,7 @@ class Receiver:
     def stop(self) -> None:
         """Deliver nothing more, and be CANCELLED if it has not ended. Takes no lock; `cancel` must
         follow."""
-        if self._decide(Phase.CANCELLED):
+        if _decide(self._fate, Phase.CANCELLED):
             for queue in self._queues:
                 queue.stop()
         self._mailbox.stop()
@@ -293,7 +293,7 @@ class Receiver:
         twin.seat = self.seat
         ended = Phase.FAILED if self.phase is Phase.FAILING else self.phase
         if ended in _OPEN:
-            twin._decide(Phase.CANCELLED)
+            _decide(twin._fate, Phase.CANCELLED)
         else:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
@@ -367,7 +367,7 @@ class Receiver:
         return posts
 
     def _everything_delivered(self) -> None:
-        if self._decide(Phase.COMPLETED):
+        if _decide(self._fate, Phase.COMPLETED):
             self.seat.leave()
             self._enter(Phase.COMPLETED)
 
@@ -378,16 +378,17 @@ class Receiver:
                 self._phase = Phase.FAILED
             self._changed.notify_all()
 
-    def _decide(self, fate: Phase) -> bool:
-        """Return True if it ends in this way: if nothing was decided before. Takes no lock."""
-        return self._fate.setdefault(_FATE, fate) is fate
-
     def _enter(self, phase: Phase) -> None:
         """Enter a phase, unless the last one was entered."""
         with self._lock:
             if self._phase in _OPEN:
                 self._phase = phase
             self._changed.notify_all()
+
+
+def _decide(fates: dict[str, Phase], fate: Phase) -> bool:
+    """Return True if this is the fate: if nothing was decided before. Takes no lock."""
+    return fates.setdefault(_FATE, fate) is fate
 
 
 def settle(receivers: Iterable[Receiver]) -> None:
