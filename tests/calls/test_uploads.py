@@ -52,6 +52,13 @@ def test_a_server_that_takes_none_gets_it_inline(server, connect, setting):
     assert len(uploads(server)) == 2
 
 
+def test_a_page_is_no_answer_of_a_store(server, connect):
+    """Something in between said 200, and stored nothing: the run would get no payload."""
+    server.fail_next(match="presigned", html=True)
+    server.task("t")(lambda payload: payload)
+    assert connect(server).trigger("t", LARGE).result(10) == LARGE
+
+
 def test_a_public_token_uploads_nothing(server, connect):
     """It may not."""
     client = connect(server, access_token=server.public_token("trigger:tasks:t"))
