@@ -84,6 +84,13 @@ def test_what_is_known_of_one_token_function_is_not_of_the_next(server, connect,
     assert len(uploads(server)) == 2
 
 
+def test_a_page_is_no_answer_of_a_store(server, connect):
+    """Something in between said 200, and stored nothing: the run would get no payload."""
+    server.fail_next(match="presigned", html=True)
+    server.task("t")(lambda payload: payload)
+    assert connect(server).trigger("t", LARGE).result(10) == LARGE
+
+
 def test_a_public_token_uploads_nothing(server, connect):
     """It may not."""
     client = connect(server, access_token=server.public_token("trigger:tasks:t"))

@@ -66,7 +66,7 @@ def _uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
         logger.info("%s; the payload is sent within the request", error)
         calls.memory.uploads_refused(key, monotonic())
         return payload
-    calls.send(_upload_request(payload, url, label), lambda reply: None)
+    calls.send(_upload_request(payload, url, label), _stored)
     return payload.stored(path)
 
 
@@ -95,6 +95,16 @@ def _places(reply: Reply) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
         raise ProtocolError(f"{reply.label}: the presigned URL is not http or https")
     return url, reply.text_of("storagePath")
+
+
+def _stored(reply: Reply) -> None:
+    """Accept the answer of a store, which says nothing.
+
+    Raises:
+        UnreadableAnswer: it is a page, of a proxy's or a login's: nothing was stored.
+    """
+    if reply.headers.get("content-type", "").startswith("text/html"):
+        raise UnreadableAnswer(f"{reply.label}: a page came instead of the store's answer")
 
 
 def _upload_request(payload: Payload, url: str, label: str) -> Request:

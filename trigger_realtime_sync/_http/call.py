@@ -114,14 +114,14 @@ class Call:
         with self._lock:
             if self._socket is not None:
                 now = self._socket.gettimeout()
-                self._socket.settimeout(seconds if now is None else min(now, seconds))
+                _set_timeout(self._socket, seconds if now is None else min(now, seconds))
         self._end_if_interrupted()
 
     def set_silence(self, seconds: float) -> None:
         """Set the socket timeout until the connection's next request."""
         with self._lock:
             if self._socket is not None:
-                self._socket.settimeout(seconds)
+                _set_timeout(self._socket, seconds)
         self._end_if_interrupted()
 
     def _end_if_interrupted(self) -> None:
@@ -147,6 +147,12 @@ class Call:
             if self._socket is sock:
                 self._socket = None
             return self.interrupted or self.nudged
+
+
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    # It may be closed by now: by close(), or since the answer is read and was the last one on it.
+    with contextlib.suppress(OSError):
+        sock.settimeout(seconds)
 
 
 def _shut_down(sock: socket.socket) -> None:
