@@ -861,7 +861,7 @@ class RealtimeClient:
             key: of the stream.
             on_stream: called with the key and a non-empty list of new parts, in order. One that is
                 slow holds the server back.
-            part_type: type of the parts; one that does not fit goes to `on_error`.
+            part_type: type of the parts, as in `Task`; one that does not fit goes to `on_error`.
             start_index: where to begin. On v2 the number of a record, from 0, of which commands,
                 control records and retried writes take one each; those that were trimmed away go to
                 `on_error` as a `StreamTrimmed`. On v1 it counts parts from the oldest one that the
@@ -887,7 +887,7 @@ class RealtimeClient:
         check_key(key)
         options = _stream_options(
             key=key,
-            types=((key, part_type),) if part_type is not None else (),
+            types=_types({} if part_type is None else {key: part_type}, "part_type"),
             start_index=start_index,
             last_event_id=last_event_id,
             from_latest=from_latest,
@@ -1177,7 +1177,16 @@ def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOp
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
     if max_parts is not None:
         check_count(max_parts, "max_parts", least=0)
-    return StreamOptions(types=tuple((types or {}).items()), most_kept=max_parts)
+    return StreamOptions(types=_types(types or {}, "streams"), most_kept=max_parts)
+
+
+def _types(types: Mapping[str, Any], name: str) -> tuple[tuple[str, Any], ...]:
+    for type_ in types.values():
+        if type_ is not None:
+            from ._types.check import check_structurable
+
+            check_structurable(type_, name)
+    return tuple(types.items())
 
 
 def _stream_options(**options: Any) -> StreamOptions:
