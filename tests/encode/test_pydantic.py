@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import attrs
@@ -120,6 +120,7 @@ INNER = Inner(videoUrl="v")
         (Holder(INNER), {"model": {"videoUrl": "v"}}),
         (DataHolder(Clip(frameCount=5)), {"clip": {"frameCount": 5}}),
         (pydantic.RootModel[list[int]]([1, 2]), [1, 2]),
+        ([pydantic.HttpUrl("https://example.com/a")], ["https://example.com/a"]),
     ],
 )
 def test_models_are_sent_by_their_aliases(value, gets):
@@ -181,3 +182,72 @@ def test_every_kind_of_field_arrives_and_is_read_back():
         "maybe": None,
     }
     assert structure(got, Everything) == EVERYTHING
+
+
+def test_what_a_model_makes_of_its_json_is_sent_where_a_payload_has_nothing_else():
+    """A timedelta as a number, and a secret that is shown on purpose."""
+
+    class Wait(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(ser_json_timedelta="float")
+        took: timedelta
+        key: pydantic.SecretStr
+
+        @pydantic.field_serializer("key", when_used="json")
+        def shown(self, key: pydantic.SecretStr) -> str:
+            return key.get_secret_value()
+
+    assert sent(Wait(took=timedelta(seconds=1.5), key="k")) == {"took": 1.5, "key": "k"}
+
+
+class Key(pydantic.BaseModel):
+    key: pydantic.SecretStr
+
+
+class Moment(pydantic.BaseModel):
+    at: datetime
+
+
+class Foreign(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    held: Any
+
+
+class Cyclic(pydantic.BaseModel):
+    inner: Any = None
+
+
+CYCLIC = Cyclic()
+CYCLIC.inner = CYCLIC
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ([Key(key="s3cret")], TypeError, r'payload\[0\]\["key"\] is a SecretStr'),
+        (Moment(at=datetime(2026, 1, 1)), ValueError, r'payload\["at"\] is a naive datetime'),
+        (Foreign(held=object()), TypeError, r'payload\["held"\] is a object'),
+        ({"a": CYCLIC}, ValueError, r'payload\["a"\].* contains itself'),
+    ],
+)
+def test_what_no_payload_can_hold_is_named(value, error, message):
+    """By its path: asterisks are not sent in a secret's place."""
+    with pytest.raises(error, match=message) as caught:
+        encode_payload(value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_attrs_classes_within_models_are_sent():
+    """What pydantic leaves alone is encoded as ever."""
+    assert sent(Foreign(held=Holder(INNER))) == {"held": {"model": {"videoUrl": "v"}}}
+
+
+def test_a_named_tuple_is_an_object_where_the_task_has_a_model():
+    """As for other classes."""
+
+    class Pair(NamedTuple):
+        a: int
+
+    class Model(pydantic.BaseModel):
+        a: int
+
+    assert encode_payload(Pair(1), Model).data == '{"json":{"a":1}}'

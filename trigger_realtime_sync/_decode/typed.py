@@ -20,9 +20,9 @@ from .._types.kinds import (
     SETS,
     has_fields,
     is_fixed,
+    is_kept,
     is_literal,
     is_named_tuple,
-    is_pattern,
     is_pydantic,
     is_subclass,
     is_union,
@@ -138,7 +138,7 @@ def _converter() -> Converter:
         converter.register_structure_hook(scalar, hook_of(hook))
     converter.register_structure_hook_func(lambda cls: is_subclass(cls, Enum), to_enum)
     converter.register_structure_hook_func(is_literal, to_literal)
-    converter.register_structure_hook_func(_is_kept, expect_instance)
+    converter.register_structure_hook_func(is_kept, expect_instance)
     converter.register_structure_hook_factory(lambda cls: origin_of(cls) in MAPPINGS, of_mapping)
     converter.register_structure_hook_factory(
         lambda cls: origin_of(cls) in _MAKERS, lambda cls: _of_items(converter, cls)
@@ -151,11 +151,6 @@ def _converter() -> Converter:
     converter.register_structure_hook_factory(is_union, lambda cls: _of_union(converter, cls))
     converter.register_structure_hook_func(is_pydantic, to_pydantic)
     return converter
-
-
-def _is_kept(cls: Any) -> bool:
-    """Return True for types whose instances superjson makes, and for `object`."""
-    return is_pattern(cls) or is_subclass(cls, SuperJSONError) or cls is object
 
 
 # --- containers and unions ---

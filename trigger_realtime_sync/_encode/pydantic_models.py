@@ -28,7 +28,22 @@ def dump(value: Any) -> Any:
         ValueError: pydantic can't.
     """
     dumped = _dumped(value, "python")
-    return dumped if _is_kept(dumped) else _merged(dumped, _dumped(value, "json"))
+    return dumped if _is_kept(dumped) else _merged(dumped, _json_of(value, dumped))
+
+
+def _json_of(value: Any, dumped: Any) -> Any:
+    from pydantic_core import to_jsonable_python
+
+    try:
+        return _dumped(value, "json")
+    except ValueError:
+        pass
+    try:
+        # Bytes that are no text have no JSON, unless it is said which.
+        return to_jsonable_python(dumped, bytes_mode="base64")
+    except ValueError:
+        # What it can't write is for the encoder to name.
+        return dumped
 
 
 def _dumped(value: Any, mode: str) -> Any:

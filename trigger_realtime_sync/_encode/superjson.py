@@ -214,8 +214,11 @@ class _Encoder:
         elif dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(cls)]
         else:
-            raise TypeError(f"{self._at(place)} is a {cls.__name__}, which can't be encoded")
+            raise self._unknown(value, place)
         return self._fields(value, place, ((name, getattr(value, name)) for name in names))
+
+    def _unknown(self, value: Any, place: _Place) -> TypeError:
+        return TypeError(f"{self._at(place)} is a {type(value).__name__}, which can't be encoded")
 
     def _dumped(self, value: Any, place: _Place) -> _Encoded:
         self._enter(value, place)
@@ -225,6 +228,8 @@ class _Encoder:
             # pydantic's own text may quote the value.
             kind = type(error).__name__
             raise ValueError(f"{self._at(place)} can't be dumped by pydantic: {kind}") from None
+        if dumped is value:
+            raise self._unknown(value, place)
         encoded = self._value(dumped, place)
         self._open.discard(id(value))
         return encoded

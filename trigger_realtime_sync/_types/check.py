@@ -16,9 +16,9 @@ from .kinds import (
     MAPPINGS,
     SCALAR_TYPES,
     has_fields,
+    is_kept,
     is_literal,
     is_named_tuple,
-    is_pattern,
     is_pydantic,
     is_subclass,
     is_typed_dict,
@@ -70,7 +70,7 @@ class _Search:
         self._seen: list[Any] = []
 
     def find(self, type_: Any, place: str) -> _Found | None:
-        if type_ is None or type_ is Any or type_ in (object, type(None)):
+        if type_ is None or type_ is Any or type_ is type(None):
             return None
         if isinstance(type_, typing.TypeVar) or any(type_ is one for one in self._seen):
             return None
@@ -84,7 +84,7 @@ class _Search:
 
     def _of_class(self, type_: Any, place: str) -> _Found | None:
         origin, args = origin_of(type_), get_args(type_)
-        if is_literal(type_) or is_pattern(type_) or is_subclass(origin, (*SCALAR_TYPES, Enum)):
+        if is_literal(type_) or is_kept(type_) or is_subclass(origin, (*SCALAR_TYPES, Enum)):
             return None
         if origin in (*CONTAINERS, *MAPPINGS):
             return self._first((one, place) for one in args if one is not Ellipsis)

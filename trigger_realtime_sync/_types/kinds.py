@@ -16,6 +16,8 @@ from uuid import UUID
 
 import attrs
 
+from .superjson_error import SuperJSONError
+
 SCALAR_TYPES = (str, bool, int, float, bytes, datetime, date, Decimal, UUID)
 MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection)
@@ -66,8 +68,9 @@ def is_union(cls: Any) -> bool:
     return get_origin(cls) in (Union, types.UnionType)
 
 
-def is_pattern(cls: Any) -> bool:
-    return origin_of(cls) is re.Pattern
+def is_kept(cls: Any) -> bool:
+    """Return True for types whose instances superjson makes, and for `object`."""
+    return origin_of(cls) is re.Pattern or is_subclass(cls, SuperJSONError) or cls is object
 
 
 def is_pydantic(cls: Any) -> bool:
