@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
     "_forks": (),
     "_clock": (),
-    "models": (),
+    "_types": (),
+    "models": ("_types",),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
     "text_joiner": (),
@@ -47,8 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
-    "_decode": ("_clock", "errors", "models", "_forks", "_wire"),
-    "_encode": ("_clock", "errors", "models", "_checks"),
+    "_decode": ("_clock", "errors", "_types", "models", "_forks", "_wire"),
+    "_encode": ("_clock", "errors", "_types", "models", "_checks"),
     "_http": ("_clock", "errors", "config", "_checks", "_version", "_wire"),
     "options": ("models", "_http.tokens"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
@@ -82,7 +83,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "client": (
         "_clock",
-        *("errors", "models", "config", "_checks", "_forks", "_wire.names"),
+        *("errors", "_types", "models", "config", "_checks", "_forks", "_wire.names"),
         *(
             "_encode",
             "_http",

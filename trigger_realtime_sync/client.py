@@ -890,7 +890,7 @@ class RealtimeClient:
             key: of the stream.
             on_stream: called with the key and the new `Parts`, a list that is never empty, in
                 order. One that is slow holds the server back.
-            part_type: type of the parts; one that does not fit goes to `on_error`.
+            part_type: type of the parts, as in `Task`; one that does not fit goes to `on_error`.
             start_index: where to begin. On v2 the number of a record, from 0, of which commands,
                 control records and retried writes take one each; those that were trimmed away go to
                 `on_error` as a `StreamTrimmed`. On v1 it counts parts from the oldest one that the
@@ -919,7 +919,7 @@ class RealtimeClient:
         check_key(key)
         options = _stream_options(
             key=key,
-            types=((key, part_type),) if part_type is not None else (),
+            types=_types({} if part_type is None else {key: part_type}, "part_type"),
             start_index=start_index,
             last_event_id=last_event_id,
             from_latest=from_latest,
@@ -1219,8 +1219,17 @@ def _streams(
     if types is not None and not isinstance(types, Mapping):
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
     return _stream_options(
-        types=tuple((types or {}).items()), most_kept=max_parts, most_kept_bytes=max_part_bytes
+        types=_types(types or {}, "streams"), most_kept=max_parts, most_kept_bytes=max_part_bytes
     )
+
+
+def _types(types: Mapping[str, Any], name: str) -> tuple[tuple[str, Any], ...]:
+    for type_ in types.values():
+        if type_ is not None:
+            from ._types.check import check_structurable
+
+            check_structurable(type_, name)
+    return tuple(types.items())
 
 
 def _stream_options(**options: Any) -> StreamOptions:

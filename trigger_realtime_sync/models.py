@@ -384,10 +384,15 @@ class Task(Generic[TaskPayloadT, OutputT]):
 
     Args:
         identifier: the task's id, as `run.task_identifier` shows it.
-        payload: an attrs class, a dataclass, or anything cattrs structures. Any by default.
+        payload: a dataclass, an attrs class, a NamedTuple, a pydantic model, or anything else that
+            cattrs structures. Any by default.
         output: the same for the output.
 
     Passed as `task=` or in `tasks=[…]`, values that don't fit raise `PayloadError` when read.
+    pydantic's models are read by their own rules, and sent by their aliases.
+
+    Raises:
+        ValueError: the identifier is none, or no value can be read as a type, or as part of it.
     """
 
     identifier: str
@@ -409,6 +414,11 @@ class Task(Generic[TaskPayloadT, OutputT]):
     def __init__(self, identifier: str, *, payload: Any = None, output: Any = None) -> None:
         if not isinstance(identifier, str) or not identifier:
             raise ValueError(f"identifier must be a task's id, not {identifier!r}")
+        for name, type_ in (("payload", payload), ("output", output)):
+            if type_ is not None:
+                from ._types.check import check_structurable
+
+                check_structurable(type_, name)
         self.__attrs_init__(identifier, payload, output)
 
     def matches(self, run: AnyRun) -> TypeGuard[Run[TaskPayloadT, OutputT]]:
