@@ -166,7 +166,7 @@ def test_a_page_asks_for_another_token(server, connect):
     token = json.loads(answer.content)["accessToken"]
     assert connect(server, access_token=token).runs.retrieve(run_id).id == run_id
     # Nobody is logged in.
-    assert views.token_view()(request, run_id=run_id).status_code == 403
+    assert views.token_view(permission=views.logged_in)(request, run_id=run_id).status_code == 403
 
 
 def test_a_view_of_its_own_names_the_run(server):

@@ -139,9 +139,7 @@ class TriggerRealtime:
         the result of a view it is for pages whose token expires before the run has finished; set
         `Cache-Control: no-store` there.
         """
-        config = current_app.config
-        url = config.get(f"{PREFIX}BROWSER_URL") or config.get(f"{PREFIX}BASE_URL")
-        url = url or self._options.get("base_url")
+        url = current_app.config.get(f"{PREFIX}BROWSER_URL")
         return page.run_props(self.client, run, **{"base_url": url, **options})
 
     def _make_client(self, app: Flask) -> RealtimeClient:

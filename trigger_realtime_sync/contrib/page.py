@@ -14,13 +14,11 @@ another one before it expires.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from .. import RealtimeClient, Run, RunHandle
-from ..config import DEFAULT_BASE_URL
 
 __all__ = ["TOKEN_LIFE", "run_props", "run_token"]
 
@@ -72,10 +70,10 @@ def run_props(
     Args:
         client: has a secret key.
         run: a handle, a run, or its id.
-        base_url: of the API, as browsers reach it. Default: `TRIGGER_API_URL`, then Trigger.dev's.
+        base_url: of the API, as browsers reach it. Default: that of the client.
         options: see `run_token`, which also says what is raised.
     """
-    url = base_url or os.environ.get("TRIGGER_API_URL") or DEFAULT_BASE_URL
+    url = client.base_url if base_url is None else base_url
     return {
         "runId": _id_of(run),
         "accessToken": run_token(client, run, **options),

@@ -43,9 +43,11 @@ def keep_alive() -> float:
 
 
 def browser_url() -> str | None:
-    """Return the URL of the API as browsers reach it: `BROWSER_URL`, or that of this process."""
-    values = all_settings()
-    return values.get("BROWSER_URL") or values.get("BASE_URL")
+    """Return the URL of the API as browsers reach it, None if that is the client's."""
+    value = all_settings().get("BROWSER_URL")
+    if value is not None and not str(value).startswith(("https://", "http://")):
+        raise ImproperlyConfigured(f"{NAME}['BROWSER_URL'] must be a URL, not {value!r}")
+    return value
 
 
 def permission() -> Permission:
