@@ -213,9 +213,6 @@ class RealtimeClient:
             lambda: self._engine.registry
         )
         """The running subscriptions by id: live, and read-only."""
-        self.base_url: str = self._base_url
-        """Where the API is, whatever said so: for what must know it too, such as a page. Setting it
-        changes nothing."""
 
     # Triggering.
 

@@ -75,8 +75,8 @@ def test_nothing_is_no_run(server, client, nothing):
 
 
 def test_props_are_those_of_the_official_hooks(server, client):
-    """By their names; the URL is the client's, or where browsers reach the API."""
-    props = run_props(client, "run_1", expires_in="1h")
+    """By their names, and nothing of the secret key."""
+    props = run_props(client, "run_1", base_url=server.url, expires_in="1h")
     assert props.keys() == {"runId", "accessToken", "baseURL"}
     assert (props["runId"], props["baseURL"]) == ("run_1", server.url)
     assert KEY not in json.dumps(props)

@@ -1,7 +1,7 @@
 """What a page is given to follow one run by itself, with the official React hooks say. Needs no
 framework.
 
-    props = run_props(client, handle)
+    props = run_props(client, handle, base_url="https://api.trigger.dev")
     # {"runId": "run_…", "accessToken": "eyJ…", "baseURL": "https://api.trigger.dev"}
 
     useRealtimeRun(props.runId, { accessToken: props.accessToken, baseURL: props.baseURL })
@@ -63,21 +63,20 @@ def run_token(
 
 
 def run_props(
-    client: RealtimeClient, run: AnyRun, *, base_url: str | None = None, **options: Any
+    client: RealtimeClient, run: AnyRun, *, base_url: str, **options: Any
 ) -> dict[str, str]:
     """Return what the official hooks need to follow a run, by the names that they have there.
 
     Args:
         client: has a secret key.
         run: a handle, a run, or its id.
-        base_url: of the API, as browsers reach it. Default: that of the client.
+        base_url: of the API, as browsers reach it.
         options: see `run_token`, which also says what is raised.
     """
-    url = client.base_url if base_url is None else base_url
     return {
         "runId": _id_of(run),
         "accessToken": run_token(client, run, **options),
-        "baseURL": url.rstrip("/"),
+        "baseURL": base_url.rstrip("/"),
     }
 
 
