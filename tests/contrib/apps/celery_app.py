@@ -38,10 +38,10 @@ def thumbnails(self: Any, video: str) -> dict[str, Any]:
     return {"pid": os.getpid(), "output": output}
 
 
-@app.task(bind=True, name="shop.late", soft_time_limit=3)
+@app.task(bind=True, name="shop.late", soft_time_limit=30)
 def late(self: Any, cancels: bool) -> dict[str, Any]:
     try:
-        run_output(self, client, "never", margin=2.0, cancels_late=cancels)
+        run_output(self, client, "never", margin=28, cancels_late=cancels, call_timeout=20)
     except WaitTimeout as error:
         return {"gave_up": type(error).__name__}
     return {}
