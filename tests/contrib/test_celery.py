@@ -232,7 +232,7 @@ def test_a_call_outside_of_a_worker_has_no_key(server, waiting):
 def test_a_task_gives_up_before_its_time_is_over(server, client, waiting, options, limits):
     """Whether the time limit is the task's or the message's; the run goes on."""
     with pytest.raises(WaitTimeout):
-        waiting(**options).run(limits=limits)
+        waiting(**options).run(limits=limits, call_timeout=30)
     (asked,) = server.triggered("make-thumbnails")
     assert client.runs.retrieve(asked.run_id).status == "QUEUED"
 
@@ -240,7 +240,7 @@ def test_a_task_gives_up_before_its_time_is_over(server, client, waiting, option
 def test_what_is_given_up_is_cancelled_where_that_is_asked_for(server, client, waiting):
     """So is what Celery's own limit ends in the middle of the wait."""
     with pytest.raises(WaitTimeout):
-        waiting(soft_time_limit=5.2).run(cancels_late=True)
+        waiting(soft_time_limit=5.2).run(cancels_late=True, call_timeout=30)
     (asked,) = server.triggered("make-thumbnails")
     assert client.runs.retrieve(asked.run_id).status == "CANCELED"
 

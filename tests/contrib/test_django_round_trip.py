@@ -166,7 +166,7 @@ def test_a_page_asks_for_another_token(server, connect):
     token = json.loads(answer.content)["accessToken"]
     assert connect(server, access_token=token).runs.retrieve(run_id).id == run_id
     # Nobody is logged in.
-    assert views.token_view()(request, run_id=run_id).status_code == 403
+    assert views.token_view(permission=views.logged_in)(request, run_id=run_id).status_code == 403
 
 
 def test_a_view_of_its_own_names_the_run(server):
@@ -184,9 +184,15 @@ def test_a_view_of_its_own_names_the_run(server):
     assert view(RequestFactory().post("/"), order=7).status_code == 405
 
 
-def test_browsers_may_reach_the_api_elsewhere():
-    """By a setting of its own."""
+def test_browsers_may_reach_the_api_elsewhere(monkeypatch):
+    """By a setting of its own; otherwise where the client does, whatever says so."""
+    text = "{% realtime_run 'run_1' as it %}{{ it.baseURL }}"
+    url = settings.TRIGGER_REALTIME["BASE_URL"]
+    assert render(text) == url
+    monkeypatch.setenv("TRIGGER_API_URL", url)
+    without = {**settings.TRIGGER_REALTIME, "BASE_URL": None}
+    with override_settings(TRIGGER_REALTIME=without):
+        assert render(text) == url
     values = {**settings.TRIGGER_REALTIME, "BROWSER_URL": "https://trigger.example.com"}
     with override_settings(TRIGGER_REALTIME=values):
-        text = render("{% realtime_run 'run_1' as it %}{{ it.baseURL }}")
-    assert text == "https://trigger.example.com"
+        assert render(text) == "https://trigger.example.com"

@@ -134,7 +134,7 @@ def test_a_view_triggers_and_hands_the_browser_a_token(app, realtime, server, co
     assert TOKEN not in str(props)
 
 
-def test_a_template_hands_the_browser_a_token(app, server):
+def test_a_template_hands_the_browser_a_token(app, realtime, server):
     """Escaped for where it stands; a run that the template does not find is an error."""
 
     @app.get("/page")
@@ -146,6 +146,8 @@ def test_a_template_hands_the_browser_a_token(app, server):
         run = flask.request.args.get("run", "run_1</script>")
         return flask.render_template_string(source, run=run)
 
+    with app.app_context():
+        assert realtime.run_props("run_1")["baseURL"] == server.url
     app.config["TRIGGER_REALTIME_BROWSER_URL"] = "https://trigger.example.com"
     text = app.test_client().get("/page").text
     assert text.count("</script>") == 1

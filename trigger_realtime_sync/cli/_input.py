@@ -30,8 +30,11 @@ def given_value(given: str | None, *, what: str, as_text: bool = False) -> tuple
     if given is None:
         return ()
     text = given
-    if given == STDIN or given.startswith("@"):
-        text = read_text(given.removeprefix("@"), what=what)
+    if given == STDIN:
+        text = read_text(given, what=what)
+    elif given.startswith("@"):
+        # Named like stdin, it is a file nevertheless.
+        text = read_text(str(Path(given[1:]).absolute()), what=what)
     if as_text:
         return (text,)
     return (parse_json(text, f"{what} is no JSON (--text takes it as text)"),)

@@ -31,7 +31,7 @@ from typing import Any
 
 from .. import ConfigurationError, RealtimeClient
 from . import page
-from ._client import CLIENT_OPTIONS, ContextClient
+from ._client import CLIENT_OPTIONS, ContextClient, base_url_of
 from .page import AnyRun
 from .sse import HEADERS, KEEP_ALIVE, Relay, RunToDict, Source, has_ended, run_for_browser, shared
 
@@ -139,15 +139,17 @@ class TriggerRealtime:
         the result of a view it is for pages whose token expires before the run has finished; set
         `Cache-Control: no-store` there.
         """
-        config = current_app.config
-        url = config.get(f"{PREFIX}BROWSER_URL") or config.get(f"{PREFIX}BASE_URL")
-        url = url or self._options.get("base_url")
+        app = current_app._get_current_object()
+        url = app.config.get(f"{PREFIX}BROWSER_URL") or base_url_of(self._options_of(app))
         return page.run_props(self.client, run, **{"base_url": url, **options})
 
     def _make_client(self, app: Flask) -> RealtimeClient:
+        return ContextClient(app.app_context, **self._options_of(app))
+
+    def _options_of(self, app: Flask) -> dict[str, Any]:
         options = dict(self._options)
         for name in CLIENT_OPTIONS:
             value = app.config.get(PREFIX + name.upper())
             if value is not None:
                 options[name] = value
-        return ContextClient(app.app_context, **options)
+        return options

@@ -1,7 +1,7 @@
 """What a page is given to follow one run by itself, with the official React hooks say. Needs no
 framework.
 
-    props = run_props(client, handle)
+    props = run_props(client, handle, base_url="https://api.trigger.dev")
     # {"runId": "run_…", "accessToken": "eyJ…", "baseURL": "https://api.trigger.dev"}
 
     useRealtimeRun(props.runId, { accessToken: props.accessToken, baseURL: props.baseURL })
@@ -14,13 +14,11 @@ another one before it expires.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from .. import RealtimeClient, Run, RunHandle
-from ..config import DEFAULT_BASE_URL
 
 __all__ = ["TOKEN_LIFE", "run_props", "run_token"]
 
@@ -65,21 +63,20 @@ def run_token(
 
 
 def run_props(
-    client: RealtimeClient, run: AnyRun, *, base_url: str | None = None, **options: Any
+    client: RealtimeClient, run: AnyRun, *, base_url: str, **options: Any
 ) -> dict[str, str]:
     """Return what the official hooks need to follow a run, by the names that they have there.
 
     Args:
         client: has a secret key.
         run: a handle, a run, or its id.
-        base_url: of the API, as browsers reach it. Default: `TRIGGER_API_URL`, then Trigger.dev's.
+        base_url: of the API, as browsers reach it.
         options: see `run_token`, which also says what is raised.
     """
-    url = base_url or os.environ.get("TRIGGER_API_URL") or DEFAULT_BASE_URL
     return {
         "runId": _id_of(run),
         "accessToken": run_token(client, run, **options),
-        "baseURL": url.rstrip("/"),
+        "baseURL": base_url.rstrip("/"),
     }
 
 

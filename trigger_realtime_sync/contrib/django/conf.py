@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .._client import CLIENT_OPTIONS as CLIENT_ARGUMENTS
+from .._client import base_url_of
 from ..sse import KEEP_ALIVE
 
 NAME = "TRIGGER_REALTIME"
@@ -42,10 +43,14 @@ def keep_alive() -> float:
     return value
 
 
-def browser_url() -> str | None:
-    """Return the URL of the API as browsers reach it: `BROWSER_URL`, or that of this process."""
-    values = all_settings()
-    return values.get("BROWSER_URL") or values.get("BASE_URL")
+def browser_url() -> str:
+    """Return the URL of the API as browsers reach it; by default as the client does."""
+    value = all_settings().get("BROWSER_URL")
+    if value is None:
+        return base_url_of(client_options())
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise ImproperlyConfigured(f"{NAME}['BROWSER_URL'] must be a URL, not {value!r}")
+    return value
 
 
 def permission() -> Permission:

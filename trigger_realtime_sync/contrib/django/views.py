@@ -119,7 +119,7 @@ def events_view(
 def token_view(
     run: Callable[..., Any] | None = None,
     *,
-    permission: conf.Permission | None = None,
+    permission: conf.Permission,
     **options: Any,
 ) -> View:
     """Return a view that answers with what a page needs to follow a run by itself, as JSON.
@@ -130,15 +130,14 @@ def token_view(
         run: returns the run, its handle or its id, called with the request and the arguments from
             the URL. Default: the argument `run_id` of the URL. If it raises `ValueError`, the
             answer is 400.
-        permission: as in `events_view`. The token shows all of the run, its payload too: the
-            default, that any user is logged in, is right for few projects.
+        permission: as in `events_view`, but without a default: the token shows all of the run, its
+            payload too, which a project that lets all users see its runs may not have meant.
         options: see `page.run_props`.
     """
 
     @require_safe
     def view(request: HttpRequest, **url_arguments: Any) -> HttpResponseBase:
-        may_see = permission or conf.permission()
-        if not _is_allowed(may_see(request, **url_arguments)):
+        if not _is_allowed(permission(request, **url_arguments)):
             return HttpResponse("You may not see this.", status=403, content_type="text/plain")
         given = {"base_url": conf.browser_url(), **options}
         try:
