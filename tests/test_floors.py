@@ -52,7 +52,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_http": ("_clock", "errors", "config", "_checks", "_version", "_wire"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
-    "_channel": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
+    "_channel": (
+        "_clock",
+        *("errors", "models", "config", "_dispatch.waiters"),
+        *("_wire", "_decode", "_http", "_feeds"),
+    ),
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),

@@ -49,8 +49,13 @@ class _Uploads:
         self._upload(self._left.pop())
         helpers = list(self._helpers())
         self._work()
-        for thread in helpers:
-            thread.join()
+        try:
+            for thread in helpers:
+                thread.join()
+        except BaseException:
+            # A signal handler's: nobody waits for the others any more.
+            self._left.clear()
+            raise
         if self._error is not None:
             raise self._error
         return self._payloads

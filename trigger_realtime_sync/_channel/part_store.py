@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._dispatch.waiters import Waiters
 from .position_log import PositionLog
 
 if TYPE_CHECKING:
@@ -86,9 +87,10 @@ class PartStore:
 
     def __init__(self, most_kept: int | None = None) -> None:
         self._most_kept = most_kept
-        # Protects everything below; notified when parts came or were taken, or a taker left.
+        # Notified when parts came or were taken, or a taker left.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
@@ -117,13 +119,15 @@ class PartStore:
             log.bytes += size
             log.position = position
             self._trim(stream, log)
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def wait_for_room(self, stream: StreamKey) -> None:
         """Block while a taker is too far behind in this stream."""
-        with self._lock:
-            while not self._closed and self._is_full(stream):
-                self._changed.wait(LOOK_AGAIN_SECONDS)
+        if not self._has_no_room(stream):
+            return
+        waiter = self._waiters.join()
+        while self._has_no_room(stream):
+            waiter.wait(LOOK_AGAIN_SECONDS)
 
     def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
         """Return all parts that are new to the taker, and the position after them."""
@@ -135,27 +139,37 @@ class PartStore:
             values = log.values[max(0, start - log.base) :]
             taker.advance(stream, log, log.end, log.bytes)
             self._trim(stream, log)
-            self._changed.notify_all()
-            return values, log.position
+            position = log.position
+        self._waiters.notify()
+        return values, position
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
         will."""
+        one = self._next(taker, stream)
+        if one is not None or not timeout:
+            return one
+        waiter = self._waiters.join()
+        # It may have come meanwhile.
+        one = self._next(taker, stream)
+        if one is None and not self._closed:
+            waiter.wait(timeout)
+            one = self._next(taker, stream)
+        return one
+
+    def _next(self, taker: Taker, stream: StreamKey) -> tuple[Any, Any] | None:
         with self._lock:
             log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
-            if index >= log.end and timeout and not self._closed:
-                self._changed.wait(timeout)
-                index = max(index, log.base)
             if index >= log.end:
                 return None
             value, position = log.values[index - log.base], log.positions[index]
             caught_up = index + 1 >= log.end
             taker.advance(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
-            self._changed.notify_all()
-            return value, position
+        self._waiters.notify()
+        return value, position
 
     def add(self, taker: Taker) -> None:
         """Apply backpressure for this taker from now on."""
@@ -165,7 +179,7 @@ class PartStore:
     def remove(self, taker: Taker) -> None:
         with self._lock:
             self._takers.discard(taker)
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
         """Return the streams that have parts, of one run or of all."""
@@ -201,13 +215,13 @@ class PartStore:
         with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
                 del self._logs[stream]
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def close(self) -> None:
         """Release all who wait: nothing will be appended any more."""
         with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._waiters.notify()
 
     @property
     def closed(self) -> bool:
@@ -226,6 +240,10 @@ class PartStore:
         store = PartStore(self._most_kept)
         store._logs, store._closed = self._logs, True
         return store
+
+    def _has_no_room(self, stream: StreamKey) -> bool:
+        with self._lock:
+            return not self._closed and self._is_full(stream)
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)

@@ -19,22 +19,51 @@ from .tls import SharedContext
 POOL_SIZE = 2048
 
 
-class _KeptConnections(queue.LifoQueue[Any]):
-    """A pool's queue without the placeholders that urllib3 fills it with (3 ms for POOL_SIZE).
+class _KeptConnections:
+    """The kept-alive connections of a pool, the last one first, as urllib3 uses a `LifoQueue`.
 
-    Only a pool that limits its connections needs them; none here does.
+    Without a lock: that of a `LifoQueue` is taken in Python code, which an exception out of a
+    signal handler can leave with the lock taken. And without the placeholders that urllib3 fills it
+    with (3 ms for POOL_SIZE): only a pool that limits its connections needs them; none here does.
     """
 
+    def __init__(self, maxsize: int) -> None:
+        self._most = maxsize
+        # Adding and removing at its end are atomic.
+        self._kept: list[Any] = []
+
+    def qsize(self) -> int:
+        return len(self._kept)
+
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if item is not None:
-            super().put(item, block, timeout)
+        """Keep a connection. Never block.
+
+        Raises:
+            queue.Full: there are enough.
+        """
+        if item is None:
+            return
+        if len(self._kept) >= self._most:
+            raise queue.Full
+        self._kept.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the connection that was kept last. Never block.
+
+        Raises:
+            queue.Empty: there is none.
+        """
+        try:
+            return self._kept.pop()
+        except IndexError:
+            raise queue.Empty from None
 
 
 class _OneHost(HTTPConnectionPool):
     """A pool whose connections share what was learnt of the addresses of their host. It hands out
     none that was idle for longer than the call allows."""
 
-    QueueCls = _KeptConnections
+    QueueCls: Any = _KeptConnections
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
