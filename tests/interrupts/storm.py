@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.waiting import threads_named
 from trigger_realtime_sync import (
     RealtimeClient,
     SubscriptionCancelled,
@@ -237,7 +238,7 @@ class Storm:
 
 
 def _threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if "trigger-realtime " in one.name]
+    return [one.name for one in threads_named("trigger-realtime ")]
 
 
 def main() -> int:

@@ -367,12 +367,16 @@ class Registry:
             KeyError: nothing is subscribed under it.
         """
         with self.lock:
-            return self.slots[id_].seats[0].owner
+            seats = self.slots[id_].seats
+            if not seats:
+                raise KeyError(id_)
+            return seats[0].owner
 
     def owners(self) -> dict[str, object]:
         """Return what the user holds of each id: of its first seat."""
         with self.lock:
-            return {id_: slot.seats[0].owner for id_, slot in self.slots.items()}
+            # A slot is empty if a removal was interrupted, until the janitor completes it.
+            return {id_: slot.seats[0].owner for id_, slot in self.slots.items() if slot.seats}
 
     # Cancelling.
 
