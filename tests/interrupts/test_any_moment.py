@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -62,6 +62,15 @@ def interrupt_everywhere(
         check()
         number += every
     assert number > 10 * every
+
+
+@pytest.fixture(autouse=True)
+def _no_unborn_threads() -> Iterator[None]:
+    """Python lists a thread whose start was interrupted, for ever."""
+    yield
+    for thread in list(threading._limbo):
+        if thread.ident is None:
+            del threading._limbo[thread]
 
 
 @pytest.fixture
