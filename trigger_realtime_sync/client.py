@@ -32,6 +32,7 @@ from ._checks import (
     check_type,
     check_verify,
     is_async,
+    is_generator,
 )
 from ._clock import monotonic
 from ._encode.none import NONE
@@ -1088,6 +1089,8 @@ def _check_last_event_id(options: StreamOptions) -> None:
 def _check_token_option(token: Any) -> Token | None:
     if is_async(token):
         raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
+    if is_generator(token):
+        raise ConfigurationError("access_token is a generator function: pass one without yield")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
     return Secret(check_token(token))

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import faulthandler
 import gc
+import logging
 import random
 import signal
 import sys
@@ -51,6 +52,15 @@ class Garbage:
 
     def __del__(self) -> None:
         self.subscription.cancel()
+
+
+class Stacks(logging.Handler):
+    """Shows what all threads do when `close()` has left some."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+        if "left threads" in record.msg:
+            faulthandler.dump_traceback(all_threads=True)
 
 
 class Storm:
@@ -250,6 +260,7 @@ def main() -> int:
     options = parser.parse_args()
     gc.set_threshold(THRESHOLD, 5, 5)
     sys.setswitchinterval(0.0005)
+    logging.getLogger("trigger_realtime_sync").addHandler(Stacks(logging.WARNING))
     with RealtimeServer() as server:
         storm = Storm(server, options.seed, raising=options.raising)
         storm.run(options.seconds)
