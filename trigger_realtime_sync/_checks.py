@@ -235,7 +235,7 @@ def check_count(value: Any, name: str, *, least: int = 1, most: int | None = Non
 
 
 def check_callback(value: Any, name: str) -> None:
-    """Accept a callable or None, but no coroutine or generator function: a call would run nothing."""
+    """Accept a callable or None, but no coroutine or generator function: its call runs nothing."""
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
     if is_async(value):

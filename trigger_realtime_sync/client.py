@@ -865,8 +865,8 @@ class RealtimeClient:
 
         Idempotent. A thread that is inside a callback of yours ends when the callback returns; one
         that is fetching a large payload or output gets a `PayloadError`. A signal handler and
-        `__del__` may call it; where that interrupted a call of this library, it returns at once,
-        and waits for nothing.
+        `__del__` may call it. In `__del__`, and where it interrupted a call of this library, it
+        returns at once, and waits for nothing.
         """
         if is_inside():
             self._engine.stop()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support.waiting import eventually
-from trigger_realtime_sync._dispatch.waiters import Waiters
+from trigger_realtime_sync._dispatch.waiters import Flag, Waiters
 
 
 class Raised(Exception):
@@ -88,3 +88,12 @@ def test_an_exception_out_of_a_handler_ends_a_wait(waiters):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     eventually(lambda: not waiters._waiting)
+
+
+def test_a_flag():
+    """Who waits for it goes on once it is set, and whoever waits later."""
+    flag = Flag()
+    assert not flag.wait(0.01)
+    threading.Timer(0.02, flag.set).start()
+    assert flag.wait(10)
+    assert flag.wait(0)

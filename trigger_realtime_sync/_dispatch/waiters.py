@@ -11,6 +11,8 @@ from __future__ import annotations
 import queue
 import weakref
 
+from .._clock import monotonic
+
 # Seconds that one wait lasts at the most: Python refuses some that are longer.
 LONGEST_SECONDS = 1e6
 
@@ -61,6 +63,31 @@ class Waiters:
                 waiter = reference()
                 if waiter is not None:
                     waiter.ring()
+
+
+class Flag:
+    """An event whose `set` may be interrupted: it is repeated then.
+
+    Attributes:
+        is_set: whether it was.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._waiters = Waiters()
+
+    def set(self) -> None:
+        """Let all who wait go on, now and later. Takes no lock."""
+        self.is_set = True
+        self._waiters.notify()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is set, for so many seconds at the most. Return True if it is."""
+        deadline = monotonic() + seconds
+        waiter = self._waiters.join()
+        while not self.is_set and (left := deadline - monotonic()) > 0:
+            waiter.wait(left)
+        return self.is_set
 
 
 def _bounded(seconds: float | None) -> float:
