@@ -54,7 +54,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "options": ("models", "_http.tokens"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
-    "_channel": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
+    "_channel": (
+        "_clock",
+        *("errors", "models", "config", "_dispatch.waiters"),
+        *("_wire", "_decode", "_http", "_feeds"),
+    ),
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),

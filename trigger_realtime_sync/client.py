@@ -34,6 +34,7 @@ from ._checks import (
     check_type,
     check_verify,
     is_async,
+    is_generator,
 )
 from ._clock import monotonic
 from ._encode.none import NONE
@@ -1015,8 +1016,8 @@ class RealtimeClient:
 
         Idempotent. A thread that is inside a callback of yours ends when the callback returns; one
         that is fetching a large payload or output gets a `PayloadError`. A signal handler and
-        `__del__` may call it; where that interrupted a call of this library, it returns at once,
-        and waits for nothing.
+        `__del__` may call it. In `__del__`, and where it interrupted a call of this library, it
+        returns at once, and waits for nothing.
         """
         if is_inside():
             self._engine.stop()
@@ -1261,6 +1262,8 @@ def _check_last_event_id(options: StreamOptions) -> None:
 def _check_token_option(token: Any) -> Token | None:
     if is_async(token):
         raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
+    if is_generator(token):
+        raise ConfigurationError("access_token is a generator function: pass one without yield")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
     return Secret(check_token(token))

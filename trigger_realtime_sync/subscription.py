@@ -80,8 +80,8 @@ class Subscription:
 
         A callback that is running on another thread is waited for, for 20 ms at most. The cache
         keeps what was known. Idempotent; from any thread, from inside a callback, from a signal
-        handler and from `__del__` too. Where it interrupted a call of this library it returns at
-        once, and connections and threads are ended on another thread.
+        handler and from `__del__` too. In `__del__`, and where it interrupted a call of this
+        library, it returns at once, and connections and threads are ended on another thread.
         """
         self._seat.registry.end([self._seat], is_inside=is_inside())
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._dispatch.waiters import Waiters
 from ..models import Parts
 from .part_log import PartLog
 
@@ -77,9 +78,10 @@ class PartStore:
         self._spare = self._most / SPARE_SHARE
         self._largest_batch = min(LARGEST_BATCH, self._spare)
         self._label = label
-        # Protects everything below; notified when parts came or were taken, or a taker left.
+        # Notified when parts came or were taken, or a taker left.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._logs: defaultdict[StreamKey, PartLog] = defaultdict(PartLog)
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
@@ -125,14 +127,16 @@ class PartStore:
             self._trim(stream, log)
             if self._bytes > self._enough:
                 self._make_spare()
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def wait_for_room(self, stream: StreamKey) -> None:
         """Block while a taker is too far behind in this stream."""
         self._tell_once()
-        with self._lock:
-            while not self._closed and self._is_full(stream):
-                self._changed.wait(LOOK_AGAIN_SECONDS)
+        if not self._has_no_room(stream):
+            return
+        waiter = self._waiters.join()
+        while self._has_no_room(stream):
+            waiter.wait(LOOK_AGAIN_SECONDS)
 
     def take(self, taker: Taker, stream: StreamKey) -> tuple[Parts[Any], Any]:
         """Return all parts that are new to the taker, and the position after them."""
@@ -143,21 +147,31 @@ class PartStore:
             values = log.since(taker.progress(stream, log)[0])
             taker.advance(stream, log, log.end, log.bytes)
             self._trim(stream, log)
+            position = log.position
             self._trim_bytes()
-            self._changed.notify_all()
+        self._waiters.notify()
         self._tell_once()
-        return values, log.position
+        return values, position
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
         will."""
+        one = self._next(taker, stream)
+        if one is not None or not timeout:
+            return one
+        waiter = self._waiters.join()
+        # It may have come meanwhile.
+        one = self._next(taker, stream)
+        if one is None and not self._closed:
+            waiter.wait(timeout)
+            one = self._next(taker, stream)
+        return one
+
+    def _next(self, taker: Taker, stream: StreamKey) -> tuple[Any, Any] | None:
         with self._lock:
             log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
-            if index >= log.end and timeout and not self._closed:
-                self._changed.wait(timeout)
-                index = max(index, log.base)
             if index >= log.end:
                 return None
             value, position = log.at(index), log.position_after(index)
@@ -167,7 +181,7 @@ class PartStore:
             if log.ends_a_batch(index + 1):
                 # Not for each part: an iterator that is late has many of them.
                 self._trim_bytes()
-            self._changed.notify_all()
+        self._waiters.notify()
         self._tell_once()
         return value, position
 
@@ -180,7 +194,7 @@ class PartStore:
         with self._lock:
             self._takers.discard(taker)
             self._trim_bytes()
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
         """Return the streams that have parts, of one run or of all."""
@@ -219,13 +233,13 @@ class PartStore:
                 for taker in self._takers:
                     taker.taken.pop(stream, None)
             self._enough = self._most
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def close(self) -> None:
         """Release all who wait: nothing will be appended any more."""
         with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._waiters.notify()
 
     @property
     def closed(self) -> bool:
@@ -251,6 +265,10 @@ class PartStore:
 
     def _of_its_kind(self) -> PartStore:
         return PartStore(self._most_kept, self._most_bytes, self._label)
+
+    def _has_no_room(self, stream: StreamKey) -> bool:
+        with self._lock:
+            return not self._closed and self._is_full(stream)
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)

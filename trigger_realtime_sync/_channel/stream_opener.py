@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import attrs
 
+from .._dispatch.waiters import Flag
 from .._feeds.buffering import Buffering
 from .._feeds.sources import StreamSource
 from .._feeds.stream_feed import StreamFeed
@@ -69,7 +69,7 @@ class StreamOpener:
         make_source: MakeStreamSource | None = None,
     ) -> None:
         self.troubled: set[StreamKey] = set()
-        self.run_was_asked = threading.Event()
+        self.run_was_asked = Flag()
         self.run_is_unknown = False
         self._origin = origin
         self._options = options

@@ -31,8 +31,8 @@ class OpenCalls:
     @contextmanager
     def making(self, call: Stoppable) -> Iterator[None]:
         """Stop the call if `close` is called, or was called before."""
-        self._calls.append(call)
         try:
+            self._calls.append(call)
             if self._closed:
                 call.stop()
             yield

@@ -189,7 +189,7 @@ class Delivery:
         if callback is None or self._addressee.is_closed:
             return
         try:
-            _refuse_awaitable(callback(*arguments))
+            _refuse_what_never_ran(callback(*arguments))
         except BaseException as error:
             failure = CallbackError(
                 f"{name} of subscription {self._addressee.id} raised {type(error).__name__}",
@@ -201,10 +201,13 @@ class Delivery:
                 self.call("on_error", self.callbacks.on_error, failure)
 
 
-def _refuse_awaitable(result: object) -> None:
-    """Raise TypeError for what must be awaited: nobody does, so it would never run."""
-    if not inspect.isawaitable(result):
+def _refuse_what_never_ran(result: object) -> None:
+    """Raise TypeError for what must be awaited or iterated over: nobody does, so it never runs."""
+    if result is None:
         return
-    if inspect.iscoroutine(result):
-        result.close()
-    raise TypeError(f"it returned an awaitable ({type(result).__name__}), which nobody awaits")
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"it returned an awaitable ({type(result).__name__}), which nobody awaits")
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(f"it returned a generator ({type(result).__name__}), which nobody runs")

@@ -116,13 +116,14 @@ class Engine:
             self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> Channel:
+        # Here, because a client that only triggers needs none of it; and all of it, because a
+        # process may have no file descriptor left, to import from, when it first needs the rest.
+        from .._channel.stream_channel import StreamChannel
+
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
         )
         if target.streams is not None:
-            # Imported here, because most clients read no stream.
-            from .._channel.stream_channel import StreamChannel
-
             buffering = self._buffering[target.base_url]
             return StreamChannel(target, origin, view, self._options.stream_patience, buffering)
         if target.is_batch:

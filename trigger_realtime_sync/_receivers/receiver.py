@@ -15,6 +15,7 @@ from .._clock import monotonic
 from .._decode.kept_runs import LeftRun
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
+from .._dispatch.waiters import Waiter, Waiters
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
 from .delivery import (
@@ -114,9 +115,10 @@ class Receiver:
             throttle,
             name=lambda: f"trigger-realtime callbacks {label}",
         )
-        # Protects the phase; notified when a waiter should re-check its condition.
+        # Protects the phase.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        # Notified when a waiter should re-check its condition.
+        self._waiters = Waiters()
         self._phase = Phase.FOLLOWING
         # How it ends: what is set first. A dictionary, since `setdefault` takes no lock.
         self._fate: dict[str, Phase] = {}
@@ -247,8 +249,7 @@ class Receiver:
 
     def wake(self) -> None:
         """Make waiters re-check their condition."""
-        with self._lock:
-            self._changed.notify_all()
+        self._waiters.notify()
 
     # The end by the user.
 
@@ -301,9 +302,8 @@ class Receiver:
         twin.delivery.completed = self.delivery.completed.inherited()
         for queue in self._queues:
             queue.abandon()
-        # A callback that forked returns into these.
+        # A callback that forked returns into it.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._mailbox.abandon()
         return twin
 
@@ -321,7 +321,7 @@ class Receiver:
         """Block until `is_done()`.
 
         Args:
-            is_done: called under a lock whenever anything changed.
+            is_done: called whenever anything changed.
             timeout: seconds; None for no bound.
 
         Raises:
@@ -332,25 +332,25 @@ class Receiver:
         if self.is_delivering_here:
             raise RuntimeError(f"waiting for {self.label} inside its own callback would never end")
         deadline = None if timeout is None else monotonic() + timeout
-        with self._lock:
-            while not is_done():
-                self._raise_if_ended()
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{self.label} did not finish within {timeout} s")
-                self._changed.wait(left)
+        waiter = self._waiters.join()
+        while not is_done():
+            self._raise_if_ended(waiter)
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"{self.label} did not finish within {timeout} s")
+            waiter.wait(left)
 
     def settle(self, deadline: float) -> None:
         """Wait while a callback runs on another thread, up to a time of `time.monotonic()`."""
         self._mailbox.wait_for_turn_to_end(deadline)
 
-    def _raise_if_ended(self) -> None:
+    def _raise_if_ended(self, waiter: Waiter) -> None:
         if self.phase is Phase.CANCELLED:
             raise SubscriptionCancelled(f"{self.label}: the subscription was cancelled")
         if self.error is not None and self.ended_as is State.FAILED:
             grace = monotonic() + ERROR_GRACE
-            while self.phase is Phase.FAILING and self._changed.wait(max(0.0, grace - monotonic())):
-                pass
+            while self.phase is Phase.FAILING and (left := grace - monotonic()) > 0:
+                waiter.wait(left)
             raise self.error
 
     # Ends.
@@ -376,14 +376,14 @@ class Receiver:
         with self._lock:
             if self._phase is Phase.FAILING:
                 self._phase = Phase.FAILED
-            self._changed.notify_all()
+        self.wake()
 
     def _enter(self, phase: Phase) -> None:
         """Enter a phase, unless the last one was entered."""
         with self._lock:
             if self._phase in _OPEN:
                 self._phase = phase
-            self._changed.notify_all()
+        self.wake()
 
 
 def _decide(fates: dict[str, Phase], fate: Phase) -> bool:

@@ -10,6 +10,7 @@ takes locks is done by the janitor, and waited for where no call of ours was int
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import uuid
@@ -31,6 +32,8 @@ from ..models import State
 from .receiver import Receiver, settle
 from .updates import ChangeQueue
 from .view_cache import ViewCache, without_parts
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 MakeChannel = Callable[[Target, RunView], Channel]
 
@@ -240,10 +243,10 @@ class Registry:
         """Attach the seat to its slot's channel, starting the channel if needed."""
         with self.lock:
             slot = seat.slot
-            if slot.channel is not None and seat.attach(slot.channel):
-                return
-            channel = self._make_channel(slot.target, seat.view.copy())
             try:
+                if slot.channel is not None and seat.attach(slot.channel):
+                    return
+                channel = self._make_channel(slot.target, seat.view.copy())
                 seat.attach(channel)
                 channel.start(self.threads.start)
                 # At last: others must not join one that was never started.
@@ -277,8 +280,11 @@ class Registry:
             if not slot.seats and self.slots.get(slot.id) is slot:
                 del self.slots[slot.id]
             if not self.slots:
-                self.pool.keep(False)
-                self.janitor.wake()
+                self.janitor.put(self._let_pool_rest)
+
+    def _let_pool_rest(self) -> None:
+        with self.lock:
+            self.pool.keep(bool(self.slots))
 
     def enable(self, seat: Seat) -> None:
         """Connect the seat, unless it is connected.
@@ -293,7 +299,19 @@ class Registry:
                 raise SubscriptionCancelled(f"subscription {seat.id} was cancelled")
             if receiver.ended_as is State.FAILED and receiver.error is not None:
                 raise receiver.error
-            if receiver.expects_more and seat.channel is None:
+            if not receiver.expects_more or seat.channel is not None:
+                return
+        try:
+            self._enable(seat)
+        except BaseException:
+            # Half connected, it could not be enabled again, and `connect` may have been interrupted
+            # while it undid that.
+            self.janitor.do(partial(self.disconnect, seat), CANCEL_SECONDS)
+            raise
+
+    def _enable(self, seat: Seat) -> None:
+        with self.lock:
+            if seat.receiver.expects_more and seat.channel is None:
                 self.connect(seat)
 
     def disable(self, seat: Seat) -> None:
@@ -358,12 +376,16 @@ class Registry:
             KeyError: nothing is subscribed under it.
         """
         with self.lock:
-            return self.slots[id_].seats[0].owner
+            seats = self.slots[id_].seats
+            if not seats:
+                raise KeyError(id_)
+            return seats[0].owner
 
     def owners(self) -> dict[str, object]:
         """Return what the user holds of each id: of its first seat."""
         with self.lock:
-            return {id_: slot.seats[0].owner for id_, slot in self.slots.items()}
+            # A slot is empty if a removal was interrupted, until the janitor completes it.
+            return {id_: slot.seats[0].owner for id_, slot in self.slots.items() if slot.seats}
 
     # Cancelling.
 
@@ -385,10 +407,21 @@ class Registry:
         settle(receivers)
 
     def undo(self, seat: Seat) -> None:
-        """Cancel a seat that was not wholly taken in."""
-        seat.receiver.stop()
+        """Cancel a seat that was not wholly taken in.
+
+        Nobody holds it, so this is done whatever interrupts it.
+        """
+        while True:
+            try:
+                self.janitor.put(partial(self._undo, seat))
+                seat.receiver.stop()
+                return
+            except BaseException:  # noqa: BLE001 (what is undone has raised, and is raised)
+                continue
+
+    def _undo(self, seat: Seat) -> None:
         if hasattr(seat, "slot"):
-            self.janitor.put(partial(self._leave, [seat.receiver]))
+            self._leave([seat.receiver])
 
     def seats_of(self, id_: str) -> list[Seat]:
         """Return the seats of an id. Takes no lock."""
@@ -417,8 +450,12 @@ class Registry:
 
     def _leave(self, receivers: list[Receiver]) -> None:
         for receiver in receivers:
-            with self.lock:
-                receiver.cancel()
+            try:
+                with self.lock:
+                    receiver.cancel()
+            except Exception:
+                # The others must not stay for it.
+                logger.exception("%s: cancelling failed", receiver.label)
 
     # The cache.
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from .._clock import monotonic
 from .._decode.kept_runs import LeftRun, digest_of
+from .._dispatch.waiters import Waiter, Waiters
 from ..errors import TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun
 
@@ -24,9 +25,10 @@ class ChangeQueue(Generic[ItemT]):
     """Changes that nobody has asked for yet: a receiver posts, one iterator takes."""
 
     def __init__(self) -> None:
-        # Protects everything below; notified when there is something to take, or the end is there.
+        # Notified when there is something to take, or the end is there.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._pending: deque[tuple[Hashable, ItemT]] = deque()
         # The last change of each row; of runs that left, its digest by id.
         self._last: dict[Hashable, ItemT] = {}
@@ -49,7 +51,7 @@ class ChangeQueue(Generic[ItemT]):
             self._pending.append((row_key, item))
             if len(self._pending) > self._most:
                 self._coalesce()
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def reduce(self, row_key: Hashable, left: LeftRun) -> None:
         """Keep no more of the last change of a run that left than a digest. What is not taken
@@ -74,22 +76,28 @@ class ChangeQueue(Generic[ItemT]):
             StopIteration, TriggerRealtimeError: there are no more.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        with self._lock:
-            while self._stopped or not self._pending:
+        waiter: Waiter | None = None
+        while True:
+            with self._lock:
+                if self._pending and not self._stopped:
+                    return self._pending.popleft()[1]
                 if self._ended or self._stopped:
                     self._raise_end()
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{label}: no update within {timeout} s")
-                self._changed.wait(left)
-            return self._pending.popleft()[1]
+            if waiter is None:
+                # Then it is looked again.
+                waiter = self._waiters.join()
+                continue
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"{label}: no update within {timeout} s")
+            waiter.wait(left)
 
     def end(self, error: TriggerRealtimeError | None) -> None:
         """Let the iterator end, with this error if any, after what is pending."""
         with self._lock:
             if not self._ended:
                 self._ended, self._error = True, error
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def stop(self) -> None:
         """Hand out nothing more. Takes no lock; whoever waits is woken by `close`."""
@@ -100,12 +108,11 @@ class ChangeQueue(Generic[ItemT]):
         with self._lock:
             self._pending.clear()
             self._ended, self._error = True, None
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def abandon(self) -> None:
         """Close it in a forked child, where a thread that is gone may hold its lock."""
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self.close()
 
     def _is_last(self, row_key: Hashable, item: ItemT) -> bool:

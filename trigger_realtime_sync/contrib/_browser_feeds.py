@@ -7,10 +7,12 @@ browser empties it.
 from __future__ import annotations
 
 import math
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -126,9 +128,11 @@ class OwnFeed:
     """
 
     def __init__(self, source: Callable[..., Subscription], position: Position) -> None:
+        # What `take` waits with. A worker may serve the browser on its main thread, where a signal
+        # handler may raise at any moment: a `Condition` does not survive that.
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Protects everything below but the subscription.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._runs: dict[str, Run[Any, Any]] = {}
         # With the index of each.
         self._parts: dict[Stream, deque[tuple[int, Any]]] = {}
@@ -157,9 +161,11 @@ class OwnFeed:
         return state
 
     def take(self, seconds: float) -> list[News]:
+        if not self._runs and not self._waiting:
+            with suppress(queue.Empty):
+                self._rings.get(timeout=min(seconds, self._next_look()))
         with self._lock:
-            if not self._runs and not self._waiting:
-                self._changed.wait(min(seconds, self._next_look()))
+            self._forget_rings()
             news: list[News] = list(self._runs.values())
             self._runs.clear()
             for stream in list(self._parts):
@@ -167,8 +173,7 @@ class OwnFeed:
         return news
 
     def wake(self) -> None:
-        with self._lock:
-            self._changed.notify_all()
+        self._ring()
 
     def close(self) -> None:
         self._subscription.cancel()
@@ -176,7 +181,7 @@ class OwnFeed:
     def on_update(self, run: Run[Any, Any]) -> None:
         with self._lock:
             self._runs[run.id] = run
-            self._changed.notify_all()
+        self._ring()
 
     def on_stream(self, *stream_and_parts: Any) -> None:
         *names, parts = stream_and_parts
@@ -192,7 +197,7 @@ class OwnFeed:
                 self._next[stream] = new[-1][0] + 1
                 self._parts.setdefault(stream, deque()).extend(new)
                 self._waiting += len(new)
-                self._changed.notify_all()
+            self._ring()
 
     def on_complete(self, run: Run[Any, Any]) -> None:
         self._look_soon()
@@ -206,7 +211,15 @@ class OwnFeed:
         """Look at the state again soon: it changes right after the last callback."""
         with self._lock:
             self._finished_at = time.monotonic()
-            self._changed.notify_all()
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._rings.empty():
+            self._rings.put(None)
+
+    def _forget_rings(self) -> None:
+        while not self._rings.empty():
+            self._rings.get_nowait()
 
     def _next_look(self) -> float:
         """Return the seconds until the next look at the state, which double with each look.
