@@ -29,7 +29,7 @@ from .._types.kinds import (
     name_of,
     origin_of,
 )
-from .superjson_types import SuperJSONError
+from .._types.superjson_error import SuperJSONError
 from .typed_named_tuple import of_named_tuple
 from .typed_pydantic import to_pydantic
 from .typed_scalars import (
