@@ -247,8 +247,8 @@ class RealtimeClient:
             task: its id, or a `Task`, which types the payload and the output. A task that does not
                 exist is no error: its run waits.
             payload: what JSON can hold, and aware datetimes, sets, bytes, large integers, NaN,
-                UUIDs, Decimals, Enums, dataclasses, attrs classes, pydantic models. Left out, the
-                task gets undefined; None arrives as null.
+                UUIDs, Decimals, Enums, dataclasses, attrs classes, and pydantic models by their
+                aliases. Left out, the task gets undefined; None arrives as null.
             tags: up to ten, of at most 128 characters, without commas.
             idempotency_key: finds the run that was triggered with it before, also by JavaScript.
             idempotency_key_ttl: how long that works, 30 days by default: a timedelta, whole

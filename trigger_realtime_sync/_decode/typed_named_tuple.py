@@ -60,7 +60,9 @@ def _made(
 def _types(cls: Any) -> dict[str, Any]:
     origin = origin_of(cls)
     hints = typing.get_type_hints(origin, include_extras=True)
-    chosen = dict(zip(getattr(origin, "__parameters__", ()), get_args(cls), strict=False))
+    chosen: dict[Any, Any] = dict(
+        zip(getattr(origin, "__parameters__", ()), get_args(cls), strict=False)
+    )
     types = {name: hints.get(name, Any) for name in origin._fields}
     return {
         name: chosen.get(type_, Any) if isinstance(type_, typing.TypeVar) else type_
