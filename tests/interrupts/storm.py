@@ -100,7 +100,7 @@ class Storm:
         self._client.close()
         self._check_closed()
         end = time.monotonic() + ROUND_SECONDS / 2
-        while (left := _threads()) and time.monotonic() < end:
+        while (left := threads_named("trigger-realtime")) and time.monotonic() < end:
             time.sleep(0.05)
         if left:
             self._note(f"threads are left: {left}")
@@ -117,6 +117,8 @@ class Storm:
             janitor = registry.janitor
             jobs = janitor._jobs.qsize()
             self._note(f"subscriptions are left: {seats}; {janitor.thread}, {jobs} jobs")
+        if left := registry.join(time.monotonic() + ROUND_SECONDS / 2):
+            self._note(f"threads of a closed client are left: {left}")
 
     def _note(self, wrong: str) -> None:
         """Note something wrong, and show what all threads do."""
@@ -245,10 +247,6 @@ class Storm:
         at = self._cancelled_at.get(ident)
         if at is not None and time.monotonic() - at > PASSED_SECONDS:
             self.wrong.append("a callback began after cancel() had returned")
-
-
-def _threads() -> list[str]:
-    return [one.name for one in threads_named("trigger-realtime ")]
 
 
 def main() -> int:

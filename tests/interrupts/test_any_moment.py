@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -179,6 +180,34 @@ def test_what_a_subscription_can_do(client, act):
     begin()
     interrupt_everywhere(lambda: getattr(held[-1], act)(), check, every=3)
     held[-1].cancel()
+    is_healthy(client)
+
+
+def test_joining_others(server, connect):
+    """Enabled again, it is told what they are, wherever the first attempt was interrupted."""
+    run_id = server.create_run()
+    client = connect(server)
+    keeper = client.subscribe_to_run(run_id, id="shared")
+    told: list[int] = []
+    joining = client.subscribe_to_run(
+        run_id,
+        id="shared",
+        enabled=False,
+        on_update=lambda run: told.append((run.metadata or {}).get("n")),
+    )
+    eventually(lambda: keeper.run)
+    numbers = itertools.count(1)
+
+    def check() -> None:
+        joining.enable()
+        number = next(numbers)
+        server.update_run(run_id, metadata={"n": number})
+        eventually(lambda: told[-1] == number)
+        joining.disable()
+
+    interrupt_everywhere(joining.enable, check, every=3)
+    joining.cancel()
+    keeper.cancel()
     is_healthy(client)
 
 
