@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.shape import done, row
 from trigger_realtime_sync import PayloadError
-from trigger_realtime_sync._decode.kept_runs import Summaries, digest_of, shelve
+from trigger_realtime_sync._decode.kept_runs import Summaries, _encoded, digest_of, shelve
 from trigger_realtime_sync._decode.packets import PacketValue
 from trigger_realtime_sync._decode.rows import RowDecoder
 from trigger_realtime_sync.models import Run, RunError, unread
@@ -63,6 +63,14 @@ def test_states_that_differ_in_one_field_have_distinct_digests(field):
     runs = [Run(id="run_1", **{field: value}) for value in VALUES[field]]
     distinct = [run for n, run in enumerate(runs) if run not in runs[:n]]
     assert len({digest_of(run) for run in runs}) == len(distinct)
+
+
+def test_values_of_all_types_are_told_apart():
+    """Whatever type a field may get one day: None, texts, numbers and lists never look alike."""
+    values = [None, "None", "n", "", "null", 0, "0", 1, "1", True, "True", False, 1.5, "1.5", NOW]
+    values += [str(NOW), [], [None], ["None"], [1], ["1"], [[]], ["a", "b"], ["ab"], "i1;", "b1"]
+    values += [packet("1"), ["1", "application/json"], packet(None), RunError("1"), ["1", None]]
+    assert len({_encoded(value) for value in values}) == len(values)
 
 
 def test_a_value_in_another_field_is_another_state():
