@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
     "_forks": (),
     "_clock": (),
-    "models": (),
+    "_types": (),
+    "models": ("_types",),
     "errors": ("models",),  # `RunFailed.run`
     "jsonable": ("errors", "models"),
     "text_joiner": (),
@@ -47,17 +48,22 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "_checks": ("errors", "_wire.names"),
     "config": ("errors", "_checks"),
-    "_decode": ("_clock", "errors", "models", "_forks", "_wire"),
-    "_encode": ("_clock", "errors", "models", "_checks"),
+    "_decode": ("_clock", "errors", "_types", "models", "_forks", "_wire"),
+    "_encode": ("_clock", "errors", "_types", "models", "_checks"),
     "_http": ("_clock", "errors", "config", "_checks", "_version", "_wire"),
+    "options": ("models", "_http.tokens"),
     "_calls": ("_clock", "errors", "config", "_checks", "_wire", "_encode", "_http"),
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
-    "_channel": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http", "_feeds"),
+    "_channel": (
+        "_clock",
+        *("errors", "models", "config", "_dispatch.waiters"),
+        *("_wire", "_decode", "_http", "_feeds"),
+    ),
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),
         *("_wire.session_turns", "_wire.stream_parts"),
-        *("_dispatch", "_http", "_calls.memory", "_feeds", "_channel"),
+        *("_dispatch", "_decode", "_http", "_calls.memory", "_feeds", "_channel"),
     ),
     "subscription": (
         *("_clock", "errors", "models", "_checks", "_forks", "_wire.sent_number"),
@@ -68,7 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "metadata": ("_checks", "_encode"),
     "handles": (
         "_clock",
-        *("errors", "models", "_checks", "_encode", "_http", "_calls", "subscription"),
+        *("errors", "models", "_checks", "_encode", "_http", "_calls", "options", "subscription"),
     ),
     "wait_tokens": (
         *("models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
@@ -77,7 +83,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "batches": (
         "_clock",
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
-        *("subscription", "handles"),
+        *("options", "subscription", "handles"),
     ),
     "sessions": (
         *(
@@ -98,13 +104,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "client": (
         "_clock",
-        *("errors", "models", "config", "_checks", "_forks", "_wire.names"),
+        *("errors", "_types", "models", "config", "_checks", "_forks", "_wire.names"),
         *(
             "_encode",
             "_http",
             "_calls",
             "_channel",
             "_receivers",
+            "options",
             "subscription",
             "handles",
             "batches",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import subprocess
 import sys
 from configparser import ConfigParser
-from importlib.metadata import entry_points, metadata
+from importlib.metadata import distribution, entry_points, metadata
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,17 @@ def test_every_folder_of_the_package_is_installed():
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
     assert (PACKAGE / "py.typed").exists()
     assert SETUP["options.package_data"]["trigger_realtime_sync"].split() == ["py.typed"]
+
+
+def test_type_checkers_find_an_editable_install():
+    """It is on the path: of an import hook mypy and pyright know nothing."""
+    installed = distribution("trigger-realtime-sync")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    if origin.get("url") != ROOT.as_uri() or not origin.get("dir_info", {}).get("editable"):
+        pytest.skip("what is installed is not this folder")
+    folder = Path(str(installed.locate_file("")))
+    lines = [line for path in folder.glob("*.pth") for line in path.read_text().splitlines()]
+    assert str(ROOT) in [line.rstrip("/.") for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from .handles import RunHandle
     from .models import (
+        Parts,
         Run,
         RunDetails,
         RunError,
@@ -79,6 +80,7 @@ __all__ = [
     "Debounce",
     "NotFoundError",
     "Page",
+    "Parts",
     "PayloadError",
     "PermissionDeniedError",
     "ProtocolError",

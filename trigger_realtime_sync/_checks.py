@@ -241,8 +241,15 @@ def check_count(value: Any, name: str, *, least: int = 1, most: int | None = Non
     return value
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return a bool: a text such as `"no"` would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def check_callback(value: Any, name: str) -> None:
-    """Accept a callable or None, but no coroutine function, which nobody would await."""
+    """Accept a callable or None, but no coroutine or generator function: its call runs nothing."""
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable or None, not {type(value).__name__}")
     if is_async(value):
@@ -251,16 +258,31 @@ def check_callback(value: Any, name: str) -> None:
             f" pass a function that hands over to your loop, with"
             f" asyncio.run_coroutine_threadsafe(…, loop)"
         )
+    if is_generator(value):
+        raise TypeError(
+            f"{name} is a generator function: a call of it runs nothing. Pass a function without"
+            f" yield"
+        )
 
 
 def is_async(value: Any) -> bool:
     """Return True for what returns a coroutine, or an async generator, when it is called."""
-    while isinstance(value, functools.partial):
-        value = value.func
     return any(
         inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
-        for one in (value, type(value).__call__ if callable(value) else None)
+        for one in _functions_of(value)
     )
+
+
+def is_generator(value: Any) -> bool:
+    """Return True for what returns a generator when it is called."""
+    return any(map(inspect.isgeneratorfunction, _functions_of(value)))
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """Return what a call may run: itself, or the `__call__` of its class."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return [value, type(value).__call__] if callable(value) else [value]
 
 
 def check_headers(value: Any) -> dict[str, str]:

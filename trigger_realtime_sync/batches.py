@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
@@ -23,7 +23,10 @@ from .models import AnyRun, OutputT, Task, TaskPayloadT
 from .subscription import RunsSubscription
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._encode.options import Machine
+    from .options import RunsOptions
 
 __all__ = ["Batch", "BatchHandle", "BatchItem", "BatchItemError"]
 
@@ -48,7 +51,7 @@ class BatchItem(Generic[TaskPayloadT, OutputT]):
         payload: TaskPayloadT = ...,
         *,
         tags: str | Iterable[str] = ...,
-        idempotency_key: str | Iterable[str] | None = ...,
+        idempotency_key: str | Sequence[str] | None = ...,
         idempotency_key_ttl: timedelta | str | int | None = ...,
         delay: timedelta | datetime | str | None = ...,
         ttl: timedelta | str | int | None = ...,
@@ -71,7 +74,7 @@ class BatchItem(Generic[TaskPayloadT, OutputT]):
         payload: Any = ...,
         *,
         tags: str | Iterable[str] = ...,
-        idempotency_key: str | Iterable[str] | None = ...,
+        idempotency_key: str | Sequence[str] | None = ...,
         idempotency_key_ttl: timedelta | str | int | None = ...,
         delay: timedelta | datetime | str | None = ...,
         ttl: timedelta | str | int | None = ...,
@@ -187,14 +190,19 @@ class BatchHandle:
     def __reduce__(self) -> Any:
         raise TypeError("a BatchHandle can't be pickled: keep its id, and client.batch_handle(id)")
 
-    def subscribe(self, **options: Any) -> RunsSubscription[Any, Any]:
+    def subscribe(
+        self, *, tasks: Sequence[Task[Any, Any]] | None = None, **options: Unpack[RunsOptions]
+    ) -> RunsSubscription[Any, Any]:
         """Follow the runs of the batch: see `client.subscribe_to_batch`.
 
-        The `Task`s of its items type them, unless `tasks` says otherwise.
+        Args:
+            tasks: types of payload and output; the `Task`s of its items by default.
         """
         client = self._client._patient_until(self._absent_until)
         return client.subscribe_to_batch(
-            self.id, **{"tasks": list(self._tasks), **self._reading(options)}
+            self.id,
+            tasks=list(self._tasks) if tasks is None else tasks,
+            **self._reading({**options}),
         )
 
     def wait_for_completion(self, timeout: float | None = None) -> list[AnyRun]:

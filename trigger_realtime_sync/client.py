@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
+from ._channel.part_store import MAX_PART_BYTES
 from ._channel.target import ChannelOptions, StreamOptions, Target
 from ._checks import (
     check_base_url,
@@ -20,6 +21,7 @@ from ._checks import (
     check_callback,
     check_count,
     check_created_at,
+    check_flag,
     check_headers,
     check_id,
     check_io,
@@ -33,6 +35,7 @@ from ._checks import (
     check_type,
     check_verify,
     is_async,
+    is_generator,
 )
 from ._clock import monotonic
 from ._encode.none import NONE
@@ -42,6 +45,7 @@ from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
+from ._receivers.engine_owner import EngineOwner
 from ._receivers.interrupted import is_inside
 from ._wire.names import (
     CREATED_AT,
@@ -53,8 +57,8 @@ from ._wire.names import (
     run_path,
 )
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
-from .errors import ClientClosed, ConfigurationError, TriggerRealtimeError
-from .models import AnyRun, OutputT, PayloadT, Run, Task, TaskPayloadT
+from .errors import ClientClosed, ConfigurationError
+from .models import AnyRun, OutputT, Parts, PayloadT, Run, Task, TaskPayloadT
 from .subscription import (
     RunsSubscription,
     RunSubscription,
@@ -68,44 +72,31 @@ if TYPE_CHECKING:
 
     # Never imported at run time: `typing_extensions` is no dependency, and those of calls are
     # imported by the first call.
-    from typing_extensions import TypedDict, TypeVar, Unpack
+    from typing_extensions import TypedDict, TypeForm, Unpack
 
     from ._calls.calls import Calls
+    from ._calls.spans import Spans
     from ._encode.options import Debounce, Machine
     from .batches import BatchHandle, BatchItem
     from .handles import RunHandle
+    from .options import (
+        OneStreamOptions,
+        PartT,
+        RunOptions,
+        RunsOptions,
+        RunsWithStreamsOptions,
+        RunWithStreamsOptions,
+        SessionOptions,
+    )
     from .resources import Runs
     from .sessions import Sessions
     from .wait_tokens import WaitTokens
-
-    PartT = TypeVar("PartT", default=Any)
-
-    class RunsOptions(TypedDict, total=False):
-        """The options of all subscriptions, for type checkers."""
-
-        on_update: Callable[[AnyRun], object] | None
-        on_error: Callable[[TriggerRealtimeError], object] | None
-        on_complete: Callable[[AnyRun], object] | None
-        id: str | None
-        enabled: bool
-        access_token: Token | None
-        base_url: str | None
-        throttle_in_ms: float | None
-        skip_columns: Iterable[str]
-
-    class RunOptions(RunsOptions, total=False):
-        stop_on_completion: bool
-
-    class RunsWithStreamsOptions(RunsOptions, total=False):
-        on_stream: Callable[[str, str, list[Any]], object] | None
-        streams: Mapping[str, Any] | None
-        max_parts: int | None
 
     class TriggerOptions(TypedDict, total=False):
         """The options of a trigger, for type checkers."""
 
         tags: str | Iterable[str]
-        idempotency_key: str | Iterable[str] | None
+        idempotency_key: str | Sequence[str] | None
         idempotency_key_ttl: timedelta | str | int | None
         delay: timedelta | datetime | str | None
         ttl: timedelta | str | int | None
@@ -122,10 +113,7 @@ if TYPE_CHECKING:
         is_test: bool
         call_timeout: float | None
         access_token: Token | None
-else:
-    from typing import TypeVar
 
-    PartT = TypeVar("PartT")
 
 SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
@@ -167,12 +155,18 @@ class RealtimeClient:
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
         call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
-            look-up of a host's name can't be cut off, and may take longer.
+            look-up of a host's name can't be cut off, and may take longer; nor can an
+            `access_token` function that runs on the call's own thread.
+        telemetry: whether each call is a span of its own in OpenTelemetry; needs
+            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
+            trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
 
-    Nothing is sent before the first subscription. As a context manager, it closes at the end.
+    Nothing is sent before the first subscription. As a context manager, it closes at the end. One
+    that is dropped without `close()` while it follows something goes on, and a `ResourceWarning`
+    says so, which `python -X dev` shows; at the end of the process it is closed.
     """
 
     def __init__(
@@ -191,6 +185,7 @@ class RealtimeClient:
         stream_patience: float = 30.0,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
+        telemetry: bool = False,
     ) -> None:
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
@@ -198,7 +193,8 @@ class RealtimeClient:
         self._throttle = _configured(check_throttle, throttle_in_ms)
         self._call_timeout = _configured(check_call_timeout, call_timeout)
         self._absent_until = -math.inf
-        self._own_engine = Engine(
+        self._spans = _spans_option(telemetry)
+        engine = Engine(
             EngineOptions(
                 preview_branch=_branch_option(preview_branch),
                 retry=check_type(retry, RetryPolicy, "retry must be a RetryPolicy"),
@@ -213,8 +209,9 @@ class RealtimeClient:
                 ),
             )
         )
+        self._owner = EngineOwner(engine, self._base_url)
         self.subscriptions: Mapping[str, Subscription] = SubscriptionMap(
-            lambda: self._engine.registry
+            lambda: _renewed(engine).registry
         )
         """The running subscriptions by id: live, and read-only."""
 
@@ -237,7 +234,7 @@ class RealtimeClient:
         payload: Any = NONE,
         *,
         tags: str | Iterable[str] = (),
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
@@ -261,8 +258,8 @@ class RealtimeClient:
             task: its id, or a `Task`, which types the payload and the output. A task that does not
                 exist is no error: its run waits.
             payload: what JSON can hold, and aware datetimes, sets, bytes, large integers, NaN,
-                UUIDs, Decimals, Enums, dataclasses, attrs classes, pydantic models. Left out, the
-                task gets undefined; None arrives as null.
+                UUIDs, Decimals, Enums, dataclasses, attrs classes, and pydantic models by their
+                aliases. Left out, the task gets undefined; None arrives as null.
             tags: up to ten, of at most 128 characters, without commas.
             idempotency_key: finds the run that was triggered with it before, also by JavaScript.
             idempotency_key_ttl: how long that works, 30 days by default: a timedelta, whole
@@ -349,7 +346,7 @@ class RealtimeClient:
         self,
         items: Iterable[BatchItem[Any, Any]],
         *,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         call_timeout: float | None = None,
         access_token: Token | None = None,
     ) -> BatchHandle:
@@ -437,7 +434,9 @@ class RealtimeClient:
             life=life,
             expires_at=end,
             skipped=check_skip_columns(skip_columns),
-            one_time_use=one_time_use,
+            one_time_use=one_time_use
+            if one_time_use is None
+            else check_flag(one_time_use, "one_time_use"),
         )
         return public_token(grant, self._calls().bounded(call_timeout, access_token))
 
@@ -473,6 +472,7 @@ class RealtimeClient:
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
+        check_flag(retry, "retry")
         request = input_request(run_id, stream, data, retry=retry)
         self._calls().bounded(call_timeout, access_token).ask(request, acknowledged)
 
@@ -499,11 +499,27 @@ class RealtimeClient:
 
     # Subscribing.
 
+    @overload
     def subscribe_to_run(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunSubscription[Any, Any]: ...
+    def subscribe_to_run(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
         on_complete: Callable[[AnyRun], object] | None = None,
@@ -514,7 +530,7 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run, as `useRealtimeRun` does, until it has finished.
 
         Args:
@@ -558,16 +574,25 @@ class RealtimeClient:
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_tag(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_runs_with_tag(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_tag(
         self,
@@ -594,7 +619,9 @@ class RealtimeClient:
                 the most.
             tasks: types of payload and output, matched by `run.task_identifier`.
 
-        The other arguments, and what is raised: see `subscribe_to_run`. It has no end.
+        The other arguments, and what is raised: see `subscribe_to_run`. It has no end. A finished
+        run that the server shows no longer leaves `.runs`, and is kept whole for a while only: see
+        `RunsSubscription.wait_for_completion`.
         """
         return self._subscribe(
             RunsSubscription,
@@ -609,15 +636,23 @@ class RealtimeClient:
         batch_id: str,
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
-        **options: Unpack[RunsOptions],
+        **options: Unpack[RunsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_batch(
         self,
         batch_id: str,
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         **options: Unpack[RunsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_batch(
+        self,
+        batch_id: str,
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        **options: Unpack[RunsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_batch(
         self,
@@ -652,14 +687,31 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
     def subscribe_to_run_with_streams(
         self,
         run_id: str,
         *,
-        on_stream: Callable[[str, list[Any]], object] | None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[RunWithStreamsOptions[Run[PayloadT, OutputT]]],
+    ) -> RunSubscription[PayloadT, OutputT]: ...
+    @overload
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
+        **options: Unpack[RunWithStreamsOptions],
+    ) -> RunSubscription[Any, Any]: ...
+    def subscribe_to_run_with_streams(
+        self,
+        run_id: str,
+        *,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
-        task: Task[PayloadT, OutputT] | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
+        task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
         on_complete: Callable[[AnyRun], object] | None = None,
@@ -670,23 +722,28 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> RunSubscription[PayloadT, OutputT]:
+    ) -> RunSubscription[Any, Any]:
         """Follow one run and the streams that it names, as `useRealtimeRunWithStreams` does.
 
         Args:
             run_id: of the run (`run_…`).
-            on_stream: called with the key of a stream and a non-empty list of its new parts, in
-                order. One that is slow holds the server back.
+            on_stream: called with the key of a stream and its new `Parts`, a list that is never
+                empty, in order. One that is slow holds the server back.
             streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
                 to `on_error` as a `PayloadError`.
             max_parts: how many parts of each stream `.streams` keeps; all by default.
+            max_part_bytes: in how many bytes of the body the parts that `.streams` keeps may have
+                come, those of all streams together; 64 MiB by default, None for any. The oldest
+                are dropped first, and what `on_stream` has still to take never is;
+                `.dropped_parts` counts them, and the log says it once. A subscription that joins
+                later under the same `id` begins with the oldest part that is kept.
 
         The other arguments, and what is raised: see `subscribe_to_run`. It completes, and
         `on_complete` is called, when the run has finished and the last part was delivered.
         """
         return self._subscribe(
             RunSubscription,
-            _run(run_id, task, skip_columns, streams=_streams(streams, max_parts)),
+            _run(run_id, task, skip_columns, streams=_streams(streams, max_parts, max_part_bytes)),
             _of_one_run(self._callbacks(on_update, on_error, on_complete, on_stream)),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
@@ -699,24 +756,34 @@ class RealtimeClient:
         *,
         tasks: Sequence[Task[PayloadT, OutputT]],
         created_at: str | timedelta | None = None,
-        **options: Unpack[RunsWithStreamsOptions],
+        **options: Unpack[RunsWithStreamsOptions[Run[PayloadT, OutputT]]],
     ) -> RunsSubscription[PayloadT, OutputT]: ...
     @overload
     def subscribe_to_runs_with_streams(
         self,
         tag: str | Sequence[str],
         *,
-        tasks: Sequence[Task[Any, Any]] | None = None,
+        tasks: None = None,
         created_at: str | timedelta | None = None,
         **options: Unpack[RunsWithStreamsOptions],
+    ) -> RunsSubscription[Any, Any]: ...
+    @overload
+    def subscribe_to_runs_with_streams(
+        self,
+        tag: str | Sequence[str],
+        *,
+        tasks: Sequence[Task[Any, Any]],
+        created_at: str | timedelta | None = None,
+        **options: Unpack[RunsWithStreamsOptions[Run[object, object]]],
     ) -> RunsSubscription[Any, Any]: ...
     def subscribe_to_runs_with_streams(
         self,
         tag: str | Sequence[str],
         *,
-        on_stream: Callable[[str, str, list[Any]], object] | None = None,
+        on_stream: Callable[[str, str, Parts[Any]], object] | None = None,
         streams: Mapping[str, Any] | None = None,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         created_at: str | timedelta | None = None,
         tasks: Sequence[Task[Any, Any]] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
@@ -733,31 +800,95 @@ class RealtimeClient:
 
         Args:
             tag: see `subscribe_to_runs_with_tag`.
-            on_stream: called with a run's id, the key of a stream, and a non-empty list of its new
-                parts, in order. One that is slow holds the server back.
+            on_stream: called with a run's id, the key of a stream, and its new `Parts`, a list that
+                is never empty, in order. One that is slow holds the server back.
             streams: types of the parts by key.
+            max_parts, max_part_bytes: see `subscribe_to_run_with_streams`; the bytes are those of
+                the streams of all runs together.
 
         At most 64 streams are read at the same time; more take turns, and none is left out. The
         other arguments, and what is raised: see `subscribe_to_runs_with_tag`.
         """
+        read = _streams(streams, max_parts, max_part_bytes)
         return self._subscribe(
             RunsSubscription,
-            _tag(tag, created_at, tasks, skip_columns, streams=_streams(streams, max_parts)),
+            _tag(tag, created_at, tasks, skip_columns, streams=read),
             self._callbacks(on_update, on_error, on_complete, on_stream),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
     def subscribe_to_stream(
         self,
         run_id: str,
         key: str = "default",
         *,
-        on_stream: Callable[[str, list[PartT]], object] | None = None,
-        part_type: type[PartT] | None = None,
+        part_type: type[PartT],
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: type[PartT],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        task: None = None,
+        **options: Unpack[OneStreamOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: Task[PayloadT, OutputT],
+        **options: Unpack[OneStreamOptions[Any, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[Any]: ...
+    @overload
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        task: None = None,
+        **options: Unpack[OneStreamOptions[Any]],
+    ) -> StreamSubscription[Any]: ...
+    def subscribe_to_stream(
+        self,
+        run_id: str,
+        key: str = "default",
+        *,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
+        part_type: Any = None,
         start_index: int | None = None,
         last_event_id: str | None = None,
         from_latest: bool = False,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         timeout_in_seconds: int = 60,
         task: Task[Any, Any] | None = None,
         on_update: Callable[[AnyRun], object] | None = None,
@@ -770,15 +901,15 @@ class RealtimeClient:
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
         stop_on_completion: bool = True,
-    ) -> StreamSubscription[PartT]:
+    ) -> StreamSubscription[Any]:
         """Read one stream of a run, as `useRealtimeStream` does, until the run has finished.
 
         Args:
             run_id: of the run (`run_…`).
             key: of the stream.
-            on_stream: called with the key and a non-empty list of new parts, in order. One that is
-                slow holds the server back.
-            part_type: type of the parts; one that does not fit goes to `on_error`.
+            on_stream: called with the key and the new `Parts`, a list that is never empty, in
+                order. One that is slow holds the server back.
+            part_type: type of the parts, as in `Task`; one that does not fit goes to `on_error`.
             start_index: where to begin. On v2 the number of a record, from 0, of which commands,
                 control records and retried writes take one each; those that were trimmed away go to
                 `on_error` as a `StreamTrimmed`. On v1 it counts parts from the oldest one that the
@@ -790,6 +921,9 @@ class RealtimeClient:
             from_latest: starts at the end of what is there. v1, up to server 4.5.12, can't be asked
                 for that, and delivers all that it keeps.
             max_parts: how many parts `.parts` keeps; all by default.
+            max_part_bytes: in how many bytes of the body they may have come; 64 MiB by default,
+                None for any. What `on_stream` or `updates()` has still to take is never dropped;
+                see `subscribe_to_run_with_streams`.
             timeout_in_seconds: of silence, 1 to 600, after which the server ends one answer; the
                 next is asked for as long as the run lives. A wish: what is asked for stays below
                 nine tenths of `Timeouts.read`. Behind a proxy that holds answers back until they
@@ -805,11 +939,12 @@ class RealtimeClient:
         options = _stream_options(
             StreamOptions,
             key=key,
-            types=((key, part_type),) if part_type is not None else (),
+            types=_types({} if part_type is None else {key: part_type}, "part_type"),
             start_index=start_index,
             last_event_id=last_event_id,
             from_latest=from_latest,
             most_kept=max_parts,
+            most_kept_bytes=max_part_bytes,
             timeout=timeout_in_seconds,
         )
         return self._subscribe(
@@ -820,29 +955,48 @@ class RealtimeClient:
             stops_on_completion=stop_on_completion,
         )
 
+    @overload
+    def subscribe_to_session(
+        self,
+        session_id: str,
+        io: Literal["in", "out"] = "out",
+        *,
+        part_type: TypeForm[PartT],
+        **options: Unpack[SessionOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_session(
+        self,
+        session_id: str,
+        io: Literal["in", "out"] = "out",
+        *,
+        part_type: None = None,
+        **options: Unpack[SessionOptions[Any]],
+    ) -> StreamSubscription[Any]: ...
     def subscribe_to_session(
         self,
         session_id: str,
         io: Literal["in", "out"] = "out",
         *,
         channel: str | None = None,
-        on_stream: Callable[[str, list[PartT]], object] | None = None,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
         on_control: Callable[[str, dict[str, str]], object] | None = None,
-        part_type: type[PartT] | None = None,
+        part_type: Any = None,
         last_event_id: str | None = None,
         from_latest: bool = False,
         max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
         timeout_in_seconds: int = 60,
-        on_update: Callable[[AnyRun], object] | None = None,
+        on_update: Callable[[Any], object] | None = None,
         on_error: Callable[[Any], object] | None = None,
-        on_complete: Callable[[None], object] | None = None,
+        on_complete: Callable[[Any], object] | None = None,
         id: str | None = None,
         enabled: bool = True,
         access_token: Token | None = None,
         base_url: str | None = None,
         throttle_in_ms: float | None = None,
         skip_columns: Iterable[str] = (),
-    ) -> StreamSubscription[PartT]:
+    ) -> StreamSubscription[Any]:
         """Read a session, as `useSessionStream` does, across all of its runs, until it is closed.
 
         Args:
@@ -850,15 +1004,16 @@ class RealtimeClient:
                 used yet is an empty stream.
             io: `"out"` is what the agent writes, `"in"` what is sent to it, as texts.
             channel: a side channel of that name, where the server knows them.
-            on_stream: called with `io`, or the name of the side channel, and a non-empty list of
-                new parts, in order. One that is slow holds the server back.
+            on_stream: called with `io`, or the name of the side channel, and the new `Parts`, a
+                list that is never empty, in order. One that is slow holds the server back. Their
+                `first_index` counts the control records before them as well.
             on_control: called with the name and the headers of each control record, in its place
                 among the parts: `"turn-complete"` (with a fresh `public-access-token`, and with
                 `session-in-event-id`, the number of the last message that the turn has taken in),
                 `"upgrade-required"`, `"session-closed"`, `"pending-version"`. Headers hold a token:
                 log names only.
-            part_type, last_event_id, from_latest, max_parts, timeout_in_seconds: as in
-                `subscribe_to_stream`. What the agent has trimmed after a turn is no loss.
+            part_type, last_event_id, from_latest, max_parts, max_part_bytes, timeout_in_seconds:
+                as in `subscribe_to_stream`. What the agent has trimmed after a turn is no loss.
             on_complete: called with None when the session is closed, and all was delivered.
             on_update, skip_columns: mean nothing here: a session has no run of its own.
 
@@ -881,10 +1036,11 @@ class RealtimeClient:
         options = _stream_options(
             ChannelOptions,
             key=key,
-            types=((key, part_type),) if part_type is not None else (),
+            types=_types({} if part_type is None else {key: part_type}, "part_type"),
             last_event_id=last_event_id,
             from_latest=from_latest,
             most_kept=max_parts,
+            most_kept_bytes=max_part_bytes,
             timeout=timeout_in_seconds,
         )
         path = channel_path(session_id, io, channel)
@@ -896,14 +1052,32 @@ class RealtimeClient:
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
+    @overload
     def wait_for_completion(
         self,
         run_id: str,
         *,
-        task: Task[PayloadT, OutputT] | None = None,
+        task: Task[PayloadT, OutputT],
+        timeout: float | None = None,
+        **options: Unpack[RunOptions[Run[PayloadT, OutputT]]],
+    ) -> Run[PayloadT, OutputT]: ...
+    @overload
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: None = None,
         timeout: float | None = None,
         **options: Unpack[RunOptions],
-    ) -> Run[PayloadT, OutputT]:
+    ) -> AnyRun: ...
+    def wait_for_completion(
+        self,
+        run_id: str,
+        *,
+        task: Task[Any, Any] | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AnyRun:
         """Block until the run has finished, well or not, and return it.
 
         Args:
@@ -958,8 +1132,8 @@ class RealtimeClient:
 
         Idempotent. A thread that is inside a callback of yours ends when the callback returns; one
         that is fetching a large payload or output gets a `PayloadError`. A signal handler and
-        `__del__` may call it; where that interrupted a call of this library, it returns at once,
-        and waits for nothing.
+        `__del__` may call it. In `__del__`, and where it interrupted a call of this library, it
+        returns at once, and waits for nothing.
         """
         if is_inside():
             self._engine.stop()
@@ -1001,12 +1175,12 @@ class RealtimeClient:
             token=self._token_or_default,
             seconds=self._call_timeout,
             absent_until=self._absent_until,
+            spans=self._spans,
         )
 
     @property
     def _engine(self) -> Engine:
-        notice()
-        return self._own_engine
+        return _renewed(self._owner.engine)
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         """Return what is called in place of a callback of the user's: a hook for subclasses."""
@@ -1037,6 +1211,8 @@ class RealtimeClient:
         *,
         stops_on_completion: bool = False,
     ) -> SubscriptionT:
+        check_flag(common.enabled, "enabled")
+        check_flag(stops_on_completion, "stop_on_completion")
         registry = self._engine.registry
         if registry.closed:
             raise ClientClosed("the client is closed")
@@ -1069,6 +1245,12 @@ class RealtimeClient:
                 " or set TRIGGER_SECRET_KEY or TRIGGER_ACCESS_TOKEN"
             )
         return token
+
+
+def _renewed(engine: Engine) -> Engine:
+    """Return an engine, made anew if this is a child of a fork that went unnoticed."""
+    notice()
+    return engine
 
 
 @attrs.frozen
@@ -1153,12 +1335,26 @@ def _query(
     return tuple(sorted((name, text) for name, text in query.items() if text is not None))
 
 
-def _streams(types: Mapping[str, Any] | None, max_parts: int | None) -> StreamOptions:
+def _streams(
+    types: Mapping[str, Any] | None, max_parts: int | None, max_part_bytes: int | None
+) -> StreamOptions:
     if types is not None and not isinstance(types, Mapping):
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
-    if max_parts is not None:
-        check_count(max_parts, "max_parts", least=0)
-    return StreamOptions(types=tuple((types or {}).items()), most_kept=max_parts)
+    return _stream_options(
+        StreamOptions,
+        types=_types(types or {}, "streams"),
+        most_kept=max_parts,
+        most_kept_bytes=max_part_bytes,
+    )
+
+
+def _types(types: Mapping[str, Any], name: str) -> tuple[tuple[str, Any], ...]:
+    for type_ in types.values():
+        if type_ is not None:
+            from ._types.check import check_structurable
+
+            check_structurable(type_, name)
+    return tuple(types.items())
 
 
 def _stream_options(kind: type[StreamOptions], **options: Any) -> StreamOptions:
@@ -1167,7 +1363,10 @@ def _stream_options(kind: type[StreamOptions], **options: Any) -> StreamOptions:
         check_count(given.start_index, "start_index", least=0)
     if given.most_kept is not None:
         check_count(given.most_kept, "max_parts", least=0)
+    if given.most_kept_bytes is not None:
+        check_count(given.most_kept_bytes, "max_part_bytes")
     check_count(given.timeout, "timeout_in_seconds", most=600)
+    check_flag(given.from_latest, "from_latest")
     if given.last_event_id is not None:
         _check_last_event_id(given)
     return given
@@ -1187,6 +1386,8 @@ def _check_last_event_id(options: StreamOptions) -> None:
 def _check_token_option(token: Any) -> Token | None:
     if is_async(token):
         raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
+    if is_generator(token):
+        raise ConfigurationError("access_token is a generator function: pass one without yield")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
     return Secret(check_token(token))
@@ -1204,6 +1405,16 @@ def _branch_option(branch: Any) -> str | None:
     if branch is None and os.environ.get("TRIGGER_PREVIEW_BRANCH", "").strip():
         return check_branch(os.environ["TRIGGER_PREVIEW_BRANCH"], "TRIGGER_PREVIEW_BRANCH")
     return check_branch(branch)
+
+
+def _spans_option(telemetry: Any) -> Spans | None:
+    if not isinstance(telemetry, bool):
+        raise ConfigurationError(f"telemetry must be True or False, not {telemetry!r}")
+    if not telemetry:
+        return None
+    from ._calls.spans import Spans
+
+    return Spans()
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

@@ -66,7 +66,8 @@ class Timeouts:
 
     `connect` bounds the making of a connection, to whichever address of the host. `read` bounds the
     silence on one, and the time until the head of an answer is whole: it must outlast the 23 s for
-    which the server holds a poll, and the pings of a stream.
+    which the server holds a poll, and the pings of a stream. A body that is no stream may take
+    60 s, or `read` if that is more, and a second more for each KiB.
     """
 
     connect: float = attrs.field(default=10.0, validator=_seconds())

@@ -17,9 +17,12 @@ class TriggerRealtimeError(Exception):
 
     Attributes:
         terminal: whether the subscription that reported this error ended by it.
+        may_have_happened: of what a call raised: whether the server may have done what it was asked
+            for, by this attempt or by an earlier one whose answer was lost.
     """
 
     terminal: bool = True
+    may_have_happened: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own calls the class with the message alone, which most of these refuse.
@@ -38,12 +41,7 @@ class ProtocolError(TriggerRealtimeError):
     """The server, or something between, sent what the protocol does not allow.
 
     The message says what was wrong, and in the answer to which request.
-
-    Attributes:
-        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
-
-    may_have_happened: bool = False
 
 
 class ProtocolReport(ProtocolError):
@@ -98,12 +96,7 @@ class ApiConnectionError(TriggerRealtimeError):
     """The server could not be reached, or the connection broke off.
 
     Retried silently; reported only once `RetryPolicy.max_retries` are used up.
-
-    Attributes:
-        may_have_happened: of a call: whether the server may have done what it was asked for.
     """
-
-    may_have_happened: bool = False
 
 
 class CallTimeout(ApiConnectionError, TimeoutError):
@@ -181,19 +174,14 @@ class RateLimitError(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the server failed. Retried after a wait.
-
-    Attributes:
-        may_have_happened: of a call: whether the server may have done what it was asked for.
-    """
-
-    may_have_happened: bool = False
+    """5xx: the server failed. Retried after a wait."""
 
 
 class BatchTriggerError(TriggerRealtimeError):
     """A batch was not triggered as a whole: something of it is left behind, or unknown.
 
     Its `__cause__` is why. Calling again with the same `idempotency_key` goes on where it stopped.
+    `may_have_happened` says whether there may be runs of it.
 
     Attributes:
         phase: `"upload"` of large payloads, `"create"` of the batch, or `"items"`, of which some
@@ -277,11 +265,4 @@ class WaitTimeout(TriggerRealtimeError, TimeoutError):
 
 
 class ClientClosed(TriggerRealtimeError, RuntimeError):
-    """The client was closed: it takes no more subscriptions or calls.
-
-    Attributes:
-        may_have_happened: of a call that closing ended: whether the server may have done what it
-            was asked for.
-    """
-
-    may_have_happened: bool = False
+    """The client was closed: it takes no more subscriptions or calls."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
 import attrs
 
@@ -16,6 +16,11 @@ from ._http.tokens import Token
 from .errors import RunFailed
 from .models import OutputT, PayloadT, Run, RunDetails, Task
 from .subscription import RunSubscription, StreamSubscription
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm, Unpack
+
+    from .options import OneStreamOptions, PartT, RunOptions, RunWithStreamsOptions
 
 __all__ = ["RunHandle"]
 
@@ -125,11 +130,7 @@ class RunHandle(Generic[PayloadT, OutputT]):
     # Following it.
 
     def subscribe(
-        self,
-        *,
-        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
-        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
-        **options: Any,
+        self, **options: Unpack[RunOptions[Run[PayloadT, OutputT]]]
     ) -> RunSubscription[PayloadT, OutputT]:
         """Follow the run: see `client.subscribe_to_run`.
 
@@ -137,25 +138,41 @@ class RunHandle(Generic[PayloadT, OutputT]):
         does not know yet is waited for. The client's token is used, or the handle's own where the
         client has a public one.
         """
-        callbacks = {"on_update": on_update, "on_complete": on_complete}
-        return self._now.subscribe_to_run(
-            self.id, task=self._task, **callbacks, **self._reading(options)
-        )
+        return self._now.subscribe_to_run(self.id, task=self._task, **self._reading({**options}))
 
     def subscribe_with_streams(
-        self,
-        *,
-        on_update: Callable[[Run[PayloadT, OutputT]], object] | None = None,
-        on_complete: Callable[[Run[PayloadT, OutputT]], object] | None = None,
-        **options: Any,
+        self, **options: Unpack[RunWithStreamsOptions[Run[PayloadT, OutputT]]]
     ) -> RunSubscription[PayloadT, OutputT]:
         """Follow the run and its streams: see `client.subscribe_to_run_with_streams`, and
         `subscribe`."""
-        callbacks = {"on_update": on_update, "on_complete": on_complete}
         return self._now.subscribe_to_run_with_streams(
-            self.id, task=self._task, **callbacks, **self._reading(options)
+            self.id, task=self._task, **self._reading({**options})
         )
 
+    @overload
+    def stream(
+        self,
+        key: str = "default",
+        *,
+        part_type: type[PartT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def stream(
+        self,
+        key: str = "default",
+        *,
+        part_type: TypeForm[PartT],
+        **options: Unpack[OneStreamOptions[PartT, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def stream(
+        self,
+        key: str = "default",
+        *,
+        part_type: None = None,
+        **options: Unpack[OneStreamOptions[Any, Run[PayloadT, OutputT]]],
+    ) -> StreamSubscription[Any]: ...
     def stream(self, key: str = "default", **options: Any) -> StreamSubscription[Any]:
         """Read one stream of the run: see `client.subscribe_to_stream`, and `subscribe`."""
         return self._now.subscribe_to_stream(

@@ -10,9 +10,8 @@ from typing import Any
 import attrs
 
 from ._checks import is_number
-from ._encode.json import check_json
+from ._encode.json import MAX_SAFE_INTEGER, check_json
 from ._encode.options import check_name
-from ._encode.superjson import MAX_SAFE_INTEGER
 
 __all__ = ["Operation", "append", "delete", "increment", "remove", "set_"]
 

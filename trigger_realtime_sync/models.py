@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, overload
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     OutputT = TypeVar("OutputT", covariant=True, default=Any)
     # Invariant: with a covariant payload, `trigger(task, 5)` would pass as a task of `object`.
     TaskPayloadT = TypeVar("TaskPayloadT", default=Any)
+    PartT = TypeVar("PartT", default=Any)
 else:
     from typing import TypeVar
 
     PayloadT = TypeVar("PayloadT", covariant=True)
     OutputT = TypeVar("OutputT", covariant=True)
     TaskPayloadT = TypeVar("TaskPayloadT")
+    PartT = TypeVar("PartT")
 
 
 class _OpenEnum(str, enum.Enum):
@@ -320,6 +322,25 @@ class WaitToken:
         return self.status == WaitTokenStatus.TIMED_OUT
 
 
+class Parts(list[PartT]):
+    """Parts of a stream that follow each other, as `on_stream` is given them: a list.
+
+    Attributes:
+        first_index: how many parts came before them. If that is more than were given before,
+            the others were dropped by then: see `max_part_bytes`.
+    """
+
+    __slots__ = ("first_index",)
+
+    def __init__(self, parts: Iterable[PartT] = (), first_index: int = 0) -> None:
+        super().__init__(parts)
+        self.first_index = first_index
+
+    def __reduce__(self) -> Any:
+        # Whoever unpickles it need not have this library.
+        return list, (list(self),)
+
+
 def empty_run() -> tuple[AnyRun, dict[str, Any]]:
     """Return a run without fields, and its `__dict__` to set them in, all and in their order.
 
@@ -363,10 +384,15 @@ class Task(Generic[TaskPayloadT, OutputT]):
 
     Args:
         identifier: the task's id, as `run.task_identifier` shows it.
-        payload: an attrs class, a dataclass, or anything cattrs structures. Any by default.
+        payload: a dataclass, an attrs class, a NamedTuple, a pydantic model, or anything else that
+            cattrs structures. Any by default.
         output: the same for the output.
 
     Passed as `task=` or in `tasks=[…]`, values that don't fit raise `PayloadError` when read.
+    pydantic's models are read by their own rules, and sent by their aliases.
+
+    Raises:
+        ValueError: the identifier is none, or no value can be read as a type, or as part of it.
     """
 
     identifier: str
@@ -388,6 +414,11 @@ class Task(Generic[TaskPayloadT, OutputT]):
     def __init__(self, identifier: str, *, payload: Any = None, output: Any = None) -> None:
         if not isinstance(identifier, str) or not identifier:
             raise ValueError(f"identifier must be a task's id, not {identifier!r}")
+        for name, type_ in (("payload", payload), ("output", output)):
+            if type_ is not None:
+                from ._types.check import check_structurable
+
+                check_structurable(type_, name)
         self.__attrs_init__(identifier, payload, output)
 
     def matches(self, run: AnyRun) -> TypeGuard[Run[TaskPayloadT, OutputT]]:

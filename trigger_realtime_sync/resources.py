@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from ._calls.calls import BoundedCalls, Calls
 from ._calls.request import Repeat, Reply, Request, acknowledged
-from ._checks import check_id
+from ._checks import check_flag, check_id
 from ._decode.packets import Fetch
 from ._decode.rest_run import integer, run_fields, text
 from ._encode.idempotency import check_idempotency_key
@@ -110,7 +110,7 @@ class Runs:
             **page_query(page_size, after),
         }
         if is_test is not None:
-            query["filter[isTest]"] = "true" if is_test else "false"
+            query["filter[isTest]"] = "true" if check_flag(is_test, "is_test") else "false"
         calls = self._calls
 
         def turn(after: str | None) -> Page[AnyRun]:
@@ -146,7 +146,7 @@ class Runs:
         version: str | None = None,
         delay: timedelta | datetime | str | None = None,
         ttl: timedelta | str | int | None = None,
-        idempotency_key: str | Iterable[str] | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
         idempotency_key_ttl: timedelta | str | int | None = None,
         priority: timedelta | float | None = None,
         max_attempts: int | None = None,
@@ -314,7 +314,7 @@ class Runs:
     def reset_idempotency_key(
         self,
         task: str | Task[Any, Any],
-        key: str | Iterable[str],
+        key: str | Sequence[str],
         *,
         call_timeout: float | None = None,
         access_token: Token | None = None,

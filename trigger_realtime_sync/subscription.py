@@ -81,8 +81,8 @@ class Subscription:
 
         A callback that is running on another thread is waited for, for 20 ms at most. The cache
         keeps what was known. Idempotent; from any thread, from inside a callback, from a signal
-        handler and from `__del__` too. Where it interrupted a call of this library it returns at
-        once, and connections and threads are ended on another thread.
+        handler and from `__del__` too. In `__del__`, and where it interrupted a call of this
+        library, it returns at once, and connections and threads are ended on another thread.
         """
         self._seat.registry.end([self._seat], is_inside=is_inside())
 
@@ -153,9 +153,15 @@ class RunSubscription(_OfRuns[PayloadT, OutputT]):
 
     @property
     def streams(self) -> dict[str, list[Any]]:
-        """The parts of each stream so far, where streams are read."""
+        """The parts of each stream so far, where streams are read; the last of them, with
+        `max_parts` and `max_part_bytes`."""
         parts = self._seat.view.parts
         return {} if parts is None else {key: parts.values((_, key)) for _, key in parts.streams()}
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.streams` had and keeps no longer."""
+        return _dropped_parts(self._seat)
 
     def wait_for_completion(self, timeout: float | None = None) -> Run[PayloadT, OutputT]:
         """Block until the run has finished, well or not, and every callback was called.
@@ -198,9 +204,14 @@ class StreamSubscription(Subscription, Generic[PartT]):
 
     @property
     def parts(self) -> list[PartT]:
-        """The parts so far; with `max_parts`, the last of them."""
+        """The parts so far; the last of them, with `max_parts` and `max_part_bytes`."""
         store = self._seat.view.parts
         return [] if store is None else store.values(self._stream)
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.parts` had and keeps no longer."""
+        return _dropped_parts(self._seat)
 
     @property
     def last_event_id(self) -> str | None:
@@ -226,7 +237,7 @@ class StreamSubscription(Subscription, Generic[PartT]):
         until_turn_complete: bool = False,
         turn_of: int | None = None,
     ) -> PartUpdates[PartT]:
-        """Iterate over the parts: those so far first, then each new one.
+        """Iterate over the parts: those that are kept first, then each new one.
 
         Args:
             timeout: seconds without a part after which `WaitTimeout` is raised.
@@ -284,6 +295,11 @@ class StreamSubscription(Subscription, Generic[PartT]):
         return target.subject, target.streams.key or ""
 
 
+def _dropped_parts(seat: Seat) -> int:
+    parts = seat.view.parts
+    return 0 if parts is None else parts.dropped
+
+
 def _wait_for_run(seat: Seat, timeout: float | None) -> Any:
     receiver = seat.receiver
 
@@ -306,18 +322,28 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
 
     @property
     def runs(self) -> list[Run[PayloadT, OutputT]]:
-        """The latest states, in the order in which the runs were created."""
+        """The latest states, in the order in which the runs were created.
+
+        A finished run leaves when it is deleted, loses a tag, or is older than what the server
+        shows of a tag: its newest 1,000 runs, of a day or as `created_at` says.
+        """
         return self._seat.view.runs()
 
     @property
     def streams(self) -> dict[str, dict[str, list[Any]]]:
-        """The parts of each stream of each run so far, where streams are read."""
+        """The parts of each stream of each run so far, where streams are read; the last of them,
+        with `max_parts` and `max_part_bytes`."""
         streams: dict[str, dict[str, list[Any]]] = {}
         parts = self._seat.view.parts
         for run_id, key in parts.streams() if parts is not None else ():
             assert parts is not None
             streams.setdefault(run_id, {})[key] = parts.values((run_id, key))
         return streams
+
+    @property
+    def dropped_parts(self) -> int:
+        """How many parts `.streams` had and keeps no longer, of all runs together."""
+        return _dropped_parts(self._seat)
 
     def wait_for_completion(
         self, timeout: float | None = None, *, expected: int | None = None
@@ -330,7 +356,10 @@ class RunsSubscription(_OfRuns[PayloadT, OutputT]):
                 the server is asked which runs a batch has.
 
         Returns:
-            The finished runs, in the order in which they were created.
+            The finished runs, in the order in which they were created, for a tag also those that
+            are no longer in `.runs`. The newest 4 MiB of these are whole; the others have their
+            id, task, status and times, and their `payload`, `output` and `metadata` raise
+            `PayloadError` ("no longer kept"). Take values in `on_complete` where there are many.
 
         Raises:
             ValueError: `expected` is missing for a tag, or more than a batch has.

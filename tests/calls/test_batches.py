@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
 import pytest
 
 from tests.calls.test_bounded import request_ids
-from tests.support.raw import by_path, hangup, in_turn, reply
+from tests.support.raw import Exchange, Step, by_path, hangup, hold, in_turn, reply
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import (
     ApiConnectionError,
@@ -253,6 +256,81 @@ def test_an_upload_that_fails_is_an_error(server, client):
     assert caught.value.phase == "upload"
     assert not threads_named("trigger-realtime upload")
     assert requests_of(server, "batch_create") == []
+
+
+class Uploads:
+    """The steps of a server whose first upload works, and whose others do as they are told."""
+
+    def __init__(self, raw: Any, *others: Step) -> None:
+        self.server = raw(by_path({"/store": reply(200), "packets": self.packet}, reply(404)))
+        self._steps = in_turn(self.place, *others)
+
+    def packet(self, exchange: Exchange) -> None:
+        self._steps(exchange)
+
+    def place(self, exchange: Exchange) -> None:
+        exchange.answer(200, {}, {"presignedUrl": f"{self.server.url}/store", "storagePath": "p"})
+
+    @property
+    def asked(self) -> int:
+        return len([one for one in self.server.exchanges if "packets" in one.path])
+
+
+def large_items(count: int) -> list[BatchItem[Any, Any]]:
+    return [BatchItem("t", [n, "x" * LEAST_UPLOADED]) for n in range(count)]
+
+
+def test_the_first_failure_of_an_upload_ends_the_others(connect, raw):
+    """Neither those that are under way are waited for, nor is another one begun."""
+    answered = threading.Event()
+
+    def refuse(exchange: Exchange) -> None:
+        eventually(lambda: uploads.asked >= 9)
+        answered.set()
+        exchange.answer(422, {}, {"error": "no"})
+
+    uploads = Uploads(raw, refuse, hold())
+    began = time.monotonic()
+    with pytest.raises(BatchTriggerError, match="no") as caught:
+        connect(uploads.server).batch_trigger(large_items(40))
+    assert time.monotonic() - began < 10
+    assert answered.is_set()
+    assert caught.value.phase == "upload"
+    assert uploads.asked == 9
+    assert not threads_named("trigger-realtime upload")
+
+
+def test_an_interrupted_batch_ends_its_uploads(connect, raw):
+    """Ctrl-C, while this thread waits for an upload, and while it waits for the other threads."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        for count in (20, 3):
+            uploads = Uploads(raw, hold())
+            client = connect(uploads.server)
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with pytest.raises(KeyboardInterrupt):
+                client.batch_trigger(large_items(count))
+            assert not threads_named("trigger-realtime upload")
+            assert uploads.asked <= 9
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_closing_ends_the_uploads_of_a_batch(connect, raw):
+    """On all of its threads."""
+    uploads = Uploads(raw, hold())
+    client = connect(uploads.server)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.batch_trigger, large_items(20))
+        eventually(lambda: uploads.asked == 9)
+        client.close()
+        assert isinstance(call.exception(5), ClientClosed)
+    assert not threads_named("trigger-realtime upload")
 
 
 def test_an_item_is_checked_when_it_is_made():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from trigger_realtime_sync import (
     ApiConnectionError,
     ApiError,
     AuthenticationError,
+    BatchItem,
     CallTimeout,
     ClientClosed,
     ConfigurationError,
@@ -309,6 +311,57 @@ def test_a_call_that_closing_ended_may_have_happened(connect, raw):
     assert caught.value.may_have_happened
 
 
+def close_inside(client: Any) -> None:
+    """Close the client in a signal handler, on the thread of a call."""
+    before = signal.signal(signal.SIGALRM, lambda *_: client.close())
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(ClientClosed):
+            client.send("run_1", "s", 1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_last_call_of_a_closed_client_closes_its_connections(connect, raw):
+    """Nobody else would: a signal handler must not wait for their locks."""
+    both = threading.Barrier(2)
+
+    def step(exchange: Exchange) -> None:
+        both.wait(10)
+        OK(exchange)
+
+    server = raw(step, step, hold())
+    client = connect(server)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: client.send("run_1", "s", n), range(2)))
+    assert server.open_connections == 2
+    close_inside(client)
+    eventually(lambda: server.open_connections == 0, seconds=5)
+
+
+def test_a_call_that_outlives_its_client_leaves_no_connection(connect, raw):
+    """It was in its token function when the client was closed, or its answer came right then."""
+    asked, go = threading.Event(), threading.Event()
+
+    def function() -> str:
+        if threading.current_thread().name.startswith("late"):
+            asked.set()
+            go.wait(10)
+        return KEY
+
+    server = raw(OK)
+    client = connect(server, access_token=function)
+    client.send("run_1", "s", 1)
+    with ThreadPoolExecutor(1, thread_name_prefix="late") as pool:
+        call = pool.submit(client.send, "run_1", "s", 2)
+        assert asked.wait(10)
+        client.close()
+        go.set()
+        assert isinstance(call.exception(10), ClientClosed)
+    eventually(lambda: server.open_connections == 0, seconds=5)
+
+
 # Connections.
 
 
@@ -471,4 +524,26 @@ def test_a_deadline_that_can_not_work_is_refused(connect, raw, seconds):
         trigger(connect(server), call_timeout=seconds)
     with pytest.raises(ConfigurationError, match="call_timeout"):
         connect(server, call_timeout=seconds)
+    assert server.exchanges == []
+
+
+@pytest.mark.parametrize("flag", ["no", 0, 1])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda client, flag: client.trigger("t", is_test=flag), "is_test"),
+        (lambda client, flag: client.batch_trigger([BatchItem("t", is_test=flag)]), "is_test"),
+        (lambda client, flag: client.runs.list(is_test=flag), "is_test"),
+        (lambda client, flag: client.send("run_1", "s", 1, retry=flag), "retry"),
+        (
+            lambda client, flag: client.create_public_token(trigger="t", one_time_use=flag),
+            "one_time_use",
+        ),
+    ],
+)
+def test_a_flag_is_true_or_false(connect, raw, call, name, flag):
+    """Of every method: a text such as "no" would count as True."""
+    server = raw(RUN)
+    with pytest.raises(ValueError, match=f"{name} must be True or False"):
+        call(connect(server), flag)
     assert server.exchanges == []

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from tests.support.raw import by_path, reply
+from tests.calls.conftest import KEY
+from tests.support.raw import by_path, hold, reply
 from trigger_realtime_sync import (
     AuthenticationError,
+    ClientClosed,
     ConfigurationError,
     PermissionDeniedError,
     Task,
 )
+from trigger_realtime_sync._calls.memory import CallMemory
 
 ADDITIONAL = "tr_dev_sk_" + "a" * 24
 
@@ -190,3 +194,82 @@ def test_a_key_that_was_replaced_signs(raw, connect):
     refused = raw(by_path({}, reply(401)))
     with pytest.raises(AuthenticationError):
         connect(refused).create_public_token(read={"runs": True})
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def alarm():
+    """Let SIGALRM raise an exception out of its handler, as Ctrl-C does."""
+    before = signal.signal(signal.SIGALRM, interrupted)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupted_token_function_is_no_error_of_ours(connect, raw):
+    """Ctrl-C goes on to whoever pressed it, and the next call works."""
+    asked: list[int] = []
+
+    def function() -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return KEY
+
+    client = connect(raw(reply(200, {}, {"sub": "env_1", "pub": True})), access_token=function)
+    with pytest.raises(KeyboardInterrupt):
+        client.create_public_token(read={"runs": "run_1"})
+    assert client.create_public_token(read={"runs": "run_1"})
+
+
+def test_a_token_can_be_made_after_one_that_was_interrupted(connect, raw, alarm):
+    """Nothing stays locked, wherever the exception came."""
+    client = connect(raw(hold(), reply(200, {}, {"sub": "env_1", "pub": True})))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        client.create_public_token(read={"runs": "run_1"})
+    assert client.create_public_token(read={"runs": "run_1"})
+
+
+# A socket that was just opened, and is nobody's yet, is closed by the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupts_at_any_moment_leave_nothing_locked(connect, server, alarm, monkeypatch):
+    """A token is made whenever it is asked for again."""
+    # So that the server is asked each time.
+    monkeypatch.setattr(CallMemory, "claims", lambda memory, key: None)
+    client = connect(server)
+    client.create_public_token(read={"runs": "run_1"})
+    for n in range(100):
+        signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.00003 * n)
+        try:
+            while True:
+                client.create_public_token(read={"runs": "run_1"})
+        except KeyboardInterrupt:
+            pass
+        assert client.create_public_token(read={"runs": "run_1"}, call_timeout=10)
+
+
+def test_a_token_function_that_fails_is_asked_again_for_a_public_token(connect, server):
+    """Within the deadline, as for any call."""
+    answers: list[Any] = [OSError("no vault"), KEY, KEY]
+
+    def function() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    client = connect(server, access_token=function)
+    assert client.create_public_token(read={"runs": "run_1"})
+
+
+def test_a_closed_client_makes_no_token(connect, server):
+    """Not even one that it could sign without asking."""
+    client = connect(server)
+    client.create_public_token(read={"runs": "run_1"})
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.create_public_token(read={"runs": "run_1"})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from contextlib import contextmanager
 
 import pytest
 
+from trigger_realtime_sync import ConfigurationError, NotFoundError
 from trigger_realtime_sync._calls.trace import trace_headers
 
 
@@ -51,6 +53,77 @@ def test_no_span_is_no_header(server, connect, api, monkeypatch):
     assert trace_headers() == {}
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
     assert trace_headers() == {}
+
+
+class Tracer:
+    """Keeps the spans that are made, as an SDK would."""
+
+    def __init__(self):
+        self.spans = []
+
+    @contextmanager
+    def start_as_current_span(self, name, *, kind, attributes):
+        span = types.SimpleNamespace(name=name, kind=kind, attributes=dict(attributes))
+        span.set_attribute = span.attributes.__setitem__
+        self.spans.append(span)
+        yield span
+
+
+@pytest.fixture
+def tracer(api):
+    """What the stand-in for OpenTelemetry hands out."""
+    tracer = Tracer()
+    api.SpanKind = types.SimpleNamespace(CLIENT="client")
+    api.get_tracer = lambda name: tracer
+    return tracer
+
+
+def test_a_call_is_a_span_where_that_is_asked_for(server, connect, tracer):
+    """One for all attempts, under a name without ids; and what failed is told."""
+    connect(server).trigger("t")
+    assert tracer.spans == []
+    client = connect(server, telemetry=True)
+    server.fail_next(match="trigger", status=503)
+    handle = client.trigger("my-task", idempotency_key="k")
+    (span,) = tracer.spans
+    assert (span.name, span.kind) == ("POST /api/v1/tasks/{id}/trigger", "client")
+    assert span.attributes == {
+        "http.request.method": "POST",
+        "url.template": "/api/v1/tasks/{id}/trigger",
+        "server.address": "127.0.0.1",
+    }
+    handle.cancel()
+    with pytest.raises(NotFoundError):
+        client.runs.retrieve("run_unknown")
+    assert [one.name for one in tracer.spans[1:]] == [
+        "POST /api/v2/runs/{id}/cancel",
+        "GET /api/v3/runs/{id}",
+    ]
+    assert tracer.spans[-1].attributes["error.type"] == "NotFoundError"
+
+
+def test_no_span_tells_a_secret(server, connect, tracer):
+    """Neither the token nor the presigned URL of a large payload."""
+    server.settings.object_store = True
+    client = connect(server, telemetry=True)
+    client.trigger("t", "x" * 600_000)
+    client.wait_tokens.create()
+    told = repr([(one.name, one.attributes) for one in tracer.spans])
+    # The upload, of which neither path nor host is told.
+    (upload,) = [one for one in tracer.spans if one.name == "PUT"]
+    assert upload.attributes == {"http.request.method": "PUT"}
+    assert "presigned" not in told
+    assert "tr_" not in told
+
+
+def test_spans_need_opentelemetry(server, connect, monkeypatch):
+    """Which is told when the client is made; and what is no bool is told as well."""
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    with pytest.raises(ConfigurationError, match="pip install opentelemetry-api"):
+        connect(server, telemetry=True)
+    with pytest.raises(ConfigurationError, match="telemetry"):
+        connect(server, telemetry="yes")
 
 
 def test_it_is_never_imported_by_us():

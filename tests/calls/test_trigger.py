@@ -212,9 +212,9 @@ def test_a_public_token_triggers_and_the_handle_follows_by_its_own(server, conne
 def test_many_triggers_from_many_threads(server, client):
     """Each gets a run of its own."""
     with ThreadPoolExecutor(50) as pool:
-        handles = list(pool.map(lambda n: client.trigger("t", n), range(500)))
-    assert len({handle.id for handle in handles}) == 500
-    assert sorted(one.payload for one in server.triggered("t")) == list(range(500))
+        handles = list(pool.map(lambda n: client.trigger("t", n), range(2000)))
+    assert len({handle.id for handle in handles}) == 2000
+    assert sorted(one.payload for one in server.triggered("t")) == list(range(2000))
 
 
 def test_a_callback_may_trigger(server, client):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from typing import Any
 
 import pytest
 
 from tests.support.raw import by_path, hangup, in_turn, reply
+from tests.support.settings import TOKEN
 from trigger_realtime_sync import ApiError, ProtocolError, ServerError
 from trigger_realtime_sync._calls.uploads import LEAST_UPLOADED
 
@@ -50,6 +53,42 @@ def test_a_server_that_takes_none_gets_it_inline(server, connect, setting):
     assert len(uploads(server)) == 1
     assert connect(server).trigger("t", LARGE).result(10) == LARGE
     assert len(uploads(server)) == 2
+
+
+class Provider:
+    """Hands out a key, and can't be hashed."""
+
+    def __call__(self) -> str:
+        return TOKEN
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_is_known_of_one_token_function_is_not_of_the_next(server, connect, caplog):
+    """One that is gone leaves its place in memory to nobody who is taken for it."""
+    # A record would keep it.
+    caplog.set_level(logging.WARNING, "trigger_realtime_sync")
+    server.settings.uploads = False
+    client = connect(server)
+    first = Provider()
+    place = id(first)
+    client.trigger("t", LARGE, access_token=first)
+    del first
+    gc.collect()
+    others = [Provider() for _ in range(100_000)]
+    for other in [one for one in others if id(one) == place] or others[:1]:
+        client.trigger("t", LARGE, access_token=other)
+    assert len(uploads(server)) == 2
+
+
+def test_a_page_is_no_answer_of_a_store(server, connect):
+    """Something in between said 200, and stored nothing: the run would get no payload."""
+    server.fail_next(match="presigned", html=True)
+    server.task("t")(lambda payload: payload)
+    assert connect(server).trigger("t", LARGE).result(10) == LARGE
 
 
 def test_a_public_token_uploads_nothing(server, connect):

@@ -35,6 +35,8 @@ WITHOUT_SHTAB = (
         (["watch", ""], ["batch", "run", "tag"]),
         (["stream", "run_1", "--from"], ["--from-latest"]),
         (["wait", "run_1", "--time"], ["--timeout"]),
+        (["token", ""], ["complete", "create", "list", "show"]),
+        (["public-token", "--read-t"], ["--read-tag", "--read-task"]),
     ],
     ids=" ".join,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 
 import pytest
 
@@ -78,6 +80,49 @@ def test_watching_and_streaming(realtime_server, command):
     realtime_server.complete_run(run_id)
     end = ended(process)
     assert (end.code, end.out.strip()) == (0, "Hello world")
+
+
+def test_a_stream_that_the_run_never_had(realtime_server, command):
+    """66, and the streams that it has, as `stream` says it."""
+    process = command("trigger", "s", "--stream", "anwser")
+    run_id = process.stderr.readline().strip()
+    realtime_server.append(run_id, "answer", "Hello")
+    realtime_server.complete_run(run_id)
+    end = ended(process)
+    assert (end.code, end.out) == (66, "")
+    assert "never had a stream 'anwser'; its streams: answer" in end.err
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_an_interrupted_stream_says_how_to_go_on(realtime_server, command, printed):
+    """By a command that can be copied."""
+    process = command("trigger", "s", "--stream", "an answer")
+    run_id = process.stderr.readline().strip()
+    if printed:
+        realtime_server.append(run_id, "an answer", "Hello ", "world")
+        assert process.stdout.read(11) == "Hello world"
+    else:
+        realtime_server.wait_for_requests(1, match="stream", timeout=20)
+    process.send_signal(signal.SIGINT)
+    end = ended(process)
+    assert end.code == 130
+    told = next(line for line in end.err.splitlines() if "to read on: " in line)
+    again = shlex.split(told.partition("to read on: ")[2])
+    assert again[:4] == ["trigger-realtime", "stream", run_id, "an answer"]
+    assert ("--last-event-id" in again) == printed
+    if not printed:
+        realtime_server.append(run_id, "an answer", "Hello world")
+    realtime_server.append(run_id, "an answer", "!")
+    realtime_server.complete_run(run_id)
+    assert ended(command(*again[1:])).out.strip() == ("!" if printed else "Hello world!")
+
+
+def test_a_stream_that_takes_too_long_says_how_to_go_on(realtime_server, command):
+    """As one that is interrupted."""
+    end = ended(command("trigger", "s", "--stream", "answer", "--timeout", "0.5"))
+    assert end.code == 124
+    run_id = realtime_server.triggered("s")[0].run_id
+    assert f"to read on: trigger-realtime stream {run_id} answer" in end.err
 
 
 @pytest.mark.parametrize(

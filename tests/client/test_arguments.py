@@ -121,6 +121,19 @@ OF_A_SUBSCRIPTION: list[tuple[str, Any, dict[str, Any], str]] = [
     *(("run", "r", {"base_url": bad}, "base_url") for bad in ("x", "ftp://x", 7)),
     *(("run", "r", {"access_token": bad}, "access_token") for bad in ("", 7, "a b")),
     *(("run", "r", {name: 7}, name) for name in ("on_update", "on_error", "on_complete", "task")),
+    *(
+        (kind, "r", {name: bad}, name)
+        for kind, name in (
+            ("run", "enabled"),
+            ("tags", "enabled"),
+            ("batch", "enabled"),
+            ("run", "stop_on_completion"),
+            ("streams", "stop_on_completion"),
+            ("stream", "stop_on_completion"),
+            ("stream", "from_latest"),
+        )
+        for bad in ("no", 0, 1, None)
+    ),
     ("tags", "t", {"tasks": [7]}, "task"),
     ("tags", "t", {"tasks": 7}, "tasks"),
     ("batch", "b", {"tasks": Task("a")}, "tasks"),
@@ -135,6 +148,8 @@ def test_of_a_subscription(kind, subject, options, name):
             "run": client.subscribe_to_run,
             "batch": client.subscribe_to_batch,
             "tags": client.subscribe_to_runs_with_tag,
+            "streams": client.subscribe_to_run_with_streams,
+            "stream": lambda run_id, **options: client.subscribe_to_stream(run_id, "s", **options),
         }[kind]
         with pytest.raises(ValueError, match=name):
             subscribe(subject, **options)

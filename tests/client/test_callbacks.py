@@ -8,6 +8,7 @@ import logging
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_callback_that_never_returns_costs_the_others_nothing(server, client):
     recorders = [Recorder() for _ in runs]
     for run_id, recorder in zip(runs, recorders, strict=True):
         client.subscribe_to_run(run_id, **recorder.options)
-    server.wait_until_held(13)
+    server.wait_until_held(13, timeout=30)
     for _ in range(3):
         started = time.monotonic()
         before = [len(recorder.updates) for recorder in recorders]
@@ -306,6 +307,46 @@ def test_an_async_callback_is_refused(client, callback, name):
     assert not client.subscriptions
 
 
+class GeneratingCallable:
+    def __call__(self, *_: object) -> Iterator[None]:
+        yield
+
+
+def never_iterated(*_: object) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        never_iterated,
+        functools.partial(never_iterated, 1),
+        GeneratingCallable(),
+        GeneratingCallable().__call__,
+        functools.partial(functools.partial(GeneratingCallable(), 1), 2),
+    ],
+)
+@pytest.mark.parametrize("name", ["on_update", "on_error", "on_complete", "on_stream"])
+def test_a_generator_function_is_refused(client, callback, name):
+    """It would be called, and never run."""
+    with pytest.raises(TypeError, match=f"^{name} is a generator function"):
+        client.subscribe_to_run_with_streams("run_1", **{name: callback})
+    assert not client.subscriptions
+
+
+def test_a_callback_that_returns_a_generator_has_failed(server, client):
+    """What it returned never runs, and that is said."""
+    recorder = Recorder()
+    client.subscribe_to_run(
+        server.create_run(),
+        on_update=lambda run: never_iterated(run),
+        on_error=recorder.options["on_error"],
+    )
+    (error,) = recorder.wait("error")
+    assert isinstance(error, CallbackError)
+    assert "returned a generator" in str(error.__cause__)
+
+
 def test_a_callback_that_returns_an_awaitable_has_failed(server, client, recwarn):
     """What it returned never runs, and that is said; nothing warns of a coroutine besides."""
     recorder = Recorder()
@@ -319,6 +360,16 @@ def test_a_callback_that_returns_an_awaitable_has_failed(server, client, recwarn
     assert "returned an awaitable" in str(error.__cause__)
     gc.collect()
     assert not [one for one in recwarn if "never awaited" in str(one.message)]
+
+
+def test_a_token_function_that_generates_is_refused():
+    """It would return a generator in place of a token."""
+
+    def token() -> Iterator[str]:
+        yield "tr_x"
+
+    with pytest.raises(ConfigurationError, match="access_token is a generator function"):
+        RealtimeClient(token)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("of", ["client", "subscription"])

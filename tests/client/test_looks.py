@@ -18,8 +18,8 @@ from trigger_realtime_sync._http.requester import Origin, Requester
 from trigger_realtime_sync._http.retry import Rotated
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 from trigger_realtime_sync._http.tokens import TokenSource
+from trigger_realtime_sync._wire.changes import Changes
 from trigger_realtime_sync._wire.names import run_path
-from trigger_realtime_sync._wire.shape_log import Changes
 
 UP_TO_DATE = {"headers": {"control": "up-to-date", "global_last_seen_lsn": "1"}}
 

@@ -24,7 +24,8 @@ from trigger_realtime_sync._http.rations import Rations
 from trigger_realtime_sync._http.requester import Origin
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 from trigger_realtime_sync._http.tokens import TokenSource
-from trigger_realtime_sync._wire.shape_log import Changes, ShapeLog
+from trigger_realtime_sync._wire.changes import Changes
+from trigger_realtime_sync._wire.shape_log import ShapeLog
 
 
 def requesters_of(server: Any) -> Requesters:

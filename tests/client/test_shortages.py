@@ -30,8 +30,8 @@ def until(condition):
         assert time.monotonic() < end, ("not in time", subscription.state, errors)
         time.sleep(0.002)
 
-# What only some subscriptions need is imported with the first of them.
-import trigger_realtime_sync._channel.stream_channel
+# It imports what others need too.
+client.subscribe_to_run("run_1").cancel()
 
 held = []
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

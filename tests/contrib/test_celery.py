@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import Any
 
 import pytest
 
-from trigger_realtime_sync import ConfigurationError, Run
+from trigger_realtime_sync import ConfigurationError, Run, RunFailed, WaitTimeout
 
 celery = pytest.importorskip("celery", reason="Celery is not installed")
 
@@ -15,6 +17,7 @@ from trigger_realtime_sync.contrib.celery import (  # noqa: E402
     DjangoCacheClaims,
     RedisClaims,
     enqueue_on_complete,
+    run_output,
     task_id_of,
 )
 
@@ -162,3 +165,111 @@ def test_a_subscription_enqueues(server, client, task):
     for subscription in both:
         subscription.wait_for_completion(10)
     assert [sent["args"] for sent in task.sent] == [[run_id]]
+
+
+class Waiting:
+    """A task that runs in this process, as a worker would run it."""
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        app = celery.Celery("shop", broker="memory://", backend="cache+memory://")
+
+        @app.task(bind=True, name="shop.thumbnails", max_retries=1, **options)
+        def thumbnails(self, video, **more):
+            return run_output(self, client, "make-thumbnails", {"video": video}, **more)
+
+        self.task = thumbnails
+
+    def run(self, *, id: str = "id-1", retries: int = 0, limits: Any = None, **more: Any) -> Any:
+        """Run it as a message of this id."""
+        self.task.push_request(id=id, retries=retries, timelimit=limits, args=(), kwargs={})
+        try:
+            return self.task.run("v1", **more)
+        finally:
+            self.task.pop_request()
+
+
+@pytest.fixture
+def waiting(client) -> Any:
+    return lambda **options: Waiting(client, **options)
+
+
+def test_a_task_triggers_and_returns_the_output(server, waiting):
+    """In one line."""
+    server.task("make-thumbnails")(lambda payload: {"of": payload["video"]})
+    assert waiting().run() == {"of": "v1"}
+
+
+def test_a_task_that_runs_twice_triggers_once(server, waiting):
+    """A second message of the same id follows the same run; a retry triggers another one."""
+    server.task("make-thumbnails")(lambda payload: 1)
+    task = waiting()
+    for retries in (0, 0, 1):
+        assert task.run(retries=retries) == 1
+    assert task.run(id="id-2") == 1
+    assert len({one.run_id for one in server.triggered("make-thumbnails")}) == 3
+    own = [task.run(id=one, idempotency_key="mine") for one in ("id-3", "id-4")]
+    assert own == [1, 1]
+    assert len({one.run_id for one in server.triggered("make-thumbnails")}) == 4
+
+
+def test_a_call_outside_of_a_worker_has_no_key(server, waiting):
+    """Each call is one of its own."""
+    server.task("make-thumbnails")(lambda payload: 1)
+    task = waiting().task
+    assert [task("v1"), task("v1")] == [1, 1]
+    assert len({one.run_id for one in server.triggered("make-thumbnails")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ({"soft_time_limit": 5.3}, None),
+        ({"time_limit": 5.3}, None),
+        ({"soft_time_limit": 600}, (None, 5.3)),
+        ({"soft_time_limit": 600, "time_limit": 600}, (5.3, 5.2)),
+    ],
+)
+def test_a_task_gives_up_before_its_time_is_over(server, client, waiting, options, limits):
+    """Whether the time limit is the task's or the message's; the run goes on."""
+    with pytest.raises(WaitTimeout):
+        waiting(**options).run(limits=limits, call_timeout=30)
+    (asked,) = server.triggered("make-thumbnails")
+    assert client.runs.retrieve(asked.run_id).status == "QUEUED"
+
+
+def test_what_is_given_up_is_cancelled_where_that_is_asked_for(server, client, waiting):
+    """So is what Celery's own limit ends in the middle of the wait."""
+    with pytest.raises(WaitTimeout):
+        waiting(soft_time_limit=5.2).run(cancels_late=True, call_timeout=30)
+    (asked,) = server.triggered("make-thumbnails")
+    assert client.runs.retrieve(asked.run_id).status == "CANCELED"
+
+    def time_is_up(*arguments: Any) -> None:
+        raise celery.exceptions.SoftTimeLimitExceeded
+
+    def interrupt() -> None:
+        server.wait_until_held(timeout=30)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, time_is_up)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(celery.exceptions.SoftTimeLimitExceeded):
+            waiting().run(id="id-2", cancels_late=True)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    asked = server.triggered("make-thumbnails")[-1]
+    assert client.runs.retrieve(asked.run_id).status == "CANCELED"
+
+
+def test_a_run_that_fails_fails_the_task(server, waiting):
+    """With its own message."""
+
+    @server.task("make-thumbnails")
+    def fail(payload: Any) -> None:
+        raise ValueError("out of paper")
+
+    with pytest.raises(RunFailed, match="out of paper"):
+        waiting().run()

@@ -57,6 +57,19 @@ class Sender:
         """Send the task that follows a run, and return the id of the task."""
         return str(self._app.send_task("shop.follow", [run_id]).id)
 
+    def send(self, name: str, *arguments: Any) -> str:
+        """Send a task, and return its id."""
+        return str(self._app.send_task(name, arguments).id)
+
+    def started(self, count: int) -> list[int]:
+        """Wait until so many executions have started, and return the children's ids."""
+
+        def enough() -> list[Any] | None:
+            pids = self._redis.lrange("started", 0, -1)
+            return pids if len(pids) >= count else None
+
+        return [int(pid) for pid in eventually(enough, "the task did not start", 30)]
+
     def result(self, task_id: str) -> dict[str, Any]:
         """Return the result of the task."""
         key = f"celery-task-meta-{task_id}"
@@ -156,3 +169,28 @@ def test_a_worker_that_waits_for_a_run_stops_at_once_when_told_not_to_wait(start
     process.popen.send_signal(signal.SIGQUIT)
     server.wait_for_connections(0, stop_seconds())
     process.popen.wait(15)
+
+
+def test_a_task_that_runs_twice_follows_the_run_of_the_first_time(start, server, sender):
+    """The child is killed while it waits; the message is handed out again, and its run is found."""
+    start()
+    task_id = sender.send("shop.thumbnails", "v1")
+    (killed,) = sender.started(1)
+    server.wait_until_held(1, 20, match="run")
+    os.kill(killed, signal.SIGKILL)
+    first, second = sender.started(2)
+    assert (first, second != first) == (killed, True)
+    eventually(lambda: len(server.triggered("make-thumbnails")) == 2, "it did not trigger", 20)
+    runs = {one.run_id for one in server.triggered("make-thumbnails")}
+    assert len(runs) == 1
+    server.complete_run(runs.pop(), output=["v1.png"])
+    assert sender.result(task_id) == {"pid": second, "output": ["v1.png"]}
+
+
+def test_a_task_gives_up_before_celery_interrupts_it(start, server, sender, client):
+    """By its own time limit; its run is cancelled where that is asked for."""
+    start()
+    ids = [sender.send("shop.late", cancels) for cancels in (False, True)]
+    assert [sender.result(one) for one in ids] == [{"gave_up": "WaitTimeout"}] * 2
+    statuses = [client.runs.retrieve(one.run_id).status for one in server.triggered("never")]
+    assert sorted(status.value for status in statuses) == ["CANCELED", "QUEUED"]

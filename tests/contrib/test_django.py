@@ -117,6 +117,7 @@ def test_settings_that_work_pass_the_checks():
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": 7}, ["trigger_realtime.E005"]),
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": _says_no_later}, ["trigger_realtime.E005"]),
         ({"ACCESS_TOKEN": "tr_x", "HEADERS": 7}, ["trigger_realtime.E003"]),
+        ({"ACCESS_TOKEN": "tr_x", "BROWSER_URL": "x.example"}, ["trigger_realtime.E006"]),
     ],
 )
 def test_settings_that_can_not_work_are_found_by_the_checks(settings, ids):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contrib.events import events_of, next_event
 from tests.support.settings import QUICK, TOKEN
-from trigger_realtime_sync import ConfigurationError, RealtimeClient
+from trigger_realtime_sync import ConfigurationError, PermissionDeniedError, RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 flask = pytest.importorskip("flask", reason="Flask is not installed")
@@ -113,6 +113,49 @@ def test_a_browser_that_knows_the_end_is_told_to_stop(app, server):
     response = app.test_client().get("/runs/run_1/events", headers={"Last-Event-ID": "end"})
     assert response.status_code == 204
     assert not server.requests
+
+
+def test_a_view_triggers_and_hands_the_browser_a_token(app, realtime, server, connect):
+    """For exactly this run, by the names of the official hooks; never the secret key."""
+
+    @app.post("/orders")
+    def order() -> Any:
+        handle = realtime.client.trigger("ship", flask.request.json, call_timeout=5)
+        return realtime.run_props(handle, expires_in="1h")
+
+    server.task("ship")(lambda payload: payload["order"])
+    props = app.test_client().post("/orders", json={"order": 7}).json
+    (asked,) = server.triggered("ship")
+    assert (props["runId"], props["baseURL"]) == (asked.run_id, server.url)
+    browser = connect(server, access_token=props["accessToken"])
+    assert browser.wait_for_completion(props["runId"], timeout=10).output == 7
+    with pytest.raises(PermissionDeniedError):
+        browser.runs.retrieve(server.create_run())
+    assert TOKEN not in str(props)
+
+
+def test_a_template_hands_the_browser_a_token(app, realtime, server):
+    """Escaped for where it stands; a run that the template does not find is an error."""
+
+    @app.get("/page")
+    def show() -> Any:
+        source = (
+            '<div data-token="{{ realtime_token(run) }}">'
+            "<script>{{ realtime_run(run)|tojson }}</script>"
+        )
+        run = flask.request.args.get("run", "run_1</script>")
+        return flask.render_template_string(source, run=run)
+
+    with app.app_context():
+        assert realtime.run_props("run_1")["baseURL"] == server.url
+    app.config["TRIGGER_REALTIME_BROWSER_URL"] = "https://trigger.example.com"
+    text = app.test_client().get("/page").text
+    assert text.count("</script>") == 1
+    assert '"baseURL": "https://trigger.example.com"' in text
+    assert TOKEN not in text
+    app.testing = True
+    with pytest.raises(TypeError, match="needs a run"):
+        app.test_client().get("/page?run=")
 
 
 def test_what_is_wrong_is_said_at_once(realtime):

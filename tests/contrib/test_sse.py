@@ -119,6 +119,97 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(server, client, writer
     assert again[0].data["index"] == 2
 
 
+def kept_of(source: Any, last: str) -> Any:
+    """Let a subscription go on until this part is there, and return what it keeps of the stream."""
+    subscription = source()
+    eventually(lambda: subscription.streams.get("text", [None])[-1] == last)
+    return subscription
+
+
+def test_a_late_browser_begins_with_the_first_part_that_is_kept(server, client, writer):
+    """It is told how many it has missed, and each index and id counts those too."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=3)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source)
+        events = events_of(relay)
+        first = next_event(events, "part")
+        assert first.data == {"key": "text", "index": 5, "parts": ["f", "g", "h"], "missed": 5}
+        assert first.id == "text=8"
+        server.append(writer, "text", "i")
+        assert next_event(events, "part").data == {"key": "text", "index": 8, "parts": ["i"]}
+        relay.close()
+
+
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        ("text=3", {"index": 5, "parts": ["f", "g", "h"], "missed": 2}),
+        ("text=5", {"index": 5, "parts": ["f", "g", "h"]}),
+        ("text=7", {"index": 7, "parts": ["h"]}),
+    ],
+)
+def test_a_browser_that_returns_is_told_what_is_gone(server, client, writer, has, told):
+    """What it has is not sent again, and what it can't have any more is not skipped in silence."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=3)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source, last_event_id=has)
+        part = next_event(events_of(relay), "part")
+        assert part.data == {"key": "text", **told}
+        assert part.id == "text=8"
+        relay.close()
+
+
+def test_a_browser_that_has_everything_gets_what_comes(server, client, writer):
+    """Though its position is behind everything that is kept."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_parts=1)
+    server.append(writer, "text", *"abcdefgh")
+    with kept_of(source, "h"):
+        relay = Relay(source, last_event_id="text=8")
+        events = events_of(relay)
+        next_event(events, "run")
+        server.append(writer, "text", "i")
+        assert next_event(events, "part").data == {"key": "text", "index": 8, "parts": ["i"]}
+        relay.close()
+
+
+def test_bytes_count_as_parts_do(server, client, writer):
+    """A late browser is told what was dropped for `max_part_bytes` alike."""
+    source = shared(client.subscribe_to_run_with_streams, writer, max_part_bytes=2000)
+    parts = [f"{number:03}" + "x" * 100 for number in range(100)]
+    for start in range(0, 100, 10):
+        server.append(writer, "text", *parts[start : start + 10])
+    with kept_of(source, parts[-1]) as subscription:
+        kept = len(subscription.streams["text"])
+        assert 0 < kept < 25
+        relay = Relay(source)
+        part = next_event(events_of(relay), "part")
+        assert (part.data["index"], part.data["missed"]) == (100 - kept, 100 - kept)
+        assert part.data["parts"] == parts[100 - kept :]
+        assert part.id == "text=100"
+        relay.close()
+
+
+def test_a_source_that_passes_its_own_lists_is_counted(server, client, writer):
+    """A function of the project may change the parts on the way."""
+
+    def loud(on_stream: Any, **callbacks: Any) -> Any:
+        return client.subscribe_to_run_with_streams(
+            writer,
+            on_stream=lambda key, parts: on_stream(key, [part.upper() for part in parts]),
+            **callbacks,
+        )
+
+    server.append(writer, "text", "a", "b")
+    relay = Relay(loud, last_event_id="text=1")
+    events = events_of(relay)
+    assert next_event(events, "part").data == {"key": "text", "index": 1, "parts": ["B"]}
+    server.append(writer, "text", "c")
+    assert next_event(events, "part").data == {"key": "text", "index": 2, "parts": ["C"]}
+    relay.close()
+
+
 def test_each_stream_has_a_place_of_its_own(server, client, writer):
     """Many runs, many streams, odd names: one id holds the positions in all of them."""
     server.update_run(writer, realtime_streams=["text", "ä=&/%0A"])
@@ -266,6 +357,101 @@ def test_callers_with_different_tokens_do_not_meet(server, client, writer):
     with one(), two():
         assert len(client.subscriptions) == 2
         assert "secret" not in repr(list(client.subscriptions))
+
+
+class Provider:
+    """Hands out a token, and looks like any other."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self) -> str:
+        return self.token
+
+    def __repr__(self) -> str:
+        return "<Provider>"
+
+
+def test_token_functions_that_look_the_same_do_not_meet(server, client, writer):
+    """Two users' relays each go on, though the functions that hand out their tokens have one
+    `repr`."""
+    relays = [
+        Relay(shared(client.subscribe_to_run, writer, access_token=Provider(token)))
+        for token in ("tr_a", "tr_b")
+    ]
+    feeds = [events_of(relay) for relay in relays]
+    for feed in feeds:
+        next_event(feed, "run")
+    assert len(client.subscriptions) == 2
+    server.update_run(writer, metadata={"n": 1})
+    for feed in feeds:
+        assert next_event(feed, "run").data["metadata"] == {"n": 1}
+    for relay in relays:
+        relay.close()
+
+
+def test_callers_with_the_same_token_function_join(client):
+    """The method of one object is another object each time it is named, and equals itself."""
+    provider = Provider("tr_a")
+    name = functools.partial(shared, client.subscribe_to_run, "run_1")
+    first = name(access_token=provider.__call__)
+    assert first.id == name(access_token=provider.__call__).id
+    assert first.id != name(access_token=Provider("tr_a").__call__).id
+    with first() as one, name(access_token=provider.__call__)() as other:
+        assert one.id == other.id
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"streams": {"a": list[int], "b": str}}, {"streams": {"b": str, "a": list[int]}}),
+        ({"streams": {"a": int | None}}, {"streams": {"a": int | None}}),
+        ({"skip_columns": ["payload"]}, {"skip_columns": ("payload",)}),
+    ],
+)
+def test_equal_options_make_one_id(client, one, other):
+    """What is made anew in each view joins what it equals."""
+    ids = {shared(client.subscribe_to_run_with_streams, "run_1", **x).id for x in (one, other)}
+    assert len(ids) == 1
+
+
+class Masked(str):
+    """A token that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _subscribe_as(name: str) -> Any:
+    return lambda **options: name
+
+
+def _class_of_parts() -> type:
+    class Chunk:
+        pass
+
+    return Chunk
+
+
+@pytest.mark.parametrize("make", [Masked, Provider, _class_of_parts])
+def test_arguments_that_only_look_the_same_make_two_ids(client, make):
+    """Texts that hide themselves, objects of one name, classes of one name."""
+    arguments = [("one",), ("two",)] if make is not _class_of_parts else [(), ()]
+    values = [make(*some) for some in arguments]
+    ids = {shared(client.subscribe_to_run, "run_1", access_token=value).id for value in values}
+    assert len(ids) == 2
+
+
+def test_ways_to_subscribe_that_only_look_the_same_make_two_ids(client):
+    """Functions of one name, and what a partial has bound already."""
+    functions = [_subscribe_as("one"), _subscribe_as("two")]
+    assert len({shared(function).id for function in functions}) == 2
+    partials = [functools.partial(client.subscribe_to_run, run_id) for run_id in ("run_1", "run_2")]
+    assert len({shared(partial).id for partial in partials}) == 2
+    whole = shared(client.subscribe_to_run, "run_1")
+    assert shared(partials[0]).id == whole.id
 
 
 def test_any_callable_that_subscribes_is_a_source(server, client, writer):
@@ -425,3 +611,20 @@ def test_relays_need_no_thread_of_their_own(server, client, writer):
     assert len(threads_named("trigger-realtime")) < 30
     for relay in relays:
         relay.close()
+
+
+def test_somebody_elses_stream_may_have_lost_its_beginning(server, client, writer):
+    """Its parts have their true index, and what a browser missed is told once."""
+    server.append(writer, "text", *"abcdefgh")
+    with client.subscribe_to_stream(writer, "text", max_parts=3) as subscription:
+        server.complete_run(writer)
+        subscription.wait_for_completion(10)
+        events = [one for one in events_of(Relay(subscription)) if one.name == "part"]
+        assert [one.data for one in events] == [
+            {"key": "parts", "index": 5, "parts": ["f"], "missed": 5},
+            {"key": "parts", "index": 6, "parts": ["g"]},
+            {"key": "parts", "index": 7, "parts": ["h"]},
+        ]
+        assert [one.id for one in events] == ["parts=6", "parts=7", "parts=8"]
+        again = events_of(Relay(subscription, last_event_id="parts=7"))
+        assert next_event(again, "part").data == {"key": "parts", "index": 7, "parts": ["h"]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from trigger_realtime_sync import metadata
 from trigger_realtime_sync._encode.idempotency import check_idempotency_key
 from trigger_realtime_sync._encode.options import Debounce, check_options
 from trigger_realtime_sync._encode.times import check_delay, check_duration, check_key_ttl
@@ -52,6 +53,16 @@ def test_a_key_is_shown_as_it_was_written():
 def test_a_key_that_is_none_is_refused(key):
     """An empty one would mean no key at all."""
     with pytest.raises(ValueError, match="idempotency_key"):
+        check_options({"idempotency_key": key})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [{"a", "b"}, frozenset({"a", "b"}), {"a": 1}.keys(), {"a": 1}, iter("ab"), {"a": 1}.items()],
+)
+def test_a_key_without_an_order_is_refused(key):
+    """It would be another one in each process, and find no run."""
+    with pytest.raises(ValueError, match="idempotency_key must be text or a list of texts"):
         check_options({"idempotency_key": key})
 
 
@@ -191,13 +202,45 @@ def test_a_value_that_can_not_work_is_refused(option, value):
 
 
 @pytest.mark.parametrize(
-    "metadata",
+    "given",
     [[1], "x", 5, {"a": {1}}, {"a": FUTURE}, {1: "a"}, {"a": math.nan}, {"a": ["\ud800"]}],
 )
-def test_metadata_is_json(metadata):
+def test_metadata_is_json(given):
     """An object, without types."""
     with pytest.raises((TypeError, ValueError), match="metadata"):
-        check_options({"metadata": metadata})
+        check_options({"metadata": given})
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**60, 10**400])
+def test_an_integer_that_the_server_would_round_is_refused(number):
+    """Metadata has no types, so it can't go as a bigint; the error names its path."""
+    with pytest.raises(ValueError, match=r'metadata\["a"\]\[1\] is an integer beyond'):
+        check_options({"metadata": {"a": [1, number]}})
+    with pytest.raises(ValueError, match=r'value\["a"\] is an integer beyond'):
+        metadata.set_("key", {"a": number})
+    with pytest.raises(ValueError, match="value is an integer beyond"):
+        metadata.append("key", number)
+    for option in ("priority", "max_attempts", "max_duration", "ttl"):
+        if option != "ttl" or number > 0:
+            with pytest.raises(ValueError, match=option):
+                check_options({option: number})
+    assert fields(metadata={"a": 2**53 - 1}) == {"metadata": {"a": 2**53 - 1}}
+
+
+@pytest.mark.parametrize("option", ["ttl", "delay", "idempotency_key_ttl"])
+def test_a_duration_without_an_end_is_refused(option):
+    """JavaScript's dates end before it."""
+    with pytest.raises(ValueError, match=option):
+        check_options({option: "9" * 90 + "d"})
+
+
+@pytest.mark.parametrize("flag", ["no", "", 0, 1, []])
+def test_a_flag_is_true_or_false(flag):
+    """A text such as "no" would count as True."""
+    with pytest.raises(ValueError, match="is_test must be True or False"):
+        check_options({"is_test": flag})
+    assert fields(is_test=True) == {"test": True}
+    assert fields(is_test=False) == fields(is_test=None) == {}
 
 
 def test_metadata_without_an_end_is_refused():

@@ -1,4 +1,4 @@
-"""A head has a deadline: what dribbles in, and interim heads without end, are given up in time."""
+"""Heads, and bodies with an end, have a deadline: what dribbles in is given up in time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.support.raw import Exchange, Hangup, Step, answer_bytes
 from tests.support.shape import answer, done
 from trigger_realtime_sync import ApiConnectionError, AuthenticationError, Timeouts
 from trigger_realtime_sync._http import answer as answers
+from trigger_realtime_sync._http import deadlines
 from trigger_realtime_sync._http.call import Call
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 
@@ -75,13 +76,69 @@ def test_a_proxy_whose_answer_to_connect_is_never_whole(raw):
     transport.close()
 
 
-def test_a_body_may_take_longer(raw, transport):
-    """It has no deadline, as long as it is never silent: a stream lasts for hours."""
+@pytest.fixture
+def short_bodies(monkeypatch) -> None:
+    """A body has no more time than a connection may be silent for, and what it earns."""
+    monkeypatch.setattr(deadlines, "BODY_SECONDS", SILENCE)
+
+
+BODIES = {
+    "a byte at a time": dribble(START + b"content-length: 9999\r\n\r\n", b"a"),
+    "until the connection closes": dribble(START + b"\r\n", b"a"),
+    "small chunks": dribble(START + b"transfer-encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    "one endless size of a chunk": dribble(START + b"transfer-encoding: chunked\r\n\r\n1;", b"a"),
+    "nothing but trailers": dribble(
+        START + b"transfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"
+    ),
+    "compressed, and empty": dribble(
+        START
+        + b"content-encoding: gzip\r\ncontent-length: 9999\r\n\r\n"
+        # A gzip header with a name that does not end.
+        + b"\x1f\x8b\x08\x08"
+        + bytes(6),
+        b"a",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_dribbles_in(name, raw, transport, short_bodies):
+    """It is given up, though it is never silent for long."""
+    server = raw(BODIES[name])
+    started = time.monotonic()
+    with (
+        transport.get(f"{server.url}/x", call=Call(), label="test", token="tr_x") as response,
+        pytest.raises(ApiConnectionError, match="timed out"),
+    ):
+        response.body()
+    assert SILENCE * 0.9 < time.monotonic() - started < 6 * SILENCE
+
+
+def test_a_large_body_over_a_slow_line(raw, transport, short_bodies):
+    """Each byte earns it some more time."""
+    piece, beats = b"x" * 600, 24
+    length = b"content-length: %d\r\n\r\n" % (beats * len(piece))
+    server = raw(dribble(START + length, piece, beats=beats))
+    started = time.monotonic()
+    with transport.get(f"{server.url}/x", call=Call(), label="test", token="tr_x") as response:
+        assert response.body() == beats * piece
+    assert time.monotonic() - started > 2 * SILENCE
+
+
+def test_a_client_goes_on_after_a_body_that_dribbled_in(raw, connect, short_bodies):
+    """The run is asked for again."""
+    server = raw(BODIES["a byte at a time"], answer(done()))
+    client = connect(server, timeouts=Timeouts(read=SILENCE))
+    assert client.wait_for_completion("run_1", timeout=10).is_success
+
+
+def test_a_stream_may_take_longer(raw, transport, short_bodies):
+    """It has no deadline, as long as it is never silent: it lasts for hours."""
     head = b"content-length: %d\r\n\r\n" % len(BODY)
     pieces = [BODY[n : n + 1] for n in range(len(BODY))]
     server = raw(dribble(START + b"x: 1\r\n", head, *pieces, beats=len(pieces) + 1))
     with transport.get(f"{server.url}/x", call=Call(), label="test", token="tr_x") as response:
-        assert response.body() == BODY
+        assert b"".join(response.chunks()) == BODY
 
 
 def test_the_silence_after_a_slow_head_is_the_usual_one(raw, transport):

@@ -91,8 +91,10 @@ class Official:
         self._thread = threading.Thread(target=self._listen, name="official client", daemon=True)
         self._thread.start()
 
-    def subscribe(self, op: str, url: str, subject: Any, **options: Any) -> Told:
-        return self._ask(op=op, url=url, token="tr_official", subject=subject, **options)
+    def subscribe(
+        self, op: str, url: str, subject: Any, *, token: str = "tr_official", **options: Any
+    ) -> Told:
+        return self._ask(op=op, url=url, token=token, subject=subject, **options)
 
     def refuses(self, texts: Iterable[str], kind: str) -> list[bool]:
         """Return, for each packet, True if the official client can't decode it."""

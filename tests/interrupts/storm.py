@@ -1,8 +1,8 @@
 """Signals and collections at random moments: each cancels, closes or raises, and nothing hangs.
 
 `python -m tests.interrupts.storm --seconds 600` runs it for ten minutes; with `--raising` some
-handlers raise, which Python's own `Condition.wait` does not always survive. It needs a main thread
-of its own, and a process: a hang is answered by the stacks of all threads, and exit code 1.
+handlers raise. It needs a main thread of its own, and a process: a hang is answered by the stacks
+of all threads, and exit code 1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import faulthandler
 import gc
+import logging
 import random
 import signal
 import sys
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.waiting import threads_named
 from trigger_realtime_sync import (
     RealtimeClient,
     SubscriptionCancelled,
@@ -50,6 +52,15 @@ class Garbage:
 
     def __del__(self) -> None:
         self.subscription.cancel()
+
+
+class Stacks(logging.Handler):
+    """Shows what all threads do when `close()` has left some."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+        if "left threads" in record.msg:
+            faulthandler.dump_traceback(all_threads=True)
 
 
 class Storm:
@@ -87,14 +98,33 @@ class Storm:
         self._stopped = True
         gc.collect()
         self._client.close()
+        self._check_closed()
         end = time.monotonic() + ROUND_SECONDS / 2
-        while (left := _threads()) and time.monotonic() < end:
+        while (left := threads_named("trigger-realtime")) and time.monotonic() < end:
             time.sleep(0.05)
         if left:
-            self.wrong.append(f"threads are left: {left}")
-        if self._client.subscriptions:
-            self.wrong.append(f"subscriptions are left: {self._client!r}")
+            self._note(f"threads are left: {left}")
         faulthandler.cancel_dump_traceback_later()
+
+    def _check_closed(self) -> None:
+        """Look whether the closed client has let go of all subscriptions."""
+        registry = self._client._engine.registry
+        end = time.monotonic() + ROUND_SECONDS / 2
+        while registry.slots and time.monotonic() < end:
+            time.sleep(0.01)
+        if registry.slots:
+            seats = [(seat.id, seat.receiver.phase, seat.channel) for seat in registry.all_seats()]
+            janitor = registry.janitor
+            jobs = janitor._jobs.qsize()
+            self._note(f"subscriptions are left: {seats}; {janitor.thread}, {jobs} jobs")
+        if left := registry.join(time.monotonic() + ROUND_SECONDS / 2):
+            self._note(f"threads of a closed client are left: {left}")
+
+    def _note(self, wrong: str) -> None:
+        """Note something wrong, and show what all threads do."""
+        self.wrong.append(wrong)
+        print("wrong:", wrong, file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
 
     def _new_client(self) -> RealtimeClient:
         return RealtimeClient("tr_dev_storm", base_url=self._server.url)
@@ -138,6 +168,7 @@ class Storm:
             signal.setitimer(signal.ITIMER_REAL, 0)
         if self._client._engine.registry.closed:
             self._client.close()
+            self._check_closed()
             self._client = self._new_client()
 
     def _begin(self) -> None:
@@ -218,10 +249,6 @@ class Storm:
             self.wrong.append("a callback began after cancel() had returned")
 
 
-def _threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if "trigger-realtime " in one.name]
-
-
 def main() -> int:
     """Run a storm. Return 0 if nothing was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -231,6 +258,7 @@ def main() -> int:
     options = parser.parse_args()
     gc.set_threshold(THRESHOLD, 5, 5)
     sys.setswitchinterval(0.0005)
+    logging.getLogger("trigger_realtime_sync").addHandler(Stacks(logging.WARNING))
     with RealtimeServer() as server:
         storm = Storm(server, options.seed, raising=options.raising)
         storm.run(options.seconds)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,15 +35,11 @@ ROOT = Path(__file__).parents[2]
 STORM_SECONDS = 6
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_storm_of_signals_and_collections(seed):
-    """Nothing hangs, no callback comes late, no thread and no subscription is left.
-
-    What an exception out of a handler leaves is tested step by step below: at random moments it
-    also meets what Python does not guard itself, `Condition.wait` above all.
-    """
+@pytest.mark.parametrize("options", [["--seed", "1"], ["--seed", "2", "--raising"]])
+def test_a_storm_of_signals_and_collections(options):
+    """Nothing hangs, no callback comes late, no thread and no subscription is left."""
     command = [sys.executable, "-m", "tests.interrupts.storm"]
-    command += ["--seconds", str(STORM_SECONDS), "--seed", str(seed)]
+    command += ["--seconds", str(STORM_SECONDS), *options]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -182,6 +179,46 @@ def test_what_counts_as_inside(subscription):
     with inside(type(subscription._seat).add_queue, lambda: found.append(is_inside())):
         subscription.updates()
     assert found == [True]
+
+
+def test_a_finalizer_counts_as_inside():
+    """The collector may have called it where a lock of Python's own is held: it waits for nothing,
+    or would wait for a janitor that waits for this lock."""
+    found: list[bool] = []
+
+    class Watcher:
+        def __del__(self) -> None:
+            found.append(is_inside())
+
+    Watcher()
+    weakref.finalize(State, lambda: found.append(is_inside()))()
+    assert found == [True, True]
+
+
+def test_what_starts_a_thread_counts_as_inside():
+    """The janitor starts threads too."""
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(is_inside()))
+    with inside(threading.Thread.start, lambda: found.append(is_inside())):
+        thread.start()
+    thread.join(5)
+    assert found == [True, False]
+
+
+def test_a_thread_of_the_users_is_not_inside():
+    """Nor is one that waits for an event, as main threads do."""
+    found: list[bool] = []
+
+    class Own(threading.Thread):
+        def run(self) -> None:
+            with inside(threading.Event.wait, lambda: found.append(is_inside())):
+                threading.Event().wait(0.001)
+            found.append(is_inside())
+
+    thread = Own()
+    thread.start()
+    thread.join(5)
+    assert found == [False, False]
 
 
 def test_a_callback_is_not_inside(server, client):

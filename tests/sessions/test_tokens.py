@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.sessions.conftest import CHAT, KEY
+from trigger_realtime_sync._http.renewals import Waiter
 from trigger_realtime_sync._http.session_tokens import SessionTokens
 from trigger_realtime_sync._http.tokens import TokenSource
 
@@ -117,9 +118,9 @@ def test_a_refused_token_gives_way_to_the_one_that_was_given():
     assert one.current() == "given.a.b"
     one.replace("fresh.a.b")
     assert one.current() == "fresh.a.b"
-    assert one.renew("fresh.a.b") == "given.a.b"
+    assert one.renew("fresh.a.b", Waiter()) == "given.a.b"
     assert one.current() == "given.a.b"
-    assert one.renew("given.a.b") is None
+    assert one.renew("given.a.b", Waiter()) is None
 
 
 def test_a_token_is_of_one_session():

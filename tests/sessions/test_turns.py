@@ -16,7 +16,7 @@ SOON = 10.0
 def known(subscription, *parts, turns=0):
     """Wait until the subscription knows these parts, and so many turns."""
     store = subscription._seat.view.parts
-    eventually(lambda: subscription._seat.view.parts.turn_count((CHAT, "out")) >= turns)
+    eventually(lambda: len(subscription._seat.view.parts.turns((CHAT, "out"))) >= turns)
     eventually(lambda: subscription.parts == list(parts))
     return store
 

@@ -60,15 +60,16 @@ def test_a_server_that_never_ends_its_last_answer(version, pings, fed, connect, 
     fed.finish()
     client = connect(fed, stream_patience=0.2)
     subscription = client.subscribe_to_stream("run_1", "s")
-    asked = 0
+    exchange, asked = fed.next_stream(), 1
+    begin = head(version, transfer_encoding="chunked")
+    exchange.send(begin + chunked(frame(version, 1)))
     deadline = time.monotonic() + 10
     while subscription.state is not State.FAILED and time.monotonic() < deadline:
         with contextlib.suppress(queue.Empty):
             exchange = fed.next_stream(0.05)
             asked += 1
-            data = chunked(frame(version, 1)) if asked == 1 else b""
             with contextlib.suppress(Hangup):
-                exchange.send(head(version, transfer_encoding="chunked") + data)
+                exchange.send(begin)
         with contextlib.suppress(Hangup):
             exchange.send(chunked(b": ping\n\n") if pings else b"")
     error = subscription.error

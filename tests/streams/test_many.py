@@ -67,7 +67,7 @@ def test_more_live_runs_than_readers(busy, server, connect):
     ]
     parts = PartRecorder()
     subscription = connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
-    server.wait_until_held(MOST_READERS, match="stream")
+    server.wait_until_held(MOST_READERS, match="stream", timeout=30)
     over = threading.Event()
 
     def keep_busy() -> None:
@@ -105,10 +105,10 @@ def test_a_run_that_starts_late_finds_a_place(server, connect):
     ]
     parts = PartRecorder()
     connect(server).subscribe_to_runs_with_streams("t", on_stream=parts)
-    server.wait_until_held(MOST_READERS, match="stream")
+    server.wait_until_held(MOST_READERS, match="stream", timeout=30)
     late = server.create_run(tags="t", status="EXECUTING")
     server.append(late, "s", "here")
-    assert parts.wait(1, seconds=3) == ["here"]
+    assert parts.wait(1, seconds=20) == ["here"]
     server.append(first[0], "s", "still")
     parts.wait(2, seconds=15)
 

@@ -29,8 +29,11 @@ def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PA
 
 
 def threads_named(part: str) -> list[threading.Thread]:
-    """Return the living threads with this in their names."""
-    return [thread for thread in threading.enumerate() if part in thread.name]
+    """Return the living threads with this in their names.
+
+    Python lists one whose start was interrupted too, for ever: it never lived.
+    """
+    return [one for one in threading.enumerate() if part in one.name and one.is_alive()]
 
 
 class Recorder:

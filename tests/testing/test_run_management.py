@@ -237,6 +237,18 @@ def test_metadata_as_a_whole(client):
     assert got == {"metadata": '{"b":2}', "metadataType": "application/json"}
 
 
+def test_large_integers_are_rounded(client):
+    """As JavaScript's numbers are, and as the task would see them."""
+    run_id = run_of(client, 1)
+    numbers = {"safe": 2**53 - 1, "odd": 2**53 + 1, "large": 12345678901234567890, "less": -(2**60)}
+    assert changed(client, run_id, metadata=numbers) == {
+        "safe": 9007199254740991,
+        "odd": 9007199254740992,
+        "large": 12345678901234567000,
+        "less": -1152921504606847000,
+    }
+
+
 @pytest.mark.parametrize(
     ("before", "operation", "after"),
     [

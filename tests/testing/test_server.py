@@ -264,7 +264,7 @@ def test_hang_ups_and_releases_at_once(server, client, held_socket):
         offset = client.feed(run_id).start().offset
         target = f"/realtime/v1/runs/{run_id}?offset={offset}&handle=h&live=true"
         sockets = [held_socket(target) for _ in range(30)]
-        server.wait_until_held(30)
+        server.wait_until_held(30, timeout=30)
         for sock in sockets[:15]:
             sock.close()
         server.update_run(run_id, status="EXECUTING")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from typing_extensions import TypeVar, assert_type
@@ -19,6 +19,7 @@ from trigger_realtime_sync import (
     BatchItem,
     Debounce,
     Page,
+    Parts,
     RealtimeClient,
     RetryPolicy,
     Run,
@@ -75,6 +76,7 @@ client = RealtimeClient(
     stream_patience=30.0,
     call_retry=RetryPolicy(max_retries=2),
     call_timeout=5.0,
+    telemetry=True,
 )
 mutual = RealtimeClient(verify=ssl.create_default_context())
 
@@ -129,8 +131,27 @@ def many_runs() -> None:
         assert_type(run.output.total, float)
     batch = client.subscribe_to_batch("batch_1", tasks=[bill])
     assert_type(batch.runs, list[Run[Order, Invoice]])
-    streamed = client.subscribe_to_runs_with_streams("a", tasks=[bill], on_stream=print)
+    streamed = client.subscribe_to_runs_with_streams(
+        "a", tasks=[bill], on_stream=print, max_part_bytes=1_000_000
+    )
     assert_type(streamed, RunsSubscription[Order, Invoice])
+    assert_type(streamed.dropped_parts, int)
+
+
+def kept_parts() -> None:
+    """The bound is an option of whatever reads streams, and `on_stream` may say that it gets more
+    than a list."""
+
+    def on_stream(key: str, parts: Parts[str]) -> None:
+        assert_type(parts[0], str)
+        assert_type(parts.first_index, int)
+
+    stream = client.subscribe_to_stream(
+        "run_1", part_type=str, on_stream=on_stream, max_part_bytes=None
+    )
+    assert_type(stream.dropped_parts, int)
+    one = client.subscribe_to_run_with_streams("run_1", on_stream=on_stream, max_part_bytes=1)
+    assert_type(one.dropped_parts, int)
 
 
 def runs_of_different_tasks() -> None:
@@ -231,16 +252,84 @@ def calls() -> None:
         assert_type(one, WaitToken)
 
 
+def on_bill(run: Run[Order, Invoice]) -> None: ...
+
+
+def on_report(run: Run[Any, Report]) -> None: ...
+
+
+def on_other_payload(run: Run[Report, Invoice]) -> None: ...
+
+
+def on_any(run: Run) -> None: ...
+
+
+def on_texts(key: str, parts: list[str]) -> None: ...
+
+
+def on_texts_of_runs(run_id: str, key: str, parts: list[str]) -> None: ...
+
+
+def a_callback_of_the_task() -> None:
+    """It is called with the task's runs, or with any."""
+    client.subscribe_to_run("r", task=bill, on_update=on_bill, on_complete=on_any)
+    client.subscribe_to_run("r", task=bill, on_update=lambda run: print(run.output.total))
+    client.subscribe_to_run("r", on_update=lambda run: print(run.output["anything"]))
+    client.subscribe_to_run("r", task=untyped, on_update=on_report)
+    client.subscribe_to_run_with_streams("r", task=bill, on_update=on_bill, on_stream=on_texts)
+    client.subscribe_to_runs_with_tag("a", tasks=[bill], on_update=on_bill, on_complete=on_any)
+    client.subscribe_to_runs_with_tag("a", on_update=lambda run: print(run.output["anything"]))
+    client.subscribe_to_batch("b", tasks=[bill], on_complete=on_bill)
+    client.subscribe_to_runs_with_streams("a", tasks=[bill], on_update=on_bill)
+    client.subscribe_to_runs_with_streams("a", on_stream=on_texts_of_runs)
+    client.subscribe_to_stream("r", task=bill, on_update=on_bill)
+    client.wait_for_completion("r", task=bill, on_update=on_bill)
+
+
 def another_tasks_callback(handle: RunHandle[Order, Invoice]) -> None:
-    """A callback of another task's runs is an error."""
-
-    def on_report(run: Run[Any, Report]) -> None: ...
-
-    def on_bill(run: Run[Order, Invoice]) -> None: ...
-
-    handle.subscribe(on_update=on_bill)
+    """A callback of another task's runs is an error, by its payload as well as by its output."""
+    client.subscribe_to_run("r", task=bill, on_update=on_report)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", task=bill, on_complete=on_report)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", task=bill, on_update=on_other_payload)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", task=bill, on_update=lambda run: run.output.pages)  # type: ignore[attr-defined]
+    client.subscribe_to_run_with_streams("r", task=bill, on_update=on_report)  # type: ignore[arg-type]
+    client.subscribe_to_runs_with_tag("a", tasks=[bill], on_update=on_report)  # type: ignore
+    client.subscribe_to_runs_with_tag("a", tasks=[bill], on_complete=on_report)  # type: ignore
+    client.subscribe_to_batch("b", tasks=[bill], on_update=on_report)  # type: ignore
+    client.subscribe_to_runs_with_streams("a", tasks=[bill], on_update=on_report)  # type: ignore
+    client.subscribe_to_stream("r", task=bill, on_update=on_report)  # type: ignore
+    client.wait_for_completion("r", task=bill, on_update=on_report)  # type: ignore[arg-type]
+    handle.subscribe(on_update=on_bill, on_error=print, id="x", stop_on_completion=False)
     handle.subscribe(on_update=on_report)  # type: ignore[arg-type]
     handle.subscribe_with_streams(on_complete=on_report)  # type: ignore[arg-type]
+    handle.stream("s", on_update=on_report)  # type: ignore
+    handle.subscribe(on_udpate=on_bill)  # type: ignore[call-arg]
+
+
+def a_callback_of_different_tasks() -> None:
+    """One that is for a single task of several is an error: it would get the runs of all."""
+    order = Task("order", payload=Report, output=Order)
+    client.subscribe_to_runs_with_tag("a", tasks=[bill, order], on_update=on_any)
+    client.subscribe_to_runs_with_tag("a", tasks=[bill, order], on_update=on_bill)  # type: ignore
+
+
+def parts_of_a_stream() -> None:
+    """The type of the parts may be anything that stands in an annotation."""
+    assert_type(client.subscribe_to_stream("r", part_type=str).parts, list[str])
+    assert_type(client.subscribe_to_stream("r", part_type=list[int]).parts, list[list[int]])
+    assert_type(client.subscribe_to_stream("r", part_type=int | None).parts, list[int | None])
+    assert_type(client.subscribe_to_stream("r").parts, list[Any])
+    chosen = client.subscribe_to_stream("r", part_type=Literal["a", "b"])
+    assert_type(chosen, StreamSubscription[Literal["a", "b"]])
+    for part in client.subscribe_to_stream("r", part_type=Order).updates():
+        assert_type(part, Order)
+    handle = client.handle("run_1", bill)
+    assert_type(handle.stream("s", part_type=int | None), StreamSubscription[int | None])
+    client.subscribe_to_stream("r", part_type=str, on_stream=on_texts)
+    client.subscribe_to_stream("r", part_type=int, on_stream=on_texts)  # type: ignore
+    client.subscribe_to_stream("r", part_type=int | None, on_stream=on_texts)  # type: ignore
+    client.subscribe_to_stream("r", part_type=5)  # type: ignore
+    client.subscribe_to_stream("r", on_stream=on_texts_of_runs)  # type: ignore
 
 
 def told_apart(run: Run[Any, Any]) -> None:
@@ -280,9 +369,9 @@ def callbacks() -> None:
 
     client.subscribe_to_run("r", on_update=on_update, on_error=on_error, on_complete=on_update)
     client.subscribe_to_run("r", on_update=lambda run: print(run.status))
-    client.subscribe_to_run("r", on_update=7)  # type: ignore[arg-type]
-    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-arg]
-    client.subscribe_to_run(7)  # type: ignore[arg-type]
+    client.subscribe_to_run("r", on_update=7)  # type: ignore[call-overload]
+    client.subscribe_to_run("r", no_such_option=7)  # type: ignore[call-overload]
+    client.subscribe_to_run(7)  # type: ignore[call-overload]
 
 
 def the_registry() -> None:

@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 from tests.support.shape import UP_TO_DATE
-from trigger_realtime_sync._wire import shape_log
+from trigger_realtime_sync._wire import gone_rows
+from trigger_realtime_sync._wire.changes import Changes
 from trigger_realtime_sync._wire.postgres import parse_timestamp
 from trigger_realtime_sync._wire.shape_log import (
     MANY_ROWS,
     MOST_AT_ONCE,
-    Changes,
     MissingHeader,
     ShapeLog,
 )
@@ -494,7 +494,7 @@ def test_rows_that_come_back_together_are_no_older_than_they_were():
 
 def test_only_the_rows_that_went_away_last_are_remembered(log, monkeypatch):
     """The memory is bounded: of three rows that went away, it keeps the last two."""
-    monkeypatch.setattr(shape_log, "GONE_LIMIT", 2)
+    monkeypatch.setattr(gone_rows, "GONE_LIMIT", 2)
     read(log, *(insert(key, "new", 5) for key in "abc"), UP_TO_DATE)
     for key in "abc":
         read(log, delete(key), UP_TO_DATE)

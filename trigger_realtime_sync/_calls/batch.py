@@ -24,7 +24,6 @@ from ..errors import (
     BatchTriggerError,
     ClientClosed,
     ProtocolError,
-    ServerError,
     TriggerRealtimeError,
     UnprocessableEntityError,
 )
@@ -87,7 +86,8 @@ def trigger_batch(
         raise _failed("create", None, error) from error
     try:
         _send_items(batch, body, calls)
-    except ClientClosed:
+    except ClientClosed as error:
+        error.may_have_happened = True
         raise
     except TriggerRealtimeError as error:
         raise _failed("items", batch.id, error) from error
@@ -96,15 +96,15 @@ def trigger_batch(
 
 def _was_refused(error: TriggerRealtimeError) -> bool:
     """Return True if there surely is no batch."""
-    if isinstance(error, (ApiConnectionError, ServerError)):
-        return not error.may_have_happened
-    return isinstance(error, ApiError)
+    return isinstance(error, (ApiConnectionError, ApiError)) and not error.may_have_happened
 
 
-def _failed(phase: Any, batch_id: str | None, error: TriggerRealtimeError) -> BatchTriggerError:
-    return BatchTriggerError(
+def _failed(phase: str, batch_id: str | None, error: TriggerRealtimeError) -> BatchTriggerError:
+    failure = BatchTriggerError(
         f"the batch failed at its {phase}: {error}", phase=phase, batch_id=batch_id
     )
+    failure.may_have_happened = phase == "items" or error.may_have_happened
+    return failure
 
 
 def _creation(items: Sequence[Item], key: IdempotencyKey | None, label: str) -> Request:

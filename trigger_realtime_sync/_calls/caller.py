@@ -28,11 +28,11 @@ from ..errors import (
     ClientClosed,
     PermissionDeniedError,
     ProtocolError,
-    ServerError,
     TriggerRealtimeError,
 )
 from .patience import Patience, may_have_been_done
 from .request import Deadline, Reply, Request
+from .spans import Spans
 from .trace import trace_headers
 
 ReadT = TypeVar("ReadT")
@@ -59,10 +59,12 @@ class Caller:
     Attributes:
         origin: where to ask, with which token, and how often to try.
         open_calls: those of the client.
+        spans: makes a span of each call; None for no spans.
     """
 
     origin: Origin
     open_calls: OpenCalls = attrs.field(repr=False)
+    spans: Spans | None = attrs.field(default=None, repr=False)
 
     def call(self, request: Request, deadline: Deadline, read: Callable[[Reply], ReadT]) -> ReadT:
         """Return what is read from the answer to a request, which is sent again where that is safe
@@ -78,9 +80,26 @@ class Caller:
             ClientClosed: the client was closed.
             UnreadableAnswer: it answered something else.
         """
+        if self.spans is None:
+            return self._call(request, deadline, read)
+        with self.spans.around(request, self.origin.base_url):
+            return self._call(request, deadline, read)
+
+    def _call(self, request: Request, deadline: Deadline, read: Callable[[Reply], ReadT]) -> ReadT:
         made = _Made(self.origin, request, deadline)
         with self.open_calls.making(made):
             return made.run(read)
+
+    def token(self, deadline: Deadline) -> str:
+        """Return the token that a request would send now.
+
+        Raises:
+            ApiConnectionError, ConfigurationError: the function that should return it fails.
+            ClientClosed: the client was closed.
+        """
+        made = _Made(self.origin, Request(method="", path="", label="access_token"), deadline)
+        with self.open_calls.making(made):
+            return made.token()
 
 
 class _Made:
@@ -93,7 +112,7 @@ class _Made:
         self._patience = Patience(origin.retry, request.repeat, request.absent_until)
         self._call = Call()
         self._stopped = Bell()
-        self._token = CurrentToken(origin.token, on_users_thread=True)
+        self._token = CurrentToken(origin.token, on_users_thread=True, ends_at=deadline.moment)
         self._headers = _headers_of(request, origin.preview_branch)
         self._silence = max(LEAST_SILENCE, origin.transport.timeouts.read)
         self._may_have_been_done = False
@@ -102,6 +121,7 @@ class _Made:
     def stop(self) -> None:
         """End it at once. Safe from any thread, and in a signal handler."""
         self._stopped.ring()
+        self._token.stop()
         self._call.interrupt()
 
     def run(self, read: Callable[[Reply], ReadT]) -> ReadT:
@@ -110,7 +130,19 @@ class _Made:
             try:
                 return read(self._attempt())
             except Interrupted:
-                raise self._marked(ClientClosed("the client is closed")) from None
+                self._may_have_been_done |= self._call.connected
+                raise self._closed() from None
+            except TriggerRealtimeError as error:
+                self._recover(error)
+
+    def token(self) -> str:
+        """Return the token alone; for errors see `Caller.token`."""
+        while True:
+            try:
+                self._call.check()
+                return self._token.take()
+            except Interrupted:
+                raise self._closed() from None
             except TriggerRealtimeError as error:
                 self._recover(error)
 
@@ -227,12 +259,18 @@ class _Made:
         """
         sent = self._call.connected
         self._may_have_been_done |= may_have_been_done(error, sent=sent)
+        try:
+            if self._token.renew_after(error):
+                return
+        except Interrupted:
+            raise self._closed() from None
+        except TriggerRealtimeError as failure:
+            # Nothing was sent since the server refused the token.
+            error, sent = failure, False
         if self._deadline.left <= 0 and isinstance(error, ApiConnectionError):
             if not isinstance(error, CallTimeout):
                 error = CallTimeout(f"{error}; its time is up")
             raise self._marked(error) from error.__cause__
-        if self._token.renew_after(error):
-            return
         if isinstance(error, ApiError) and self._request.is_final(error):
             raise self._marked(error)
         wait = self._patience.wait_after(error, sent=sent, sent_at=self._sent_at, now=monotonic())
@@ -241,13 +279,13 @@ class _Made:
         level = logging.WARNING if self._patience.failures == 1 else logging.INFO
         logger.log(level, "%s; trying again in %.1f s", error, wait)
         if self._stopped.wait(wait):
-            raise self._marked(ClientClosed("the client is closed"))
+            raise self._closed()
+
+    def _closed(self) -> TriggerRealtimeError:
+        return self._marked(ClientClosed("the client is closed"))
 
     def _marked(self, error: TriggerRealtimeError) -> TriggerRealtimeError:
-        if isinstance(error, ClientClosed):
-            self._may_have_been_done |= self._call.connected
-        if isinstance(error, (ApiConnectionError, ServerError, ProtocolError, ClientClosed)):
-            error.may_have_happened = self._may_have_been_done
+        error.may_have_happened = self._may_have_been_done
         return error
 
 

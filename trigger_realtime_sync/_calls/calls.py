@@ -11,10 +11,11 @@ import attrs
 from .._checks import check_call_timeout
 from .._http.open_calls import OpenCalls
 from .._http.requester import Origin
-from .._http.tokens import Token, TokenSource
+from .._http.tokens import Token, TokenSource, key_of
 from .caller import Caller
 from .memory import CallMemory
 from .request import Deadline, Reply, Request
+from .spans import Spans
 
 if TYPE_CHECKING:
     from .._http.session_tokens import SessionTokens
@@ -49,6 +50,7 @@ class Calls:
         token: returns the token to use: the one given, or the client's.
         seconds: for one call, unless it says otherwise.
         absent_until: a moment of `time.monotonic()` before which a 404 means "not yet".
+        spans: see `Caller`.
     """
 
     engine: Engine = attrs.field(repr=False)
@@ -56,6 +58,7 @@ class Calls:
     token: Callable[[Token | None], Token] = attrs.field(repr=False)
     seconds: float
     absent_until: float = -math.inf
+    spans: Spans | None = attrs.field(default=None, repr=False)
 
     def bounded(self, call_timeout: float | None, access_token: Token | None) -> BoundedCalls:
         """Return what makes the requests of one call.
@@ -67,7 +70,9 @@ class Calls:
         seconds = self.seconds if call_timeout is None else check_call_timeout(call_timeout)
         token = self.token(access_token)
         caller = Caller(
-            origin=self.engine.call_origin(self.base_url, token), open_calls=self.engine.open_calls
+            origin=self.engine.call_origin(self.base_url, token),
+            open_calls=self.engine.open_calls,
+            spans=self.spans,
         )
         return BoundedCalls(
             caller=caller,
@@ -91,12 +96,11 @@ class BoundedCalls:
     @property
     def key(self) -> tuple[str, Hashable]:
         """What the memory knows the server and the token by."""
-        token: Hashable = self.token
-        try:
-            hash(token)
-        except TypeError:
-            token = id(token)
-        return self.caller.origin.base_url, token
+        return self.caller.origin.base_url, key_of(self.token)
+
+    def current_token(self) -> str:
+        """Return the token that a request would send now; for errors see `Caller.token`."""
+        return self.caller.token(self.deadline)
 
     def with_token(self, token: TokenSource) -> BoundedCalls:
         """Return calls with the same deadline and another token."""

@@ -19,8 +19,8 @@ class CallMemory:
     """Which servers take no uploads, and which environments their keys are of."""
 
     def __init__(self) -> None:
-        # Protects everything below.
-        self._lock = threading.Lock()
+        # Protects everything below. Reentrant: a signal handler may make a call.
+        self._lock = threading.RLock()
         self._no_uploads: OrderedDict[Hashable, float] = OrderedDict()
         self._claims: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
 

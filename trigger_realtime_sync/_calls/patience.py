@@ -21,6 +21,7 @@ from ..errors import (
     ApiError,
     ConflictError,
     NotFoundError,
+    ProtocolError,
     RateLimitError,
     ServerError,
     TriggerRealtimeError,
@@ -40,9 +41,7 @@ def may_have_been_done(error: TriggerRealtimeError, *, sent: bool) -> bool:
     """
     if isinstance(error, ServerError):
         return not _is_turned_away(error)
-    if isinstance(error, UnreadableAnswer):
-        return True
-    return isinstance(error, ApiConnectionError) and sent
+    return isinstance(error, (ApiConnectionError, ProtocolError)) and sent
 
 
 def _is_turned_away(error: ApiError) -> bool:

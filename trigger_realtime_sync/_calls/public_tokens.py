@@ -79,7 +79,7 @@ def public_token(grant: Grant, calls: BoundedCalls) -> str:
         ConfigurationError: the client's token can't make one.
         TriggerRealtimeError: the server did not say which environment it is for, or refused.
     """
-    key = calls.caller.origin.token.current()
+    key = calls.current_token()
     if is_public_token(key):
         raise ConfigurationError(
             "a public access token can't make another one: access_token must be a secret key"

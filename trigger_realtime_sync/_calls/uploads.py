@@ -21,6 +21,7 @@ from ..errors import (
     PermissionDeniedError,
     ProtocolError,
     ServerError,
+    TriggerRealtimeError,
 )
 from .calls import BoundedCalls
 from .request import Reply, Request
@@ -41,8 +42,16 @@ def uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
     or the token takes no uploads.
 
     Raises:
-        TriggerRealtimeError: the upload failed otherwise.
+        TriggerRealtimeError: the upload failed otherwise. Nothing was triggered.
     """
+    try:
+        return _uploaded(payload, calls, label)
+    except TriggerRealtimeError as error:
+        error.may_have_happened = False
+        raise
+
+
+def _uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
     if payload.data is None or payload.size < LEAST_UPLOADED:
         return payload
     key = calls.key
@@ -57,7 +66,7 @@ def uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
         logger.info("%s; the payload is sent within the request", error)
         calls.memory.uploads_refused(key, monotonic())
         return payload
-    calls.send(_upload_request(payload, url, label), lambda reply: None)
+    calls.send(_upload_request(payload, url, label), _stored)
     return payload.stored(path)
 
 
@@ -86,6 +95,16 @@ def _places(reply: Reply) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
         raise ProtocolError(f"{reply.label}: the presigned URL is not http or https")
     return url, reply.text_of("storagePath")
+
+
+def _stored(reply: Reply) -> None:
+    """Accept the answer of a store, which says nothing.
+
+    Raises:
+        UnreadableAnswer: it is a page, of a proxy's or a login's: nothing was stored.
+    """
+    if reply.headers.get("content-type", "").startswith("text/html"):
+        raise UnreadableAnswer(f"{reply.label}: a page came instead of the store's answer")
 
 
 def _upload_request(payload: Payload, url: str, label: str) -> Request:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
+from .._decode.kept_runs import LeftRun
 from ..errors import TriggerRealtimeError
 from ..models import AnyRun
 from .part_store import PartStore
@@ -33,6 +34,12 @@ class ChannelReceiver(Protocol):
             finished: the row keys of finished runs.
             complete: the subset whose streams are drained as well.
         """
+
+    def notify_left(self, row_key: str, left: LeftRun) -> None:
+        """Called when a run is no longer part of what is followed."""
+
+    def notify_all_there_are(self, row_keys: Collection[str]) -> None:
+        """Called when runs may have left while it was not notified: these are left."""
 
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Called when the streams of a finished run are drained, though more may still come."""

@@ -13,6 +13,7 @@ from ..errors import TriggerRealtimeError
 from ..models import AnyRun
 from .channel import Channel
 from .run_view import RunView
+from .sources import NETWORK, Sources
 from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -30,8 +31,10 @@ class BatchChannel(Channel):
             channel goes on without.
     """
 
-    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
-        super().__init__(target, origin, view)
+    def __init__(
+        self, target: Target, origin: Origin, view: RunView, sources: Sources = NETWORK
+    ) -> None:
+        super().__init__(target, origin, view, sources)
         self.members: list[str] | None = None
         self.members_error: TriggerRealtimeError | None = None
         self._unfinished: set[str] = set()

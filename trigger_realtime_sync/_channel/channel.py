@@ -12,6 +12,7 @@ import time
 from collections.abc import Container, Mapping
 from functools import partial
 
+from .._decode.kept_runs import LeftRun
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
@@ -19,8 +20,8 @@ from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import ChannelReceiver
 from .base_channel import BaseChannel, StartThread
-from .feeds import Feeds
 from .run_view import RunView
+from .sources import NETWORK, Sources
 from .strays import Strays
 from .target import Target
 
@@ -32,15 +33,22 @@ YIELD_SECONDS = 50e-6
 
 
 class Channel(BaseChannel):
-    """Reads the runs of one target; for the arguments see `BaseChannel`."""
+    """Reads the runs of one target.
 
-    def __init__(self, target: Target, origin: Origin, view: RunView) -> None:
+    Args:
+        target, origin, view: see `BaseChannel`.
+        sources: what it reads with.
+    """
+
+    def __init__(
+        self, target: Target, origin: Origin, view: RunView, sources: Sources = NETWORK
+    ) -> None:
         super().__init__(target, origin, view)
         self._has_snapshot = False
         self._complete: set[str] = set()
         self._requester = self._requesters.make(self._on_trouble)
         self._decoder = target.decoder(origin)
-        feeds = Feeds(target, self._requesters, self._decoder, view)
+        feeds = sources.runs(target, self._requesters, self._decoder, view)
         self._feed = feeds.of_target(
             self._requester, self._on_changes, partial(self._audience.report, target.label)
         )
@@ -92,6 +100,9 @@ class Channel(BaseChannel):
                 self._drop_all_but(changes.rows)
             if changes or first:
                 self._apply(changes)
+            if first:
+                for receiver in self._audience:
+                    self._tell_all_there_are(receiver)
             goes_on = self._reads_on()
         log_failures(self.target.label, changes)
         if self._strays is not None:
@@ -124,6 +135,11 @@ class Channel(BaseChannel):
             for receiver in self._audience:
                 receiver.notify_failure(row_key, error)
 
+    def _tell_all_there_are(self, receiver: ChannelReceiver) -> None:
+        # The runs of a batch, and a single one, are kept whole.
+        if self.target.tags:
+            receiver.notify_all_there_are(self.view.by_key().keys())
+
     # On the threads of runs that are followed singly.
 
     def _on_stray_changes(self, changes: RunChanges, left: list[str]) -> bool:
@@ -151,12 +167,18 @@ class Channel(BaseChannel):
         if self._has_snapshot:
             runs = self.view.by_key()
             receiver.notify(runs, _finished(runs), self._complete)
+            self._tell_all_there_are(receiver)
 
     def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
         """Called when runs changed and are in the view."""
 
     def _drop(self, row_key: str) -> None:
-        self.view.drop(row_key)
+        run = self.view.drop(row_key)
+        self._complete.discard(row_key)
+        if run is not None and self.target.tags:
+            left = LeftRun(run)
+            for receiver in self._audience:
+                receiver.notify_left(row_key, left)
 
     def _is_complete(self, run: AnyRun) -> bool:
         return run.is_finished

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .._decode.rows import RowDecoder
 from .._feeds.run_feed import OnChanges, RunFeed
 from .._feeds.second_opinion import PATIENCE, RestOpinion, RunOpinion, RunsOpinion
+from .._feeds.sources import RunSource
 from .._http.requester import Requester
 from .._wire.names import SKIP_COLUMNS, run_path
 from ..errors import ShapeStale
@@ -33,8 +34,8 @@ class Feeds:
         requester: Requester,
         on_changes: OnChanges,
         on_stale: Callable[[ShapeStale], None],
-    ) -> RunFeed:
-        """Return the feed of the target; for the arguments see `RunFeed`."""
+    ) -> RunSource:
+        """Return what reads the target; for the arguments see `RunFeed`."""
         run_id = self._target.subject if self._target.is_single else None
         return RunFeed(
             requester,
@@ -43,6 +44,7 @@ class Feeds:
             self._decoder,
             run_id=run_id,
             told=self._view.known,
+            has_window=bool(self._target.tags),
             on_changes=on_changes,
             on_stale=on_stale,
             opinion=self._opinion(run_id),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .._clock import monotonic
+from .._dispatch.waiters import Waiters
 from .._wire.stream_end import LATE_SECONDS, Writer
 from ..models import AnyRun, RunStatus
 
@@ -37,9 +38,10 @@ class LateWriters:
     ) -> None:
         self._start_thread = start_thread
         self._on_gone = on_gone
-        # Protects everything below; notified when it changes.
+        # Notified when something below changes.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._deadlines: dict[str, float] = {}
         self._gone: set[str] = set()
         self._seen_working: set[str] = set()
@@ -66,7 +68,7 @@ class LateWriters:
             if run.status == RunStatus.CANCELED and run.finished_at is None and may_have_started:
                 return Writer.STOPPING if self._is_expected(run_id, left) else Writer.GONE
             self._deadlines.pop(run_id, None)
-            self._changed.notify_all()
+            self._waiters.notify()
             return Writer.GONE
 
     def _age_of(self, run_id: str, run: AnyRun, server_time: datetime | None) -> float:
@@ -87,7 +89,7 @@ class LateWriters:
                 self._gone.add(run_id)
                 return False
             self._deadlines[run_id] = monotonic() + seconds
-            self._changed.notify_all()
+            self._waiters.notify()
             if not self._runs:
                 self._runs = True
                 self._start_thread(self._work, "late-writers")
@@ -99,14 +101,14 @@ class LateWriters:
             self._deadlines.pop(run_id, None)
             self._gone.discard(run_id)
             self._seen_working.discard(run_id)
-            self._changed.notify_all()
+            self._waiters.notify()
 
     def stop(self) -> None:
         """Wait for nothing more."""
         with self._lock:
             self._stopped = True
             self._deadlines.clear()
-            self._changed.notify_all()
+            self._waiters.notify()
 
     def _work(self) -> None:
         while (gone := self._next()) is not None:
@@ -115,8 +117,12 @@ class LateWriters:
 
     def _next(self) -> list[str] | None:
         """Block until the time of a run is up. Return None if none is left."""
-        with self._lock:
-            while self._deadlines:
+        waiter = self._waiters.join()
+        while True:
+            with self._lock:
+                if not self._deadlines:
+                    self._runs = False
+                    return None
                 now = monotonic()
                 gone = [run_id for run_id, at in self._deadlines.items() if at <= now]
                 if gone:
@@ -124,6 +130,5 @@ class LateWriters:
                         del self._deadlines[run_id]
                     self._gone.update(gone)
                     return gone
-                self._changed.wait(min(self._deadlines.values()) - now)
-            self._runs = False
-            return None
+                left = min(self._deadlines.values()) - now
+            waiter.wait(left)

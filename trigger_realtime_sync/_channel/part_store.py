@@ -6,18 +6,23 @@ own pace; and the reading threads wait for the slowest of them, so that TCP hold
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
 import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._wire.stream_parts import Control
-from .position_log import PositionLog
+from .._dispatch.waiters import Waiters
+from ..models import Parts
+from .part_log import PartLog
+from .session_log import SessionLog
 
 if TYPE_CHECKING:
     from .._wire.session_turns import Turn
-    from .._wire.stream_parts import Position, Positions
+    from .._wire.stream_parts import Control, Position, Positions
 
 # How many parts, or bytes of the body, of one stream may wait for a taker before the reading of the
 # stream pauses, whichever comes first.
@@ -25,76 +30,18 @@ MOST_PARTS_WAITING = 2_000
 MOST_BYTES_WAITING = 1 << 20
 # How often a paused reader looks again: an iterator that was dropped unclosed notifies nobody.
 LOOK_AGAIN_SECONDS = 1.0
-# How many turns of a session are remembered to have ended.
-MOST_TURNS = 10_000
+
+# How many bytes of the body the parts of all streams of a channel may have come in that are kept to
+# be looked at.
+MAX_PART_BYTES = 64 << 20
+# They are dropped many at once: when there are too many, until this share of the bound is free.
+SPARE_SHARE = 64
+# Bytes of parts that are remembered as one batch: they count alike, and are of one age.
+LARGEST_BATCH = 64 << 10
 
 StreamKey = tuple[str, str]
 
-
-class Log:
-    """The parts of one stream that are kept.
-
-    Attributes:
-        lineage: another object for a log that was dropped and begun anew: progress in the old one
-            means nothing in the new one.
-        base: how many parts were dropped.
-        bytes: the size of the body up to the last part.
-        values: the parts from `base` on. Control records of a session stand among them, and count
-            as parts where positions are about them.
-        controls: how many of them are control records.
-        turns: of a session, those that are over, whether their control records are kept or not.
-        positions: after each part, by its number.
-        position: after everything that was read.
-    """
-
-    __slots__ = (
-        *("base", "bytes", "controls", "lineage"),
-        *("position", "positions", "turns", "values"),
-    )
-
-    def __init__(self) -> None:
-        self.lineage = object()
-        self.base = 0
-        self.bytes = 0
-        self.values: list[Any] = []
-        self.controls = 0
-        self.turns: list[Turn] = []
-        self.positions = PositionLog()
-        self.position: Position | None = None
-
-    @property
-    def end(self) -> int:
-        return self.base + len(self.values)
-
-    def copy(self) -> Log:
-        log = Log()
-        log.lineage = self.lineage
-        log.base, log.bytes, log.position = self.base, self.bytes, self.position
-        log.values, log.positions = list(self.values), self.positions.copy()
-        log.controls, log.turns = self.controls, list(self.turns)
-        return log
-
-    def count_of(self, parts: int) -> int:
-        """Return how many of the oldest values hold so many parts."""
-        if not self.controls:
-            return parts
-        count = 0
-        while parts > 0:
-            parts -= type(self.values[count]) is not Control
-            count += 1
-        return count
-
-    def drop(self, count: int) -> None:
-        """Drop the oldest values."""
-        if self.controls:
-            self.controls -= _controls_in(self.values[:count])
-        del self.values[:count]
-        self.base += count
-        self.positions.drop_before(self.base)
-
-
-def _controls_in(values: Iterable[Any]) -> int:
-    return sum(type(value) is Control for value in values)
+logger = logging.getLogger("trigger_realtime_sync")
 
 
 class Taker:
@@ -103,12 +50,12 @@ class Taker:
     def __init__(self) -> None:
         self.taken: dict[StreamKey, tuple[int, int, object]] = {}
 
-    def progress(self, stream: StreamKey, log: Log) -> tuple[int, int]:
+    def progress(self, stream: StreamKey, log: PartLog) -> tuple[int, int]:
         """Return how many parts of the log were taken, and how many bytes of the body before."""
         parts, size, lineage = self.taken.get(stream, (0, 0, None))
         return (parts, size) if lineage is log.lineage else (0, 0)
 
-    def advance(self, stream: StreamKey, log: Log, parts: int, size: int) -> None:
+    def advance(self, stream: StreamKey, log: PartLog, parts: int, size: int) -> None:
         self.taken[stream] = (parts, size, log.lineage)
 
 
@@ -117,18 +64,53 @@ class PartStore:
 
     Args:
         most_kept: how many parts of each stream stay to be looked at; None for all.
+        most_bytes: how many bytes of the body those of all streams may have come in; None for any.
+        label: what is read, for the log.
         has_controls: whether control records stand among them, as in a session.
     """
 
-    def __init__(self, most_kept: int | None = None, *, has_controls: bool = False) -> None:
+    def __init__(
+        self,
+        most_kept: int | None = None,
+        most_bytes: int | None = MAX_PART_BYTES,
+        label: str = "streams",
+        *,
+        has_controls: bool = False,
+    ) -> None:
         self.has_controls = has_controls
         self._most_kept = most_kept
-        # Protects everything below; notified when parts came or were taken, or a taker left.
+        self._most_bytes = most_bytes
+        self._most: float = math.inf if most_bytes is None else most_bytes
+        self._spare = self._most / SPARE_SHARE
+        self._largest_batch = min(LARGEST_BATCH, self._spare)
+        self._label = label
+        # Notified when parts came or were taken, or a taker left.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._logs: defaultdict[StreamKey, Log] = defaultdict(Log)
+        self._logs: defaultdict[StreamKey, PartLog] = defaultdict(
+            SessionLog if has_controls else PartLog
+        )
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
+        self._arrivals = itertools.count()
+        self._bytes = 0
+        # They are looked through only when there are more bytes than this.
+        self._enough = self._most
+        self._dropped = 0
+        # That parts are dropped for their bytes: True once it is so, and once it is in the log.
+        self._is_over = False
+        self._is_told = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of the body the parts that are kept came in."""
+        return self._bytes
+
+    @property
+    def dropped(self) -> int:
+        """How many parts were dropped, of all streams together."""
+        return self._dropped
 
     def append(
         self,
@@ -137,7 +119,7 @@ class PartStore:
         positions: Iterable[tuple[int, Positions]],
         size: int,
         position: Position,
-        turns: Sequence[Turn] | None = None,
+        turns: Sequence[Turn] = (),
     ) -> None:
         """Append parts.
 
@@ -146,102 +128,86 @@ class PartStore:
                 a stream that is never read by `take_one`.
             size: bytes of the body they came in.
             position: after everything that was read.
-            turns: of a session, those that ended; None for a stream of a run.
+            turns: of a session, those that ended.
         """
         with self._lock:
             log = self._logs[stream]
-            log.values.extend(values)
-            if turns is not None:
-                log.controls += _controls_in(values)
-                log.turns += turns
-                del log.turns[:-MOST_TURNS]
-            for count, some in positions:
-                log.positions.add(count, some)
-            log.bytes += size
-            log.position = position
+            log.append(values, positions, position)
+            if isinstance(log, SessionLog):
+                log.add_turns(turns)
+            self._bytes += log.weigh(size, next(self._arrivals), self._largest_batch)
             self._trim(stream, log)
-            self._changed.notify_all()
+            if self._bytes > self._enough:
+                self._make_spare()
+        self._waiters.notify()
 
     def wait_for_room(self, stream: StreamKey) -> None:
         """Block while a taker is too far behind in this stream."""
-        with self._lock:
-            while not self._closed and self._is_full(stream):
-                self._changed.wait(LOOK_AGAIN_SECONDS)
+        self._tell_once()
+        if not self._has_no_room(stream):
+            return
+        waiter = self._waiters.join()
+        while self._has_no_room(stream):
+            waiter.wait(LOOK_AGAIN_SECONDS)
 
-    def take(self, taker: Taker, stream: StreamKey) -> tuple[list[Any], Any]:
-        """Return all parts that are new to the taker, and the position after them."""
-        with self._lock:
-            log = self._logs.get(stream)
-            if log is None:
-                return [], None
-            start = taker.progress(stream, log)[0]
-            values = log.values[max(0, start - log.base) :]
-            taker.advance(stream, log, log.end, log.bytes)
-            self._trim(stream, log)
-            self._changed.notify_all()
-            return values, log.position
-
-    def take_in_order(
-        self, taker: Taker, stream: StreamKey
-    ) -> list[tuple[list[Any] | Control, Any]]:
-        """Return all that is new to the taker, with the position after each: parts that follow each
-        other, and control records."""
+    def take(self, taker: Taker, stream: StreamKey) -> tuple[Parts[Any], Any]:
+        """Return all parts that are new to the taker, and the position after them; of a session
+        what `SessionLog.since` does."""
         with self._lock:
             log = self._logs.get(stream)
             if log is None:
-                return []
-            start = max(taker.progress(stream, log)[0], log.base)
-            found: list[tuple[list[Any] | Control, Any]] = []
-            for number in range(start, log.end):
-                value, position = log.values[number - log.base], log.positions[number]
-                if type(value) is Control:
-                    found.append((value, position))
-                elif found and isinstance(found[-1][0], list):
-                    found[-1][0].append(value)
-                    found[-1] = (found[-1][0], position)
-                else:
-                    found.append(([value], position))
+                return Parts(), None
+            values = log.since(taker.progress(stream, log)[0])
             taker.advance(stream, log, log.end, log.bytes)
             self._trim(stream, log)
-            self._changed.notify_all()
-            return found
+            position = log.position
+            self._trim_bytes()
+        self._waiters.notify()
+        self._tell_once()
+        return values, position
 
-    def turns(self, stream: StreamKey) -> list[Turn]:
+    def turns(self, stream: StreamKey) -> tuple[Turn, ...]:
         """Return the turns of a session's channel that are over, in order."""
-        with self._lock:
-            log = self._logs.get(stream)
-            return [] if log is None else list(log.turns)
-
-    def turn_count(self, stream: StreamKey) -> int:
-        """Return how many turns `turns` has."""
-        with self._lock:
-            log = self._logs.get(stream)
-            return 0 if log is None else len(log.turns)
+        log = self._logs.get(stream)
+        return log.turns if isinstance(log, SessionLog) else ()
 
     def keeps(self, stream: StreamKey, control: Control) -> bool:
         """Return True if a control record is there to be taken."""
         with self._lock:
             log = self._logs.get(stream)
-            return log is not None and any(value is control for value in log.values)
+            return isinstance(log, SessionLog) and log.keeps(control)
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
         will."""
+        one = self._next(taker, stream)
+        if one is not None or not timeout:
+            return one
+        waiter = self._waiters.join()
+        # It may have come meanwhile.
+        one = self._next(taker, stream)
+        if one is None and not self._closed:
+            waiter.wait(timeout)
+            one = self._next(taker, stream)
+        return one
+
+    def _next(self, taker: Taker, stream: StreamKey) -> tuple[Any, Any] | None:
         with self._lock:
             log = self._logs[stream]
             index, size = taker.progress(stream, log)
             index = max(index, log.base)
-            if index >= log.end and timeout and not self._closed:
-                self._changed.wait(timeout)
-                index = max(index, log.base)
             if index >= log.end:
                 return None
-            value, position = log.values[index - log.base], log.positions[index]
+            value, position = log.at(index), log.position_after(index)
             caught_up = index + 1 >= log.end
             taker.advance(stream, log, index + 1, log.bytes if caught_up else size)
             self._trim(stream, log)
-            self._changed.notify_all()
-            return value, position
+            if log.ends_a_batch(index + 1):
+                # Not for each part: an iterator that is late has many of them.
+                self._trim_bytes()
+        self._waiters.notify()
+        self._tell_once()
+        return value, position
 
     def add(self, taker: Taker) -> None:
         """Apply backpressure for this taker from now on."""
@@ -251,7 +217,8 @@ class PartStore:
     def remove(self, taker: Taker) -> None:
         with self._lock:
             self._takers.discard(taker)
-            self._changed.notify_all()
+            self._trim_bytes()
+        self._waiters.notify()
 
     def streams(self, run_id: str | None = None) -> list[StreamKey]:
         """Return the streams that have parts, of one run or of all."""
@@ -264,10 +231,7 @@ class PartStore:
             log = self._logs.get(stream)
             if log is None or self._most_kept == 0:
                 return []
-            values = log.values
-            if log.controls:
-                values = [value for value in values if type(value) is not Control]
-            return values[-self._most_kept :] if self._most_kept else list(values)
+            return log.newest(self._most_kept)
 
     def position(self, stream: StreamKey) -> Any:
         """Return the position after the last part, None if none came."""
@@ -289,14 +253,17 @@ class PartStore:
         """Drop the streams of a run that is gone."""
         with self._lock:
             for stream in [stream for stream in self._logs if stream[0] == run_id]:
-                del self._logs[stream]
-            self._changed.notify_all()
+                self._bytes -= sum(batch.bytes for _, batch in self._logs.pop(stream).batches())
+                for taker in self._takers:
+                    taker.taken.pop(stream, None)
+            self._enough = self._most
+        self._waiters.notify()
 
     def close(self) -> None:
         """Release all who wait: nothing will be appended any more."""
         with self._lock:
             self._closed = True
-            self._changed.notify_all()
+        self._waiters.notify()
 
     @property
     def closed(self) -> bool:
@@ -304,17 +271,30 @@ class PartStore:
 
     def copy(self) -> PartStore:
         """Return a copy for the next channel to continue from."""
-        store = PartStore(self._most_kept, has_controls=self.has_controls)
+        store = self._of_its_kind()
         with self._lock:
             store._logs.update({stream: log.copy() for stream, log in self._logs.items()})
+            store._arrivals = itertools.count(next(self._arrivals))
+            store._bytes, store._dropped = self._bytes, self._dropped
+            store._is_over, store._is_told = self._is_over, self._is_told
         return store
 
     def inherited(self) -> PartStore:
         """Return the same parts under a lock of their own, for a forked child: a thread that is
         gone may hold this one."""
-        store = PartStore(self._most_kept, has_controls=self.has_controls)
+        store = self._of_its_kind()
         store._logs, store._closed = self._logs, True
+        store._bytes, store._dropped = self._bytes, self._dropped
         return store
+
+    def _of_its_kind(self) -> PartStore:
+        return PartStore(
+            self._most_kept, self._most_bytes, self._label, has_controls=self.has_controls
+        )
+
+    def _has_no_room(self, stream: StreamKey) -> bool:
+        with self._lock:
+            return not self._closed and self._is_full(stream)
 
     def _is_full(self, stream: StreamKey) -> bool:
         log = self._logs.get(stream)
@@ -328,15 +308,62 @@ class PartStore:
                 return True
         return False
 
-    def _trim(self, stream: StreamKey, log: Log) -> None:
-        """Drop parts that every taker has and that need not be kept, with their positions."""
+    def _trim(self, stream: StreamKey, log: PartLog) -> None:
+        """Drop parts that every taker has and that are more than are kept of a stream."""
         if self._most_kept is None:
             return
-        surplus = len(log.values) - log.controls - self._most_kept
-        if surplus <= 0:
-            return
-        surplus = log.count_of(surplus)
-        for taker in self._takers:
-            surplus = min(surplus, taker.progress(stream, log)[0] - log.base)
+        surplus = log.surplus(self._most_kept)
         if surplus > 0:
-            log.drop(surplus)
+            surplus = min(surplus, self._taken_of(stream, log) - log.base)
+        if surplus > 0:
+            self._drop(log, surplus)
+
+    def _trim_bytes(self) -> None:
+        if self._bytes > self._most:
+            self._make_spare()
+
+    def _make_spare(self) -> None:
+        """Drop the oldest parts that every taker has, in whichever stream, until there is room for
+        more."""
+        oldest = sorted(
+            (batch.arrival, batch.end, stream)
+            for stream, log in self._logs.items()
+            for _, batch in log.batches()
+        )
+        for _, end, stream in oldest:
+            surplus = self._bytes - int(self._most - self._spare)
+            if surplus <= 0:
+                break
+            log = self._logs[stream]
+            start, batch = next(log.batches())
+            # Otherwise some of what came before it is still to be taken.
+            if batch.end == end:
+                count = min(end, self._taken_of(stream, log)) - start
+                self._drop_for_bytes(log, min(count, batch.needed(surplus, end - start)))
+        # What is still to be taken is not looked through again for each part that comes.
+        self._enough = max(self._most, self._bytes + self._spare)
+
+    def _drop_for_bytes(self, log: PartLog, count: int) -> None:
+        if count > 0:
+            self._is_over = True
+            self._drop(log, count)
+
+    def _taken_of(self, stream: StreamKey, log: PartLog) -> int:
+        """Return how many parts every taker has."""
+        return min((taker.progress(stream, log)[0] for taker in self._takers), default=log.end)
+
+    def _drop(self, log: PartLog, count: int) -> None:
+        self._dropped += log.parts_in(count)
+        self._bytes -= log.drop(count)
+
+    def _tell_once(self) -> None:
+        """Log that parts are dropped for their bytes. Call it without the lock: a log handler may
+        look at the subscription."""
+        if self._is_told or not self._is_over:
+            return
+        self._is_told = True
+        logger.warning(
+            "%s: parts that came in more than max_part_bytes=%s are dropped, the oldest first",
+            self._label,
+            self._most_bytes,
+        )

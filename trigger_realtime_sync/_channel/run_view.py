@@ -58,11 +58,13 @@ class RunView:
                 put[row_key] = run
         return put
 
-    def drop(self, row_key: str) -> None:
-        """Forget a run."""
+    def drop(self, row_key: str) -> AnyRun | None:
+        """Forget a run, and return it."""
         with self._lock:
-            if self._runs.pop(row_key, None) is not None:
+            run = self._runs.pop(row_key, None)
+            if run is not None:
                 self._order = None
+            return run
 
     def get(self, row_key: str) -> AnyRun | None:
         """Return a run, or None."""

@@ -20,6 +20,7 @@ from .channel import Channel
 from .late_writers import LateWriters
 from .part_types import failure_of, structured
 from .run_view import RunView
+from .sources import NETWORK, Sources
 from .stream_opener import StreamHooks, StreamOpener
 from .stream_readers import StreamReaders
 from .target import Target
@@ -37,6 +38,7 @@ class StreamChannel(Channel):
         target, origin, view: see `Channel`.
         patience: seconds for which the end of a finished run's streams is sought.
         buffering: what is known of proxies on the way to the server.
+        sources: what it reads with.
     """
 
     def __init__(
@@ -46,14 +48,19 @@ class StreamChannel(Channel):
         view: RunView,
         patience: float,
         buffering: Buffering,
+        sources: Sources = NETWORK,
     ) -> None:
-        super().__init__(target, origin, view)
+        super().__init__(target, origin, view, sources)
         assert target.streams is not None
         assert view.parts is not None
         self.parts = view.parts
         self._options = target.streams
         self._types = dict(self._options.types)
         self._row_keys: dict[str, str] = {}
+        # The row keys of finished runs that left before all was read, or taken.
+        self._leaving: set[str] = set()
+        # The ids of runs that left after that: where one comes back, its parts are no news.
+        self._left_read: set[str] = set()
         self._failures = itertools.count()
         hooks = StreamHooks(
             on_parts=self._on_parts,
@@ -61,7 +68,9 @@ class StreamChannel(Channel):
             on_contact=self._requesters.on_contact,
             on_untrusted=self._requesters.on_untrusted,
         )
-        self._opener = StreamOpener(origin, self._options, self.parts, patience, buffering, hooks)
+        self._opener = StreamOpener(
+            origin, self._options, self.parts, patience, buffering, hooks, sources.stream
+        )
         self._readers = StreamReaders(
             self._opener.open, self._start_thread, self._on_stream_lost, self._on_stream_ended
         )
@@ -97,8 +106,13 @@ class StreamChannel(Channel):
                 receiver.notify_drained(row_key, run)
 
     def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
+        self._leaving.difference_update(runs)
+        for row_key in list(self._leaving):
+            self._drop(row_key)
         for row_key, run in runs.items():
             run_id = self._stream_run_id(run)
+            if run_id in self._left_read:
+                continue
             self._row_keys[run_id] = row_key
             keys = [self._options.key] if self._options.key is not None else _streams_of(run)
             writer = self._late.writer_of(
@@ -113,10 +127,14 @@ class StreamChannel(Channel):
     def _drop(self, row_key: str) -> None:
         run = self.view.get(row_key)
         if run is not None and run.is_finished:
-            is_read = row_key in self._complete and self.parts.is_taken(run.id)
-            if not is_read:
+            is_read, was_put = row_key in self._complete, run.id in self._row_keys
+            if (was_put and not is_read) or not self.parts.is_taken(run.id):
                 # A shape lacks a run that its window has left behind: its parts are still due.
+                self._leaving.add(row_key)
                 return
+            if is_read:
+                self._left_read.add(run.id)
+        self._leaving.discard(row_key)
         super()._drop(row_key)
         if run is not None:
             self._row_keys.pop(run.id, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import attrs
 
+from .._dispatch.waiters import Flag
 from .._feeds.buffering import Buffering
+from .._feeds.sources import StreamSource
 from .._feeds.stream_feed import StreamFeed
 from .._http.requester import Origin, Requester
 from .._wire.stream_cursor import StreamCursor
@@ -20,6 +21,9 @@ from .target import StreamOptions
 
 # Seconds that the first read of a stream waits to learn whether its run has finished.
 FIRST_ANSWER_SECONDS = 0.3
+
+# Takes what `StreamFeed` takes.
+MakeStreamSource = Callable[..., StreamSource]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +49,7 @@ class StreamOpener:
     Args:
         patience: seconds for which the end of a finished run's streams is sought.
         buffering: what is known of proxies on the way to the server.
+        make_source: makes what reads a stream; None for the feed over the network.
 
     Attributes:
         troubled: the streams whose last request failed. Adding and discarding are atomic: no lock
@@ -61,9 +66,10 @@ class StreamOpener:
         patience: float,
         buffering: Buffering,
         hooks: StreamHooks,
+        make_source: MakeStreamSource | None = None,
     ) -> None:
         self.troubled: set[StreamKey] = set()
-        self.run_was_asked = threading.Event()
+        self.run_was_asked = Flag()
         self.run_is_unknown = False
         self._origin = origin
         self._options = options
@@ -71,6 +77,7 @@ class StreamOpener:
         self._patience = patience
         self._buffering = buffering
         self._hooks = hooks
+        self._make_source: MakeStreamSource = make_source or StreamFeed
 
     def open(self, run_id: str, key: str, writer: Callable[[], Writer]) -> Reader:
         """Return a new reader.
@@ -86,7 +93,7 @@ class StreamOpener:
             on_contact=self._hooks.on_contact,
             on_untrusted=self._hooks.on_untrusted,
         )
-        feed = StreamFeed(
+        feed = self._make_source(
             requester,
             run_id,
             key,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from .._clock import monotonic
-from .._feeds.stream_feed import StreamFeed
+from .._feeds.sources import StreamSource
 from .._http.call import Interrupted
 from .._http.requester import Requester
 from .._wire.stream_end import Writer
@@ -34,7 +34,7 @@ LONGEST_BUSY_SECONDS = 2.0
 class Reader:
     """One stream: its feed, and the run it belongs to."""
 
-    def __init__(self, run_id: str, key: str, requester: Requester, feed: StreamFeed) -> None:
+    def __init__(self, run_id: str, key: str, requester: Requester, feed: StreamSource) -> None:
         self.run_id = run_id
         self.key = key
         self.requester = requester

@@ -13,7 +13,7 @@ from .._http.requester import Origin
 from .._http.tokens import Token
 from .._wire.names import SKIP_COLUMNS, TAGS
 from ..models import Task
-from .part_store import PartStore
+from .part_store import MAX_PART_BYTES, PartStore
 from .run_view import RunView
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class StreamOptions:
         types: the types of the parts, by the key of their stream.
         start_index, last_event_id, from_latest: where to start the one stream.
         most_kept: how many parts of each stream are kept to be looked at.
+        most_kept_bytes: in how many bytes of the body those of all streams may have come.
         timeout: seconds of silence after which the server is asked to end a body.
     """
 
@@ -38,6 +39,7 @@ class StreamOptions:
     last_event_id: str | None = None
     from_latest: bool = False
     most_kept: int | None = None
+    most_kept_bytes: int | None = MAX_PART_BYTES
     timeout: int = 60
 
     def cursor(self) -> StreamCursor:
@@ -130,7 +132,15 @@ class Target:
         """Return an empty view."""
         if self.streams is None:
             return RunView()
-        return RunView(parts=PartStore(self.streams.most_kept, has_controls=self.is_session))
+        options = self.streams
+        return RunView(
+            parts=PartStore(
+                options.most_kept,
+                options.most_kept_bytes,
+                self.label,
+                has_controls=self.is_session,
+            )
+        )
 
     def decoder(self, origin: Origin) -> RowDecoder:
         """Return the decoder of its rows, which fetches large packets from the origin."""

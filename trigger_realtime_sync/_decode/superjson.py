@@ -16,7 +16,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .superjson_types import Converter, Hole, SuperJSONError
+from .._types.superjson_error import SuperJSONError
+from .superjson_types import Converter, Hole
 
 __all__ = ["SuperJSONError", "decode"]
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from .._types.superjson_error import SuperJSONError
 from .._wire.postgres import parse_timestamp
 
 # Python refuses longer integers by default, because `int` takes quadratic time.
@@ -25,25 +26,6 @@ _REGEXP_BUDGET = 20_000
 # JavaScript and Python differ in named groups, and in which characters a class must escape.
 _REGEXP_TOKEN = re.compile(r"\\k<(\w+)>|\\.|\(\?<(?![=!])|\[\^?\]?|[\]&|~]", re.DOTALL)
 _REGEXP_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
-
-
-class SuperJSONError(Exception):
-    """A JavaScript Error inside a payload or output: a value, which is not raised.
-
-    Attributes:
-        name: the name of its class, for example `"TypeError"`.
-        message: its message.
-        cause: its cause, any value, or None.
-    """
-
-    def __init__(self, message: str = "", *, name: str = "Error", cause: Any = None) -> None:
-        super().__init__(message)
-        self.name = name
-        self.message = message
-        self.cause = cause
-
-    def __repr__(self) -> str:
-        return f"SuperJSONError({self.message!r}, name={self.name!r})"
 
 
 class Hole:

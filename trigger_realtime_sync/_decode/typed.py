@@ -7,18 +7,31 @@ task whose types have changed is noticed. cattrs is imported when a type is firs
 from __future__ import annotations
 
 import collections
-import dataclasses
-import re
-import types
-from collections import abc
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
-from .superjson_types import SuperJSONError
+from .._types.kinds import (
+    LISTS,
+    MAPPINGS,
+    SETS,
+    has_fields,
+    is_fixed,
+    is_kept,
+    is_literal,
+    is_named_tuple,
+    is_pydantic,
+    is_subclass,
+    is_union,
+    name_of,
+    origin_of,
+)
+from .._types.superjson_error import SuperJSONError
+from .typed_named_tuple import of_named_tuple
+from .typed_pydantic import to_pydantic
 from .typed_scalars import (
     KEYS,
     SCALARS,
@@ -26,11 +39,8 @@ from .typed_scalars import (
     expect_instance,
     expect_mapping,
     hook_of,
-    is_subclass,
     kind_of,
     mismatch,
-    name_of,
-    origin_of,
     to_enum,
     to_literal,
 )
@@ -41,19 +51,18 @@ if TYPE_CHECKING:
 # How many misfits of one value are listed: enough to find the cause, few enough to read.
 _MAX_PROBLEMS = 20
 
-_SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection)
 _MAKERS: dict[Any, Callable[[list[Any]], Any]] = {
-    **dict.fromkeys(_SEQUENCES, list),
-    **dict.fromkeys((set, abc.Set, abc.MutableSet), set),
+    **dict.fromkeys(LISTS, list),
+    **dict.fromkeys(SETS, set),
     tuple: tuple,
     frozenset: frozenset,
     collections.deque: collections.deque,
 }
-_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 
 
 def structure(value: Any, type_: Any) -> Any:
-    """Return the value as an instance of an attrs class, a dataclass, or another type cattrs knows.
+    """Return the value as an instance of an attrs class, a dataclass, or another type cattrs knows;
+    of pydantic's types, by pydantic's rules.
 
     Fields are matched by their exact names, extra keys are ignored. The value itself is returned if
     the type is None or `Any`, or the value is an instance already.
@@ -67,7 +76,9 @@ def structure(value: Any, type_: Any) -> Any:
     if _shares_containers(value):
         raise ValueError("it refers to itself, which only an untyped value can")
     try:
-        return _converter().structure(value, type_)
+        # Here as well, for types that can't be hashed, by which cattrs finds its hooks.
+        read = to_pydantic if is_pydantic(type_) else _converter().structure
+        return read(value, type_)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except Exception as error:
@@ -76,7 +87,7 @@ def structure(value: Any, type_: Any) -> Any:
 
 def _is_instance(value: Any, type_: Any) -> bool:
     """Return True for an instance of a class with fields. Containers and numbers are checked."""
-    return isinstance(type_, type) and type(value) is type_ and _has_fields(type_)
+    return isinstance(type_, type) and type(value) is type_ and has_fields(type_)
 
 
 def _shares_containers(value: Any) -> bool:
@@ -126,45 +137,20 @@ def _converter() -> Converter:
     for scalar, hook in SCALARS.items():
         converter.register_structure_hook(scalar, hook_of(hook))
     converter.register_structure_hook_func(lambda cls: is_subclass(cls, Enum), to_enum)
-    converter.register_structure_hook_func(_is_literal, to_literal)
-    converter.register_structure_hook_func(_is_kept, expect_instance)
-    converter.register_structure_hook_factory(lambda cls: origin_of(cls) in _MAPPINGS, of_mapping)
+    converter.register_structure_hook_func(is_literal, to_literal)
+    converter.register_structure_hook_func(is_kept, expect_instance)
+    converter.register_structure_hook_factory(lambda cls: origin_of(cls) in MAPPINGS, of_mapping)
     converter.register_structure_hook_factory(
         lambda cls: origin_of(cls) in _MAKERS, lambda cls: _of_items(converter, cls)
     )
-    converter.register_structure_hook_factory(_is_fixed, lambda cls: _of_tuple(converter, cls))
-    converter.register_structure_hook_factory(_has_fields, of_class)
-    converter.register_structure_hook_factory(_is_union, lambda cls: _of_union(converter, cls))
+    converter.register_structure_hook_factory(is_fixed, lambda cls: _of_tuple(converter, cls))
+    converter.register_structure_hook_factory(has_fields, of_class)
+    converter.register_structure_hook_factory(
+        is_named_tuple, lambda cls: of_named_tuple(converter, cls)
+    )
+    converter.register_structure_hook_factory(is_union, lambda cls: _of_union(converter, cls))
+    converter.register_structure_hook_func(is_pydantic, to_pydantic)
     return converter
-
-
-# --- kinds of types ---
-
-
-def _has_fields(cls: Any) -> bool:
-    origin = origin_of(cls)
-    return isinstance(origin, type) and (attrs.has(origin) or dataclasses.is_dataclass(origin))
-
-
-def _is_kept(cls: Any) -> bool:
-    """Return True for types whose instances superjson makes, and for `object`."""
-    origin: Any = origin_of(cls)
-    return origin is re.Pattern or is_subclass(cls, SuperJSONError) or cls is object
-
-
-def _is_literal(cls: Any) -> bool:
-    origin: Any = get_origin(cls)
-    return origin is Literal
-
-
-def _is_fixed(cls: Any) -> bool:
-    """Return True for tuples of a fixed length."""
-    args = get_args(cls)
-    return origin_of(cls) is tuple and bool(args) and args[-1] is not Ellipsis
-
-
-def _is_union(cls: Any) -> bool:
-    return get_origin(cls) in (Union, types.UnionType)
 
 
 # --- containers and unions ---
@@ -255,11 +241,19 @@ def _likely(members: list[Any], value: Any) -> list[Any]:
 
 
 def _shared_fields(cls: Any, value: Mapping[Any, Any]) -> int:
-    if not _has_fields(cls):
-        return -1 if origin_of(cls) not in _MAPPINGS else 0
-    origin = origin_of(cls)
-    fields = attrs.fields_dict(origin) if attrs.has(origin) else origin.__dataclass_fields__
-    return len(fields.keys() & value.keys())
+    if not has_fields(cls) and not is_pydantic(cls):
+        return -1 if origin_of(cls) not in MAPPINGS else 0
+    return len(_names_of_fields(origin_of(cls)) & value.keys())
+
+
+def _names_of_fields(cls: Any) -> set[str]:
+    if attrs.has(cls):
+        return set(attrs.fields_dict(cls))
+    fields: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", None) or {}
+    if not fields:
+        return set(getattr(cls, "__dataclass_fields__", ()))
+    aliases = {field.validation_alias for field in fields.values()}
+    return {*fields, *(alias for alias in aliases if isinstance(alias, str))}
 
 
 # --- error messages ---

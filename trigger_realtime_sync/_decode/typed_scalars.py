@@ -9,26 +9,15 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 from uuid import UUID
 
+from .._types.kinds import is_subclass, name_of, origin_of
 from .._wire.postgres import parse_float, parse_int, parse_timestamp
 
 
 class Mismatch(ValueError):
     """A value that doesn't fit; its message names types, never the value."""
-
-
-def origin_of(cls: Any) -> Any:
-    return get_origin(cls) or cls
-
-
-def is_subclass(cls: Any, base: type) -> bool:
-    return isinstance(cls, type) and issubclass(cls, base)
-
-
-def name_of(cls: Any) -> str:
-    return getattr(cls, "__name__", None) or str(cls)
 
 
 def kind_of(value: Any) -> str:

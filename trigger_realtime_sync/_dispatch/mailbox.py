@@ -134,11 +134,12 @@ class Mailbox:
         due = clock if now else max(clock, self._next_turn)
         if self._scheduled_for is not None and self._scheduled_for <= due:
             return
-        self._scheduled_for = due
         if due <= clock:
             self._pool.submit(self._turn)
         else:
             self._pool.submit_at(due, self._turn)
+        # Not before: whoever is interrupted in between leaves no mailbox that counts on a turn.
+        self._scheduled_for = due
 
     def _turn(self) -> None:
         with self._lock:

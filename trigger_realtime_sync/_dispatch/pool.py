@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from contextvars import Context
+from functools import partial
 
 from .._clock import monotonic
 from .janitor import AGAIN_SECONDS, Janitor, Job, may_be_interrupted
@@ -48,12 +49,25 @@ class WorkerPool:
 
     def submit(self, job: Job) -> None:
         """Run the job as soon as possible."""
+        if self._janitor is not None and may_be_interrupted():
+            # `Condition.notify` does not survive an exception either.
+            self._janitor.put(partial(self._submit, job))
+        else:
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
         with self._lock:
             self._ready.append(job)
             self._have_someone_take_it()
 
     def submit_at(self, due: float, job: Job) -> None:
         """Run the job when it is due (by `time.monotonic()`), or soon after."""
+        if self._janitor is not None and may_be_interrupted():
+            self._janitor.put(partial(self._submit_at, due, job))
+        else:
+            self._submit_at(due, job)
+
+    def _submit_at(self, due: float, job: Job) -> None:
         with self._lock:
             heapq.heappush(self._timed, (due, next(self._sequence), job))
             self._have_someone_take_it()
@@ -93,10 +107,7 @@ class WorkerPool:
         if self._waiting:
             self._changed.notify()
         elif not self._starting:
-            if self._janitor is not None and may_be_interrupted():
-                self._janitor.put(self._have_a_thread)
-            else:
-                self._start_thread()
+            self._start_thread()
 
     def _start_thread(self) -> None:
         name = f"{THREAD_NAME}-{next(self._names)}"

@@ -6,7 +6,7 @@ Source: docs/protocol.md, section R2.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -39,14 +39,15 @@ def check_idempotency_key(value: Any, name: str = "idempotency_key") -> Idempote
     """Return the key for a text or a sequence of texts.
 
     Raises:
-        ValueError: it is empty, or holds something else.
+        ValueError: it is empty, or something else. So is a set: its order, and with it the key,
+            differs from process to process.
     """
     if isinstance(value, str):
         text = _check_part(value, name)
         if len(text.encode("utf-16-le")) == 2 * HASHED_LENGTH:
             return IdempotencyKey(text, None)
         return IdempotencyKey(_hash(text), text)
-    if not isinstance(value, Iterable):
+    if not isinstance(value, Sequence):
         raise ValueError(f"{name} must be text or a list of texts, not {type(value).__name__}")
     parts = [_check_part(part, name) for part in value]
     if not parts:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+# The largest integer that JavaScript, whose numbers are doubles, tells from the next one.
+MAX_SAFE_INTEGER = 2**53 - 1
+
 _encoder = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 )
@@ -36,8 +39,10 @@ def check_json(value: Any, name: str) -> Any:
 
 
 def _checked(value: Any, name: str, around: tuple[int, ...]) -> Any:
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return check_integer(value, name)
     if isinstance(value, str):
         _check_text(value, name)
         return value
@@ -56,6 +61,19 @@ def _checked(value: Any, name: str, around: tuple[int, ...]) -> Any:
             for key, one in value.items()
         }
     raise TypeError(f"{name} is a {type(value).__name__}, which JSON can't hold")
+
+
+def check_integer(value: int, name: str) -> int:
+    """Return an integer that arrives as it is.
+
+    Raises:
+        ValueError: it is beyond what JavaScript's numbers can hold.
+    """
+    if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        raise ValueError(
+            f"{name} is an integer beyond 2**53, which the server would round: send it as text"
+        )
+    return value
 
 
 def _checked_key(key: Any, name: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import attrs
 
-from .._checks import check_count, is_number
+from .._checks import check_count, check_flag, is_number
 from .idempotency import IdempotencyKey, check_idempotency_key
-from .json import check_json
+from .json import MAX_SAFE_INTEGER, check_json
 from .times import (
     check_delay,
     check_duration,
@@ -148,7 +149,7 @@ def _metadata(value: Any, name: str) -> dict[str, Any] | None:
 def _priority(value: Any, name: str) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if not is_number(value):
+    if not is_number(value) or abs(value) > MAX_SAFE_INTEGER:
         raise ValueError(f"{name} must be a timedelta or seconds, not {value!r}")
     return int(value) if value == int(value) else float(value)
 
@@ -171,7 +172,7 @@ _RENDERED: dict[str, tuple[str, Any]] = {
     "version": ("lockToVersion", check_name),
     "priority": ("priority", _priority),
     "max_duration": ("maxDuration", _max_duration),
-    "max_attempts": ("maxAttempts", check_count),
+    "max_attempts": ("maxAttempts", partial(check_count, most=MAX_SAFE_INTEGER)),
     "metadata": ("metadata", _metadata),
     "debounce": ("debounce", _debounce),
 }
@@ -210,7 +211,8 @@ def check_options(options: Mapping[str, Any]) -> TriggerOptions:
         value = options.get(option)
         if value is not None and (rendered := render(value, option)) is not None:
             fields[name] = rendered
-    if options.get("is_test"):
+    is_test = options.get("is_test")
+    if is_test is not None and check_flag(is_test, "is_test"):
         fields["test"] = True
     if unknown := options.keys() - _OPTIONS:
         raise TypeError(f"there is no option {sorted(unknown)[0]}")

@@ -5,13 +5,13 @@ Source: docs/protocol.md, section R2.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, get_origin
 
 import attrs
 
+from .._types.kinds import has_fields, is_pydantic
 from .json import dumps
 from .none import NONE
 from .superjson import encode
@@ -84,4 +84,4 @@ def _is_object(type_: Any) -> bool:
     origin = get_origin(type_) or type_
     if not isinstance(origin, type):
         return False
-    return issubclass(origin, Mapping) or attrs.has(origin) or dataclasses.is_dataclass(origin)
+    return issubclass(origin, Mapping) or has_fields(origin) or is_pydantic(origin)

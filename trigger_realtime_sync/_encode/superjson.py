@@ -17,8 +17,9 @@ from uuid import UUID
 
 import attrs
 
-# JavaScript's numbers hold every integer up to this one.
-MAX_SAFE_INTEGER = 2**53 - 1
+from .._types.kinds import is_pydantic
+from .json import MAX_SAFE_INTEGER
+from .pydantic_models import dump
 
 # A JSON value, and its annotation: None for none, a list for a type, a dict for children alone.
 _Encoded = tuple[Any, Any]
@@ -133,7 +134,11 @@ class _Encoder:
         return value.isoformat(), None
 
     def _bytes(self, value: Any, place: _Place) -> _Encoded:
-        return list(bytes(value)), [["typed-array", "Uint8Array"]]
+        try:
+            content = bytes(value)
+        except ValueError:
+            raise ValueError(f"{self._at(place)} is a memoryview that was released") from None
+        return list(content), [["typed-array", "Uint8Array"]]
 
     def _list(self, value: Collection[Any], place: _Place) -> _Encoded:
         items, children = self._items(value, place, value)
@@ -204,15 +209,32 @@ class _Encoder:
 
     def _object(self, value: Any, place: _Place) -> _Encoded:
         cls = type(value)
+        if is_pydantic(cls) or callable(getattr(cls, "model_dump", None)):
+            return self._dumped(value, place)
         if attrs.has(cls):
             names = [field.name for field in attrs.fields(cls)]
         elif dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(cls)]
-        elif callable(getattr(cls, "model_dump", None)):
-            return self._value(value.model_dump(mode="python"), place)
         else:
-            raise TypeError(f"{self._at(place)} is a {cls.__name__}, which can't be encoded")
+            raise self._unknown(value, place)
         return self._fields(value, place, ((name, getattr(value, name)) for name in names))
+
+    def _unknown(self, value: Any, place: _Place) -> TypeError:
+        return TypeError(f"{self._at(place)} is a {type(value).__name__}, which can't be encoded")
+
+    def _dumped(self, value: Any, place: _Place) -> _Encoded:
+        self._enter(value, place)
+        try:
+            dumped = dump(value)
+        except ValueError as error:
+            # pydantic's own text may quote the value.
+            kind = type(error).__name__
+            raise ValueError(f"{self._at(place)} can't be dumped by pydantic: {kind}") from None
+        if dumped is value:
+            raise self._unknown(value, place)
+        encoded = self._value(dumped, place)
+        self._open.discard(id(value))
+        return encoded
 
     def _enter(self, container: object, place: _Place) -> None:
         if id(container) in self._open:

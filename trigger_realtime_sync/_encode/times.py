@@ -70,8 +70,11 @@ def _check_duration_text(text: str, name: str) -> str:
     units = [unit.replace("hr", "h") for _, unit in _UNIT.findall(text)]
     if len(set(units)) < len(units):
         raise ValueError(f"{name} names a unit twice, of which the server reads one: {text!r}")
-    if duration_seconds(text) == 0:
+    seconds = duration_seconds(text)
+    if seconds == 0:
         raise ValueError(f"{name} must be more than 0 seconds, not {text!r}")
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"{name} is out of range: {text!r}")
     return text
 
 

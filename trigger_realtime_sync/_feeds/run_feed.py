@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from .._clock import monotonic
+from .._decode.kept_runs import shelve
 from .._decode.rows import RowDecoder
 from .._http.answer import Answer
 from .._http.requester import Requester
 from .._http.retry import DoublingPause, Restarts, Rotated, UnreadableAnswer, is_rotation
+from .._wire.changes import Changes
 from .._wire.message_reader import MessageReader, names_another_run
 from .._wire.poll_times import PollTimes
-from .._wire.shape_log import Changes, MissingHeader, ShapeLog
+from .._wire.shape_log import MissingHeader, ShapeLog
 from ..errors import (
     ApiConnectionError,
     ApiError,
@@ -76,6 +78,7 @@ class RunFeed:
         run_id: the run that the shape is, None where it is many. Its row may be missing at first,
             but a deletion makes the feed start again.
         told: returns the last known states of rows, by row key. Called on the feed's thread.
+        has_window: whether runs leave the shape in the course of time.
         on_changes: called on the feed's thread after each up-to-date answer, with its changes,
             which may be empty. Returns True to go on.
         on_stale: called on the feed's thread when the server does not bring the feed up to date for
@@ -97,6 +100,7 @@ class RunFeed:
         run_id: str | None,
         on_changes: Callable[[RunChanges], bool],
         told: ToldRuns | None = None,
+        has_window: bool = False,
         on_stale: Callable[[ShapeStale], None] = lambda error: None,
         opinion: Opinion | None = None,
     ) -> None:
@@ -117,7 +121,9 @@ class RunFeed:
         # What that poll would have said is still to be asked for.
         self._answer_lost = False
         self.requests = 0
-        self.log: ShapeLog[AnyRun] = ShapeLog(decoder.decode, decoder.decode_many, told)
+        self.log: ShapeLog[AnyRun] = ShapeLog(
+            decoder.decode, decoder.decode_many, told, shelve, has_window=has_window
+        )
 
     def forget_seen(self) -> None:
         """Report every row again when the next snapshot contains it. Safe from any thread."""
@@ -209,11 +215,13 @@ class RunFeed:
         if self._unplaced:
             return self._unplaced.wait()
         due = self._times.is_look_due(monotonic(), doubts=self.log.doubts)
-        return not due or not self._is_unfinished()
+        return not due or not self._is_to_be_looked_at()
 
-    def _is_unfinished(self) -> bool:
-        """Return True if a run that is followed may still change."""
-        return self.log.unfinished() or (self._run_id is not None and not self.log.has_rows)
+    def _is_to_be_looked_at(self) -> bool:
+        """Return True if a run that is followed may still change, or have left."""
+        if self._run_id is not None and not self.log.has_rows:
+            return True
+        return self.log.is_to_be_looked_at()
 
     def _ask(self, *, live: bool) -> RunChanges | None:
         """Send one request. Return None if the log starts again."""

@@ -17,9 +17,10 @@ from .._decode.rest_row import finished_columns
 from .._decode.rows import Columns, RowDecoder
 from .._http.rations import Rations
 from .._http.requester import Requester
+from .._wire.changes import Changes
 from .._wire.names import ANOTHER_SHAPE, SKIP_COLUMNS, rest_run_path, run_path
 from .._wire.row_judge import is_finished
-from .._wire.shape_log import Changes, ShapeLog
+from .._wire.shape_log import ShapeLog
 from ..errors import (
     AuthenticationError,
     NotFoundError,

@@ -334,6 +334,7 @@ class StreamFeed:
         self, chunk: bytes, chunks: Iterator[bytes], body: StreamBody, may_stay: Callable[[], bool]
     ) -> None:
         is_whole = False
+        self._bytes = 0
         try:
             while chunk:
                 self._take(chunk, body)
@@ -358,11 +359,13 @@ class StreamFeed:
         self._last_bytes_at = monotonic()
         parts = self._cursor.feed(chunk)
         self._bytes += len(chunk)
+        size = parts.share_of(self._bytes)
+        if parts or parts.skipped:
+            self._bytes = 0
         if parts:
             body.has_parts = True
             body.last_part_at = monotonic()
-            self._emit(parts, self._bytes)
-            self._bytes = 0
+            self._emit(parts, size)
             body.stalled_seconds += monotonic() - body.last_part_at
         if parts or self._cursor.is_within_event:
             body.last_progress_at = monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import ssl
+from collections import deque
 from functools import cache
 from typing import Any
 
@@ -19,22 +20,53 @@ from .tls import SharedContext
 POOL_SIZE = 2048
 
 
-class _KeptConnections(queue.LifoQueue[Any]):
-    """A pool's queue without the placeholders that urllib3 fills it with (3 ms for POOL_SIZE).
+class _KeptConnections:
+    """The kept-alive connections of a pool, the youngest first.
 
-    Only a pool that limits its connections needs them; none here does.
+    Takes the place of a `LifoQueue`, which urllib3 fills with placeholders (3 ms for POOL_SIZE):
+    only a pool needs them which limits its connections; none here does. And it takes no lock, so
+    that a signal handler may make a call inside of any other.
+
+    Args:
+        most: how many are kept.
     """
 
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: deque[Any] = deque()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return a connection; never wait for one.
+
+        Raises:
+            queue.Empty: there is none.
+        """
+        try:
+            return self._kept.pop()
+        except IndexError:
+            raise queue.Empty from None
+
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Keep a connection.
+
+        Raises:
+            queue.Full: there are enough.
+        """
+        if len(self._kept) >= self._most:
+            raise queue.Full
         if item is not None:
-            super().put(item, block, timeout)
+            self._kept.append(item)
+
+    def qsize(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
 
 
 class _OneHost(HTTPConnectionPool):
     """A pool whose connections share what was learnt of the addresses of their host. It hands out
     none that was idle for longer than the call allows."""
 
-    QueueCls = _KeptConnections
+    QueueCls: Any = _KeptConnections
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

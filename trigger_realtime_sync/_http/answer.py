@@ -15,6 +15,7 @@ from .._clock import monotonic
 from ..errors import ApiConnectionError, ConnectionUntrusted, ProtocolError
 from .call import Call, Interrupted, Nudged
 from .chunked import READ_SIZE
+from .deadlines import TimedResponse
 from .encoding import BadEncoding, Decoder, UnknownEncoding, decoder_of
 from .retry import ForeignAnswer
 
@@ -91,11 +92,13 @@ class Answer:
         return b"".join(self.body_chunks())
 
     def body_chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, up to `MAX_BODY` bytes.
+        """Yield the body of what has an end as it arrives, up to `MAX_BODY` bytes.
 
         Raises:
             ProtocolError: the body is larger than that; for other errors see `chunks`.
+            ApiConnectionError: it was slower than `deadlines` allows.
         """
+        self._expect_the_end()
         size = 0
         for chunk in self.chunks():
             size += len(chunk)
@@ -105,6 +108,12 @@ class Answer:
                     f" skip_columns makes it smaller"
                 )
             yield chunk
+
+    def _expect_the_end(self) -> None:
+        response = getattr(self._raw, "_original_response", None)
+        # Whatever stubs out connections makes responses of its own.
+        if isinstance(response, TimedResponse):
+            response.has_an_end()
 
     def text(self, limit: int = 10_000) -> str:
         """Return the start of the body, at most `limit` characters, for an error.

@@ -22,10 +22,6 @@ class Nudged(Exception):
     """The request was cut off on purpose: something changed, so another one must be sent."""
 
 
-# Seconds that an interruption waits for the lock, which is held for moments.
-HELD_SECONDS = 0.1
-
-
 class Call:
     """The requests of one thread, one at a time, and a switch that ends them at once.
 
@@ -44,8 +40,9 @@ class Call:
     """
 
     def __init__(self) -> None:
-        # Protects the socket, so that it is never shut down after it became another call's.
-        self._lock = threading.Lock()
+        # Protects the socket, so that it is never shut down after it became another call's. A
+        # signal handler may interrupt who holds it, and end the call.
+        self._lock = threading.RLock()
         self._socket: socket.socket | None = None
         self._process = os.getpid()
         self.interrupted = False
@@ -63,18 +60,12 @@ class Call:
         self.connected = self.hung_up = False
 
     def interrupt(self) -> None:
-        """Cut off the current request and refuse all later ones.
-
-        Safe from any thread, and in a signal handler: one that has interrupted a holder of the
-        lock can't shut the socket down, but the holder looks at the flag before it blocks.
-        """
+        """Cut off the current request and refuse all later ones. Safe from any thread, and in a
+        signal handler."""
         self.interrupted = True
-        if self._lock.acquire(timeout=HELD_SECONDS):
-            try:
-                if self._socket is not None:
-                    _shut_down(self._socket)
-            finally:
-                self._lock.release()
+        with self._lock:
+            if self._socket is not None:
+                _shut_down(self._socket)
 
     def nudge(self) -> None:
         """Cut off the current request, or else the next one. Safe from any thread."""
@@ -114,14 +105,14 @@ class Call:
         with self._lock:
             if self._socket is not None:
                 now = self._socket.gettimeout()
-                self._socket.settimeout(seconds if now is None else min(now, seconds))
+                _set_timeout(self._socket, seconds if now is None else min(now, seconds))
         self._end_if_interrupted()
 
     def set_silence(self, seconds: float) -> None:
         """Set the socket timeout until the connection's next request."""
         with self._lock:
             if self._socket is not None:
-                self._socket.settimeout(seconds)
+                _set_timeout(self._socket, seconds)
         self._end_if_interrupted()
 
     def _end_if_interrupted(self) -> None:
@@ -147,6 +138,12 @@ class Call:
             if self._socket is sock:
                 self._socket = None
             return self.interrupted or self.nudged
+
+
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    # It may be closed by now: by close(), or since the answer is read and was the last one on it.
+    with contextlib.suppress(OSError):
+        sock.settimeout(seconds)
 
 
 def _shut_down(sock: socket.socket) -> None:

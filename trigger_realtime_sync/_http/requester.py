@@ -138,6 +138,7 @@ class Requester:
         a signal handler."""
         self._stop.ring()
         self._wake.ring()
+        self._token.stop()
         self._call.interrupt()
 
     def nudge(self) -> None:
@@ -234,6 +235,14 @@ class Requester:
         lines = "".join(traceback.format_exception(error))
         logger.error("%s: %s failed\n%s", self.label, what, self.hide_token(lines))
         return ProtocolError(f"{self.label}: {what} failed: {self.hide_token(repr(error))}")
+
+    def note_contact(self) -> None:
+        """Note that the server answered someone who asks on behalf of this thread."""
+        self._on_contact()
+
+    def note_trouble(self) -> None:
+        """Note that whoever asks on behalf of this thread waits for another attempt."""
+        self._on_trouble()
 
     def succeeded(self) -> None:
         """Start counting failures again: data arrived."""

@@ -13,6 +13,7 @@ from .._checks import check_token
 from .._wire.public_token import SECRET_KEY, issued_at
 from ..errors import ConfigurationError
 from .mask import Secret
+from .renewals import Waiter
 from .tokens import TokenSource
 
 # Of the sessions that a client has read.
@@ -84,7 +85,7 @@ class SessionTokenSource(TokenSource):
         self._last_given = given
         return self._tokens.get((*self._place, given)) or given
 
-    def renew(self, refused: str, *, on_users_thread: bool = False) -> str | None:
+    def renew(self, refused: str, waiter: Waiter, *, on_users_thread: bool = False) -> str | None:
         given = self._last_given or refused
         if self._tokens.drop((*self._place, given), refused):
             return given if given != refused else None
@@ -92,7 +93,7 @@ class SessionTokenSource(TokenSource):
         if fresh is not None:
             # It came while the refused one was on its way.
             return fresh
-        return self._given.renew(refused, on_users_thread=on_users_thread)
+        return self._given.renew(refused, waiter, on_users_thread=on_users_thread)
 
     def replace(self, token: str) -> None:
         """Use a token that a turn brought in place of a public one that was given."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -17,11 +16,37 @@ from ..errors import (
     TriggerRealtimeError,
 )
 from .mask import Secret
+from .renewals import Renewal, Waiter
 
 Token = str | Callable[[], str]
 
 # In the order of the official client, whose command line takes a personal token from the second.
 ENVIRONMENT = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
+
+
+@attrs.frozen(eq=False)
+class SameToken:
+    """Stands for a token function that can't be hashed, and so equals only itself.
+
+    Whoever remembers it keeps the function: another one could have its place in memory otherwise.
+    """
+
+    _token: Token = attrs.field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameToken) and other._token is self._token
+
+    def __hash__(self) -> int:
+        return id(self._token)
+
+
+def key_of(token: Token) -> Hashable:
+    """Return what a token is known by in a dictionary."""
+    try:
+        hash(token)
+    except TypeError:
+        return SameToken(token)
+    return token
 
 
 def token_from_environment() -> str | None:
@@ -54,10 +79,11 @@ class TokenSource:
     def __init__(self, token: Token, record: TokenRecord | None = None) -> None:
         self._token = token if callable(token) else Secret(check_token(token))
         self._record = record or TokenRecord()
-        # Held while the function is called for a replacement, so that one thread calls it.
-        self._lock = threading.Lock()
-        self._refused: str | None = None
-        self._replacement: str | None = None
+        # By the refused token, so that one thread asks for all. No lock is held around the
+        # function: a signal handler inside of it could not take it.
+        self._renewals: dict[str, Renewal] = {}
+        # The last refused token and its replacement.
+        self._renewed: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"TokenSource({'a callable' if callable(self._token) else '***'})"
@@ -78,22 +104,46 @@ class TokenSource:
             return self._ask(self._token, on_users_thread)
         return self._token
 
-    def renew(self, refused: str, *, on_users_thread: bool = False) -> str | None:
+    def renew(self, refused: str, waiter: Waiter, *, on_users_thread: bool = False) -> str | None:
         """Return another token than the one that the server refused, or None; see `current`.
 
         If several threads were refused the same token, one calls the function for all of them.
+
+        Args:
+            waiter: how the others wait for it; for what that raises see `Waiter.wait_for`.
         """
         if not callable(self._token):
             return None
-        with self._lock:
-            if self._refused == refused:
-                return self._replacement
-            replacement = self._ask(self._token, on_users_thread)
-            if replacement == refused:
-                # Not remembered: the function may have another token after the next refusal.
-                return None
-            self._refused, self._replacement = refused, replacement
-            return replacement
+        mine = Renewal()
+        try:
+            while True:
+                if self._renewed is not None and self._renewed[0] == refused:
+                    return self._renewed[1]
+                # Atomic, as dict.pop below.
+                renewal = self._renewals.setdefault(refused, mine)
+                if renewal is mine or renewal.thread == mine.thread:
+                    return self._renew(self._token, refused, on_users_thread)
+                waiter.wait_for(renewal)
+                self._forget(refused, renewal)
+        finally:
+            mine.is_over = True
+            self._forget(refused, mine)
+            mine.end()
+
+    def _forget(self, refused: str, renewal: Renewal) -> None:
+        """Let the next thread ask, unless another one does already."""
+        if self._renewals.get(refused) is renewal:
+            self._renewals.pop(refused, None)
+
+    def _renew(
+        self, function: Callable[[], str], refused: str, on_users_thread: bool
+    ) -> str | None:
+        replacement = self._ask(function, on_users_thread)
+        if replacement == refused:
+            # Not remembered: the function may have another token after the next refusal.
+            return None
+        self._renewed = refused, replacement
+        return replacement
 
     def _ask(self, function: Callable[[], str], on_users_thread: bool) -> str:
         try:
@@ -130,14 +180,28 @@ class TokenSource:
 
 
 class CurrentToken:
-    """The token of one thread's requests, replaced once when the server refuses it."""
+    """The token of one thread's requests, replaced once when the server refuses it.
 
-    def __init__(self, source: TokenSource, *, on_users_thread: bool = False) -> None:
+    Args:
+        on_users_thread: see `TokenSource.current`.
+        ends_at: a moment of `time.monotonic()` until which another thread's question for the same
+            token is waited for; None for no bound.
+    """
+
+    def __init__(
+        self, source: TokenSource, *, on_users_thread: bool = False, ends_at: float | None = None
+    ) -> None:
         self._source = source
+        self._waiter = Waiter(ends_at)
         self._on_users_thread = on_users_thread
         self._sent: str | None = None
         self._replacement: str | None = None
         self._may_renew = True
+
+    def stop(self) -> None:
+        """End the wait for another thread, and refuse all later ones. Safe from any thread, and in
+        a signal handler."""
+        self._waiter.stop()
 
     def take(self) -> str:
         """Return the token for the next request; for errors see `TokenSource.current`."""
@@ -157,13 +221,19 @@ class CurrentToken:
 
         Returns:
             True if there is a new token, so that the request should be sent again at once.
+
+        Raises:
+            ApiConnectionError, ConfigurationError: see `TokenSource.current` and `Waiter.wait_for`.
+            Interrupted: `stop` was called.
         """
         if not isinstance(error, (AuthenticationError, PermissionDeniedError)):
             self._may_renew = True
             return False
         if not self._may_renew or self._sent is None:
             return False
-        self._replacement = self._source.renew(self._sent, on_users_thread=self._on_users_thread)
+        self._replacement = self._source.renew(
+            self._sent, self._waiter, on_users_thread=self._on_users_thread
+        )
         # Not before: a function that fails now may have another token when it is asked again.
         self._may_renew = False
         return self._replacement is not None

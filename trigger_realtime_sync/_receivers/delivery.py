@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import attrs
 
 from .._channel.part_store import PartStore, StreamKey, Taker
+from .._decode.kept_runs import LeftRun, digest_of
 from .._http.mask import Secret
 from .._wire.stream_parts import Control
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
+from .completed_runs import CompletedRuns
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -28,6 +30,8 @@ COMPLETE, PARTS, FAILURE, ERROR = "complete", "parts", "failure", "error"
 DRAINED = "drained"
 # The close of a session, which has no run.
 CLOSED = "closed"
+# Runs that are no longer part of what is followed: one of them, or all but some.
+LEFT, ALL_BUT = "left", "all but"
 Topic = str | tuple[str, ...]
 
 
@@ -67,19 +71,21 @@ class Delivery:
 
     Attributes:
         completed: the runs of which everything was delivered, by id.
-        told_complete: the ids of the runs whose `on_complete` was called.
         position: after the last part that was delivered, or that an iterator yielded.
         control_position: after the last control record, where parts are not delivered.
     """
 
     def __init__(self, callbacks: Callbacks, addressee: Addressee) -> None:
         self.callbacks = callbacks
-        self.completed: dict[str, AnyRun] = {}
-        self.told_complete: set[str] = set()
+        self.completed = CompletedRuns()
         self.position: Any = None
         self.control_position: Any = None
         self._addressee = addressee
+        # The ids of runs whose `on_complete` was called, and that are not completed yet.
+        self._told_complete: set[str] = set()
+        # The last delivered states by row key; of runs that left, digests of these by id.
         self._delivered: dict[str, AnyRun] = {}
+        self._digests: dict[str, bytes] = {}
         takes = callbacks.on_stream is not None or callbacks.on_control is not None
         self._taker = Taker() if takes else None
         self._store: PartStore | None = None
@@ -108,13 +114,24 @@ class Delivery:
         """Return what remains to be posted of a session that is closed."""
         return {**{(PARTS, *stream): None for stream in self.streams_of(None)}, (CLOSED,): None}
 
+    @property
+    def has_delivered(self) -> bool:
+        """Whether any run was delivered."""
+        return bool(self._delivered)
+
+    def was_told_complete(self, run_id: str) -> bool:
+        """Return True if `on_complete` was called for a run."""
+        # In this order: it moves from the one to the other.
+        return run_id in self._told_complete or run_id in self.completed
+
     def forget(self) -> None:
         """Forget which states of runs were delivered."""
         self._delivered.clear()
+        self._digests.clear()
 
     def start_over(self) -> None:
         """Forget everything that was delivered, parts included."""
-        self._delivered.clear()
+        self.forget()
         if self._taker is not None:
             self._taker.taken.clear()
 
@@ -122,6 +139,10 @@ class Delivery:
         """Call the callback that a topic is for."""
         if isinstance(topic, str):
             self._deliver_run(topic, item)
+        elif topic[0] == LEFT:
+            self._leave(topic[1], item)
+        elif topic[0] == ALL_BUT:
+            self._leave_all_but(item)
         elif topic[0] == DRAINED:
             self._tell_complete(item)
         elif topic[0] == COMPLETE:
@@ -137,20 +158,38 @@ class Delivery:
         delivered = self._delivered.get(row_key)
         if delivered is run or (delivered is not None and delivered == run):
             return
+        digest = self._digests.pop(run.id, None) if delivered is None else None
         self._delivered[row_key] = run
+        if digest is not None and digest == digest_of(run):
+            # It is back, as it was.
+            return
         self.call("on_update", self.callbacks.on_update, run)
 
     def _deliver_complete(self, run: AnyRun) -> None:
         if run.id in self.completed:
             return
         self._tell_complete(run)
-        self.completed[run.id] = run
+        self.completed.add(run)
+        self._told_complete.discard(run.id)
         self._addressee.wake()
 
     def _tell_complete(self, run: AnyRun) -> None:
-        if run.id not in self.told_complete:
-            self.told_complete.add(run.id)
+        if not self.was_told_complete(run.id):
+            self._told_complete.add(run.id)
             self.call("on_complete", self.callbacks.on_complete, run)
+
+    def _leave(self, row_key: str, left: LeftRun) -> None:
+        """Keep no more of a run than what tells a state that was delivered from another one, and,
+        if it is completed, what it is returned by."""
+        delivered = self._delivered.pop(row_key, None)
+        if delivered is not None:
+            self._digests[left.run.id] = left.digest_of(delivered)
+        self.completed.leave(left.run.id, delivered)
+
+    def _leave_all_but(self, row_keys: Collection[str]) -> None:
+        for row_key, run in list(self._delivered.items()):
+            if row_key not in row_keys:
+                self._leave(row_key, LeftRun(run))
 
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:
@@ -168,7 +207,7 @@ class Delivery:
         # Imported here, because most clients read no session.
         from .._wire.session_turns import FRESH_TOKEN
 
-        for item, position in store.take_in_order(taker, stream):
+        for item, position in store.take(taker, stream)[0]:
             if self._addressee.is_closed:
                 return
             if self.callbacks.on_stream is not None:
@@ -188,7 +227,7 @@ class Delivery:
         if callback is None or self._addressee.is_closed:
             return
         try:
-            _refuse_awaitable(callback(*arguments))
+            _refuse_what_never_ran(callback(*arguments))
         except BaseException as error:
             failure = CallbackError(
                 f"{name} of subscription {self._addressee.id} raised {type(error).__name__}",
@@ -200,10 +239,13 @@ class Delivery:
                 self.call("on_error", self.callbacks.on_error, failure)
 
 
-def _refuse_awaitable(result: object) -> None:
-    """Raise TypeError for what must be awaited: nobody does, so it would never run."""
-    if not inspect.isawaitable(result):
+def _refuse_what_never_ran(result: object) -> None:
+    """Raise TypeError for what must be awaited or iterated over: nobody does, so it never runs."""
+    if result is None:
         return
-    if inspect.iscoroutine(result):
-        result.close()
-    raise TypeError(f"it returned an awaitable ({type(result).__name__}), which nobody awaits")
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"it returned an awaitable ({type(result).__name__}), which nobody awaits")
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(f"it returned a generator ({type(result).__name__}), which nobody runs")

@@ -23,7 +23,7 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
-from .._http.tokens import Token, TokenRecord, TokenSource
+from .._http.tokens import Token, TokenRecord, TokenSource, key_of
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
@@ -61,14 +61,15 @@ class Engine:
         self._transport = Transport(self._options.http)
         self._rations = Rations()
         self._fetches = Fetches()
-        self.open_calls = OpenCalls()
+        # A client that is closed inside of a call leaves its connections to that.
+        self.open_calls = OpenCalls(self._transport.close)
         self.call_memory = CallMemory()
         self.registry = Registry(self._make_channel, self._options.max_cached)
         self._tokens: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
         # By base URL. Channels are made by one thread at a time.
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
-        # Protects the token sources and records.
-        self._tokens_lock = threading.Lock()
+        # Protects the token sources and records. Reentrant: a signal handler may make a call.
+        self._tokens_lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Engine {self._options!r}>"
@@ -123,6 +124,10 @@ class Engine:
             self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> BaseChannel:
+        # Here, because a client that only triggers needs none of it; and all of it, because a
+        # process may have no file descriptor left, to import from, when it first needs the rest.
+        from .._channel.stream_channel import StreamChannel
+
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
         )
@@ -135,9 +140,6 @@ class Engine:
             origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
             return SessionChannel(target, origin, view, patience, buffering)
         if target.streams is not None:
-            # Imported here, because most clients read no stream.
-            from .._channel.stream_channel import StreamChannel
-
             buffering = self._buffering[target.base_url]
             return StreamChannel(target, origin, view, self._options.stream_patience, buffering)
         if target.is_batch:
@@ -191,12 +193,7 @@ class Engine:
         """Return the one source of each callable, so that one thread renews the token for all."""
         if not callable(token):
             return TokenSource(token)
-        # A callable that can't be hashed equals only itself; its source keeps it, and so its id.
-        try:
-            hash(token)
-            key: Any = token
-        except TypeError:
-            key = id(token)
+        key = key_of(token)
         with self._tokens_lock:
             source = self._tokens.get(key)
             if source is None:

@@ -22,7 +22,7 @@ CLOSED_SLICE_SECONDS = 0.02
 
 
 class PartUpdates(Iterator[T], Generic[T]):
-    """An iterator over the parts of a stream so far and each new one; ends with the stream.
+    """An iterator over the parts of a stream that are kept and each new one; ends with the stream.
 
     Raises the terminal error of the subscription, or `WaitTimeout` when nothing came for `timeout`
     seconds: it can be asked again after that. For one thread at a time.

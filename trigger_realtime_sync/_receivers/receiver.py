@@ -12,11 +12,24 @@ from typing import Any, Protocol
 
 from .._channel.part_store import PartStore
 from .._clock import monotonic
+from .._decode.kept_runs import LeftRun
 from .._dispatch.mailbox import Mailbox
 from .._dispatch.pool import WorkerPool
+from .._dispatch.waiters import Waiter, Waiters
 from ..errors import SubscriptionCancelled, TriggerRealtimeError, WaitTimeout
 from ..models import AnyRun, State
-from .delivery import COMPLETE, DRAINED, ERROR, FAILURE, PARTS, Callbacks, Delivery, Topic
+from .delivery import (
+    ALL_BUT,
+    COMPLETE,
+    DRAINED,
+    ERROR,
+    FAILURE,
+    LEFT,
+    PARTS,
+    Callbacks,
+    Delivery,
+    Topic,
+)
 from .updates import ChangeQueue, ChangeQueues
 
 # Seconds that a cancel waits for a running callback: enough to know that none begins afterwards.
@@ -102,9 +115,10 @@ class Receiver:
             throttle,
             name=lambda: f"trigger-realtime callbacks {label}",
         )
-        # Protects the phase; notified when a waiter should re-check its condition.
+        # Protects the phase.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        # Notified when a waiter should re-check its condition.
+        self._waiters = Waiters()
         self._phase = Phase.FOLLOWING
         # How it ends: what is set first. A dictionary, since `setdefault` takes no lock.
         self._fate: dict[str, Phase] = {}
@@ -154,17 +168,34 @@ class Receiver:
         """Post changed runs, and the ends of those that are complete."""
         if self.is_complete:
             return
-        posts = self._with_ends(runs, complete) if complete else runs
-        ends = posts.keys() - runs.keys() if complete else ()
-        self._mailbox.post_all(posts, urgent=[*finished, *ends])
+        posts: dict[Topic, Any] = {}
+        for row_key, run in runs.items() if complete else ():
+            posts[row_key] = run
+            if row_key in complete:
+                posts.update(self._end_of(row_key, run))
+        self._mailbox.post_all(posts or runs, urgent=[*finished, *(posts.keys() - runs.keys())])
         for queue in self._queues:
             for row_key, run in runs.items():
                 queue.post(row_key, run)
 
+    def notify_left(self, row_key: str, left: LeftRun) -> None:
+        """Let go of a run, once all that is posted of it is delivered."""
+        for queue in self._queues:
+            queue.reduce(row_key, left)
+        if not self.is_complete:
+            self._mailbox.post((LEFT, row_key), left)
+
+    def notify_all_there_are(self, row_keys: Collection[str]) -> None:
+        """Let go of all runs but these."""
+        if not self.is_complete and self.delivery.has_delivered:
+            self._mailbox.post((ALL_BUT,), frozenset(row_keys))
+        for queue in self._queues:
+            queue.reduce_all_but(row_keys)
+
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Post what is known of a finished run and, after its parts, that it is complete, while
         more may still come."""
-        if self.is_complete or run.id in self.delivery.told_complete:
+        if self.is_complete or self.delivery.was_told_complete(run.id):
             return
         posts: dict[Topic, Any] = {row_key: run}
         for run_id, key in self.delivery.streams_of(run.id):
@@ -208,7 +239,7 @@ class Receiver:
             return
         error.terminal = True
         self.seat.disconnect()
-        if self._decide(Phase.FAILED):
+        if _decide(self._fate, Phase.FAILED):
             self.error = error
             self._enter(Phase.FAILING)
             for queue in self._queues:
@@ -218,15 +249,14 @@ class Receiver:
 
     def wake(self) -> None:
         """Make waiters re-check their condition."""
-        with self._lock:
-            self._changed.notify_all()
+        self._waiters.notify()
 
     # The end by the user.
 
     def stop(self) -> None:
         """Deliver nothing more, and be CANCELLED if it has not ended. Takes no lock; `cancel` must
         follow."""
-        if self._decide(Phase.CANCELLED):
+        if _decide(self._fate, Phase.CANCELLED):
             for queue in self._queues:
                 queue.stop()
         self._mailbox.stop()
@@ -264,18 +294,17 @@ class Receiver:
         twin.seat = self.seat
         ended = Phase.FAILED if self.phase is Phase.FAILING else self.phase
         if ended in _OPEN:
-            twin._decide(Phase.CANCELLED)
+            _decide(twin._fate, Phase.CANCELLED)
         else:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
         twin.delivery.control_position = self.delivery.control_position
-        twin.delivery.completed = dict(self.delivery.completed)
+        twin.delivery.completed = self.delivery.completed.inherited()
         for queue in self._queues:
             queue.abandon()
-        # A callback that forked returns into these.
+        # A callback that forked returns into it.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._mailbox.abandon()
         return twin
 
@@ -293,7 +322,7 @@ class Receiver:
         """Block until `is_done()`.
 
         Args:
-            is_done: called under a lock whenever anything changed.
+            is_done: called whenever anything changed.
             timeout: seconds; None for no bound.
 
         Raises:
@@ -304,36 +333,28 @@ class Receiver:
         if self.is_delivering_here:
             raise RuntimeError(f"waiting for {self.label} inside its own callback would never end")
         deadline = None if timeout is None else monotonic() + timeout
-        with self._lock:
-            while not is_done():
-                self._raise_if_ended()
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{self.label} did not finish within {timeout} s")
-                self._changed.wait(left)
+        waiter = self._waiters.join()
+        while not is_done():
+            self._raise_if_ended(waiter)
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"{self.label} did not finish within {timeout} s")
+            waiter.wait(left)
 
     def settle(self, deadline: float) -> None:
         """Wait while a callback runs on another thread, up to a time of `time.monotonic()`."""
         self._mailbox.wait_for_turn_to_end(deadline)
 
-    def _raise_if_ended(self) -> None:
+    def _raise_if_ended(self, waiter: Waiter) -> None:
         if self.phase is Phase.CANCELLED:
             raise SubscriptionCancelled(f"{self.label}: the subscription was cancelled")
         if self.error is not None and self.ended_as is State.FAILED:
             grace = monotonic() + ERROR_GRACE
-            while self.phase is Phase.FAILING and self._changed.wait(max(0.0, grace - monotonic())):
-                pass
+            while self.phase is Phase.FAILING and (left := grace - monotonic()) > 0:
+                waiter.wait(left)
             raise self.error
 
     # Ends.
-
-    def _with_ends(self, runs: Mapping[str, AnyRun], complete: Collection[str]) -> dict[Topic, Any]:
-        posts: dict[Topic, Any] = {}
-        for row_key, run in runs.items():
-            posts[row_key] = run
-            if row_key in complete:
-                posts.update(self._end_of(row_key, run))
-        return posts
 
     def _end_of(self, row_key: str, run: AnyRun) -> dict[Topic, Any]:
         """Return what remains to be posted for a complete run."""
@@ -347,7 +368,7 @@ class Receiver:
         return posts
 
     def _everything_delivered(self) -> None:
-        if self._decide(Phase.COMPLETED):
+        if _decide(self._fate, Phase.COMPLETED):
             self.seat.leave()
             self._enter(Phase.COMPLETED)
 
@@ -356,18 +377,19 @@ class Receiver:
         with self._lock:
             if self._phase is Phase.FAILING:
                 self._phase = Phase.FAILED
-            self._changed.notify_all()
-
-    def _decide(self, fate: Phase) -> bool:
-        """Return True if it ends in this way: if nothing was decided before. Takes no lock."""
-        return self._fate.setdefault(_FATE, fate) is fate
+        self.wake()
 
     def _enter(self, phase: Phase) -> None:
         """Enter a phase, unless the last one was entered."""
         with self._lock:
             if self._phase in _OPEN:
                 self._phase = phase
-            self._changed.notify_all()
+        self.wake()
+
+
+def _decide(fates: dict[str, Phase], fate: Phase) -> bool:
+    """Return True if this is the fate: if nothing was decided before. Takes no lock."""
+    return fates.setdefault(_FATE, fate) is fate
 
 
 def settle(receivers: Iterable[Receiver]) -> None:

@@ -10,6 +10,8 @@ takes locks is done by the janitor, and waited for where no call of ours was int
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import threading
 import uuid
 import weakref
@@ -29,7 +31,9 @@ from ..errors import ClientClosed, SubscriptionCancelled
 from ..models import State
 from .receiver import Receiver, settle
 from .updates import ChangeQueue
-from .view_cache import ViewCache
+from .view_cache import ViewCache, without_parts
+
+logger = logging.getLogger("trigger_realtime_sync")
 
 if TYPE_CHECKING:
     from .._wire.session_turns import Turn
@@ -50,6 +54,13 @@ class Slot:
         self.target = target
         self.seats: list[Seat] = []
         self.channel: BaseChannel | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is read for somebody, as far as can be seen without a lock."""
+        return self.channel is not None and any(
+            seat.receiver.expects_more for seat in list(self.seats)
+        )
 
     def forget(self) -> None:
         """Drop what is known. While it reads, the next snapshot counts as new."""
@@ -194,6 +205,7 @@ class Registry:
         self.threads = Threads(self.janitor)
         self.pool = WorkerPool(self.janitor)
         self._cache = ViewCache(max_cached)
+        self._process = os.getpid()
         # Includes ended subscriptions that are still referenced: a fork must replace their locks.
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
 
@@ -236,10 +248,10 @@ class Registry:
         """Attach the seat to its slot's channel, starting the channel if needed."""
         with self.lock:
             slot = seat.slot
-            if slot.channel is not None and seat.attach(slot.channel):
-                return
-            channel = self._make_channel(slot.target, seat.view.copy())
             try:
+                if slot.channel is not None and seat.attach(slot.channel):
+                    return
+                channel = self._make_channel(slot.target, seat.view.copy())
                 seat.attach(channel)
                 channel.start(self.threads.start)
                 # At last: others must not join one that was never started.
@@ -273,8 +285,11 @@ class Registry:
             if not slot.seats and self.slots.get(slot.id) is slot:
                 del self.slots[slot.id]
             if not self.slots:
-                self.pool.keep(False)
-                self.janitor.wake()
+                self.janitor.put(self._let_pool_rest)
+
+    def _let_pool_rest(self) -> None:
+        with self.lock:
+            self.pool.keep(bool(self.slots))
 
     def enable(self, seat: Seat) -> None:
         """Connect the seat, unless it is connected.
@@ -289,7 +304,19 @@ class Registry:
                 raise SubscriptionCancelled(f"subscription {seat.id} was cancelled")
             if receiver.ended_as is State.FAILED and receiver.error is not None:
                 raise receiver.error
-            if receiver.expects_more and seat.channel is None:
+            if not receiver.expects_more or seat.channel is not None:
+                return
+        try:
+            self._enable(seat)
+        except BaseException:
+            # Half connected, it could not be enabled again, and `connect` may have been interrupted
+            # while it undid that.
+            self.janitor.do(partial(self.disconnect, seat), CANCEL_SECONDS)
+            raise
+
+    def _enable(self, seat: Seat) -> None:
+        with self.lock:
+            if seat.receiver.expects_more and seat.channel is None:
                 self.connect(seat)
 
     def disable(self, seat: Seat) -> None:
@@ -354,12 +381,16 @@ class Registry:
             KeyError: nothing is subscribed under it.
         """
         with self.lock:
-            return self.slots[id_].seats[0].owner
+            seats = self.slots[id_].seats
+            if not seats:
+                raise KeyError(id_)
+            return seats[0].owner
 
     def owners(self) -> dict[str, object]:
         """Return what the user holds of each id: of its first seat."""
         with self.lock:
-            return {id_: slot.seats[0].owner for id_, slot in self.slots.items()}
+            # A slot is empty if a removal was interrupted, until the janitor completes it.
+            return {id_: slot.seats[0].owner for id_, slot in self.slots.items() if slot.seats}
 
     # Cancelling.
 
@@ -381,10 +412,21 @@ class Registry:
         settle(receivers)
 
     def undo(self, seat: Seat) -> None:
-        """Cancel a seat that was not wholly taken in."""
-        seat.receiver.stop()
+        """Cancel a seat that was not wholly taken in.
+
+        Nobody holds it, so this is done whatever interrupts it.
+        """
+        while True:
+            try:
+                self.janitor.put(partial(self._undo, seat))
+                seat.receiver.stop()
+                return
+            except BaseException:  # noqa: BLE001 (what is undone has raised, and is raised)
+                continue
+
+    def _undo(self, seat: Seat) -> None:
         if hasattr(seat, "slot"):
-            self.janitor.put(partial(self._leave, [seat.receiver]))
+            self._leave([seat.receiver])
 
     def seats_of(self, id_: str) -> list[Seat]:
         """Return the seats of an id. Takes no lock."""
@@ -395,6 +437,16 @@ class Registry:
         """Return the seats of all ids. Takes no lock."""
         return [seat for slot in self.slots.copy().values() for seat in list(slot.seats)]
 
+    def followed(self) -> list[str]:
+        """Return what is being followed, as texts. Takes no lock.
+
+        A closed client follows nothing, nor does a child of a fork that went unnoticed.
+        """
+        if self.closed or os.getpid() != self._process:
+            return []
+        slots = self.slots.copy().values()
+        return [slot.target.label for slot in slots if slot.is_followed]
+
     def cancel(self, id_: str) -> None:
         """Cancel all receivers of an id, under the lock."""
         with self.lock:
@@ -403,8 +455,12 @@ class Registry:
 
     def _leave(self, receivers: list[Receiver]) -> None:
         for receiver in receivers:
-            with self.lock:
-                receiver.cancel()
+            try:
+                with self.lock:
+                    receiver.cancel()
+            except Exception:
+                # The others must not stay for it.
+                logger.exception("%s: cancelling failed", receiver.label)
 
     # The cache.
 
@@ -421,8 +477,7 @@ class Registry:
     def _remember(self, slot: Slot, view: RunView) -> None:
         # A generated id cannot be resumed: keep the runs, drop the parts.
         if slot.has_generated_id and view.parts is not None:
-            runs, view = view.by_key(), slot.target.new_view()
-            view.put(runs)
+            view = without_parts(slot.target, view)
         self._cache.put(slot.id, slot.target, view)
 
     # The end.

@@ -26,8 +26,8 @@ class TurnUpdates(PartUpdates[T]):
     ) -> None:
         super().__init__(seat, stream, timeout)
         self._find = find
-        # How many turns were over when it was looked last.
-        self._looked_at = 0
+        # The turns that were over when it was looked last.
+        self._looked_at: tuple[Turn, ...] = ()
 
     def _take(self, seconds: float) -> tuple[object, object] | None:
         if self._was_over():
@@ -46,10 +46,10 @@ class TurnUpdates(PartUpdates[T]):
     def _was_over(self) -> bool:
         """End, and return True, if the turn was over before what there is to tell."""
         store = self._seat.view.parts
-        if store is None or store.turn_count(self._stream) == self._looked_at:
+        turns = turns_of(self._seat, self._stream)
+        if store is None or turns is self._looked_at:
             return False
-        turns = store.turns(self._stream)
-        self._looked_at = len(turns)
+        self._looked_at = turns
         turn = self._find(turns)
         if turn is None or store.keeps(self._stream, turn.control):
             return False
@@ -75,7 +75,7 @@ def turn_that_took(number: int, sent_at: float | None) -> FindTurn:
     return lambda turns: first_with(turns, number, sent_at)
 
 
-def turns_of(seat: Seat, stream: StreamKey) -> list[Turn]:
+def turns_of(seat: Seat, stream: StreamKey) -> tuple[Turn, ...]:
     """Return the turns of a channel that are over, in order."""
     store = seat.view.parts
-    return [] if store is None else store.turns(stream)
+    return () if store is None else store.turns(stream)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .._clock import monotonic
+from .._decode.kept_runs import LeftRun, digest_of
+from .._dispatch.waiters import Waiter, Waiters
 from ..errors import TriggerRealtimeError, WaitTimeout
+from ..models import AnyRun
 
-ItemT = TypeVar("ItemT")
-T = TypeVar("T", covariant=True)
+ItemT = TypeVar("ItemT", bound=AnyRun)
+T = TypeVar("T", bound=AnyRun, covariant=True)
 
 # How many unread changes are kept before the older half is coalesced to the latest of each run.
 MOST_WAITING = 1_000
@@ -22,11 +25,14 @@ class ChangeQueue(Generic[ItemT]):
     """Changes that nobody has asked for yet: a receiver posts, one iterator takes."""
 
     def __init__(self) -> None:
-        # Protects everything below; notified when there is something to take, or the end is there.
+        # Notified when there is something to take, or the end is there.
+        self._waiters = Waiters()
+        # Protects everything below.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._pending: deque[tuple[Hashable, ItemT]] = deque()
+        # The last change of each row; of runs that left, its digest by id.
         self._last: dict[Hashable, ItemT] = {}
+        self._digests: dict[str, bytes] = {}
         self._most = MOST_WAITING
         self._ended = False
         self._error: TriggerRealtimeError | None = None
@@ -36,13 +42,31 @@ class ChangeQueue(Generic[ItemT]):
     def post(self, row_key: Hashable, item: ItemT) -> None:
         """Append a change, unless it equals the last one of its row."""
         with self._lock:
-            if self._ended or (row_key in self._last and self._last[row_key] == item):
+            if self._ended:
                 return
+            is_last = self._is_last(row_key, item)
             self._last[row_key] = item
+            if is_last:
+                return
             self._pending.append((row_key, item))
             if len(self._pending) > self._most:
                 self._coalesce()
-            self._changed.notify_all()
+        self._waiters.notify()
+
+    def reduce(self, row_key: Hashable, left: LeftRun) -> None:
+        """Keep no more of the last change of a run that left than a digest. What is not taken
+        stays."""
+        with self._lock:
+            last = self._last.pop(row_key, None)
+            if last is not None:
+                self._digests[last.id] = left.digest_of(last)
+
+    def reduce_all_but(self, row_keys: Collection[Hashable]) -> None:
+        """Do so with the runs of all rows but these."""
+        with self._lock:
+            gone = {key: run for key, run in self._last.items() if key not in row_keys}
+        for row_key, run in gone.items():
+            self.reduce(row_key, LeftRun(run))
 
     def take(self, label: str, timeout: float | None) -> ItemT:
         """Return the next change, blocking for it.
@@ -52,22 +76,28 @@ class ChangeQueue(Generic[ItemT]):
             StopIteration, TriggerRealtimeError: there are no more.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        with self._lock:
-            while self._stopped or not self._pending:
+        waiter: Waiter | None = None
+        while True:
+            with self._lock:
+                if self._pending and not self._stopped:
+                    return self._pending.popleft()[1]
                 if self._ended or self._stopped:
                     self._raise_end()
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{label}: no update within {timeout} s")
-                self._changed.wait(left)
-            return self._pending.popleft()[1]
+            if waiter is None:
+                # Then it is looked again.
+                waiter = self._waiters.join()
+                continue
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"{label}: no update within {timeout} s")
+            waiter.wait(left)
 
     def end(self, error: TriggerRealtimeError | None) -> None:
         """Let the iterator end, with this error if any, after what is pending."""
         with self._lock:
             if not self._ended:
                 self._ended, self._error = True, error
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def stop(self) -> None:
         """Hand out nothing more. Takes no lock; whoever waits is woken by `close`."""
@@ -78,13 +108,18 @@ class ChangeQueue(Generic[ItemT]):
         with self._lock:
             self._pending.clear()
             self._ended, self._error = True, None
-            self._changed.notify_all()
+        self._waiters.notify()
 
     def abandon(self) -> None:
         """Close it in a forked child, where a thread that is gone may hold its lock."""
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self.close()
+
+    def _is_last(self, row_key: Hashable, item: ItemT) -> bool:
+        if row_key in self._last:
+            return self._last[row_key] == item
+        digest = self._digests.pop(item.id, None)
+        return digest is not None and digest == digest_of(item)
 
     def _coalesce(self) -> None:
         changes = list(self._pending)

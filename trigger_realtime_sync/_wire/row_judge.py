@@ -8,7 +8,8 @@ docs/protocol.md, section 2, "Order".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -44,6 +45,13 @@ def is_older(value: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
         return parse_timestamp(later) < parse_timestamp(earlier)
     except ValueError:
         return False
+
+
+class GoneRow(NamedTuple):
+    """What is left of a row that is no longer in the shape, and not kept whole."""
+
+    is_finished: bool
+    updated_at: datetime | None = None
 
 
 @attrs.frozen
@@ -99,12 +107,12 @@ class RowJudge(Generic[RowT]):
         return self._held.get(row_key, base)
 
     def accepts(
-        self, row_key: str, before: RowT | None, row: RowT, *, live: bool, now: float
+        self, row_key: str, before: RowT | GoneRow | None, row: RowT, *, live: bool, now: float
     ) -> bool:
         """Return True if a touched row is to be told.
 
         Args:
-            before: what was told of it last, by whoever.
+            before: what was told of it last, by whoever, or what is left of that.
             live: whether the answer is that of a long poll.
             now: seconds of any clock that does not go back.
         """
@@ -136,7 +144,9 @@ class RowJudge(Generic[RowT]):
                 del self._doubts[row_key]
                 yield row_key, doubt.row
 
-    def _is_doubtful(self, row_key: str, before: RowT | None, row: RowT, *, live: bool) -> bool:
+    def _is_doubtful(
+        self, row_key: str, before: RowT | GoneRow | None, row: RowT, *, live: bool
+    ) -> bool:
         if before is None or is_finished(row):
             return False
         # The log goes on from a state that is doubted, but a catch-up may be old as well.

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-import attrs
-
 from ..errors import ProtocolError
 from . import names as wire
+from .changes import Changes
+from .gone_rows import AbsentRows, GoneRows, Shelve
 from .row_judge import RowJudge, is_finished, is_older
 from .shape_messages import check_messages, control_of, ends_within, up_to_date_of
 from .shape_messages_fast import Inserts
@@ -28,31 +28,8 @@ _RUN_ID = wire.RUN_COLUMNS["id"]
 MANY_ROWS = 20
 # How many rows are decoded at once: sized for the L2 cache.
 MOST_AT_ONCE = 500
-# How many deleted rows are remembered, to recognize a late, older state of one.
-GONE_LIMIT = 10_000
-
-
-@attrs.define
-class Changes(Generic[RowT]):
-    """What one answer changed: nothing yet, unless the log is up to date with it.
-
-    Attributes:
-        rows: the changed rows by row key, in the order first touched.
-        gone: the row keys of rows that are no longer part of the shape.
-        failures: the errors of rows that did not decode, by row key.
-        missing: the row keys of unfinished rows that a new snapshot lacks, which need not have
-            ended: the window of a shape moves, and it may be full. None without a new snapshot.
-        news: whether the answer had any row, changed or not.
-    """
-
-    rows: dict[str, RowT] = attrs.field(factory=dict)
-    gone: list[str] = attrs.field(factory=list)
-    failures: dict[str, ProtocolError] = attrs.field(factory=dict)
-    missing: list[str] | None = None
-    news: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.gone or self.failures)
+# How many rows a snapshot of native has at the most.
+MOST_IN_SNAPSHOT = 1_000
 
 
 class ShapeLog(ShapePosition, Generic[RowT]):
@@ -65,6 +42,9 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         decode_many: decodes many rows that were not known before; returns None where they are to
             be decoded one by one.
         told: returns the last known states of rows, by anyone's account; by default this log's.
+        shelve: returns a row that left the shape as it is kept, and its weight in bytes.
+        has_window: whether finished rows leave the shape in the course of time. Native does not say
+            so: its snapshots lack them.
     """
 
     def __init__(
@@ -72,6 +52,9 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         decode: Decode[RowT],
         decode_many: DecodeMany[RowT] = lambda rows: None,
         told: Told[RowT] | None = None,
+        shelve: Shelve[RowT] = lambda row: (row, 0),
+        *,
+        has_window: bool = False,
     ) -> None:
         super().__init__()
         self._decode = decode
@@ -79,7 +62,9 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         self._told = told or self._reported
         self._columns: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, RowT] = {}
-        self._gone: dict[str, RowT] = {}
+        self._gone: GoneRows[RowT] = GoneRows(shelve)
+        self._has_window = has_window
+        self._absent = AbsentRows()
         self._judge: RowJudge[RowT] = RowJudge()
         self._touched: dict[str, None] = {}
         self._deleted: dict[str, None] = {}
@@ -110,8 +95,10 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         """Return the last known state of a row."""
         return self._told((row_key,)).get(row_key, self._rows.get(row_key))
 
-    def unfinished(self) -> bool:
-        """Return True if a known row may still change."""
+    def is_to_be_looked_at(self) -> bool:
+        """Return True if a known row may still change, or if some must have left the shape."""
+        if self._has_window and not self.electric and len(self._rows) > MOST_IN_SNAPSHOT:
+            return True
         told = self._told(self._rows)
         return not all(map(is_finished, told.values()))
 
@@ -281,7 +268,8 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         changes: Changes[RowT] = Changes()
         decoded = self._decoded_at_once()
         told = self._told(self._touched)
-        if len(decoded) == len(self._touched) and not told and not self._gone:
+        known = told or self._gone.knows_any_of(self._touched)
+        if len(decoded) == len(self._touched) and not known:
             # All are new: there is nothing to compare them with.
             self._rows.update(decoded)
             changes.rows.update(decoded)
@@ -290,7 +278,7 @@ class ShapeLog(ShapePosition, Generic[RowT]):
                 self._settle(row_key, decoded.get(row_key), told, changes, live=live, now=now)
         if self.electric and not live:
             self._settle_untouched(changes, now)
-        changes.missing = self._missing(changes)
+        changes.missing = self._missing(changes, now)
         for row_key in self._deleted:
             if row_key in self._rows:
                 self._forget(row_key)
@@ -300,7 +288,7 @@ class ShapeLog(ShapePosition, Generic[RowT]):
         self._judge.start_over()
         return changes
 
-    def _missing(self, changes: Changes[RowT]) -> list[str] | None:
+    def _missing(self, changes: Changes[RowT], now: float) -> list[str] | None:
         """Return the unfinished rows that a whole snapshot lacks; None without one."""
         unseen, restarted = self._unseen, self._restarted
         self._unseen, self._restarted = None, False
@@ -308,7 +296,7 @@ class ShapeLog(ShapePosition, Generic[RowT]):
             # Electric says what follows the offset, and nothing of all other rows.
             return None
         told = self._told(unseen)
-        missing = []
+        missing, absent = [], []
         for row_key in [row_key for row_key in self._rows if row_key in unseen]:
             # Later answers of this log say nothing of it, not that a doubted state is true.
             self._judge.forget(row_key)
@@ -316,9 +304,14 @@ class ShapeLog(ShapePosition, Generic[RowT]):
                 continue
             if row_key in told and not is_finished(told[row_key]):
                 missing.append(row_key)
-            elif restarted:
-                self._forget(row_key)
-                changes.gone.append(row_key)
+            else:
+                absent.append(row_key)
+        if not restarted:
+            # A lagging replica may lack a row as well.
+            absent = self._absent.gone(absent, now) if self._has_window else []
+        for row_key in absent:
+            self._forget(row_key)
+            changes.gone.append(row_key)
         return missing
 
     def _decoded_at_once(self) -> dict[str, RowT]:
@@ -353,11 +346,16 @@ class ShapeLog(ShapePosition, Generic[RowT]):
             changes.failures[row_key] = error
             return
         if before is None:
-            before = self._gone.pop(row_key, None)
-        if self._judge.accepts(row_key, before, row, live=live, now=now):
+            before = self._gone.take(row_key)
+        known = before if before is not None else self._gone.left_of(row_key)
+        if self._judge.accepts(row_key, known, row, live=live, now=now):
             self._columns[row_key] = columns
         elif before is not None:
             row = before
+        else:
+            # It is back, in a state that is old, and the last one is not kept.
+            return
+        self._gone.forget(row_key)
         self._rows[row_key] = row
         if last is None or row != before or row_key in self._forgotten:
             self._forgotten.discard(row_key)
@@ -365,13 +363,13 @@ class ShapeLog(ShapePosition, Generic[RowT]):
 
     def _settle_untouched(self, changes: Changes[RowT], now: float) -> None:
         for row_key, row in self._judge.confirmed(self._touched, now):
+            self._gone.forget(row_key)
             self._rows[row_key] = row
             changes.rows[row_key] = row
 
     def _forget(self, row_key: str) -> None:
-        self._gone[row_key] = self._rows.pop(row_key)
-        if len(self._gone) > GONE_LIMIT:
-            del self._gone[next(iter(self._gone))]
+        self._columns.pop(row_key, None)
+        self._gone.add(row_key, self._rows.pop(row_key))
 
     def _reported(self, row_keys: Iterable[str]) -> dict[str, RowT]:
         rows = self._rows

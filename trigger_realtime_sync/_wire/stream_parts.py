@@ -110,12 +110,14 @@ class PartBatch:
     Attributes:
         items: the parts, with those that came together kept together; of a session, its control
             records among them.
+        skipped: how many came with them that are not wanted, or were returned before.
     """
 
-    __slots__ = ("items",)
+    __slots__ = ("items", "skipped")
 
     def __init__(self) -> None:
         self.items: list[AnyPart | Stretch | Control] = []
+        self.skipped = 0
 
     def append(self, part: AnyPart | Control) -> None:
         self.items.append(part)
@@ -130,7 +132,8 @@ class PartBatch:
             index: of the first part.
             positions: after each of them.
         """
-        skipped = max(skip_until - index, 0)
+        skipped = min(max(skip_until - index, 0), len(values))
+        self.skipped += skipped
         if skipped < len(values):
             shifted = (lambda n: positions(n + skipped)) if skipped else positions
             self.items.append(Stretch(values[skipped:], index + skipped, shifted))
@@ -150,6 +153,14 @@ class PartBatch:
                     yield Part(value, item.index + n, item.positions(n))
             else:
                 yield item
+
+    def share_of(self, size: int) -> int:
+        """Return how many bytes of a body these parts came in, if that many with what was skipped.
+        Each counts alike."""
+        if not self.skipped or not self.items:
+            return size if self.items else 0
+        count = len(self)
+        return size * count // (count + self.skipped)
 
     def __len__(self) -> int:
         return sum(len(i.values) if isinstance(i, Stretch) else 1 for i in self.items)

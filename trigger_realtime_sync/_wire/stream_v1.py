@@ -189,6 +189,7 @@ class StreamV1:
     def _without_replays(self, events: list[Event], out: PartBatch) -> list[Event]:
         for n, (ident, data, _) in enumerate(events):
             if self._replaying and self._is_replay(self._id_of(ident), data, out):
+                out.skipped += 1
                 continue
             if not self._resend:
                 return events[n:]
@@ -228,6 +229,8 @@ class StreamV1:
         self._released = True
         if index >= self.skip_until:
             out.append(Part(value, index, self.position()))
+        else:
+            out.skipped += 1
 
     def _count(self, ident: str) -> None:
         """Count a part whose id is certain, because another one followed in the same body."""

@@ -261,6 +261,7 @@ class StreamV2:
         if not again:
             self._last_mark = mark_of(record)
         again = again or seq_num < self._first
+        out.skipped += again
         if type(envelope) is dict:
             self._take_envelope(envelope, record["body"], again, out)
         elif is_control(record):
@@ -338,10 +339,14 @@ class StreamV2:
         ident = text_of(envelope.get("id"))
         if ident:
             if ident in self._ids:
+                out.skipped += not again
                 return
             self._ids[ident] = None
             self._forget()
-        if again or (ident and self._told.is_again(body)):
+        if again:
+            return
+        if ident and self._told.is_again(body):
+            out.skipped += 1
             return
         self._take_value(envelope.get("data"), out)
 
@@ -350,6 +355,8 @@ class StreamV2:
         self.index += 1
         if index >= self.skip_until:
             out.append(Part(value, index, self.position()))
+        else:
+            out.skipped += 1
 
     def _forget(self) -> None:
         if len(self._ids) > REMEMBERED_IDS:

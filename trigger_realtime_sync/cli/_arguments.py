@@ -5,11 +5,27 @@ from __future__ import annotations
 import argparse
 
 from .. import __version__
-from . import _calls, _completion, _demo, _stream, _trigger, _wait, _watch
+from . import (
+    _batch,
+    _calls,
+    _completion,
+    _demo,
+    _public_tokens,
+    _runs,
+    _stream,
+    _trigger,
+    _wait,
+    _wait_tokens,
+    _watch,
+)
 from ._parser import Commands, Parser
 
 # Each adds its commands by `add_to(commands)`, in the order in which `--help` lists them.
-FAMILIES = (_watch, _stream, _wait, _trigger, _calls, _demo, _completion)
+FAMILIES = (
+    *(_watch, _stream, _wait),
+    *(_trigger, _batch, _calls, _runs, _wait_tokens, _public_tokens),
+    *(_demo, _completion),
+)
 
 _EPILOG = """\
 environment:
@@ -18,7 +34,7 @@ environment:
   TRIGGER_PREVIEW_BRANCH                             the preview branch, if any
   NO_COLOR, FORCE_COLOR                              no colors; colors in a pipe as well
 
-exit codes of watch, wait and trigger --wait, the first that applies:
+exit codes of watch, wait, trigger --wait and batch --wait, the first that applies:
   124 timed out   1 a run failed   2 one was cancelled   0 all completed
 exit codes of all commands:
   64 wrong usage   66 not found   69 server or network failed   74 can't write the output

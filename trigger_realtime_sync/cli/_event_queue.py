@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,8 +25,12 @@ class EventQueue:
     """The events that are still to be shown, in order. Its `on_…` methods are callbacks."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Event] = queue.Queue(MAX_EVENTS)
-        self._closed = threading.Event()
+        # Not a `queue.Queue`: its lock is taken in Python code, where Ctrl-C may leave it taken.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(MAX_EVENTS):
+            self._room.put(None)
+        self._closed = False
 
     def on_update(self, run: AnyRun) -> None:
         self.put(lambda view: view.show_run(run))
@@ -41,11 +44,12 @@ class EventQueue:
 
     def put(self, event: Event) -> None:
         """Add an event. Waits as long as there are too many."""
-        while not self._closed.is_set():
+        while not self._closed:
             try:
-                self._queue.put(event, timeout=TICK_SECONDS)
-            except queue.Full:
+                self._room.get(timeout=TICK_SECONDS)
+            except queue.Empty:
                 continue
+            self._events.put(event)
             return
 
     def events(self, subscriptions: Sequence[Subscription]) -> Iterator[Event | None]:
@@ -72,10 +76,12 @@ class EventQueue:
 
     def close(self) -> None:
         """Release callbacks that wait for room in the queue."""
-        self._closed.set()
+        self._closed = True
 
     def _get(self, timeout: float) -> Event | None:
         try:
-            return self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+            event = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
+        self._room.put(None)
+        return event

@@ -34,6 +34,10 @@ _NAMES = {
     "last_event_id": "--last-event-id",
     "start_index": "--start-index",
     "from_latest": "--from-latest",
+    "idempotency_key": "--key",
+    "expires_in": "--expires",
+    "period": "--since",
+    "token_id": "TOKEN",
 }
 _NAME = re.compile(rf"\b(?:{'|'.join(_NAMES)})\b")
 

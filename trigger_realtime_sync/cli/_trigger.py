@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import shlex
+from functools import partial
 from typing import Any
 
-from .. import ApiConnectionError, ProtocolError, RunHandle, ServerError, WaitTimeout
+from .. import RunHandle, WaitTimeout
 from ..jsonable import run_as_dict
 from ..models import AnyRun
 from ._exits import CommandError, Exit, exit_of_run, usage_errors
+from ._input import doubts_told, given_value, parse_json
 from ._output import json_line, warn, write, write_error
 from ._parser import Commands, add_connection, add_timeout
+from ._reading import Reading
 from ._session import NOT_SHOWN, Session, choose_view, session
 from ._values import number
-from ._views import JsonLines, RawText
 
 _OPTIONS = {
     "tag": "tags",
@@ -29,6 +27,7 @@ _OPTIONS = {
     "machine": "machine",
     "priority": "priority",
 }
+_ADVICE = "it may have been triggered nevertheless; with --key, a second try is safe"
 
 
 def add_to(commands: Commands) -> None:
@@ -79,66 +78,24 @@ def trigger(options: argparse.Namespace) -> int:
     """Run `trigger TASK [PAYLOAD]`."""
     arguments = {name: getattr(options, option) for option, name in _OPTIONS.items()}
     arguments["metadata"] = _metadata(options.metadata)
-    payload = _payload(options)
+    payload = given_value(options.payload, what="the payload", as_text=options.text)
     follows = options.wait or options.watch or options.stream is not None
     if options.timeout is not None and not follows:
         raise CommandError("--timeout is for --wait, --watch and --stream", Exit.USAGE)
     with session(options.token, options.base_url) as here:
-        with usage_errors(), _doubts_told():
+        with usage_errors(), doubts_told(_ADVICE):
             handle = here.client.trigger(options.task, *payload, **arguments)
         _print_id(handle, options, follows=follows)
         return _follow(here, handle, options)
 
 
-def _payload(options: argparse.Namespace) -> tuple[Any, ...]:
-    """Return the payload, or nothing.
-
-    Raises:
-        CommandError: it can't be read, or is no JSON.
-    """
-    given = options.payload
-    if given is None:
-        return ()
-    text = _read(given) if given == "-" or given.startswith("@") else given
-    if options.text:
-        return (text,)
-    return (_json(text, "the payload is no JSON (--text takes it as text)"),)
-
-
-def _read(given: str) -> str:
-    try:
-        if given == "-":
-            return sys.stdin.read()
-        return Path(given[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the payload can't be read: {error}", Exit.USAGE) from None
-
-
-def _json(text: str, problem: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise CommandError(problem, Exit.USAGE) from None
-
-
 def _metadata(text: str | None) -> Any:
     if text is None:
         return None
-    metadata = _json(text, "--metadata is no JSON")
+    metadata = parse_json(text, "--metadata is no JSON")
     if not isinstance(metadata, dict):
         raise CommandError("--metadata must be a JSON object", Exit.USAGE)
     return metadata
-
-
-@contextmanager
-def _doubts_told() -> Iterator[None]:
-    """Say on stderr where an error of the block leaves open whether there is a run."""
-    try:
-        yield
-    except (ApiConnectionError, ServerError, ProtocolError) as error:
-        if error.may_have_happened:
-            warn("it may have been triggered nevertheless; with --key, a second try is safe")
-        raise
 
 
 def _print_id(handle: RunHandle[Any, Any], options: argparse.Namespace, *, follows: bool) -> None:
@@ -188,10 +145,15 @@ def _watch(here: Session, handle: RunHandle[Any, Any], options: argparse.Namespa
 
 
 def _stream(here: Session, handle: RunHandle[Any, Any], options: argparse.Namespace) -> int:
-    with usage_errors():
-        subscription = handle.stream(options.stream, max_parts=0, **here.stream_callbacks)
-    view = JsonLines() if options.json else RawText()
-    if not here.show(view, subscription, timeout=options.timeout):
-        message = f"stream {options.stream} of run {handle.id} did not end"
-        raise here.timed_out(message, options.timeout)
+    key: str = options.stream
+    reading = Reading(here, handle.id, key, partial(handle.stream, key))
+    try:
+        reading.show(as_json=options.json, timeout=options.timeout)
+    except BaseException as error:
+        command = ["trigger-realtime", "stream", handle.id, key]
+        if (place := reading.place_after(error)) is not None:
+            command += ["--last-event-id", place]
+        warn(f"to read on: {shlex.join(command)}")
+        raise
+    reading.check_that_it_exists()
     return Exit.COMPLETED

@@ -57,7 +57,14 @@ def wait(options: argparse.Namespace) -> int:
     with session(options.token, options.base_url) as here:
         if kind == "run":
             return _wait_for_runs(here, names, options)
-        return _wait_for_all(here, _subscribe(here, kind, names, options), options)
+        return wait_for_all(
+            here,
+            _subscribe(here, kind, names, options),
+            what=" ".join(options.words),
+            timeout=options.timeout,
+            expected=options.expected,
+            as_json=options.json,
+        )
 
 
 def _subject(options: argparse.Namespace) -> tuple[str, list[str]]:
@@ -109,18 +116,34 @@ def _subscribe(
         )
 
 
-def _wait_for_all(
-    here: Session, subscription: RunsSubscription[Any, Any], options: argparse.Namespace
+def wait_for_all(
+    here: Session,
+    subscription: RunsSubscription[Any, Any],
+    *,
+    what: str,
+    timeout: float | None,
+    expected: int | None = None,
+    as_json: bool,
 ) -> int:
+    """Print runs once all have finished, and return the exit code.
+
+    Args:
+        what: is waited for, for the error.
+        timeout: seconds.
+        expected: how many runs; None for all of a batch.
+
+    Raises:
+        CommandError: it took longer; those that have finished were printed.
+    """
     try:
-        runs = subscription.wait_for_completion(options.timeout, expected=options.expected)
+        runs = subscription.wait_for_completion(timeout, expected=expected)
     except WaitTimeout:
         runs = [run for run in subscription.runs if run.is_finished]
-        _print(runs, as_json=options.json)
-        known = options.expected or f"{len(subscription.runs)} known"
-        message = f"{' '.join(options.words)}: {len(runs)} of {known} runs finished"
-        raise here.timed_out(message, options.timeout) from None
-    _print(runs, as_json=options.json)
+        _print(runs, as_json=as_json)
+        known = expected or f"{len(subscription.runs)} known"
+        message = f"{what}: {len(runs)} of {known} runs finished"
+        raise here.timed_out(message, timeout or 0.0) from None
+    _print(runs, as_json=as_json)
     return exit_of_runs(runs)
 
 

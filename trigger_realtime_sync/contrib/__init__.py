@@ -1,1 +1,1 @@
-"""Helpers for web and task frameworks. Each needs the extra of its name, `sse` none."""
+"""Helpers for web and task frameworks. Each needs the extra of its name, `sse` and `page` none."""

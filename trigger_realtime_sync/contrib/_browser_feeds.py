@@ -7,10 +7,12 @@ browser empties it.
 from __future__ import annotations
 
 import math
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -48,13 +50,17 @@ class PartsEvent:
 
     Attributes:
         stream: the stream's key; with many runs, the run's id before it.
-        index: index of the first part, counted from the start of the subscription.
+        index: index of the first part, counted from where the stream was begun to be read.
+        parts: themselves.
+        missed: how many parts before these the browser has not got, and never will: they were
+            dropped before it came.
         last_event_id: the browser's position after these parts.
     """
 
     stream: Stream
     index: int
     parts: list[Any]
+    missed: int
     last_event_id: str
 
 
@@ -62,7 +68,7 @@ News = Run[Any, Any] | PartsEvent
 
 
 class Position:
-    """How many parts of each stream a browser has. Its text is the id of an event.
+    """Up to which part of each stream a browser has come. Its text is the id of an event.
 
     Args:
         last_event_id: the text that the browser sent. Whatever is not a count in it is ignored.
@@ -75,6 +81,16 @@ class Position:
         text = urlencode({"/".join(stream): count for stream, count in self.counts.items()})
         # Without an id the browser starts over: the index in each event shows what is repeated.
         return text if len(text) <= MAX_LAST_EVENT_ID else ""
+
+    def of(self, stream: Stream) -> int:
+        """Return the index after the last part that the browser has."""
+        return self.counts.get(stream, 0)
+
+    def event(self, stream: Stream, index: int, parts: list[Any]) -> PartsEvent:
+        """Move on behind these parts, and return the event that tells them."""
+        missed = max(0, index - self.of(stream))
+        self.counts[stream] = index + len(parts)
+        return PartsEvent(stream, index, parts, missed, str(self))
 
 
 def _counts_in(text: str) -> Iterator[tuple[Stream, int]]:
@@ -112,12 +128,17 @@ class OwnFeed:
     """
 
     def __init__(self, source: Callable[..., Subscription], position: Position) -> None:
+        # What `take` waits with. A worker may serve the browser on its main thread, where a signal
+        # handler may raise at any moment: a `Condition` does not survive that.
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Protects everything below but the subscription.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._runs: dict[str, Run[Any, Any]] = {}
-        self._parts: dict[Stream, deque[Any]] = {}
+        # With the index of each.
+        self._parts: dict[Stream, deque[tuple[int, Any]]] = {}
+        # The index after the last part that came, and after the last one that was taken in.
         self._seen: dict[Stream, int] = {}
+        self._next: dict[Stream, int] = {}
         self._position = position
         self._waiting = 0
         self._cut_off = False
@@ -140,9 +161,11 @@ class OwnFeed:
         return state
 
     def take(self, seconds: float) -> list[News]:
+        if not self._runs and not self._waiting:
+            with suppress(queue.Empty):
+                self._rings.get(timeout=min(seconds, self._next_look()))
         with self._lock:
-            if not self._runs and not self._waiting:
-                self._changed.wait(min(seconds, self._next_look()))
+            self._forget_rings()
             news: list[News] = list(self._runs.values())
             self._runs.clear()
             for stream in list(self._parts):
@@ -150,8 +173,7 @@ class OwnFeed:
         return news
 
     def wake(self) -> None:
-        with self._lock:
-            self._changed.notify_all()
+        self._ring()
 
     def close(self) -> None:
         self._subscription.cancel()
@@ -159,20 +181,23 @@ class OwnFeed:
     def on_update(self, run: Run[Any, Any]) -> None:
         with self._lock:
             self._runs[run.id] = run
-            self._changed.notify_all()
+        self._ring()
 
     def on_stream(self, *stream_and_parts: Any) -> None:
         *names, parts = stream_and_parts
         stream = tuple(names)
         with self._lock:
-            seen = self._seen.get(stream, 0)
-            self._seen[stream] = seen + len(parts)
-            new = parts[max(0, self._position.counts.get(stream, 0) - seen) :]
+            # A source of the application's own may pass plain lists: those are counted.
+            first = getattr(parts, "first_index", self._seen.get(stream, 0))
+            self._seen[stream] = first + len(parts)
+            wanted = self._next.get(stream, self._position.of(stream))
+            new = [(n, part) for n, part in enumerate(parts, first) if n >= wanted]
             self._cut_off = self._cut_off or self._waiting >= MAX_WAITING_PARTS
             if new and not self._cut_off:
+                self._next[stream] = new[-1][0] + 1
                 self._parts.setdefault(stream, deque()).extend(new)
                 self._waiting += len(new)
-                self._changed.notify_all()
+            self._ring()
 
     def on_complete(self, run: Run[Any, Any]) -> None:
         self._look_soon()
@@ -186,7 +211,15 @@ class OwnFeed:
         """Look at the state again soon: it changes right after the last callback."""
         with self._lock:
             self._finished_at = time.monotonic()
-            self._changed.notify_all()
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._rings.empty():
+            self._rings.put(None)
+
+    def _forget_rings(self) -> None:
+        while not self._rings.empty():
+            self._rings.get_nowait()
 
     def _next_look(self) -> float:
         """Return the seconds until the next look at the state, which double with each look.
@@ -197,13 +230,14 @@ class OwnFeed:
 
     def _take_parts(self, stream: Stream) -> PartsEvent:
         waiting = self._parts[stream]
-        parts = [waiting.popleft() for _ in range(min(MAX_PARTS_IN_EVENT, len(waiting)))]
+        index, part = waiting.popleft()
+        parts = [part]
+        while waiting and len(parts) < MAX_PARTS_IN_EVENT and waiting[0][0] == index + len(parts):
+            parts.append(waiting.popleft()[1])
         if not waiting:
             del self._parts[stream]
         self._waiting -= len(parts)
-        index = self._position.counts.get(stream, 0)
-        self._position.counts[stream] = index + len(parts)
-        return PartsEvent(stream, index, parts, str(self._position))
+        return self._position.event(stream, index, parts)
 
 
 class BorrowedFeed:
@@ -219,7 +253,9 @@ class BorrowedFeed:
         self._subscription = subscription
         self._updates = subscription.updates(timeout=patience)
         self._position = position
-        self._seen = 0
+        # Since the iterator is there, nothing is dropped: it has all that is kept still to take.
+        is_stream = isinstance(subscription, StreamSubscription)
+        self._seen = subscription.dropped_parts if is_stream else 0
         self._ended = False
         self.error: TriggerRealtimeError | None = None
 
@@ -253,10 +289,9 @@ class BorrowedFeed:
             return [item]
         index, stream = self._seen, ("parts",)
         self._seen += 1
-        if index < self._position.counts.get(stream, 0):
+        if index < self._position.of(stream):
             return []
-        self._position.counts[stream] = self._seen
-        return [PartsEvent(stream, index, [item], str(self._position))]
+        return [self._position.event(stream, index, [item])]
 
 
 def feed_of(source: Source, position: Position, patience: float) -> BrowserFeed:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from .. import RealtimeClient
+from ..config import DEFAULT_BASE_URL
 from ._browser_feeds import OwnFeed
 
 CLIENT_OPTIONS = tuple(inspect.signature(RealtimeClient).parameters)
+
+
+def base_url_of(options: Mapping[str, Any]) -> str:
+    """Return where a client with these options finds the API."""
+    named = options.get("base_url") or os.environ.get("TRIGGER_API_URL")
+    return str(named or DEFAULT_BASE_URL)
 
 
 class ContextClient(RealtimeClient):
@@ -31,9 +39,12 @@ class ContextClient(RealtimeClient):
         if isinstance(getattr(callback, "__self__", None), OwnFeed):
             return callback
 
+        # Not by way of the client, which could not be dropped while the callback may be called.
+        context = self._context
+
         @functools.wraps(callback)
         def in_context(*arguments: Any) -> object:
-            with self._context():
+            with context():
                 return callback(*arguments)
 
         return in_context

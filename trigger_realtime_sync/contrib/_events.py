@@ -89,6 +89,8 @@ def event_of(news: News, run_to_dict: RunToDict) -> bytes:
     if isinstance(news, PartsEvent):
         *run_id, key = news.stream
         data = {"key": key, "index": news.index, "parts": news.parts}
+        if news.missed:
+            data["missed"] = news.missed
         if run_id:
             data = {"runId": run_id[0], **data}
         return _event("part", to_json(data), news.last_event_id)

@@ -1,4 +1,13 @@
-"""Celery: enqueue a task for each run that has finished, at most once.
+"""Celery: run what a task is to wait for, and enqueue a task for each run that has finished.
+
+    client = RealtimeClient()   # at import: empty in each child of the pool
+
+    @app.task(bind=True, soft_time_limit=300)
+    def thumbnails(self, video):
+        return run_output(self, client, "make-thumbnails", {"video": video})
+
+`run_output` triggers no second run where Celery runs the task a second time, and gives up before
+the task's time is over. To enqueue a task for each run that has finished, at most once:
 
     process_result = enqueue_on_complete(tasks.process_result)
     client.subscribe_to_runs_with_tag("import", on_complete=process_result)
@@ -13,14 +22,18 @@ the broker can't be reached, the claim is released and the error goes to `on_err
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from .. import ConfigurationError, Run
+from .. import ConfigurationError, RealtimeClient, Run, TriggerRealtimeError, WaitTimeout
+from ..models import Task as RunTask
 
 try:
     from celery import Task
+    from celery.exceptions import SoftTimeLimitExceeded
 except ModuleNotFoundError as error:
     if error.name != "celery":
         raise
@@ -30,7 +43,14 @@ except ModuleNotFoundError as error:
         name="celery",
     ) from error
 
-__all__ = ["Claims", "DjangoCacheClaims", "RedisClaims", "enqueue_on_complete", "task_id_of"]
+__all__ = [
+    "Claims",
+    "DjangoCacheClaims",
+    "RedisClaims",
+    "enqueue_on_complete",
+    "run_output",
+    "task_id_of",
+]
 
 NAMESPACE = uuid.UUID("7f0b0c0e-6d0a-5d0b-8a8f-3f9d9a3b5a52")
 PREFIX = "trigger-realtime:claim:"
@@ -142,3 +162,58 @@ def _claims_of_backend(task: Task[Any, Any]) -> RedisClaims:
             "the result backend is not Redis: pass where runs are claimed, as claims=RedisClaims(…)"
         )
     return RedisClaims(backend.client)
+
+
+def run_output(
+    celery_task: Task[Any, Any],
+    client: RealtimeClient,
+    task: RunTask[Any, Any] | str,
+    *payload: Any,
+    margin: float = 5.0,
+    cancels_late: bool = False,
+    **options: Any,
+) -> Any:
+    """Trigger a run from a Celery task, wait for it, and return its output.
+
+    Args:
+        celery_task: the task that is executed: `self`, with `bind=True`.
+        client: that of the module.
+        task, payload: as in `client.trigger`.
+        margin: seconds before the task's time limit, the soft one if it has both, at which to give
+            up. The limit is counted from this call, so make it first.
+        cancels_late: whether the run is cancelled then. Otherwise it goes on, and a second
+            execution of the Celery task finds it.
+        options: as in `client.trigger`. The `idempotency_key` is by default that of the Celery task
+            and of its retry: a second execution of the same message follows the first one's run,
+            and `self.retry()` triggers another one.
+
+    Raises:
+        WaitTimeout: the run has not finished, and the soft time limit is near.
+        RunFailed: it did not succeed.
+        TriggerRealtimeError: as `client.trigger` and `handle.result`.
+    """
+    if len(payload) > 1:
+        raise TypeError("run_output takes a task and one payload")
+    request = celery_task.request
+    if options.get("idempotency_key") is None and request.id is not None:
+        options["idempotency_key"] = [celery_task.name or "", request.id, str(request.retries)]
+    ends = _end_of(celery_task, margin)
+    if ends is not None and options.get("call_timeout") is None:
+        options["call_timeout"] = max(1.0, ends - time.monotonic())
+    handle = client.trigger(task, *payload, **options)
+    try:
+        left = None if ends is None else max(0.0, ends - time.monotonic())
+        return handle.result(left)
+    except (WaitTimeout, SoftTimeLimitExceeded):
+        if cancels_late:
+            with contextlib.suppress(TriggerRealtimeError):
+                handle.cancel(call_timeout=max(1.0, min(margin, 5.0)))
+        raise
+
+
+def _end_of(celery_task: Task[Any, Any], margin: float) -> float | None:
+    """Return when to give up, a moment of `time.monotonic()`; None if there is no time limit."""
+    hard, soft = celery_task.request.timelimit or (None, None)
+    limits = [soft or celery_task.soft_time_limit, hard or celery_task.time_limit]
+    seconds = next((one for one in limits if one), None)
+    return None if seconds is None else time.monotonic() + max(0.0, seconds - margin)

@@ -7,6 +7,11 @@
         realtime.init_app(app)
         return app
 
+    @app.post("/orders")
+    def order():
+        handle = realtime.client.trigger("ship", request.json, call_timeout=5)
+        return realtime.run_props(handle)       # for the official React hooks
+
     @app.get("/runs/<run_id>/events")
     @login_required
     def events(run_id):
@@ -14,8 +19,10 @@
 
 Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
 (`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
-those left out come from the environment, as `RealtimeClient` says), and
-`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds.
+those left out come from the environment, as `RealtimeClient` says),
+`TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is not the base URL), and
+`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds. In a web request a call should end soon:
+`TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
 """
 
 from __future__ import annotations
@@ -23,7 +30,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ConfigurationError, RealtimeClient
-from ._client import CLIENT_OPTIONS, ContextClient
+from . import page
+from ._client import CLIENT_OPTIONS, ContextClient, base_url_of
+from .page import AnyRun
 from .sse import HEADERS, KEEP_ALIVE, Relay, RunToDict, Source, has_ended, run_for_browser, shared
 
 try:
@@ -63,6 +72,8 @@ class TriggerRealtime:
         """Register the extension with an app. The app's client is made on first use."""
         app.config.setdefault(f"{PREFIX}KEEP_ALIVE", KEEP_ALIVE)
         app.extensions[_EXTENSION] = {"extension": self}
+        names = {"realtime_token": self.run_token, "realtime_run": self.run_props}
+        app.context_processor(lambda: dict(names))
 
     @property
     def client(self) -> RealtimeClient:
@@ -113,10 +124,32 @@ class TriggerRealtime:
         )
         return Response(relay, headers=HEADERS)
 
+    def run_token(self, run: AnyRun, **options: Any) -> str:
+        """Return a public token that reads exactly one run: see `page.run_token`.
+
+        In templates: `{{ realtime_token(run) }}`. The view must have checked that this user may
+        see all of this run.
+        """
+        return page.run_token(self.client, run, **options)
+
+    def run_props(self, run: AnyRun, **options: Any) -> dict[str, str]:
+        """Return what the official hooks need to follow a run: see `page.run_props`.
+
+        In templates: `<script type="application/json">{{ realtime_run(run)|tojson }}</script>`. As
+        the result of a view it is for pages whose token expires before the run has finished; set
+        `Cache-Control: no-store` there.
+        """
+        app = current_app._get_current_object()
+        url = app.config.get(f"{PREFIX}BROWSER_URL") or base_url_of(self._options_of(app))
+        return page.run_props(self.client, run, **{"base_url": url, **options})
+
     def _make_client(self, app: Flask) -> RealtimeClient:
+        return ContextClient(app.app_context, **self._options_of(app))
+
+    def _options_of(self, app: Flask) -> dict[str, Any]:
         options = dict(self._options)
         for name in CLIENT_OPTIONS:
             value = app.config.get(PREFIX + name.upper())
             if value is not None:
                 options[name] = value
-        return ContextClient(app.app_context, **options)
+        return options

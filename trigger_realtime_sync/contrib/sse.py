@@ -9,7 +9,10 @@ A `Relay` is the body of a WSGI response: the current state first, then each cha
 
 - `event: run`: a run as JSON, under the names that the JavaScript hooks use.
 - `event: part`: `{"key": …, "index": …, "parts": […]}`, and `"runId"` with many runs. `index` is
-  the index of the first part. The event's id lets `EventSource` continue after it by itself.
+  the index of the first part, counted from where the stream was begun to be read. A browser that
+  came when parts before these were dropped already, because of `max_parts` or `max_part_bytes`, is
+  told how many it has missed: `"missed": 3`. The event's id lets `EventSource` continue after it by
+  itself.
 - `event: complete`: the end, nothing more will come.
 - `event: error`: an error ended the subscription: `{"error": …, "status": …, "message": …}`.
   Browsers dispatch their own connection errors under this name too, without `data`.

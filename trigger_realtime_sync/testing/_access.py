@@ -6,6 +6,7 @@ docs/protocol.md, section R4, says what servers check, and in which order.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import time
@@ -150,10 +151,13 @@ class Access:
     def claims(self, caller: Caller, scopes: Iterable[str], **more: Any) -> dict[str, Any]:
         return {"sub": caller.environment, "pub": True, "scopes": list(scopes), **more}
 
-    def mint(self, claims: Mapping[str, Any], seconds: float) -> str:
-        """Return a public token with these claims that lives so long."""
+    def mint(
+        self, claims: Mapping[str, Any], seconds: float = 0.0, *, expires_at: float | None = None
+    ) -> str:
+        """Return a public token with these claims that lives so long, or until an instant."""
         issued = int(time.time())
-        times = {"exp": issued + int(seconds), "iat": issued}
+        end = issued + math.ceil(seconds) if expires_at is None else int(expires_at)
+        times = {"exp": end, "iat": issued}
         return sign({**claims, "iss": ISSUER, "aud": AUDIENCE, **times}, self.secret_key)
 
     def _public(self, token: str, claims: dict[str, Any]) -> Caller:

@@ -50,8 +50,10 @@ class AuthRoutes:
         if "realtime" in body:
             more["realtime"] = body["realtime"]
         claims = self._access.claims(caller, scopes, **more)
-        seconds = _seconds(body["expirationTime"]) if "expirationTime" in body else _USUAL_SECONDS
-        return json_reply(200, {"token": self._access.mint(claims, seconds)})
+        wanted = body.get("expirationTime", f"{_USUAL_SECONDS}s")
+        seconds = _seconds(wanted)
+        end = wanted if isinstance(wanted, (int, float)) else None
+        return json_reply(200, {"token": self._access.mint(claims, seconds, expires_at=end)})
 
 
 def _seconds(value: Any) -> float:

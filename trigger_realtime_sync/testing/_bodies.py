@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from decimal import Decimal
 from typing import Any
 
 from ._observer import RecordedRequest
@@ -42,15 +44,22 @@ def json_body(request: RecordedRequest, limit: int | None = None) -> Any:
 
 
 def parse_json(data: bytes, problem: str = "Invalid JSON") -> Any:
-    """Return the value as JavaScript reads it: no `NaN`.
+    """Return the value as JavaScript reads it: no `NaN`, and integers rounded to doubles.
 
     Raises:
         Refused: it is no JSON.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_int=_number)
     except (ValueError, RecursionError):
         raise Refused(400, {"error": problem}) from None
+
+
+def _number(digits: str) -> int | float:
+    """Return an integer as far as a double holds it: beyond 2**53 it is rounded."""
+    number = float(digits)
+    # As JavaScript writes it: the shortest digits that mean this double.
+    return int(Decimal(repr(number))) if math.isfinite(number) else number
 
 
 def _refuse_constant(name: str) -> None:

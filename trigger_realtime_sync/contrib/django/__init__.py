@@ -6,12 +6,16 @@
 - `trigger_realtime_sync.contrib.django.client.get_client()`: the client. Stale database connections
   are closed around its callbacks, as they are around requests.
 - `….signals`: `run_updated`, `run_completed`, `part_received`, sent by `….watching`.
+- `….triggering.trigger_on_commit(…)`: triggers once the transaction is committed.
 - `….views.events_view(…)`: a view that shows a run to browsers; `….urls` has two of them.
+- `….views.token_view(…)`, and `{% load trigger_realtime %}`: for pages that follow a run by
+  themselves, with the official React hooks say.
 - `manage.py watch_run RUN_ID`.
 
 Settings, all optional, in the dictionary `TRIGGER_REALTIME`: the options of `RealtimeClient` in
 capitals (`ACCESS_TOKEN`, `BASE_URL`, `PREVIEW_BRANCH`…; those left out come from the environment,
 as `RealtimeClient` says), `KEEP_ALIVE` (seconds of silence after which a browser is sent a
-comment), and `PERMISSION` (a callable that decides who may see runs, or its dotted path, see
+comment), `BROWSER_URL` (of the API, as browsers reach it, if that is not `BASE_URL`), and
+`PERMISSION` (a callable that decides who may see runs, or its dotted path, see
 `….views`).
 """

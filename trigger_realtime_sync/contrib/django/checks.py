@@ -26,6 +26,7 @@ def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage
         *_errors_of(_make_client, "trigger_realtime.E003"),
         *_errors_of(conf.keep_alive, "trigger_realtime.E004"),
         *_errors_of(conf.permission, "trigger_realtime.E005"),
+        *_errors_of(conf.browser_url, "trigger_realtime.E006"),
         *_no_token(),
     ]
 

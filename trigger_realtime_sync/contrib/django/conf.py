@@ -11,11 +11,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .._client import CLIENT_OPTIONS as CLIENT_ARGUMENTS
+from .._client import base_url_of
 from ..sse import KEEP_ALIVE
 
 NAME = "TRIGGER_REALTIME"
 CLIENT_OPTIONS = frozenset(map(str.upper, CLIENT_ARGUMENTS))
-OWN_OPTIONS = frozenset({"KEEP_ALIVE", "PERMISSION"})
+OWN_OPTIONS = frozenset({"BROWSER_URL", "KEEP_ALIVE", "PERMISSION"})
 
 Permission = Callable[..., bool]
 
@@ -39,6 +40,16 @@ def keep_alive() -> float:
     value = all_settings().get("KEEP_ALIVE", KEEP_ALIVE)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ImproperlyConfigured(f"{NAME}['KEEP_ALIVE'] must be more than 0 seconds: {value!r}")
+    return value
+
+
+def browser_url() -> str:
+    """Return the URL of the API as browsers reach it; by default as the client does."""
+    value = all_settings().get("BROWSER_URL")
+    if value is None:
+        return base_url_of(client_options())
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise ImproperlyConfigured(f"{NAME}['BROWSER_URL'] must be a URL, not {value!r}")
     return value
 
 

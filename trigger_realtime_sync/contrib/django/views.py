@@ -18,10 +18,16 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.views.decorators.http import require_safe
 
-from .. import sse
+from .. import page, sse
 from .._asgi import AsyncChunks
 from . import conf
 from .client import get_client
@@ -106,6 +112,40 @@ def events_view(
             return sse_response(request, source(request, **url_arguments), run_to_dict=run_to_dict)
         except ValueError as error:
             return HttpResponse(str(error), status=400, content_type="text/plain")
+
+    return view
+
+
+def token_view(
+    run: Callable[..., Any] | None = None,
+    *,
+    permission: conf.Permission,
+    **options: Any,
+) -> View:
+    """Return a view that answers with what a page needs to follow a run by itself, as JSON.
+
+    For a page whose token expires before the run has finished. It is never cached.
+
+    Args:
+        run: returns the run, its handle or its id, called with the request and the arguments from
+            the URL. Default: the argument `run_id` of the URL. If it raises `ValueError`, the
+            answer is 400.
+        permission: as in `events_view`, but without a default: the token shows all of the run, its
+            payload too, which a project that lets all users see its runs may not have meant.
+        options: see `page.run_props`.
+    """
+
+    @require_safe
+    def view(request: HttpRequest, **url_arguments: Any) -> HttpResponseBase:
+        if not _is_allowed(permission(request, **url_arguments)):
+            return HttpResponse("You may not see this.", status=403, content_type="text/plain")
+        given = {"base_url": conf.browser_url(), **options}
+        try:
+            shown = url_arguments["run_id"] if run is None else run(request, **url_arguments)
+            props = page.run_props(get_client(), shown, **given)
+        except ValueError as error:
+            return HttpResponse(str(error), status=400, content_type="text/plain")
+        return JsonResponse(props, headers={"Cache-Control": "no-store"})
 
     return view
 

@@ -1,0 +1,1 @@
+"""What kinds of types there are to read JSON into, and whether one can be read at all."""
