@@ -159,8 +159,7 @@ def test_an_earlier_turn_told_again(here, client, agent):
 
 
 def test_a_reload(here, client, agent, listener):
-    """Another process goes on at the place of the first one, though S2 was restarted meanwhile, and
-    knows which turns were over."""
+    """Another client goes on at the place of the first one, and knows which turns were over."""
     with here.client() as before:
         subscription = before.subscribe_to_session(CHAT, **listener.callbacks)
         agent.write("a")
