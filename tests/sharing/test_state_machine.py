@@ -139,12 +139,17 @@ class Fleet(RuleBasedStateMachine):
     def begin(self, count):
         self.time = 1000.0
         self.today = 1_000_000
-        self.store = MemoryStore(3.0, lambda: self.time, lambda: self.today)
+        self.store = MemoryStore(3.0, lambda: self.time, self.now)
         self.upstream = Upstream()
         self.names = 0
         self.leaders: dict[str, list[Leader]] = {RUNS: [], STREAM: []}
         self.followers = [Follower(self.store, self.upstream) for _ in range(count)]
         self.server = MemoryLog(self.store)
+
+    def now(self):
+        """The store's clock: no two readings are the same microsecond, though it may go back."""
+        self.names += 1
+        return self.today * 1000 + self.names % 1000
 
     # Upstream.
 

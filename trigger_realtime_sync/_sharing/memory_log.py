@@ -32,14 +32,14 @@ class MemoryStore:
     Args:
         lease: seconds that a lease lasts.
         clock: seconds, for leases.
-        today: milliseconds, from which epochs are made.
+        today: microseconds, from which epochs are made.
     """
 
     def __init__(
         self,
         lease: float = 3.0,
         clock: Callable[[], float] = monotonic,
-        today: Callable[[], int] = lambda: int(monotonic() * 1000),
+        today: Callable[[], int] = lambda: int(monotonic() * 1e6),
     ) -> None:
         self.lease = lease
         self.clock = clock
