@@ -17,7 +17,7 @@ from trigger_realtime_sync._sharing.entries import Codec
 from trigger_realtime_sync._sharing.memory_log import MemoryLog, MemoryStore
 from trigger_realtime_sync._sharing.plain_rows import PlainRow
 from trigger_realtime_sync._sharing.run_replica import RunReplica
-from trigger_realtime_sync._sharing.shared_log import Claim, Listener, Refused
+from trigger_realtime_sync._sharing.shared_log import Claim, Listener, Refused, Share
 from trigger_realtime_sync._sharing.stream_replica import MissingParts, StreamReplica
 from trigger_realtime_sync._sharing.tailing import Tailer
 from trigger_realtime_sync._sharing.writers import RunWriter, StreamWriter
@@ -169,7 +169,7 @@ class Fleet(RuleBasedStateMachine):
         self.names += 1
         token = f"t{self.names}"
         claim = Claim(key=key, token=token, wants=True)
-        _, (standing,) = self.server.claim("p", [claim], 9)
+        (standing,) = self.server.claim("p", [claim], Share(keys=1, led=0, late=0))
         if standing.token != token:
             return
         if key == RUNS:
@@ -212,7 +212,8 @@ class Fleet(RuleBasedStateMachine):
     def renew(self, key, which):
         if self.leaders[key]:
             leader = self.leaders[key][which % len(self.leaders[key])]
-            self.server.claim("p", [Claim(key=key, token=leader.token, wants=False)], 0)
+            claim = Claim(key=key, token=leader.token, wants=False)
+            self.server.claim("p", [claim], Share(keys=1, led=0, late=0))
 
     @rule(key=st.sampled_from([RUNS, STREAM]), which=st.integers(0, 20))
     def kill(self, key, which):
@@ -295,12 +296,19 @@ class Fleet(RuleBasedStateMachine):
         """In the end, with a leader that lives, everybody knows everything."""
         if not hasattr(self, "followers"):
             return
-        self.time += 10
         for key in (RUNS, STREAM):
-            self.leaders[key].clear()
-            self.elect(key)
-            while self.leaders[key] and key == STREAM and (
-                self.leaders[key][0].read < self.upstream.parts
+            for leader in list(self.leaders[key]):
+                self.work(leader, key)
+            if not any(one.token == self.store.log(key).token for one in self.leaders[key]):
+                self.leaders[key].clear()
+                self.time += 10
+                self.elect(key)
+            token = self.store.log(key).token
+            self.leaders[key] = [one for one in self.leaders[key] if one.token == token]
+            while (
+                self.leaders[key]
+                and key == STREAM
+                and (self.leaders[key][0].read < self.upstream.parts)
             ):
                 self.work(self.leaders[key][0], key)
         for follower in self.followers:

@@ -129,6 +129,16 @@ class Codec:
             raise Unreadable("a newer version of this library wrote it")
         return Entry(words[1], _load(self.unpack(words[2], data)))
 
+    def seal(self, text: str) -> bytes:
+        """Return a text as it may lie in the store."""
+        data = text.encode()
+        return data if self._cipher is None else b"f " + self._cipher.encrypt(data)
+
+    def unseal(self, data: bytes) -> str:
+        """Return a text that was sealed; for errors see `decode`."""
+        is_sealed = data.startswith(b"f ")
+        return self.unpack("f" if is_sealed else "", data[2 * is_sealed :]).decode()
+
     def unpack(self, packing: str, data: bytes) -> bytes:
         """Return the data as it was before it was packed; for errors see `decode`."""
         if ("f" in packing) is not (self._cipher is not None):

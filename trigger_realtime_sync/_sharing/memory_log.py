@@ -10,7 +10,18 @@ import attrs
 
 from .._clock import monotonic
 from .entries import Codec, EntryId, Placed, Unreadable
-from .shared_log import ALONE, ANY, Append, Appended, Claim, Fenced, Listener, Moved, Standing
+from .shared_log import (
+    ALONE,
+    ANY,
+    Append,
+    Appended,
+    Claim,
+    Fenced,
+    Listener,
+    Moved,
+    Share,
+    Standing,
+)
 
 
 @attrs.define
@@ -97,9 +108,9 @@ class MemoryLog:
     def read(self, key: str, after: EntryId | None, most: int) -> list[Placed]:
         with self._store.lock:
             entries = list(self._store.log(key).entries)
-        return [
-            self._placed(id_, blob) for id_, blob in entries if after is None or id_ > after
-        ][:most]
+        return [self._placed(id_, blob) for id_, blob in entries if after is None or id_ > after][
+            :most
+        ]
 
     def tail(self, key: str) -> Placed | None:
         with self._store.lock:
@@ -112,13 +123,12 @@ class MemoryLog:
         except Unreadable:
             return Placed(id_, None)
 
-    def claim(
-        self, process: str, claims: Sequence[Claim], most: int
-    ) -> tuple[int, list[Standing]]:
+    def claim(self, process: str, claims: Sequence[Claim], share: Share) -> list[Standing]:
         store = self._store
         with store.lock:
             now = store.clock()
             store.processes[process] = now + 3 * store.lease
+            most = share.most(sum(until > now for until in store.processes.values()))
             standings = []
             for one in claims:
                 log = store.log(one.key)
@@ -144,8 +154,7 @@ class MemoryLog:
                         writer=log.writer,
                     )
                 )
-            alive = sum(until > now for until in store.processes.values())
-            return alive, standings
+            return standings
 
     def release(self, key: str, token: str) -> None:
         with self._store.lock:

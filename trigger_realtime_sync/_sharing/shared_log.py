@@ -89,6 +89,29 @@ class Claim:
     follows: bool = True
 
 
+# How many leases beyond its share a process takes at a time.
+BEYOND_SHARE = 2
+
+
+@attrs.frozen(kw_only=True)
+class Share:
+    """How many leases a process may take: its share of what it follows, and few beyond it.
+
+    Attributes:
+        keys: how many keys it follows.
+        led: how many of them it leads.
+        late: how many were left to others, who did not take them.
+    """
+
+    keys: int
+    led: int
+    late: int
+
+    def most(self, processes: int) -> int:
+        """Return how many it may take where there are so many processes."""
+        return max(-(-self.keys // processes) + BEYOND_SHARE - self.led, 0) + self.late
+
+
 @attrs.frozen(kw_only=True)
 class Standing:
     """What a process is told about one key.
@@ -141,17 +164,15 @@ class SharedLog(Protocol):
     def tail(self, key: str) -> Placed | None:
         """Return the last entry, None without any."""
 
-    def claim(
-        self, process: str, claims: Sequence[Claim], most: int
-    ) -> tuple[int, list[Standing]]:
+    def claim(self, process: str, claims: Sequence[Claim], share: Share) -> list[Standing]:
         """Renew the leases that are held, and take those that are wanted and free.
 
         Args:
             process: names this process.
-            most: how many to take at most.
+            share: how many to take at most.
 
         Returns:
-            How many processes there are, and how each key stands.
+            How each key stands.
         """
 
     def release(self, key: str, token: str) -> None:

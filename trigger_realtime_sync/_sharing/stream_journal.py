@@ -10,8 +10,8 @@ from .._wire.stream_parts import BadPart, Part, PartBatch, Positions, Stretch
 from .entries import CONTINUATION, PARTS, Entry, EntryId
 from .shared_log import ALONE
 
-# The share of `history` that a leader writes before what others wrote is dropped. So a log takes one
-# and a half times `history` at most.
+# The share of `history` that a leader writes before what others wrote is dropped. So a log takes
+# one and a half times `history` at most.
 EARLIER_SHARE = 0.5
 
 
@@ -85,8 +85,7 @@ class StreamJournal:
 
 
 def _places(positions: Positions, count: int) -> list[Any]:
-    """Return the positions after parts as texts; of records that follow each other only the first.
-    """
+    """Return the positions after parts as texts; of consecutive records only the first."""
     first, last = positions(0), positions(count - 1)
     if isinstance(first, PositionV2) and isinstance(last, PositionV2) and not first.bare:
         records, parts = last.next_seq_num - first.next_seq_num, last.consumed - first.consumed

@@ -16,7 +16,15 @@ from .entries import CONTINUATION, DRAINED, OVER, PARTS, Entry
 
 
 class MissingParts(Exception):
-    """Parts before those of an entry are not known."""
+    """Parts before those of an entry are not known.
+
+    Attributes:
+        until: the index from which on the entry has them.
+    """
+
+    def __init__(self, until: int) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class StreamReplica:
@@ -50,7 +58,7 @@ class StreamReplica:
             return parts, 0
         data = entry.data
         if data["from"] > self.index:
-            raise MissingParts
+            raise MissingParts(data["from"])
         is_known = data["to"] < self.index or data["from"] < data["to"] <= self.index
         if is_known:
             return parts, 0
@@ -86,9 +94,7 @@ def _positions(places: list[str]) -> Positions:
             return _position(places[n])
         first = _position(places[0])
         assert isinstance(first, PositionV2)
-        return first._replace(
-            next_seq_num=first.next_seq_num + n, consumed=first.consumed + n
-        )
+        return first._replace(next_seq_num=first.next_seq_num + n, consumed=first.consumed + n)
 
     return position
 
@@ -99,5 +105,6 @@ def _position(place: str) -> Position:
 
 def _report(name: str) -> type[ProtocolReport]:
     kind = getattr(errors, name, None)
-    is_report = isinstance(kind, type) and issubclass(kind, ProtocolReport)
-    return kind if is_report else ProtocolReport
+    if isinstance(kind, type) and issubclass(kind, ProtocolReport):
+        return kind
+    return ProtocolReport

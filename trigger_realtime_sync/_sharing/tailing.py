@@ -1,4 +1,4 @@
-"""The entries of one log as they come: what is published, and what must be read because of a gap."""
+"""The entries of one log as they come: what is published, and what a gap makes be read."""
 
 from __future__ import annotations
 
@@ -83,6 +83,15 @@ class Tailer:
         self._codec = codec
         self._reader = LogReader()
         self._has_read = False
+
+    def is_elsewhere(self, tail: EntryId | None) -> bool:
+        """Return True if the log ends elsewhere than what was taken. Safe from any thread."""
+        return tail is not None and tail != self._reader.last
+
+    def is_old(self, id_: EntryId) -> bool:
+        """Return True for what the log had when the follower came: errors of then are not its
+        own."""
+        return not self._has_read or (self.start is not None and id_ <= self.start)
 
     def entries(self) -> Iterator[Placed]:
         """Yield what is new. An entry counts as taken when the next one is asked for.
