@@ -146,7 +146,8 @@ class Hub:
             topic.resigned_until = monotonic() + seconds
             links = list(topic.links)
         try:
-            self._log.release(topic.key, token)
+            if not self._stopped:
+                self._log.release(topic.key, token)
         except LogAway:
             pass
         if error is not None:

@@ -136,7 +136,8 @@ class LeadingPump(ABC):
             return False
         try:
             self._lead(requesters)
-            self._on_end(None)
+            if not self.stopped:
+                self._on_end(None)
         except Interrupted:
             pass
         except Nudged:
