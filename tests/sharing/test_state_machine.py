@@ -104,13 +104,13 @@ class Follower:
         self.take()
 
     def look(self, tails: dict[str, Any]) -> None:
-        self.run_tail.inbox.look_at(tails[RUNS])
-        self.stream_tail.inbox.look_at(tails[STREAM])
+        for key, tail in ((RUNS, self.run_tail), (STREAM, self.stream_tail)):
+            tail.inbox.look_at(tails[key], tail.last)
         self.take()
 
     def take(self) -> None:
         for placed in self.run_tail.entries():
-            self.tell(self.replica.take(placed.entry, self.now))
+            self.tell(self.replica.take(placed.entry, self.now, is_past=placed.is_past))
         try:
             for placed in self.stream_tail.entries():
                 self.add(self.stream.take(placed.entry)[0])
@@ -207,6 +207,27 @@ class Fleet(RuleBasedStateMachine):
                     leader.writer.write(batch, 10)
         except Refused:
             self.leaders[key].remove(leader)
+
+    @rule(times=st.integers(1, 8), run=st.integers(0, 2), deaf=st.integers(-1, 4))
+    def go_on(self, times, run, deaf):
+        """All is well for a while, but that somebody may hear nothing."""
+        for _ in range(times):
+            self.change(run)
+            self.append(times)
+            for key in (RUNS, STREAM):
+                for leader in list(self.leaders[key]):
+                    self.work(leader, key)
+            for number, follower in enumerate(self.followers):
+                if number != deaf:
+                    follower.hear()
+
+    @rule(lag=st.integers(0, 2))
+    def have_leaders(self, lag):
+        """Somebody leads, if nobody does."""
+        for key in (RUNS, STREAM):
+            if not self.leaders[key]:
+                self.time += 4
+                self.elect(key, lag)
 
     @rule(key=st.sampled_from([RUNS, STREAM]), which=st.integers(0, 20))
     def renew(self, key, which):

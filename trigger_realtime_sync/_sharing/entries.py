@@ -78,10 +78,16 @@ class Entry:
 
 @attrs.frozen
 class Placed:
-    """An entry in its place. The entry is None where it can't be read here."""
+    """An entry in its place.
+
+    Attributes:
+        entry: None where it can't be read here.
+        is_past: whether it may tell what this follower was told before: the log was put back.
+    """
 
     id: EntryId
     entry: Entry | None
+    is_past: bool = False
 
 
 class Unreadable(Exception):

@@ -284,6 +284,11 @@ class Hub:
         )
         wants = self._leads and not self._stopped
         claims = [topic.claim(self._name, wants=wants and not topic.leads) for topic in topics]
+        for topic in topics:
+            if topic.pump is not None:
+                topic.pump.before_look()
+            for link in list(topic.links):
+                link.before_look()
         standings = self._log.claim(self._process, claims, share)
         heard = monotonic()
         for topic, standing in zip(topics, standings, strict=True):

@@ -50,6 +50,7 @@ class HubLink:
         self._topic: Topic | None = None
         self._read_again_at = 0.0
         self._contact = 0.0
+        self._before: EntryId | None = None
 
     # On the hub's thread.
 
@@ -65,9 +66,12 @@ class HubLink:
         self._tailer.inbox.miss()
         self._requester.nudge()
 
+    def before_look(self) -> None:
+        self._before = self._tailer.last
+
     def on_tail(self, tail: EntryId | None) -> None:
-        if self._tailer.is_elsewhere(tail):
-            self._tailer.inbox.look_at(tail)
+        if tail is not None and tail != self._tailer.last:
+            self._tailer.inbox.look_at(tail, self._before)
             self._requester.nudge()
 
     def on_health(self, trouble: str | None, contact: float | None) -> None:

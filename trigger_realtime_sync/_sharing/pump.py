@@ -15,7 +15,7 @@ from .._http.requester import Origin, Requester
 from .._http.retry import DoublingPause
 from ..errors import TriggerRealtimeError
 from .entries import ERROR, Entry, EntryId
-from .shared_log import Fenced, LogAway, Moved, SharedLog
+from .shared_log import ANY, Fenced, LogAway, Moved, SharedLog
 from .troubles import concerns_all, data_of
 from .writers import LogWriter
 
@@ -61,7 +61,7 @@ class LeadingPump(ABC):
         self._requesters_lock = threading.Lock()
         self._current: Requesters | None = None
         self._main: Requester | None = None
-        self._strange_tails = 0
+        self._before: EntryId | None = None
 
     @property
     def contact(self) -> float:
@@ -92,15 +92,14 @@ class LeadingPump(ABC):
         if main is not None:
             main.nudge()
 
+    def before_look(self) -> None:
+        """See `Pump`."""
+        self._before = self._tail()
+
     def on_tail(self, tail: EntryId | None) -> None:
-        """See `Pump`. Seen twice, since an append may be under way."""
-        own = self._tail()
-        if own is None or own == tail:
-            self._strange_tails = 0
-            return
-        self._strange_tails += 1
-        if self._strange_tails > 1:
-            self._strange_tails = 0
+        """See `Pump`."""
+        before = self._before
+        if before is not None and before != ANY and (tail is None or tail < before):
             self.break_off(Moved())
 
     @abstractmethod

@@ -43,10 +43,17 @@ class LogReader:
 
     def is_behind(self, tail: EntryId | None) -> bool:
         """Return True if there is something to read, by the tail of the log."""
-        return tail is not None and tail != self.last
+        return tail is not None and (self.last is None or tail > self.last)
 
-    def look_at(self, tail: EntryId | None) -> None:
-        """Begin again if the log lost what was taken: it may have been begun anew, by a clock that
-        went back."""
-        if tail is not None and self.last is not None and tail < self.last:
-            self.last = None
+    def went_back(self, tail: EntryId | None, before: EntryId | None) -> bool:
+        """Return True, and begin again, if the log lost what was taken: it was put back, or begun
+        anew by a clock that went back.
+
+        Args:
+            tail: the tail of the log.
+            before: the last entry that was taken before the tail was looked at.
+        """
+        if tail is None or before is None or tail >= before:
+            return False
+        self.last = None
+        return True

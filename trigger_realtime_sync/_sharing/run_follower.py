@@ -110,7 +110,7 @@ class RunFollower:
                 error.terminal = False
                 self._on_warning(error)
             return True
-        changes = self._replica.take(entry, monotonic())
+        changes = self._replica.take(entry, monotonic(), is_past=placed.is_past)
         if entry.kind == SNAPSHOT:
             self._in_trouble = False
         elif not changes:

@@ -84,11 +84,12 @@ class RunReplica(Generic[RowT]):
             return None
         return min(doubt.since for doubt in self._doubts.values()) + DOUBT_SECONDS
 
-    def take(self, entry: Entry, now: float) -> Changes[RowT]:
+    def take(self, entry: Entry, now: float, *, is_past: bool = False) -> Changes[RowT]:
         """Apply an entry. Other kinds than snapshots and answers change nothing.
 
         Args:
             now: seconds of a clock that does not go back.
+            is_past: whether it may be older than what was told.
         """
         is_snapshot = entry.kind == SNAPSHOT
         if not is_snapshot and not self.has_snapshot:
@@ -101,7 +102,9 @@ class RunReplica(Generic[RowT]):
         changes: Changes[RowT] = Changes(news=bool(touched))
         told = self._told(touched)
         for row_key, columns in touched.items():
-            self._settle(row_key, columns, told, changes, is_snapshot=is_snapshot, now=now)
+            self._settle(
+                row_key, columns, told, changes, may_be_old=is_snapshot or is_past, now=now
+            )
         for row_key in gone:
             self._doubts.pop(row_key, None)
             if self._rows.pop(row_key, None) is not None:
@@ -124,7 +127,7 @@ class RunReplica(Generic[RowT]):
         told: Mapping[str, RowT],
         changes: Changes[RowT],
         *,
-        is_snapshot: bool,
+        may_be_old: bool,
         now: float,
     ) -> None:
         last = self._rows.get(row_key)
@@ -138,7 +141,7 @@ class RunReplica(Generic[RowT]):
         if before is not None:
             if is_finished(before) and not is_finished(row):
                 row = before
-            elif is_snapshot and not is_finished(row) and went_back(before, row):
+            elif may_be_old and not is_finished(row) and went_back(before, row):
                 self._doubts[row_key] = _Doubt(row, now)
                 row = before
         self._rows[row_key] = row

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
+import attrs
+
 from .entries import Codec, EntryId, Placed, Unreadable
 from .reader import LogReader, Verdict
 from .shared_log import SharedLog
@@ -27,7 +29,7 @@ class Inbox:
         self._items: deque[tuple[EntryId, bytes]] = deque()
         self._bytes = 0
         self._gap = False
-        self._tail: EntryId | None = None
+        self._look: tuple[EntryId | None, EntryId | None] = (None, None)
 
     def post(self, id_: EntryId, blob: bytes) -> None:
         """Take an entry; without bytes it must be read from the log."""
@@ -44,24 +46,26 @@ class Inbox:
         with self._lock:
             self._drop()
 
-    def look_at(self, tail: EntryId | None) -> None:
-        """Note what the last entry of the log is."""
+    def look_at(self, tail: EntryId | None, before: EntryId | None) -> None:
+        """Note the last entry of the log, and which was taken last before that was asked."""
         with self._lock:
-            self._tail = tail
+            self._look = (tail, before)
 
     def _drop(self) -> None:
         self._items.clear()
         self._bytes = 0
         self._gap = True
 
-    def take(self) -> tuple[list[tuple[EntryId, bytes]], bool, EntryId | None]:
-        """Return what was published, whether there is a gap, and the tail if that was looked at."""
+    def take(
+        self,
+    ) -> tuple[list[tuple[EntryId, bytes]], bool, tuple[EntryId | None, EntryId | None]]:
+        """Return what was published, whether there is a gap, and what `look_at` was told last."""
         with self._lock:
-            items, gap, tail = list(self._items), self._gap, self._tail
+            items, gap, look = list(self._items), self._gap, self._look
             self._items.clear()
             self._bytes = 0
-            self._gap, self._tail = False, None
-            return items, gap, tail
+            self._gap, self._look = False, (None, None)
+            return items, gap, look
 
     def __bool__(self) -> bool:
         return bool(self._items) or self._gap
@@ -83,10 +87,12 @@ class Tailer:
         self._codec = codec
         self._reader = LogReader()
         self._has_read = False
+        self._past: EntryId | None = None
 
-    def is_elsewhere(self, tail: EntryId | None) -> bool:
-        """Return True if the log ends elsewhere than what was taken. Safe from any thread."""
-        return tail is not None and tail != self._reader.last
+    @property
+    def last(self) -> EntryId | None:
+        """The last entry that was taken. Safe from any thread."""
+        return self._reader.last
 
     def is_old(self, id_: EntryId) -> bool:
         """Return True for what the log had when the follower came: errors of then are not its
@@ -99,7 +105,7 @@ class Tailer:
         Raises:
             LogAway: the log can't be read.
         """
-        items, gap, tail = self.inbox.take()
+        items, gap, (tail, before) = self.inbox.take()
         for id_, blob in items:
             verdict = self._reader.judge(id_)
             if verdict is Verdict.GAP:
@@ -108,9 +114,11 @@ class Tailer:
             if verdict is Verdict.TAKE:
                 yield self._placed(id_, blob)
                 self._reader.take(id_)
-        self._reader.look_at(tail)
+        if self._has_read and self._reader.went_back(tail, before):
+            self._past = tail
         if gap or (self._has_read and self._reader.is_behind(tail)):
             yield from self._read()
+            self._past = None
 
     def _read(self) -> Iterator[Placed]:
         try:
@@ -120,6 +128,8 @@ class Tailer:
                         # What is between was trimmed, and what is here begins with a snapshot, or
                         # with parts that say where they belong.
                         self._reader.last = None
+                    if self._past is not None and placed.id <= self._past:
+                        placed = attrs.evolve(placed, is_past=True)
                     yield placed
                     self._reader.take(placed.id)
         except BaseException:

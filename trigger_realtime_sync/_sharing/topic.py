@@ -100,6 +100,9 @@ class Link(Protocol):
     def on_missed(self) -> None:
         """Called when something may not have been published, or not for us."""
 
+    def before_look(self) -> None:
+        """Called before it is asked where the log ends."""
+
     def on_tail(self, tail: EntryId | None) -> None:
         """Called with the id of the last entry, each third of a lease."""
 
@@ -135,8 +138,11 @@ class Pump(Protocol):
     def on_writer(self, rank: int) -> None:
         """Note what the fleet knows of a stream's writer."""
 
+    def before_look(self) -> None:
+        """Called before it is asked where the log ends."""
+
     def on_tail(self, tail: EntryId | None) -> None:
-        """Note the log's tail, which is no longer its own where the store lost something."""
+        """Note the log's tail, which is before its own where the store lost something."""
 
 
 @attrs.define(eq=False)
