@@ -200,7 +200,8 @@ class Sharing:
         What `trigger-realtime gateway` does. The client itself must follow nothing.
 
         Raises:
-            RuntimeError: it does.
+            ConfigurationError: the client has no token of its own.
+            RuntimeError: it follows something itself.
         """
         self._fleet.lead_for_others()
 

@@ -139,6 +139,8 @@ class Engine:
         if self.fleet is not None:
             self.fleet.stop()
         left = registry.join(deadline)
+        if self.fleet is not None:
+            self.fleet.join(deadline)
         self._transport.close()
         return sorted(thread.name for thread in left)
 

@@ -28,7 +28,7 @@ from .._feeds.run_feed import OnChanges, RunChanges
 from .._feeds.sources import RunSource, StreamSource
 from .._http.requester import Origin, Requester
 from .._http.tokens import Token
-from ..errors import ShapeStale, TriggerRealtimeError
+from ..errors import ConfigurationError, ShapeStale, TriggerRealtimeError
 from .entries import Codec
 from .hub import Hub, StartThread, Wanted
 from .link import HubLink
@@ -230,7 +230,14 @@ class Fleet:
         )
 
     def lead_for_others(self) -> None:
-        """Lead whatever the fleet follows with this client's audience, from now on."""
+        """Lead whatever the fleet follows with this client's audience, from now on.
+
+        Raises:
+            ConfigurationError: the client has no token of its own.
+            RuntimeError: it follows something itself.
+        """
+        if self._options.own_token() is None:
+            raise ConfigurationError("a client without an access_token can't read for others")
         with self._lock:
             if self._made is not None:
                 raise RuntimeError("this client follows something itself: use another one")
@@ -288,6 +295,12 @@ class Fleet:
             hub = self._made
         if hub is not None:
             hub.stop()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the thread of a gateway, until a time of `time.monotonic()`."""
+        hub = self._made
+        if hub is not None:
+            hub.join(deadline)
 
 
 def _status(topic: Topic) -> SharedTarget:

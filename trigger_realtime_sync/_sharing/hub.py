@@ -85,6 +85,7 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._runs = False
         self._stopped = False
+        self._thread: threading.Thread | None = None
         self._bell = Bell()
         # Keys whose claim is made before it is due, and leases to be given up.
         self._hints: set[str] = set()
@@ -94,7 +95,7 @@ class Hub:
 
     # On any thread.
 
-    def join(self, subject: Subject, link: Link) -> Topic:
+    def enter(self, subject: Subject, link: Link) -> Topic:
         """Tell this link what is published of the subject, from now on."""
         key = subject.key
         with self._lock:
@@ -165,7 +166,16 @@ class Hub:
             if self._runs or self._stopped:
                 return
             self._runs = True
-        self._start_thread(self._run, "sharing")
+        # Not by `start_thread`: that may leave it to a janitor, who is there for subscriptions.
+        self._thread = threading.Thread(
+            target=self._run, name="trigger-realtime sharing", daemon=True
+        )
+        self._thread.start()
+
+    def join(self, deadline: float) -> None:
+        """Wait for what `start` has begun, until a time of `time.monotonic()`."""
+        if self._thread is not None:
+            self._thread.join(max(deadline - monotonic(), 0.0))
 
     def stop(self) -> None:
         """End the thread, and give up all leases, soon."""

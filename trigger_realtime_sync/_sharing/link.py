@@ -96,7 +96,7 @@ class HubLink:
     def join(self) -> None:
         """Be told from now on."""
         if self._topic is None:
-            self._topic = self.hub.join(self.subject, self)
+            self._topic = self.hub.enter(self.subject, self)
 
     def leave(self) -> None:
         """Be told no longer."""

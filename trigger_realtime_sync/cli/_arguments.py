@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from .. import __version__
-from . import _calls, _completion, _demo, _stream, _trigger, _wait, _watch
+from . import _calls, _completion, _demo, _gateway, _stream, _trigger, _wait, _watch
 from ._parser import Commands, Parser
 
 # Each adds its commands by `add_to(commands)`, in the order in which `--help` lists them.
-FAMILIES = (_watch, _stream, _wait, _trigger, _calls, _demo, _completion)
+FAMILIES = (_watch, _stream, _wait, _trigger, _calls, _gateway, _demo, _completion)
 
 _EPILOG = """\
 environment:
