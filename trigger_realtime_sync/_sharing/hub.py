@@ -90,6 +90,8 @@ class Hub:
         # Keys whose claim is made before it is due, and leases to be given up.
         self._hints: set[str] = set()
         self._left: list[Topic] = []
+        # Those who led, until their threads have ended.
+        self._ending: list[Pump] = []
         self._claim_at = 0.0
         self._listener = Listener(self._on_entry, self._on_hint, self._on_joined)
 
@@ -140,17 +142,18 @@ class Hub:
         Args:
             error: why this process can't; None where the log tells it to everybody.
         """
-        with self._lock:
-            token, topic.token = topic.token, secrets.token_hex(8)
-            topic.pump = None
-            seconds = RESIGNED_SECONDS if error is not None else SAID_SECONDS
-            topic.resigned_until = monotonic() + seconds
-            links = list(topic.links)
+        seconds = RESIGNED_SECONDS if error is not None else SAID_SECONDS
+        topic.resigned_until = monotonic() + seconds
         try:
             if not self._stopped:
-                self._log.release(topic.key, token)
+                self._log.release(topic.key, topic.token)
         except LogAway:
+            # The lease ends by itself.
             pass
+        # Not before: as long as there is a pump, the end waits for it before it closes the log.
+        with self._lock:
+            topic.token, topic.pump = secrets.token_hex(8), None
+            links = list(topic.links)
         if error is not None:
             for link in links:
                 link.on_failed(error)
@@ -220,9 +223,8 @@ class Hub:
                 self._topics.clear()
             is_idle = not self._topics and self._wanted is None
         if self._stopped or is_idle:
-            left = list(self._left)
             self._give_up_left()
-            _await_end([topic.pump for topic in left if topic.pump is not None])
+            _await_end(self._ending)
         with self._lock:
             is_idle = is_idle and not self._topics and not self._left
             if not self._stopped and not is_idle:
@@ -308,7 +310,7 @@ class Hub:
         topic.stands(standing, now)
         mine, pump = standing.token == topic.token, topic.pump
         if pump is not None and (pump.ended or not mine):
-            pump.stop()
+            self._end(pump)
             topic.pump = pump = None
             if not mine:
                 topic.token = secrets.token_hex(8)
@@ -338,7 +340,7 @@ class Hub:
         keys = [topic.key for topic in left if topic.key not in self._topics]
         for topic in left:
             if topic.pump is not None:
-                topic.pump.stop()
+                self._end(topic.pump)
         try:
             self._log.unsubscribe(keys)
             for topic in left:
@@ -347,6 +349,10 @@ class Hub:
         except LogAway:
             # The leases end by themselves.
             return
+
+    def _end(self, pump: Pump) -> None:
+        pump.stop()
+        self._ending = [one for one in (*self._ending, pump) if not one.ended]
 
     def _went_away(self, why: str) -> None:
         first, self.away = self.away is None, why
