@@ -14,11 +14,10 @@ import pytest
 
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import ConfigurationError, NotFoundError, RealtimeClient, State
+from trigger_realtime_sync.sharing import RedisSharing
 
 pytest.importorskip("redis")
 Fernet = pytest.importorskip("cryptography.fernet").Fernet
-
-from trigger_realtime_sync.sharing import RedisSharing
 
 
 def test_runs_are_read_once(server, share):

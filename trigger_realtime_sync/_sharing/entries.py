@@ -17,6 +17,8 @@ import attrs
 VERSION = 1
 # Bytes of data from which on it is compressed.
 COMPRESSED_FROM = 1024
+# Bytes of an entry's data at the most: twice the largest answer of the API.
+MOST_BYTES = 512 << 20
 
 # The kinds. Snapshot: opens an epoch with all rows, so that nothing before it is needed.
 SNAPSHOT = "S"
@@ -152,9 +154,17 @@ class Codec:
         try:
             if self._cipher is not None:
                 data = self._cipher.decrypt(data)
-            return zlib.decompress(data) if "z" in packing else data
+            return _unzipped(data) if "z" in packing else data
         except Exception as error:  # noqa: BLE001 (of `cryptography`, which may not be installed)
             raise Unreadable(f"it can't be unpacked: {type(error).__name__}") from None
+
+
+def _unzipped(data: bytes) -> bytes:
+    inflate = zlib.decompressobj()
+    whole = inflate.decompress(data, MOST_BYTES)
+    if not inflate.eof:
+        raise Unreadable("it is cut off, or too large")
+    return whole
 
 
 def _dump(data: Any) -> bytes:
