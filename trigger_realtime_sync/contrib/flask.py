@@ -14,9 +14,8 @@
 
 Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
 (`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
-those left out come from the environment, as `RealtimeClient` says; `TRIGGER_REALTIME_SHARED` may be the
-URL of a Redis), and
-`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds.
+those left out come from the environment, as `RealtimeClient` says; `TRIGGER_REALTIME_SHARED` may be
+the URL of a Redis), and `TRIGGER_REALTIME_KEEP_ALIVE`, in seconds.
 """
 
 from __future__ import annotations
