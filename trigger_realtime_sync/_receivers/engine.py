@@ -6,7 +6,8 @@ import math
 import threading
 import weakref
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,6 +15,7 @@ from .._calls.memory import CallMemory
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
+from .._channel.sources import NETWORK
 
 # Not when the first stream is subscribed to: a process may have no file descriptor left then.
 from .._channel.stream_channel import StreamChannel
@@ -31,10 +33,18 @@ from .delivery import Callbacks
 from .receiver import Receiver
 from .registry import Registry, Seat
 
+if TYPE_CHECKING:
+    from .._sharing.fleet import Fleet, Store
+
 
 @attrs.frozen(kw_only=True)
 class EngineOptions:
-    """The options of the client that its engine needs."""
+    """The options of the client that its engine needs.
+
+    Attributes:
+        shared: where a fleet shares what it reads, if it does.
+        own_token: returns the client's own token, if it has one.
+    """
 
     http: HttpOptions
     retry: RetryPolicy
@@ -42,6 +52,8 @@ class EngineOptions:
     preview_branch: str | None
     max_cached: int
     stream_patience: float
+    shared: Store | None = None
+    own_token: Callable[[], Token | None] = lambda: None
 
 
 class Engine:
@@ -67,6 +79,26 @@ class Engine:
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
         # Protects the token sources and records. Reentrant: a signal handler may make a call.
         self._tokens_lock = threading.RLock()
+        self.fleet = self._new_fleet()
+
+    def _new_fleet(self) -> Fleet | None:
+        options = self._options
+        if options.shared is None:
+            return None
+        # Imported here, because most clients share nothing.
+        from .._sharing.fleet import Fleet, FleetOptions
+
+        return Fleet(
+            FleetOptions(
+                store=options.shared,
+                own_token=options.own_token,
+                branch=options.preview_branch,
+                patience=options.stream_patience,
+                make_origin=self._target_origin,
+                buffering=self._buffering.__getitem__,
+                start_thread=self.registry.threads.start,
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<Engine {self._options!r}>"
@@ -90,6 +122,8 @@ class Engine:
         self._fetches.stop()
         self.open_calls.close()
         self.registry.end(self.registry.all_seats(), is_inside=True)
+        if self.fleet is not None:
+            self.registry.janitor.put(self.fleet.stop)
         self.registry.janitor.put(self._transport.close)
 
     def close(self, deadline: float) -> list[str]:
@@ -106,7 +140,11 @@ class Engine:
         self._fetches.stop()
         self.open_calls.close()
         registry.end(registry.all_seats(), is_inside=False)
+        if self.fleet is not None:
+            self.fleet.stop()
         left = registry.join(deadline)
+        if self.fleet is not None:
+            self.fleet.join(deadline)
         self._transport.close()
         return sorted(thread.name for thread in left)
 
@@ -119,15 +157,19 @@ class Engine:
             self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> Channel:
-        origin = self._origin(
-            target.base_url, target.token, self._options.retry, target.absent_until
-        )
+        origin = self._target_origin(target)
+        sources = NETWORK if self.fleet is None else self.fleet.sources(target)
         if target.streams is not None:
             buffering = self._buffering[target.base_url]
-            return StreamChannel(target, origin, view, self._options.stream_patience, buffering)
+            patience = self._options.stream_patience
+            return StreamChannel(target, origin, view, patience, buffering, sources)
         if target.is_batch:
-            return BatchChannel(target, origin, view)
-        return Channel(target, origin, view)
+            return BatchChannel(target, origin, view, sources)
+        return Channel(target, origin, view, sources)
+
+    def _target_origin(self, target: Target) -> Origin:
+        """Return where a target is asked for."""
+        return self._origin(target.base_url, target.token, self._options.retry, target.absent_until)
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go, on any thread."""
