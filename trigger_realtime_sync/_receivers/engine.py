@@ -14,6 +14,10 @@ from .._calls.memory import CallMemory
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
+
+# Not where it is first needed: the process may have no file descriptor left then, and a child that
+# another thread forks meanwhile could never import it.
+from .._channel.stream_channel import StreamChannel
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
 from .._http.fetches import Fetches
@@ -115,10 +119,6 @@ class Engine:
             self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> Channel:
-        # Here, because a client that only triggers needs none of it; and all of it, because a
-        # process may have no file descriptor left, to import from, when it first needs the rest.
-        from .._channel.stream_channel import StreamChannel
-
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
         )
