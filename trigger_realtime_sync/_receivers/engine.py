@@ -17,7 +17,8 @@ from .._channel.channel import Channel
 from .._channel.run_view import RunView
 from .._channel.sources import NETWORK
 
-# Not when the first stream is subscribed to: a process may have no file descriptor left then.
+# Not where it is first needed: the process may have no file descriptor left then, and a child that
+# another thread forks meanwhile could never import it.
 from .._channel.stream_channel import StreamChannel
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
