@@ -48,7 +48,7 @@ class Load:
 
 
 def _ms(late: list[float], share: float) -> str:
-    return f"{sorted(late)[int(len(late) * share)] * 1000:.1f}" if late else "–"
+    return f"{sorted(late)[int(len(late) * share)] * 1000:.1f}" if late else "-"
 
 
 class Fleet:
@@ -136,11 +136,11 @@ def measure(options: argparse.Namespace, redis: Any) -> str:
             full = stretch(fleet, process, options.seconds, lambda: change(server, runs, 0.0005))
             speed = parts_a_second(server, fleet, runs[0], options.parts)
             one = fleet.reports()[0]
-            memory = memory_of(url) if url else "–"
+            memory = memory_of(url) if url else "-"
         finally:
             fleet.close()
     name = "shared" if url else "each for itself"
-    cpu = f"{rest.redis:.1%} / {light.redis:.1%} / {full.redis:.1%}, {memory}" if url else "–"
+    cpu = f"{rest.redis:.1%} / {light.redis:.1%} / {full.redis:.1%}, {memory}" if url else "-"
     return (
         f"| {name} | {polls}, {streams} | {one['threads']}, {one['mb']:.0f} | {rest.cpu:.1%}"
         f" | {light.shown()} | {full.shown()} | {speed:,.0f} | {cpu} |"

@@ -73,7 +73,8 @@ def main() -> None:
                 run_id, on_update=counter.on_update, on_stream=counter.on_stream, max_parts=0
             )
         for _ in sys.stdin:
-            print(json.dumps(counter.report()), flush=True)
+            sys.stdout.write(json.dumps(counter.report()) + "\n")
+            sys.stdout.flush()
 
 
 main()

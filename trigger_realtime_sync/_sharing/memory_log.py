@@ -143,7 +143,8 @@ class MemoryLog:
                     log.writer = one.writer
                     store.publish(one.key, None)
                 if one.follows:
-                    store.wanted[one.key] = (one.target, now + 3 * store.lease)
+                    said = one.target or store.wanted.get(one.key, ("", 0.0))[0]
+                    store.wanted[one.key] = (said, now + 3 * store.lease)
                 left = log.until - now if log.token else 0.0
                 standings.append(
                     Standing(

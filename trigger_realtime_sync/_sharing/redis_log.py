@@ -147,9 +147,9 @@ class RedisLog:
         args: list[Any] = [process, self._lease, LIFE_SECONDS * 1000]
         args += [share.keys, BEYOND_SHARE - share.led, share.late]
         for one in claims:
-            names = ("log", "lease", "writer", "target")
-            keys += [self._name(one.key, name) for name in names]
-            target = self._codec.seal(one.target)
+            begin = f"{self._prefix}:{{{one.key}}}:"
+            keys += [begin + "log", begin + "lease", begin + "writer", begin + "target"]
+            target = self._codec.seal(one.target) if one.target else b""
             args += [one.token, int(one.wants), one.says, one.writer, int(one.follows)]
             args += [one.key, target]
         with self._answering():

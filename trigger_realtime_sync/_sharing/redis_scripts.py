@@ -82,7 +82,11 @@ while k < #KEYS do
   end
   if ARGV[a + 5] == '1' then
     redis.call('ZADD', KEYS[2], ms + 3 * lease, ARGV[a + 6])
-    redis.call('SET', target, ARGV[a + 7], 'PX', 3 * lease)
+    if ARGV[a + 7] ~= '' then
+      redis.call('SET', target, ARGV[a + 7], 'PX', 3 * lease)
+    else
+      redis.call('PEXPIRE', target, 3 * lease)
+    end
   end
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
   local tail = ''

@@ -75,7 +75,8 @@ class Claim:
         holds: whether it led when it was last answered.
         says: if it leads: the time of the server's last answer, and how it goes, as one text.
         writer: what it knows of a stream's writer, as a rank; ranks only grow.
-        target: describes what is read, for those who lead what others follow; never a token.
+        target: describes what is read, for those who lead what others follow; never a token. Empty
+            where that was said not long ago.
         follows: whether it follows the key itself.
     """
 

@@ -26,6 +26,8 @@ SAID_SECONDS = 1.0
 # Seconds for which a process leaves keys beyond its share to others, drawn at random.
 LEAST_POSTPONED = 0.1
 MOST_POSTPONED = 0.5
+# Every so many claims it is said what is read. The store forgets it after nine.
+DESCRIBED_EVERY = 3
 # Seconds after the end of another one's lease that it is looked at.
 AFTER_LEASE = 0.02
 
@@ -162,6 +164,7 @@ class Topic:
         unled_since: since when nobody leads.
         postponed_until: before that it takes no lease beyond its share.
         resigned_until: before that it takes no lease at all.
+        claims: how many were made.
     """
 
     subject: Subject
@@ -176,6 +179,7 @@ class Topic:
     unled_since: float = attrs.field(factory=monotonic)
     postponed_until: float | None = None
     resigned_until: float = 0.0
+    claims: int = 0
 
     def stands(self, standing: Standing, now: float) -> None:
         """Note how it stands."""
@@ -223,9 +227,14 @@ class Topic:
             holds=self.leads,
             says=f"{contact * 1000:.0f} {health} {name}",
             writer=self.writer,
-            target=self.subject.described(),
+            target=self._described(),
             follows=bool(self.links),
         )
+
+    def _described(self) -> str:
+        """Return what is read, one time in three: in between the store keeps it alive."""
+        self.claims += 1
+        return self.subject.described() if self.claims % DESCRIBED_EVERY == 1 else ""
 
     @property
     def leader(self) -> str | None:
