@@ -29,6 +29,7 @@ EXPECTED = {
     "subscribe_to_run_with_streams": (
         "Hello, \N{GRINNING FACE}\nCOMPLETED 3 parts\n'Hello'\n', \\ud83d'\n'\\ude00'"
     ),
+    "client.sessions.start(": "Hello, Ada!\n",
     'id="header"': "COMPLETED",
     "def test_percentages": "1 passed",
 }
@@ -53,11 +54,22 @@ def server() -> Iterator[RealtimeServer]:
         server.create_run("sum", id="run_b", status="EXECUTING")
         server.batch("run_a", "run_b", id="batch_1234")
         server.task("make-thumbnails")(lambda payload: {"urls": [f"{payload['video']}.png"]})
+        server.task("support-agent")(lambda payload: answer(server, payload["user"], over))
         player = threading.Thread(target=finish_when_watched, args=(server, over))
         player.start()
         yield server
         over.set()
         player.join()
+
+
+def answer(server: RealtimeServer, user: str, over: threading.Event) -> None:
+    """Play the agent of a chat for one turn."""
+    chat = server.session("chat/7")
+    while not chat.records("in"):
+        if over.wait(0.01):
+            return
+    chat.write({"type": "text", "text": f"Hello, {user}!"})
+    chat.complete_turn(took_in=0)
 
 
 def finish_when_watched(server: RealtimeServer, over: threading.Event) -> None:

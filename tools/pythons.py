@@ -1,6 +1,6 @@
 """Runs the tests on every Python that setup.cfg names, out of an sdist that was unpacked.
 
-    python tools/pythons.py              a slice of the tests, on each with the newest of everything,
+    python tools/pythons.py              a slice of the tests, on each with the newest of all,
                                          and on the oldest with the oldest versions as well
     python tools/pythons.py --all        all tests, some ten minutes for each
     python tools/pythons.py --only 3.12 oldest

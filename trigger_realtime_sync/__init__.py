@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         WaitTokenStatus,
     )
     from .pages import Page
+    from .sessions import Session
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
     from .text_joiner import TextJoiner
 
@@ -95,6 +96,7 @@ __all__ = [
     "RunSubscription",
     "RunsSubscription",
     "ServerError",
+    "Session",
     "ShapeStale",
     "State",
     "StreamRewound",
@@ -122,6 +124,7 @@ _OF_CALLS = {
     "Debounce": "._encode.options",
     "Page": ".pages",
     "RunHandle": ".handles",
+    "Session": ".sessions",
 }
 
 

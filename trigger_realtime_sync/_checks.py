@@ -103,6 +103,13 @@ def check_id(value: Any, name: str) -> str:
     return str(value)
 
 
+def check_io(value: Any) -> str:
+    """Return which end of a session to read: what goes into its agent, or what comes out of it."""
+    if value not in ("in", "out"):
+        raise ValueError(f"io must be 'in' or 'out', not {value!r}")
+    return str(value)
+
+
 def check_key(value: Any) -> str:
     """Accept any text that a run may name as the key of a stream: it is percent-encoded."""
     if not isinstance(value, str):

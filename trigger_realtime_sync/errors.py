@@ -213,7 +213,7 @@ class PayloadError(TriggerRealtimeError):
     """A payload, output, metadata or stream part could not be decoded or fetched.
 
     Attributes:
-        run_id: the run it belongs to.
+        run_id: the run it belongs to; None for a part of a session.
         field: `"payload"`, `"output"`, `"metadata"`, or the key of the stream.
         raw: the packet as the server sent it (a string; for a part, what its JSON held).
         content_type: the packet's type, `"application/json"` say.
@@ -225,7 +225,7 @@ class PayloadError(TriggerRealtimeError):
         self,
         message: str,
         *,
-        run_id: str,
+        run_id: str | None,
         field: str,
         raw: Any = None,
         content_type: str | None = None,

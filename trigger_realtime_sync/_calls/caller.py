@@ -297,7 +297,7 @@ def _headers_of(request: Request, branch: str | None) -> dict[str, str]:
         headers[wire.REQUEST_ID] = str(uuid.uuid4())
     if branch is not None:
         headers[wire.BRANCH] = branch
-    return headers
+    return {**headers, **request.headers}
 
 
 def _redirect_target(url: str, answer: Answer) -> str | None:

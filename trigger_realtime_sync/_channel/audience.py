@@ -44,8 +44,9 @@ class ChannelReceiver(Protocol):
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Called when the streams of a finished run are drained, though more may still come."""
 
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Called when the streams of an already reported finished run are over."""
+    def notify_complete(self, row_key: str, run: AnyRun | None) -> None:
+        """Called when the streams of an already reported finished run are over; None: when a
+        session is closed."""
 
     def notify_parts(self, run_id: str, key: str) -> None:
         """Called when a stream may have new parts."""

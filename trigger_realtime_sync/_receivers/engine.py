@@ -6,19 +6,21 @@ import math
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._calls.memory import CallMemory
+from .._channel.base_channel import BaseChannel
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
-from .._channel.sources import NETWORK
 
-# Not where it is first needed: the process may have no file descriptor left then, and a child that
-# another thread forks meanwhile could never import it.
+# Not where they are first needed: the process may have no file descriptor left then, and a child
+# that another thread forks meanwhile could never import them.
+from .._channel.session_channel import SessionChannel
+from .._channel.sources import NETWORK
 from .._channel.stream_channel import StreamChannel
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
@@ -27,6 +29,7 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
+from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenRecord, TokenSource, key_of
 from ..config import RetryPolicy
 from . import process
@@ -64,6 +67,8 @@ class Engine:
         self._options = options
         # What is known of the functions that give out tokens, as long as somebody holds them.
         self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
+        # The tokens that turns of sessions brought.
+        self.session_tokens = SessionTokens()
         self._renew()
         process.watch(self)
 
@@ -152,13 +157,19 @@ class Engine:
     def after_fork(self) -> None:
         """In the child: be an empty engine; the subscriptions it inherited are cancelled."""
         parents = self.registry
+        self.session_tokens = self.session_tokens.inherited()
         self._renew()
         parents.bequeath(self.registry)
         if self.registry.closed:
             self.open_calls.close()
 
-    def _make_channel(self, target: Target, view: RunView) -> Channel:
+    def _make_channel(self, target: Target, view: RunView) -> BaseChannel:
         origin = self._target_origin(target)
+        if target.is_session:
+            tokens = self.session_tokens.source(target.base_url, target.subject, origin.token)
+            buffering = self._buffering[target.base_url]
+            origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
+            return SessionChannel(target, origin, view, patience, buffering)
         sources = NETWORK if self.fleet is None else self.fleet.sources(target)
         if target.streams is not None:
             buffering = self._buffering[target.base_url]
@@ -171,6 +182,18 @@ class Engine:
     def _target_origin(self, target: Target) -> Origin:
         """Return where a target is asked for."""
         return self._origin(target.base_url, target.token, self._options.retry, target.absent_until)
+
+    def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
+        """Let those who read a session learn that it is closed: the server may never tell them.
+
+        Args:
+            names: its id and its external id.
+        """
+        for seat in self.registry.all_seats():
+            target, channel = seat.target, seat.channel
+            is_theirs = target.subject in names and target.base_url == base_url
+            if is_theirs and isinstance(channel, SessionChannel):
+                channel.was_closed()
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go, on any thread."""

@@ -11,7 +11,7 @@ from .._feeds.stream_feed import OnParts
 from .._http.requester import Requester
 from .._wire.stream_cursor import StreamCursor
 from .._wire.stream_end import Writer
-from .._wire.stream_parts import PartBatch, Stretch
+from .._wire.stream_parts import Control, PartBatch, Stretch
 from .entries import ERROR, WARNING, Placed
 from .link import LONG_SECONDS, HubLink
 from .stream_pump import WRITERS
@@ -180,6 +180,8 @@ class StreamFollower:
 
     def _on_direct_parts(self, parts: PartBatch, size: int) -> None:
         last = parts.items[-1]
+        # Control records stand among parts in sessions alone, which are not shared.
+        assert not isinstance(last, Control)
         after = last.index + (len(last.values) if isinstance(last, Stretch) else 1)
         self._replica.index = max(self._replica.index, after)
         self._emit(parts, size)
