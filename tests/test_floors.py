@@ -23,7 +23,8 @@ MOST_PRIVATE_FILES = 6
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
     *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
-    *("models", "pages", "resources", "sessions", "subscription", "text_joiner", "wait_tokens"),
+    *("models", "pages", "resources", "sessions", "sharing", "subscription", "text_joiner"),
+    "wait_tokens",
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -59,11 +60,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("errors", "models", "config", "_dispatch.waiters"),
         *("_wire", "_decode", "_http", "_feeds"),
     ),
+    "_sharing": (
+        *("_clock", "errors", "models", "_wire", "_decode", "_http", "_feeds", "_channel"),
+    ),
+    "sharing": ("errors", "_checks", "_sharing"),
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),
         *("_wire.session_turns", "_wire.stream_parts"),
         *("_dispatch", "_decode", "_http", "_calls.memory", "_feeds", "_channel"),
+        "_sharing.fleet",
     ),
     "subscription": (
         *("_clock", "errors", "models", "_checks", "_forks", "_wire.sent_number"),
@@ -118,6 +124,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "resources",
             "sessions",
             "wait_tokens",
+            "sharing",
         ),
     ),
     "__init__": (

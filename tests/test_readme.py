@@ -140,7 +140,26 @@ def test_the_extras_exist():
 
 
 def test_the_links_lead_to_files():
-    """Every link that is not to the web is to something in the repository."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    """Every link works on a package page as well: it names the repository, and a file there."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    home = re.escape(setup["metadata"]["url"])
+    links = re.findall(r"\]\(([^)]+)\)|^\[[^\]]+\]: (\S+)$", TEXT, re.MULTILINE)
+    urls = [inline or listed for inline, listed in links]
+    assert [url for url in urls if not url.startswith("https://")] == []
+    ours = [url for url in urls if re.match(home, url)]
+    paths = [re.fullmatch(home + r"/(?:blob|tree|raw)/main/([^#]+)(?:#.*)?", url) for url in ours]
+    assert len(paths) > 8
+    missing = [
+        url
+        for url, path in zip(ours, paths, strict=True)
+        if path is None or not (ROOT / path[1]).exists()
+    ]
+    assert missing == []
+
+
+def test_each_link_by_name_is_defined_and_used():
+    """`[Workers][]` is text, not a link, if the list at the end does not have it."""
+    defined = re.findall(r"^\[([^\]]+)\]: ", TEXT, re.MULTILINE)
+    used = {name or text for text, name in re.findall(r"\[([^\[\]]+)\]\[([^\]]*)\]", TEXT)}
+    assert sorted(used - {"", "cli"}) == sorted(defined)

@@ -116,7 +116,7 @@ __all__ = [
     "__version__",
 ]
 
-_SUBMODULES = ("config", "errors", "metadata", "models", "testing")
+_SUBMODULES = ("config", "errors", "metadata", "models", "sharing", "testing")
 _MODULES = (".errors", ".models", ".config", ".subscription", ".client", ".text_joiner")
 # Of calls, which many users of the package make none of.
 _OF_CALLS = {

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     )
     from .resources import Runs
     from .sessions import Sessions
+    from .sharing import RedisSharing, Sharing
     from .wait_tokens import WaitTokens
 
     class TriggerOptions(TypedDict, total=False):
@@ -153,6 +155,8 @@ class RealtimeClient:
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
+        shared: follows what other processes follow too over one connection for all; see
+            `trigger_realtime_sync.sharing.RedisSharing`. None: every client reads for itself.
         call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
             look-up of a host's name can't be cut off, and may take longer; nor can an
@@ -183,6 +187,7 @@ class RealtimeClient:
         proxies: Mapping[str, str] | None = None,
         verify: bool | str | ssl.SSLContext = True,
         stream_patience: float = 30.0,
+        shared: RedisSharing | None = None,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
         telemetry: bool = False,
@@ -201,6 +206,8 @@ class RealtimeClient:
                 call_retry=check_type(call_retry, RetryPolicy, "call_retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
+                shared=_shared_option(shared, self._token),
+                own_token=partial(_own_token, self._token),
                 http=HttpOptions(
                     timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),
@@ -1125,6 +1132,16 @@ class RealtimeClient:
         next snapshot anew."""
         self._engine.registry.forget(id)
 
+    @property
+    def sharing(self) -> Sharing | None:
+        """What this client reads for its fleet, and what it follows; None without `shared`."""
+        fleet = self._engine.fleet
+        if fleet is None:
+            return None
+        from .sharing import Sharing
+
+        return Sharing(fleet)
+
     # The end.
 
     def close(self) -> None:
@@ -1381,6 +1398,25 @@ def _check_last_event_id(options: StreamOptions) -> None:
         options.cursor()
     except ValueError as error:
         raise ValueError(f"last_event_id {options.last_event_id!r}: {error}") from None
+
+
+def _shared_option(shared: Any, token: Token | None) -> Any:
+    if shared is None:
+        return None
+    if not hasattr(shared, "make_log"):
+        raise ConfigurationError(
+            f"shared must be a RedisSharing or None, not {type(shared).__name__}"
+        )
+    if callable(token) and shared.audience is None:
+        raise ConfigurationError(
+            "audience: RedisSharing must name it where access_token is a function, since which"
+            " processes may read the same can't be told by tokens that change"
+        )
+    return shared
+
+
+def _own_token(token: Token | None) -> Token | None:
+    return token or token_from_environment()
 
 
 def _check_token_option(token: Any) -> Token | None:

@@ -7,7 +7,7 @@ task whose types have changed is noticed. cattrs is imported when a type is firs
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
@@ -260,19 +260,39 @@ def _names_of_fields(cls: Any) -> set[str]:
 
 
 def _explain(error: Exception) -> str:
-    from cattrs import transform_error
-    from cattrs.v import format_exception
-
-    def describe(problem: BaseException, type_: Any) -> str:
-        if isinstance(problem, Mismatch):
-            return str(problem)
-        described = format_exception(problem, type_)
-        # The rest of the line is the text of the exception, which may hold the value.
-        return described.split(" (")[0] if described.startswith("unknown error") else described
-
     try:
-        lines = transform_error(error, "$", describe)
+        lines = list(_lines(error, "$", None))
     except RecursionError:
         return "it does not fit, and is nested too deeply to say where"
     more = len(lines) - _MAX_PROBLEMS
     return "\n".join(lines[:_MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
+
+
+def _lines(error: BaseException, path: str, type_: Any) -> Iterator[str]:
+    """Yield a line for each problem, as cattrs' `transform_error` does: that of version 23.1
+    describes nested ones in its own way."""
+    from cattrs.errors import ClassValidationError, IterableValidationError
+
+    if isinstance(error, ClassValidationError):
+        located, others = error.group_exceptions()
+        for inner, note in located:
+            yield from _lines(inner, f"{path}.{note.name}", note.type)
+    elif isinstance(error, IterableValidationError):
+        items, others = error.group_exceptions()
+        for inner, item in items:
+            yield from _lines(inner, f"{path}[{item.index!r}]", item.type)
+    else:
+        yield f"{_described(error, type_)} @ {path}"
+        return
+    for inner in others:
+        yield f"{_described(inner, None)} @ {path}"
+
+
+def _described(problem: BaseException, type_: Any) -> str:
+    from cattrs.v import format_exception
+
+    if isinstance(problem, Mismatch):
+        return str(problem)
+    described = format_exception(problem, type_)
+    # The rest of the line is the text of the exception, which may hold the value.
+    return described.split(" (")[0] if described.startswith("unknown error") else described

@@ -40,10 +40,13 @@ def _json_of(value: Any, dumped: Any) -> Any:
         pass
     try:
         # Bytes that are no text have no JSON, unless it is said which.
-        return to_jsonable_python(dumped, bytes_mode="base64")
-    except ValueError:
-        # What it can't write is for the encoder to name.
+        return to_jsonable_python(dumped, bytes_mode="base64", fallback=_json_of_one)
+    except Exception:  # noqa: BLE001 (what it can't write is for the encoder to name)
         return dumped
+
+
+def _json_of_one(value: Any) -> Any:
+    return adapter_of(type(value)).dump_python(value, mode="json")
 
 
 def _dumped(value: Any, mode: str) -> Any:

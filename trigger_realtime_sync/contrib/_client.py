@@ -22,6 +22,19 @@ def base_url_of(options: Mapping[str, Any]) -> str:
     return str(named or DEFAULT_BASE_URL)
 
 
+def with_sharing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of a client of which `shared` may be the URL of a Redis.
+
+    Raises:
+        ConfigurationError: it can't be.
+    """
+    if not isinstance(options.get("shared"), str):
+        return options
+    from ..sharing import RedisSharing
+
+    return {**options, "shared": RedisSharing(options["shared"])}
+
+
 class ContextClient(RealtimeClient):
     """A client that runs each callback inside a context of its own.
 
@@ -32,7 +45,7 @@ class ContextClient(RealtimeClient):
 
     def __init__(self, context: Callable[[], AbstractContextManager[Any]], **options: Any) -> None:
         self._context = context
-        super().__init__(**options)
+        super().__init__(**with_sharing(options))
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         # A relay's own callbacks only pass data on, once for each browser: a context is not needed.

@@ -19,10 +19,10 @@
 
 Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
 (`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
-those left out come from the environment, as `RealtimeClient` says),
-`TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is not the base URL), and
-`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds. In a web request a call should end soon:
-`TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
+those left out come from the environment, as `RealtimeClient` says; `TRIGGER_REALTIME_SHARED` may be
+the URL of a Redis), `TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is
+not the base URL), and `TRIGGER_REALTIME_KEEP_ALIVE`, in seconds. In a web request a call should end
+soon: `TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
 """
 
 from __future__ import annotations

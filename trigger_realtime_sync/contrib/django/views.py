@@ -28,8 +28,8 @@ from django.http import (
 from django.views.decorators.http import require_safe
 
 from .. import page, sse
-from .._asgi import AsyncChunks
 from . import conf
+from .body import AsyncBody, Body
 from .client import get_client
 
 View = Callable[..., HttpResponseBase]
@@ -73,7 +73,7 @@ def sse_response(
         run_to_dict=run_to_dict,
     )
     _decline_compression(request)
-    body = AsyncChunks(relay) if isinstance(request, ASGIRequest) else relay
+    body = AsyncBody(relay) if isinstance(request, ASGIRequest) else Body(relay)
     return StreamingHttpResponse(body, headers=sse.HEADERS)
 
 
