@@ -264,7 +264,7 @@ assert subscription.wait_for_completion(10).output == 5
 assert told == ["QUEUED", "EXECUTING", "COMPLETED"] or told == ["QUEUED", "COMPLETED"], told
 started = time.monotonic()
 held.cancel()
-assert time.monotonic() - started < 0.1
+assert time.monotonic() - started < 0.5
 until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run-feed" in t.name])
 client.close()
 print("END", flush=True)
