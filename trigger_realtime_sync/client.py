@@ -146,9 +146,10 @@ class RealtimeClient:
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
             look-up of a host's name can't be cut off, and may take longer; nor can an
             `access_token` function that runs on the call's own thread.
-        telemetry: whether each call is a span of its own in OpenTelemetry; needs
-            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
-            trace is linked.
+        telemetry: whether each call is a span of its own in OpenTelemetry, and what ends a
+            subscription is reported there, as a span that failed, and to Sentry where
+            `sentry_sdk.init()` was called; needs `opentelemetry-api` or `sentry-sdk`. Without it
+            too, a call names the current span, to which the run's trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -190,6 +191,7 @@ class RealtimeClient:
                 call_retry=check_type(call_retry, RetryPolicy, "call_retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
+                reports_failures=telemetry,
                 http=HttpOptions(
                     timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),
@@ -1289,8 +1291,14 @@ def _spans_option(telemetry: Any) -> Spans | None:
     if not telemetry:
         return None
     from ._calls.spans import Spans
+    from ._receivers.failure_reports import sentry_is_installed
 
-    return Spans()
+    try:
+        return Spans()
+    except ConfigurationError:
+        if sentry_is_installed():
+            return None
+        raise
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

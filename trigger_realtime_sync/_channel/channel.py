@@ -18,6 +18,7 @@ from .._decode.kept_runs import LeftRun
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
 from .._http.requester import Origin
+from .._log import bound
 from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver
@@ -98,7 +99,7 @@ class Channel:
     def start(self, start_thread: StartThread) -> None:
         """Start to read, on a thread that `start_thread` starts, as every later one."""
         self._start = start_thread
-        start_thread(self._read, f"run-feed {self.target.label}")
+        self._start_thread(self._read, f"run-feed {self.target.label}")
 
     def attach(self, receiver: ChannelReceiver) -> bool:
         """Add a receiver, and notify it of the current state first.
@@ -146,7 +147,16 @@ class Channel:
                 receiver.forget_delivered()
 
     def _start_thread(self, work: Callable[[], None], name: str) -> None:
-        self._start(work, name)
+        target = self.target
+        self._start(
+            bound(
+                work,
+                subscription_ids=lambda: self._audience.ids,
+                target=target.label,
+                run_id=target.subject if target.is_single else None,
+            ),
+            name,
+        )
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING
@@ -230,7 +240,13 @@ class Channel:
         return not left and not finished and not self._audience.ended
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
-        logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)
+        logger.info(
+            "%s: run %s is followed no longer: %s",
+            self.target.label,
+            run_id,
+            error,
+            extra={"run_id": run_id},
+        )
         if not isinstance(error, NotFoundError):
             return
         with self._lock:

@@ -33,12 +33,14 @@ Topic = str | tuple[str, ...]
 
 @attrs.frozen(kw_only=True)
 class Callbacks:
-    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts."""
+    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts;
+    `report_failure`, which is no user's, a terminal error and the id of the subscription."""
 
     on_update: Callable[[Any], object] | None = None
     on_error: Callable[[TriggerRealtimeError], object] | None = None
     on_complete: Callable[[Any], object] | None = None
     on_stream: Callable[[str, str, list[Any]], object] | None = None
+    report_failure: Callable[[TriggerRealtimeError, str], None] | None = None
 
 
 class Addressee(Protocol):
@@ -137,6 +139,8 @@ class Delivery:
         elif topic[0] == PARTS:
             self._deliver_parts(topic[1], topic[2])
         else:
+            if topic[0] == ERROR and self.callbacks.report_failure is not None:
+                self.callbacks.report_failure(item, self._addressee.id)
             self.call("on_error", self.callbacks.on_error, item)
 
     def _deliver_run(self, row_key: str, run: AnyRun) -> None:
@@ -196,7 +200,8 @@ class Delivery:
                 callback=name,
             )
             failure.__cause__ = error
-            logger.error("%s", failure, exc_info=error)
+            ids = (self._addressee.id,)
+            logger.error("%s", failure, exc_info=error, extra={"subscription_ids": ids})
             if name != "on_error":
                 self.call("on_error", self.callbacks.on_error, failure)
 
