@@ -32,7 +32,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_version": (),
     "_forks": (),
     "_clock": (),
-    "_log": (),
     "_types": (),
     "models": ("_types",),
     "errors": ("models",),  # `RunFailed.run`
@@ -57,7 +56,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "_feeds": ("_clock", "errors", "models", "config", "_wire", "_decode", "_http"),
     "_channel": (
         "_clock",
-        "_log",
         *("errors", "models", "config", "_dispatch.waiters"),
         *("_wire", "_decode", "_http", "_feeds"),
     ),

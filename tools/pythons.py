@@ -1,10 +1,10 @@
 """Runs the tests on every Python that setup.cfg names, out of an sdist that was unpacked.
 
-    python tools/pythons.py              a slice of the tests, on each with the newest of everything,
-                                         and on the oldest with the oldest versions as well
-    python tools/pythons.py --all        all tests, some ten minutes for each
+    python tools/pythons.py            a slice of the tests, on each with the newest of everything,
+                                       and on the oldest with the oldest versions as well
+    python tools/pythons.py --all      all tests, some ten minutes for each
     python tools/pythons.py --only 3.12 oldest
-    python tools/pythons.py --missing    prints the Pythons that are not installed
+    python tools/pythons.py --missing  prints the Pythons that are not installed
 
 So it is also proven that the sdist holds all that the tests need. A Python that is not installed is
 skipped, and named: `tools/install-pythons` gets it. Needs `build`; each environment is made anew.

@@ -9,21 +9,37 @@ import pytest
 from tests.support.settings import TOKEN
 from tests.support.waiting import eventually
 from trigger_realtime_sync import NotFoundError
-from trigger_realtime_sync._log import FIELDS, about, logger
+from trigger_realtime_sync._http.log_fields import FIELDS, about, logger
+
+
+class Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.kept: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record)
 
 
 @pytest.fixture
-def records(caplog):
+def records():
     """What the library logs, at level INFO and above."""
-    caplog.set_level(logging.INFO, logger="trigger_realtime_sync")
-    return caplog.records
+    handler = Records()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    yield handler.kept
+    logger.removeHandler(handler)
+    logger.setLevel(before)
 
 
 def test_a_retry_says_which_subscriptions_wait(server, connect, records):
     """All that share the connection; the run, and how many attempts failed in a row."""
     client = connect(server)
     run_id = server.create_run("t")
-    server.fail_next(match="/realtime/", status=503, times=2)
+    server.fail_next(match="run", status=503, times=2)
     client.subscribe_to_run(run_id, id="a")
     client.subscribe_to_run(run_id, id="a")
     eventually(lambda: len(records) >= 2)
@@ -37,7 +53,7 @@ def test_a_retry_says_which_subscriptions_wait(server, connect, records):
 
 def test_a_tag_is_no_run(server, connect, records):
     """What follows many runs names its target, and no run."""
-    server.fail_next(match="/realtime/", status=503)
+    server.fail_next(match="runs", status=503)
     connect(server).subscribe_to_runs_with_tag("user:7", id="b")
     eventually(lambda: records)
     record = records[0]
@@ -46,7 +62,7 @@ def test_a_tag_is_no_run(server, connect, records):
 
 def test_a_call_says_its_attempt(server, connect, records):
     """On the caller's thread, where nothing is left behind for its other records."""
-    server.fail_next(match="cancel", status=503)
+    server.fail_next(match="api", status=503)
     run_id = server.create_run("t")
     connect(server).handle(run_id).cancel()
     (record,) = records
@@ -71,7 +87,7 @@ def test_a_stream_names_its_run(server, connect, records):
     """Also where the streams of a tag's runs are read."""
     run_id = server.create_run("t", tags=["s"], status="EXECUTING")
     server.append(run_id, "k", "x")
-    server.fail_next(match="/streams/", status=503)
+    server.fail_next(match="stream", status=503)
     subscription = connect(server).subscribe_to_runs_with_streams(
         "s", id="d", streams={"k": str}, on_stream=lambda run, key, parts: None
     )
@@ -83,7 +99,7 @@ def test_a_stream_names_its_run(server, connect, records):
 
 def test_every_record_has_every_field_and_no_token(server, connect, records):
     """So that a format which names one never fails."""
-    server.fail_next(match="/realtime/", status=500, body=TOKEN)
+    server.fail_next(match="run", status=500, body=TOKEN)
     client = connect(server)
     client.subscribe_to_run(server.create_run("t"))
     eventually(lambda: records)

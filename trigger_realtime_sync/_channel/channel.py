@@ -17,8 +17,8 @@ from functools import partial
 from .._decode.kept_runs import LeftRun
 from .._feeds.run_feed import RunChanges
 from .._http.call import Interrupted
+from .._http.log_fields import bound
 from .._http.requester import Origin
-from .._log import bound
 from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
 from .audience import Audience, ChannelReceiver

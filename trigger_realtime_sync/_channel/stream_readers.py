@@ -17,8 +17,8 @@ from typing import Protocol
 from .._clock import monotonic
 from .._feeds.sources import StreamSource
 from .._http.call import Interrupted
+from .._http.log_fields import about
 from .._http.requester import Requester
-from .._log import about
 from .._wire.stream_end import Writer
 from ..errors import TriggerRealtimeError
 

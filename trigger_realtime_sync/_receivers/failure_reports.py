@@ -18,7 +18,7 @@ _SENTRY = "sentry_sdk"
 
 def sentry_is_installed() -> bool:
     """Return whether `sentry_sdk` could be imported."""
-    return _SENTRY in sys.modules or find_spec(_SENTRY) is not None
+    return sys.modules.get(_SENTRY) is not None or find_spec(_SENTRY) is not None
 
 
 def report_failure(error: TriggerRealtimeError, subscription_id: str) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 logger = logging.getLogger("trigger_realtime_sync")
@@ -15,7 +16,9 @@ FIELDS = ("target", "run_id", "subscription_ids", "attempt")
 
 # Set on threads of the library's own alone: elsewhere an exception out of a signal handler could
 # leave it set, and records that are about one thing say so by `extra`.
-_context: ContextVar[Mapping[str, Any]] = ContextVar("trigger_realtime_sync.log", default={})
+_context: ContextVar[Mapping[str, Any]] = ContextVar(
+    "trigger_realtime_sync.log", default=MappingProxyType({})
+)
 
 
 @contextmanager
