@@ -161,9 +161,10 @@ class RealtimeClient:
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
             look-up of a host's name can't be cut off, and may take longer; nor can an
             `access_token` function that runs on the call's own thread.
-        telemetry: whether each call is a span of its own in OpenTelemetry; needs
-            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
-            trace is linked.
+        telemetry: whether each call is a span of its own in OpenTelemetry, and what ends a
+            subscription is reported there, as a span that failed, and to Sentry where
+            `sentry_sdk.init()` was called; needs `opentelemetry-api` or `sentry-sdk`. Without it
+            too, a call names the current span, to which the run's trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -208,6 +209,7 @@ class RealtimeClient:
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
                 shared=_shared_option(shared, self._token),
                 own_token=partial(_own_token, self._token),
+                reports_failures=telemetry,
                 http=HttpOptions(
                     timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),
@@ -1215,9 +1217,10 @@ class RealtimeClient:
         given.update(on_stream=on_stream, on_control=on_control)
         for name, callback in given.items():
             check_callback(callback, name)
-        return Callbacks(
-            **{name: one and self._around_callback(one) for name, one in given.items()}
-        )
+        wrapped: dict[str, Any] = {
+            name: one and self._around_callback(one) for name, one in given.items()
+        }
+        return Callbacks(**wrapped)
 
     def _subscribe(
         self,
@@ -1449,8 +1452,14 @@ def _spans_option(telemetry: Any) -> Spans | None:
     if not telemetry:
         return None
     from ._calls.spans import Spans
+    from ._receivers.failure_reports import sentry_is_installed
 
-    return Spans()
+    try:
+        return Spans()
+    except ConfigurationError:
+        if sentry_is_installed():
+            return None
+        raise
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

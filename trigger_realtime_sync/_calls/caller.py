@@ -276,8 +276,14 @@ class _Made:
         wait = self._patience.wait_after(error, sent=sent, sent_at=self._sent_at, now=monotonic())
         if wait is None or wait >= self._deadline.left:
             raise self._marked(error)
-        level = logging.WARNING if self._patience.failures == 1 else logging.INFO
-        logger.log(level, "%s; trying again in %.1f s", error, wait)
+        failures = self._patience.failures
+        logger.log(
+            logging.WARNING if failures == 1 else logging.INFO,
+            "%s; trying again in %.1f s",
+            error,
+            wait,
+            extra={"target": self._request.label, "attempt": failures},
+        )
         if self._stopped.wait(wait):
             raise self._closed()
 

@@ -17,6 +17,10 @@ class ChannelReceiver(Protocol):
     lock, `end` and `wake` without it."""
 
     @property
+    def id(self) -> str:
+        """The id of its subscription."""
+
+    @property
     def stops_on_completion(self) -> bool:
         """Whether it wants no more of a single run once that is complete."""
 
@@ -101,6 +105,11 @@ class Audience:
         return iter(self._receivers)
 
     # Without the lock.
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the subscriptions. Takes no lock: it is asked for while anything is logged."""
+        return tuple(receiver.id for receiver in list(self._receivers))
 
     def remove(self, receiver: ChannelReceiver) -> bool:
         """Remove a receiver.

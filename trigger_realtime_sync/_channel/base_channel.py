@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 
+from .._http.log_fields import bound
 from .._http.requester import Origin
 from ..models import State
 from .audience import Audience, ChannelReceiver
@@ -96,7 +97,16 @@ class BaseChannel:
                 receiver.forget_delivered()
 
     def _start_thread(self, work: Callable[[], None], name: str) -> None:
-        self._start(work, name)
+        target = self.target
+        self._start(
+            bound(
+                work,
+                subscription_ids=lambda: self._audience.ids,
+                target=target.label,
+                run_id=target.subject if target.is_single else None,
+            ),
+            name,
+        )
 
     def _on_trouble(self) -> None:
         self._state = State.RETRYING

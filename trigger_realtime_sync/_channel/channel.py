@@ -69,7 +69,7 @@ class Channel(BaseChannel):
 
     def start(self, start_thread: StartThread) -> None:
         super().start(start_thread)
-        start_thread(self._read, f"run-feed {self.target.label}")
+        self._start_thread(self._read, f"run-feed {self.target.label}")
 
     def forget_seen(self) -> None:
         self._feed.forget_seen()
@@ -154,7 +154,13 @@ class Channel(BaseChannel):
         return not left and not finished and not self._audience.ended
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
-        logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)
+        logger.info(
+            "%s: run %s is followed no longer: %s",
+            self.target.label,
+            run_id,
+            error,
+            extra={"run_id": run_id},
+        )
         if not isinstance(error, NotFoundError):
             return
         with self._lock:

@@ -96,7 +96,7 @@ class SessionChannel(BaseChannel):
 
     def start(self, start_thread: StartThread) -> None:
         super().start(start_thread)
-        start_thread(self._read, f"session-feed {self.target.label}")
+        self._start_thread(self._read, f"session-feed {self.target.label}")
         self._start_asking(FIRST_ASK_SECONDS)
 
     def stop(self) -> None:

@@ -211,7 +211,9 @@ class StreamChannel(Channel):
         if self._options.key is not None:
             self._audience.fail(error)
             return
-        logger.error("stream %s of run %s is lost: %s", key, run_id, error)
+        logger.error(
+            "stream %s of run %s is lost: %s", key, run_id, error, extra={"run_id": run_id}
+        )
         with self._lock:
             for receiver in self._audience:
                 receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)

@@ -38,13 +38,15 @@ Topic = str | tuple[str, ...]
 @attrs.frozen(kw_only=True)
 class Callbacks:
     """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts;
-    `on_control`, of a session, a name and headers."""
+    `on_control`, of a session, a name and headers; `report_failure`, which is no user's, a terminal
+    error and the id of the subscription."""
 
     on_update: Callable[[Any], object] | None = None
     on_error: Callable[[TriggerRealtimeError], object] | None = None
     on_complete: Callable[[Any], object] | None = None
     on_stream: Callable[[str, str, list[Any]], object] | None = None
     on_control: Callable[[str, dict[str, str]], object] | None = None
+    report_failure: Callable[[TriggerRealtimeError, str], None] | None = None
 
 
 class Addressee(Protocol):
@@ -152,6 +154,8 @@ class Delivery:
         elif topic[0] == CLOSED:
             self.call("on_complete", self.callbacks.on_complete, None)
         else:
+            if topic[0] == ERROR and self.callbacks.report_failure is not None:
+                self.callbacks.report_failure(item, self._addressee.id)
             self.call("on_error", self.callbacks.on_error, item)
 
     def _deliver_run(self, row_key: str, run: AnyRun) -> None:
@@ -234,7 +238,8 @@ class Delivery:
                 callback=name,
             )
             failure.__cause__ = error
-            logger.error("%s", failure, exc_info=error)
+            ids = (self._addressee.id,)
+            logger.error("%s", failure, exc_info=error, extra={"subscription_ids": ids})
             if name != "on_error":
                 self.call("on_error", self.callbacks.on_error, failure)
 

@@ -34,6 +34,7 @@ from .._http.tokens import Token, TokenRecord, TokenSource, key_of
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
+from .failure_reports import report_failure
 from .receiver import Receiver
 from .registry import Registry, Seat
 
@@ -56,6 +57,7 @@ class EngineOptions:
     preview_branch: str | None
     max_cached: int
     stream_patience: float
+    reports_failures: bool
     shared: Store | None = None
     own_token: Callable[[], Token | None] = lambda: None
 
@@ -113,6 +115,8 @@ class Engine:
         self, target: Target, callbacks: Callbacks, throttle: float, *, stops_on_completion: bool
     ) -> Seat:
         """Return a new receiver's seat, which is not in the registry yet."""
+        if self._options.reports_failures:
+            callbacks = attrs.evolve(callbacks, report_failure=report_failure)
         receiver = Receiver(
             self.registry.pool,
             callbacks,

@@ -460,7 +460,8 @@ class Registry:
                     receiver.cancel()
             except Exception:
                 # The others must not stay for it.
-                logger.exception("%s: cancelling failed", receiver.label)
+                fields = {"target": receiver.label, "subscription_ids": (receiver.id,)}
+                logger.exception("%s: cancelling failed", receiver.label, extra=fields)
 
     # The cache.
 
