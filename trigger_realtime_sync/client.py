@@ -35,13 +35,13 @@ from ._checks import (
     check_token,
     check_type,
     check_verify,
+    hidden,
     is_async,
     is_generator,
 )
 from ._clock import monotonic
 from ._encode.none import NONE
 from ._forks import notice
-from ._http.mask import Secret
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
@@ -193,6 +193,8 @@ class RealtimeClient:
         call_timeout: float = 60.0,
         telemetry: bool = False,
     ) -> None:
+        # Whatever is wrong with the options, what reports it may print this argument.
+        access_token = hidden(access_token)
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
@@ -1173,7 +1175,11 @@ class RealtimeClient:
         )
 
     def __repr__(self) -> str:
-        return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
+        try:
+            return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
+        except AttributeError:
+            # An option could not work, and what reports that shows the local variables.
+            return "<RealtimeClient, not made>"
 
     # What the methods above share.
 
@@ -1423,13 +1429,14 @@ def _own_token(token: Token | None) -> Token | None:
 
 
 def _check_token_option(token: Any) -> Token | None:
+    token = hidden(token)
     if is_async(token):
         raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
     if is_generator(token):
         raise ConfigurationError("access_token is a generator function: pass one without yield")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
-    return Secret(check_token(token))
+    return check_token(token)
 
 
 def _base_url_option(base_url: Any) -> str:

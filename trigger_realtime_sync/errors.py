@@ -1,4 +1,4 @@
-"""Every error this library raises or reports: all are `TriggerRealtimeError`.
+"""Every error this library raises or reports: all are `TriggerRealtimeError`, but `InvalidIdError`.
 
 None of them ever holds a token, in its message, its repr or its attributes.
 """
@@ -35,6 +35,14 @@ def _restored(kind: type[TriggerRealtimeError], args: tuple[Any, ...]) -> Trigge
 
 class ConfigurationError(TriggerRealtimeError, ValueError):
     """An option or an environment variable has a value that can't work, or is missing."""
+
+
+class InvalidIdError(ValueError):
+    """The id of a run or a batch, a tag, or the key of a stream that can't be one.
+
+    An argument that can't work is a `ValueError`, as everywhere in Python. This one tells a web
+    application that a visitor made it up: answer 400. No other `ValueError` is the visitor's.
+    """
 
 
 class ProtocolError(TriggerRealtimeError):

@@ -10,10 +10,17 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from .. import RealtimeClient
-from ..config import DEFAULT_BASE_URL
+from ..config import DEFAULT_BASE_URL, Secret
 from ._browser_feeds import OwnFeed
 
 CLIENT_OPTIONS = tuple(inspect.signature(RealtimeClient).parameters)
+
+
+def hidden_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a client, with a token that is not shown in the local variables of a
+    traceback: Django's debug page prints those, and what reports errors sends them away."""
+    token = options.get("access_token")
+    return {**options, "access_token": Secret(token)} if isinstance(token, str) else dict(options)
 
 
 def base_url_of(options: Mapping[str, Any]) -> str:
@@ -45,7 +52,8 @@ class ContextClient(RealtimeClient):
 
     def __init__(self, context: Callable[[], AbstractContextManager[Any]], **options: Any) -> None:
         self._context = context
-        super().__init__(**with_sharing(options))
+        options = hidden_options(with_sharing(options))
+        super().__init__(**options)
 
     def _around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
         # A relay's own callbacks only pass data on, once for each browser: a context is not needed.

@@ -28,6 +28,9 @@ def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage
         *_errors_of(conf.keep_alive, "trigger_realtime.E004"),
         *_errors_of(conf.permission, "trigger_realtime.E005"),
         *_errors_of(conf.browser_url, "trigger_realtime.E006"),
+        *_errors_of(conf.max_age, "trigger_realtime.E007"),
+        *_errors_of(conf.relay_limits, "trigger_realtime.E008"),
+        *_errors_of(conf.relay_owner, "trigger_realtime.E009"),
         *_no_token(),
         *_not_shared(),
     ]
