@@ -136,6 +136,18 @@ def test_settings_that_are_no_dictionary_are_found_by_the_checks():
         assert [message.id for message in check_settings(None)] == ["trigger_realtime.E001"]
 
 
+@pytest.mark.parametrize(
+    ("processes", "shared", "ids"),
+    [("4", None, ["trigger_realtime.W002"]), ("4", "redis://localhost", []), ("1", None, [])],
+)
+def test_processes_that_share_nothing_are_warned_of(monkeypatch, processes, shared, ids):
+    """Where there are several, each holds connections that the plan limits."""
+    pytest.importorskip("redis")
+    monkeypatch.setenv("WEB_CONCURRENCY", processes)
+    with override_settings(TRIGGER_REALTIME={"ACCESS_TOKEN": "tr_x", "SHARED": shared}):
+        assert [one.id for one in check_settings(None)] == ids
+
+
 def test_the_checks_are_those_of_the_project():
     """`manage.py check` runs them."""
     with (

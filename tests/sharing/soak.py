@@ -20,9 +20,12 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--pause", type=float, default=0.04)
+    parser.add_argument("--only", help="of the four: electric,v1 say")
     options = parser.parse_args()
     print(f"seed {options.seed}")
     for at, (backend, streams) in enumerate(ALL):
+        if options.only and f"{backend},{streams}" != options.only:
+            continue
         world = World(
             backend=backend,
             streams=streams,

@@ -12,8 +12,15 @@ import zlib
 
 import pytest
 
+from tests.support.redis import Redis
 from tests.support.waiting import Recorder, eventually
-from trigger_realtime_sync import ConfigurationError, NotFoundError, RealtimeClient, State
+from trigger_realtime_sync import (
+    ConfigurationError,
+    NotFoundError,
+    RealtimeClient,
+    State,
+    WaitTimeout,
+)
 from trigger_realtime_sync.sharing import RedisSharing
 
 pytest.importorskip("redis")
@@ -71,6 +78,23 @@ def test_tags_and_batches_are_read_once(server, share):
         assert len(one.wait_for_completion(10)) == 2
     for one in tags:
         assert len(one.wait_for_completion(10, expected=2)) == 2
+
+
+def test_runs_that_a_batch_reused_are_read_once(server, share):
+    """Its feed never shows them: one process holds the poll for all."""
+    own, reused = server.create_run("task"), server.create_run("task", status="EXECUTING")
+    batch = server.batch(own, reused=[reused])
+    subscriptions = [share().subscribe_to_batch(batch) for _ in range(2)]
+    for one in subscriptions:
+        with pytest.raises(WaitTimeout):
+            one.wait_for_completion(0.1)
+    server.complete_run(own, output=1)
+    for one in subscriptions:
+        eventually(lambda one=one: len(one.runs) == 2)
+    eventually(lambda: server.held_polls == 2)
+    server.complete_run(reused, output=2)
+    for one in subscriptions:
+        assert {run.output for run in one.wait_for_completion(10)} == {1, 2}
 
 
 def test_a_leader_that_leaves_is_followed_by_another(server, share):
@@ -358,3 +382,18 @@ def test_importing_the_options_costs_nothing():
     code = "import sys, trigger_realtime_sync.client; print('redis' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_a_password_works_and_is_shown_nowhere(server, share, caplog):
+    """Nor is a wrong one, which is waited out as any trouble of Redis."""
+    secured = Redis("--requirepass", "hidden1")
+    try:
+        run = server.create_run("task")
+        url = secured.url.replace("redis://", "redis://:hidden1@")
+        good = share(redis=url).subscribe_to_run(run)
+        eventually(lambda: good.run)
+        bad = share(redis=url.replace("hidden1", "hidden2")).subscribe_to_run(run)
+        eventually(lambda: bad.state is State.RETRYING)
+        assert "hidden" not in caplog.text
+    finally:
+        secured.close()

@@ -17,7 +17,7 @@ from trigger_realtime_sync._sharing.entries import Codec
 from trigger_realtime_sync._sharing.memory_log import MemoryLog, MemoryStore
 from trigger_realtime_sync._sharing.plain_rows import PlainRow
 from trigger_realtime_sync._sharing.run_replica import RunReplica
-from trigger_realtime_sync._sharing.shared_log import Claim, Listener, Refused, Share
+from trigger_realtime_sync._sharing.shared_log import ANY, Claim, Listener, Refused, Share
 from trigger_realtime_sync._sharing.stream_replica import MissingParts, StreamReplica
 from trigger_realtime_sync._sharing.tailing import Tailer
 from trigger_realtime_sync._sharing.writers import RunWriter, StreamWriter
@@ -118,6 +118,7 @@ class Follower:
             # From the API, at its own place.
             self.add(self.upstream.batch(self.stream.index, self.upstream.parts))
             self.stream.index = max(self.stream.index, len(self.parts))
+            self.stream.place = str(PositionV2(self.stream.index, self.stream.index))
             self.stream_tail.inbox.miss()
 
     def tell(self, changes: Any) -> None:
@@ -319,7 +320,11 @@ class Fleet(RuleBasedStateMachine):
             return
         for key in (RUNS, STREAM):
             for leader in list(self.leaders[key]):
-                self.work(leader, key)
+                tail, own = self.store.log(key).tail, leader.writer.log.tail
+                if own != ANY and own is not None and (tail is None or tail < own):
+                    self.leaders[key].remove(leader)  # it looks where its log ends
+                else:
+                    self.work(leader, key)
             if not any(one.token == self.store.log(key).token for one in self.leaders[key]):
                 self.leaders[key].clear()
                 self.time += 10

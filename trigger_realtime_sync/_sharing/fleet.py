@@ -24,10 +24,11 @@ from .._channel.sources import NETWORK, Sources
 from .._channel.target import Target
 from .._decode.rows import RowDecoder
 from .._feeds.buffering import Buffering
-from .._feeds.run_feed import OnChanges, RunChanges
-from .._feeds.sources import RunSource, StreamSource
+from .._feeds.run_feed import OnChanges
+from .._feeds.sources import RunSource, SingleRunSource, StreamSource
 from .._http.requester import Origin, Requester
 from .._http.tokens import Token
+from .._wire.names import SKIP_COLUMNS, run_path
 from ..errors import ConfigurationError, ShapeStale, TriggerRealtimeError
 from .entries import Codec
 from .hub import Hub, StartThread, Wanted
@@ -176,7 +177,7 @@ class Fleet:
             link,
             tailer,
             requester,
-            replica=StreamReplica(index),
+            replica=StreamReplica(index, place),
             cursor=cursor,
             make_direct=make_direct,
             **{name: options[name] for name in names},
@@ -224,6 +225,7 @@ class Fleet:
             topic.key,
             topic.token,
             on_end,
+            places=topic,
             history=options.store.history,
             patience=options.patience,
             buffering=options.buffering(target.base_url),
@@ -310,7 +312,7 @@ def _status(topic: Topic) -> SharedTarget:
 
 
 class SharedFeeds(Feeds):
-    """The sources of one channel: the target's by the fleet, those of single runs by itself."""
+    """The sources of one channel, all by the fleet."""
 
     def __init__(
         self,
@@ -323,7 +325,8 @@ class SharedFeeds(Feeds):
     ) -> None:
         super().__init__(target, requesters, decoder, view)
         self._fleet = fleet
-        self._subject = fleet.subject(attrs.evolve(target, streams=None), audience)
+        self._audience = audience
+        self._shared = attrs.evolve(target, streams=None)
         self._row_decoder = decoder
         self._run_view = view
 
@@ -333,12 +336,40 @@ class SharedFeeds(Feeds):
         on_changes: OnChanges,
         on_stale: Callable[[ShapeStale], None],
     ) -> RunSource:
-        link, tailer = self._fleet.link(self._subject, requester)
         direct = super().of_target
+        return self._follower(
+            self._shared,
+            requester,
+            on_changes,
+            on_stale,
+            lambda tell: direct(requester, tell, on_stale),
+        )
 
-        def make_direct(tell: Callable[[RunChanges], bool]) -> RunSource:
-            return direct(requester, tell, on_stale)
+    def of_run(self, run_id: str, requester: Requester, on_changes: OnChanges) -> SingleRunSource:
+        query = tuple((name, text) for name, text in self._shared.query if name == SKIP_COLUMNS)
+        target = attrs.evolve(
+            self._shared, kind="run", subject=run_id, path=run_path(run_id), query=query
+        )
+        direct = super().of_run
+        follower = self._follower(
+            target,
+            requester,
+            on_changes,
+            lambda error: None,
+            lambda tell: direct(run_id, requester, tell),
+        )
+        return SharedRun(follower, direct(run_id, requester, on_changes))
 
+    def _follower(
+        self,
+        target: Target,
+        requester: Requester,
+        on_changes: OnChanges,
+        on_warning: Callable[[Any], None],
+        make_direct: Callable[[OnChanges], RunSource],
+    ) -> RunFollower:
+        subject = self._fleet.subject(target, self._audience)
+        link, tailer = self._fleet.link(subject, requester)
         return RunFollower(
             link,
             tailer,
@@ -346,6 +377,23 @@ class SharedFeeds(Feeds):
             decoder=self._row_decoder,
             told=self._run_view.known,
             on_changes=on_changes,
-            on_warning=on_stale,  # type: ignore[arg-type]
+            on_warning=on_warning,
             make_direct=make_direct,
         )
+
+
+class SharedRun:
+    """A run that is followed singly: by the fleet, which holds one poll for all. Looks at it hold
+    none, and are each process's own."""
+
+    def __init__(self, follower: RunFollower, feed: SingleRunSource) -> None:
+        self._feed = feed
+        self.run = follower.run
+        self.look = feed.look
+
+    @property
+    def requests(self) -> int:
+        return self._feed.requests
+
+    def forget_seen(self) -> None:
+        """Nobody asks for that."""

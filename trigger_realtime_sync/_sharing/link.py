@@ -109,6 +109,11 @@ class HubLink:
         if self._topic is not None:
             self.hub.tell_writer(self._topic, rank)
 
+    def note_place(self, index: int, place: str) -> None:
+        """Note where this process is in the stream, should it have to lead."""
+        if self._topic is not None:
+            self._topic.note((index, place))
+
     def entries(self) -> Iterator[Placed]:
         """Yield the entries that are new; see `Tailer.entries`.
 

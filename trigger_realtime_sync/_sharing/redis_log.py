@@ -68,6 +68,7 @@ class RedisLog:
         self._failures = (redis.RedisError, OSError)
         self._client = client
         self._is_own = is_own
+        self._is_closed = False
         self._prefix = prefix
         self._lease = int(lease * 1000)
         self._codec = codec
@@ -90,6 +91,10 @@ class RedisLog:
             yield
         except self._failures as error:
             problem = f"{type(error).__name__}: {error}"
+        finally:
+            if self._is_closed:
+                # By a thread that ends later than the one that closed it.
+                self._close_own()
         if problem is not None:
             # Out here, where it gets no context: that would hold what was sent.
             raise LogAway(problem)
@@ -213,6 +218,7 @@ class RedisLog:
             raise
 
     def _connect(self) -> Any:
+        self._is_closed = False
         with self._lock, self._answering():
             pubsub = self._client.pubsub()
             try:
@@ -247,7 +253,11 @@ class RedisLog:
                 listener.on_hint(key)
 
     def close(self) -> None:
+        self._is_closed = True
         self._disconnect()
+        self._close_own()
+
+    def _close_own(self) -> None:
         if self._is_own:
             with suppress(*self._failures):
                 self._client.close()

@@ -15,7 +15,7 @@ from .._wire.stream_parts import Control, PartBatch, Stretch
 from .entries import ERROR, WARNING, Placed
 from .link import LONG_SECONDS, HubLink
 from .stream_pump import WRITERS
-from .stream_replica import MissingParts, StreamReplica
+from .stream_replica import MissingParts, OtherParts, StreamReplica
 from .tailing import Tailer
 from .troubles import error_of
 
@@ -105,6 +105,8 @@ class StreamFollower:
         except MissingParts as missing:
             self._until = missing.until
             self._begin_directly("parts before those of the shared log are read from the API")
+        except OtherParts:
+            self._cannot_follow = True
         if self._replica.over:
             return True
         if self._cannot_follow or self._link.must_read_directly:
@@ -147,7 +149,9 @@ class StreamFollower:
             self._emit(parts, size)
 
     def _emit(self, parts: PartBatch, size: int) -> None:
-        self._cursor = StreamCursor.restore(str(parts.position))
+        place = str(parts.position)
+        self._cursor = StreamCursor.restore(place)
+        self._link.note_place(self._replica.index, place)
         self._requester.note_contact()
         self._on_parts(parts, size)
         self._last_part_at = self._last_entry_at = monotonic()
@@ -184,6 +188,7 @@ class StreamFollower:
         assert not isinstance(last, Control)
         after = last.index + (len(last.values) if isinstance(last, Stretch) else 1)
         self._replica.index = max(self._replica.index, after)
+        self._replica.place = str(parts.position)
         self._emit(parts, size)
         if self._until and self._replica.index >= self._until and not self._cannot_follow:
             self._requester.nudge()

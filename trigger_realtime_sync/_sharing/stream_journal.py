@@ -20,12 +20,14 @@ class StreamJournal:
 
     Args:
         index: how many parts came before.
+        place: where that is, None at the beginning.
         history: bytes of entries to keep.
         earlier: bytes of entries that are there already.
     """
 
-    def __init__(self, index: int, history: int, earlier: int = 0) -> None:
+    def __init__(self, index: int, place: str | None, history: int, earlier: int = 0) -> None:
         self.index = index
+        self.place = place
         self.opened = False
         self._history = history
         self._earlier = earlier
@@ -38,12 +40,14 @@ class StreamJournal:
         Args:
             size: bytes of the body that they came in.
         """
-        first = self.index
+        first, at = self.index, self.place
+        self.place = str(parts.position)
         items = [self._item(item) for item in parts.items]
         data = {
             "from": first,
             "to": self.index,
-            "place": str(parts.position),
+            "at": at,
+            "place": self.place,
             "items": items,
             "size": size,
             "total": self._earlier + self._bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from .._channel.requesters import Requesters
 from .._feeds.buffering import Buffering
@@ -24,11 +25,23 @@ WRITERS = (Writer.WORKING, Writer.STOPPING, Writer.UNCERTAIN, Writer.GONE)
 TIMEOUT_SECONDS = 60
 
 
+class Places(Protocol):
+    """Where a process is in one stream: a `Topic`."""
+
+    @property
+    def place(self) -> tuple[int, str] | None:
+        """How many parts it read, and the position as text; None at the beginning."""
+
+    def note(self, place: tuple[int, str] | None) -> None:
+        """Note a place."""
+
+
 class StreamPump(LeadingPump):
     """See above. For arguments see `LeadingPump`.
 
     Args:
         run_id, stream: the stream.
+        places: where this process is in the stream, whoever leads.
         history: bytes that its log keeps.
         patience, buffering: as of a `StreamFeed`.
     """
@@ -43,12 +56,14 @@ class StreamPump(LeadingPump):
         token: str,
         on_end: Callable[[TriggerRealtimeError | None], None],
         *,
+        places: Places,
         history: int,
         patience: float,
         buffering: Buffering,
     ) -> None:
         super().__init__(f"stream {stream} of run {run_id}", origin, log, key, token, on_end)
         self._stream = (run_id, stream)
+        self._places = places
         self._history = history
         self._patience = patience
         self._buffering = buffering
@@ -70,7 +85,7 @@ class StreamPump(LeadingPump):
     def _lead(self, requesters: Requesters) -> None:
         self._broken = None
         writer = StreamWriter(self.log, self.key, self.token, self._history)
-        is_over = writer.begin()
+        is_over = writer.begin(self._places.place)
         self._writer = writer
         if is_over:
             return
@@ -98,6 +113,7 @@ class StreamPump(LeadingPump):
         assert self._writer is not None
         with self._lock:
             self._writer.write(parts, size)
+            self._places.note(self._writer.known)
 
     def _write(self, entry: Entry) -> None:
         assert self._writer is not None

@@ -27,19 +27,26 @@ class MissingParts(Exception):
         self.until = until
 
 
+class OtherParts(Exception):
+    """The parts of an entry are counted from elsewhere than those that were taken: its leader began
+    where the server's oldest entry was, say. Nothing was taken."""
+
+
 class StreamReplica:
     """Turns entries into parts.
 
     Args:
         index: how many parts were taken before.
+        place: where that is, as text; None at the beginning.
 
     Attributes:
         over: whether the stream is over.
         drained: whether its end was proven, if only for that moment.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, place: str | None = None) -> None:
         self.index = index
+        self.place = place
         self.over = False
         self.drained = False
 
@@ -47,7 +54,7 @@ class StreamReplica:
         """Return the parts of an entry that are new, and the number of bytes that it came in.
 
         Raises:
-            MissingParts: see there. Nothing was taken.
+            MissingParts, OtherParts: see there. Nothing was taken.
         """
         parts = PartBatch()
         if entry.kind == OVER:
@@ -62,9 +69,12 @@ class StreamReplica:
         is_known = data["to"] < self.index or data["from"] < data["to"] <= self.index
         if is_known:
             return parts, 0
+        there = _place_at(data, self.index)
+        if self.place is not None and there is not None and not _is_same(self.place, there):
+            raise OtherParts
         for item in data["items"]:
             self._add(item, parts)
-        self.index = max(self.index, data["to"])
+        self.index, self.place = max(self.index, data["to"]), data["place"]
         return parts, data["size"]
 
     def _add(self, item: list[Any], parts: PartBatch) -> None:
@@ -84,6 +94,30 @@ def index_of(place: str) -> int | None:
     if isinstance(position, PositionV2):
         return None if position.bare else position.consumed
     return position.consumed if isinstance(position, PositionV1) else None
+
+
+def _place_at(data: dict[str, Any], index: int) -> str | None:
+    """Return where an entry is after so many parts, None where it does not say."""
+    if index == data["from"]:
+        return data.get("at")
+    for item in data["items"]:
+        if item[0] == "s" and item[1] < index <= item[1] + len(item[2]):
+            return str(_positions(item[3])(index - 1 - item[1]))
+    return None
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return True if two places after as many parts may be one place of one stream."""
+    a, b = _position(one), _position(other)
+    if isinstance(a, PositionV2) and isinstance(b, PositionV2):
+        return a.bare or b.bare or a.next_seq_num == b.next_seq_num
+    if not (isinstance(a, PositionV1) and isinstance(b, PositionV1)) or not a.current:
+        return True
+    if a.released is b.released:
+        return not b.current or (a.current, a.counted) == (b.current, b.counted)
+    # The last part of the one is not counted yet.
+    whole, rest = (b, a) if a.released else (a, b)
+    return not rest.current or rest.current in (whole.previous, whole.current)
 
 
 def _positions(places: list[str]) -> Positions:

@@ -165,6 +165,7 @@ class Topic:
         postponed_until: before that it takes no lease beyond its share.
         resigned_until: before that it takes no lease at all.
         claims: how many were made.
+        place: how many parts of a stream this process read, and where that is.
     """
 
     subject: Subject
@@ -180,6 +181,13 @@ class Topic:
     postponed_until: float | None = None
     resigned_until: float = 0.0
     claims: int = 0
+    place: tuple[int, str] | None = None
+
+    def note(self, place: tuple[int, str] | None) -> None:
+        """Note where this process is in the stream, unless that is behind. Safe from any thread: a
+        place that is lost is read again."""
+        if place is not None and (self.place is None or place[0] > self.place[0]):
+            self.place = place
 
     def stands(self, standing: Standing, now: float) -> None:
         """Note how it stands."""

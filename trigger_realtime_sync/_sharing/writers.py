@@ -114,8 +114,13 @@ class StreamWriter:
         self._history = history
         self.place: str | None = None
 
-    def begin(self) -> bool:
-        """Read where the log ends. Return True if the stream is over there."""
+    def begin(self, known: tuple[int, str] | None = None) -> bool:
+        """Read where the log ends. Return True if the stream is over there.
+
+        Args:
+            known: how many parts this process has read before, and where that was: it goes on there
+                if the log was lost. On v1 parts can only be counted from what the server still has.
+        """
         index = earlier = 0
         last = self.log.log.tail(self.log.key)
         self.log.tail = None if last is None else last.id
@@ -126,8 +131,17 @@ class StreamWriter:
             self.place = data.get("place")
             index, earlier = data.get("to", 0), data.get("total", 0) + data.get("size", 0)
             is_over = last.entry is not None and last.entry.kind == OVER
-        self._journal = StreamJournal(index if self.place else 0, self._history, earlier)
+        if self.place is None and known is not None:
+            index, self.place = known
+        index = index if self.place else 0
+        self._journal = StreamJournal(index, self.place, self._history, earlier)
         return is_over
+
+    @property
+    def known(self) -> tuple[int, str] | None:
+        """How many parts were read, and where that is; None at the beginning."""
+        place = self._journal.place
+        return None if place is None else (self._journal.index, place)
 
     def _last_place(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
