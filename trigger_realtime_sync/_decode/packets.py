@@ -1,6 +1,6 @@
 """Packets: a payload, output or metadata as text and a content type (docs/protocol.md, section 3).
 
-What structures types, which few runs need, is imported when one does.
+superjson, and what structures types, are imported when a run needs them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from .._forks import in_child
 from .._wire import json
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import LazyValue
-from . import superjson
 
 JSON = "application/json"
 SUPER_JSON = "application/super+json"
@@ -58,6 +57,8 @@ def decode(data: str | None, kind: str) -> Any:
     if kind == JSON:
         return json.loads(data)
     if kind == SUPER_JSON:
+        from . import superjson
+
         return superjson.decode(json.loads(data))
     if kind == STORE:
         raise ValueError("it is stored elsewhere and must be fetched")
