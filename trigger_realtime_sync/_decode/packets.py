@@ -1,6 +1,6 @@
 """Packets: a payload, output or metadata as text and a content type (docs/protocol.md, section 3).
 
-superjson, and what structures types, are imported when a run needs them.
+What structures types, which few runs need, is imported when one does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .._forks import in_child
 from .._wire import json
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import LazyValue
+from . import superjson
 
 JSON = "application/json"
 SUPER_JSON = "application/super+json"
@@ -57,8 +58,6 @@ def decode(data: str | None, kind: str) -> Any:
     if kind == JSON:
         return json.loads(data)
     if kind == SUPER_JSON:
-        from . import superjson
-
         return superjson.decode(json.loads(data))
     if kind == STORE:
         raise ValueError("it is stored elsewhere and must be fetched")

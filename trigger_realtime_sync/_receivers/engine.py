@@ -119,7 +119,6 @@ class Engine:
         # Here, because a client that only triggers needs none of it; and all of it, because a
         # process may have no file descriptor left, to import from, when it first needs the rest.
         from .._channel.stream_channel import StreamChannel
-        from .._decode import superjson  # noqa: F401 (see above)
 
         origin = self._origin(
             target.base_url, target.token, self._options.retry, target.absent_until
