@@ -4,6 +4,7 @@
     python -m benchmarks streams snapshots    some of it
     python -m benchmarks --picture            a subset, drawn: benchmarks/picture.svg
     python -m benchmarks --write              everything, written into docs/performance.md too
+    python -m benchmarks fleet                processes that share by a Redis: see fleet.py
 
 Needs Linux, Python 3.10 or newer, Node 20 or newer with npm; nothing else: the peers come from
 PyPI and npm into this folder.
@@ -24,6 +25,11 @@ START, END = "<!-- made by: python -m benchmarks --write -->", "<!-- end of what
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["fleet"]:
+        from .fleet import main as measure_fleet
+
+        measure_fleet(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,

@@ -57,6 +57,9 @@ class Figures:
         ratios = [a / b if self.higher_is_better else b / a for a, b in pairs]
         return statistics.median(ratios)
 
+    def medians(self) -> str:
+        return ", ".join(f"{peer} {self.median(peer):,.4g}" for peer in self.samples)
+
 
 def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
@@ -70,7 +73,7 @@ def throughput(kind: str, name: str, url: str, peers: dict[str, int], rounds: in
         if turn == 0 or peer not in ROUGHLY:
             sample = once(peer, kind, url, name, count)
             figures.add(peer, count / sample["seconds"])
-    note(f"{kind} {name}: {_medians(figures)}")
+    note(f"{kind} {name}: {figures.medians()}")
     return figures
 
 
@@ -80,7 +83,7 @@ def limits(name: str, count: int, url: str, rounds: int) -> Figures:
     for kind in ("socket", "json", "orjson"):
         for _ in range(rounds):
             figures.add(kind, count / once(BARE, kind, url, name)["seconds"])
-    note(f"limits of {name}: {_medians(figures)}")
+    note(f"limits of {name}: {figures.medians()}")
     return figures
 
 
@@ -111,7 +114,7 @@ def idle(count: int, peers: Iterable[str], rounds: int, *, updates: int, cpu: fl
         if cpu:
             _idle_together(found, url, server, peers, count, updates, cpu)
     for row in ("first", "burst", "memory", "p50", "p99", "cpu"):
-        note(f"{count} idle, {row}: {_medians(getattr(found, row))}")
+        note(f"{count} idle, {row}: {getattr(found, row).medians()}")
     return found
 
 
@@ -189,7 +192,7 @@ def imports(rounds: int) -> Figures:
             command = [str(PYTHON), "-c", code]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             figures.add(name, float(done.stdout))
-    note(f"imports: {_medians(figures)}")
+    note(f"imports: {figures.medians()}")
     return figures
 
 
@@ -209,7 +212,3 @@ def growth(rounds: int) -> dict[str, list[float]]:
 def _cost(rounds: int, kind: str, url: str, name: str, count: int) -> float:
     samples = [once(OURS, kind, url, name, count)["cpu"] for _ in range(rounds)]
     return statistics.median(samples) * 1e6
-
-
-def _medians(figures: Figures) -> str:
-    return ", ".join(f"{peer} {figures.median(peer):,.4g}" for peer in figures.samples)

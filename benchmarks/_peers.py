@@ -36,11 +36,17 @@ PEERS: dict[str, Command] = {
     BARE: _python("bare.py"),
     STAGES: _python("stages.py", "--without-orjson"),
 }
+# The same clients where they make calls instead of following.
+CALLERS: dict[str, Command] = {
+    OURS: _python("calling.py", "--without-orjson"),
+    OFFICIAL: ["node", str(HERE / "peers" / "calling.mjs")],
+    REQUESTS: _python("calling_requests.py"),
+}
 
 
-def once(peer: str, kind: str, *more: object) -> dict[str, Any]:
+def once(peer: str, kind: str, *more: object, among: dict[str, Command] = PEERS) -> dict[str, Any]:
     """Runs a peer to its end; what it said."""
-    command = [*PEERS[peer], kind, *map(str, more)]
+    command = [*among[peer], kind, *map(str, more)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=HERE)
     if done.returncode:
         raise SystemExit(f"{peer}: {kind} failed:\n{done.stderr}")
@@ -99,6 +105,13 @@ def talking(command: Command) -> Iterator[Conversation]:
 def canned(*names: str) -> Iterator[str]:
     """The URL of a server of bytes made beforehand."""
     with talking([str(PYTHON), str(HERE / "servers" / "canned.py"), *names]) as server:
+        yield server.hear()
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[str]:
+    """The URL of a server of canned answers to calls."""
+    with talking([str(PYTHON), str(HERE / "servers" / "calls.py")]) as server:
         yield server.hear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ._calling import calling
 from ._measure import Figures, growth, idle, imports, limits, note, throughput
 from ._peers import FAST, HTTPX, OFFICIAL, OURS, REQUESTS, REST, STAGES, canned, once
 
@@ -44,11 +45,12 @@ class Effort:
     idle: tuple[int, ...]
     updates: int
     cpu_seconds: float
+    calls: int
 
 
-WHOLE = Effort(3, 200_000, 20_000, (20, 100, 500, 1000), 200, 30)
-QUICK = Effort(3, 100_000, 10_000, (100, 500), 50, 0)
-SMOKE = Effort(1, 2_000, 200, (12,), 3, 1)
+WHOLE = Effort(3, 200_000, 20_000, (20, 100, 500, 1000), 200, 30, 1_000)
+QUICK = Effort(3, 100_000, 10_000, (100, 500), 50, 0, 500)
+SMOKE = Effort(1, 2_000, 200, (12,), 3, 1, 20)
 
 
 def streams(report: Report, effort: Effort) -> None:
@@ -133,6 +135,20 @@ def polling(report: Report, effort: Effort) -> None:
     report.rows.append(Row(title, "against asking once a second", one.p50, 1, against=REST))
 
 
+def calls(report: Report, effort: Effort) -> None:
+    found = calling(effort.calls, effort.rounds)
+    report.rows += [
+        Row("a trigger, one after the other, p50, ms", "what a view waits for", found.p50, 1),
+        Row("the same, p99, ms", "what it waits for on a bad moment", found.p99, 1),
+        Row("the same, CPU of a trigger, µs", "what a worker pays for it", found.cpu, 1),
+        Row("triggers from 16 threads, or promises, per second", "a busy one", found.rate, 1),
+        Row(f"a batch of {effort.calls:,} items of 1 KB, ms", "a fan-out", found.batch, 1),
+    ]
+    report.notes.append(
+        f"A request to the server of calls and back, without a client, p50: {found.bare:.3f} ms."
+    )
+
+
 def importing(report: Report, effort: Effort) -> None:
     figures = imports(effort.rounds * 3)
     base = "import requests"
@@ -182,11 +198,12 @@ SECTIONS: dict[str, Callable[[Report, Effort], None]] = {
     "snapshots": snapshots,
     "subscriptions": subscriptions,
     "polling": polling,
+    "calls": calls,
     "imports": importing,
     "growth": growing,
     "stages": stages,
 }
-PICTURED = ("streams", "snapshots", "subscriptions")
+PICTURED = ("streams", "snapshots", "subscriptions", "calls")
 
 
 def run(names: list[str], effort: Effort) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 ENVIRONMENT = HERE / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
-OFFICIAL = "node_modules/@trigger.dev/core/package.json"
+OFFICIAL = ("@trigger.dev/core", "@trigger.dev/sdk")
 
 
 def set_up() -> None:
@@ -22,7 +23,7 @@ def set_up() -> None:
         venv.create(ENVIRONMENT, with_pip=True)
         _pip("-r", str(HERE / "requirements.txt"))
     _install_project()
-    if not (HERE / OFFICIAL).exists():
+    if not all(_package(name).exists() for name in OFFICIAL):
         subprocess.run(["npm", "ci", "--silent"], cwd=HERE, check=True)
 
 
@@ -54,10 +55,13 @@ def versions() -> str:
     )
     python = subprocess.run([str(PYTHON), "-c", code], check=True, capture_output=True, text=True)
     node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
-    core = (HERE / OFFICIAL).read_text().partition('"version": "')[2].partition('"')[0]
-    return f"{python.stdout.strip()}; Node {node.stdout.strip()}, @trigger.dev/core {core}".replace(
-        " ,", ","
-    )
+    official = [f"{name} {json.loads(_package(name).read_text())['version']}" for name in OFFICIAL]
+    ours = python.stdout.strip().replace(" ,", ",")
+    return f"{ours}; Node {', '.join([node.stdout.strip(), *official])}"
+
+
+def _package(name: str) -> Path:
+    return HERE / "node_modules" / name / "package.json"
 
 
 if sys.platform == "win32":

@@ -22,13 +22,11 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     from benchmarks import _peers
 
-    commands = {
-        peer: [sys.executable, *command[1:]] if command[0] == str(_peers.PYTHON) else command
-        for peer, command in _peers.PEERS.items()
-    }
+    for peers in (_peers.PEERS, _peers.CALLERS):
+        for peer, command in list(peers.items()):
+            if command[0] == str(_peers.PYTHON):
+                monkeypatch.setitem(peers, peer, [sys.executable, *command[1:]])
     monkeypatch.setattr(_peers, "PYTHON", sys.executable)
-    for peer, command in commands.items():
-        monkeypatch.setitem(_peers.PEERS, peer, command)
     return _peers
 
 
@@ -55,6 +53,33 @@ def test_the_steps_are_measured_one_by_one(harness, kind):
     steps = harness.once(harness.STAGES, kind, 1200)
     assert any(name.startswith("JSON") for name in steps)
     assert all(cost > 0 for cost in steps.values())
+
+
+@pytest.mark.parametrize("peer", ["ours", "requests + sseclient-py", "official client"])
+def test_the_peers_call_the_server_of_canned_answers(harness, peer):
+    """Each triggers runs one after the other and from 16 at once, and batches of which the server
+    has all items."""
+    if peer == harness.OFFICIAL and not (ROOT / "benchmarks/node_modules").is_dir():
+        pytest.skip("the official SDK is not installed")
+    with harness.answering() as url:
+        one = harness.once(peer, "one", url, 20, among=harness.CALLERS)
+        assert len(one["times"]) == 20
+        assert min(one["times"]) > 0
+        assert one["cpu"] > 0
+        assert harness.once(peer, "many", url, 40, among=harness.CALLERS)["seconds"] > 0
+        assert min(harness.once(peer, "batch", url, 1000, among=harness.CALLERS)["times"]) > 0
+
+
+def test_calls_become_rows(harness, monkeypatch):
+    """Each figure of a call is a row, measured for every peer."""
+    from benchmarks import _rows
+
+    monkeypatch.delitem(harness.CALLERS, harness.OFFICIAL)
+    report = _rows.Report()
+    _rows.calls(report, _rows.SMOKE)
+    assert len(report.rows) == 5
+    assert all(row.figures.median(harness.OURS) for row in report.rows)
+    assert "without a client" in report.notes[0]
 
 
 def test_idle_subscriptions_are_measured(harness):

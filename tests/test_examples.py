@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -36,6 +37,7 @@ def start(realtime_server: RealtimeServer, tmp_path: Path) -> Iterator[Start]:
                 [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
                 cwd=tmp_path,
                 env=environment,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
@@ -70,6 +72,25 @@ def test_waiting_tells_of_a_failure(realtime_server, start):
     assert (code, out) == (1, "")
     assert "FAILED" in err
     assert "out of paper" in err
+
+
+def test_a_chat(realtime_server, start):
+    """Each line is a message to the agent, whose answer is printed; the end of the input closes
+    the chat."""
+    process = start("chat.py", "my-agent", "chat/7")
+    assert process.stdout.readline() == "[new chat/7]\n"
+    chat = realtime_server.session("chat/7")
+    for number, (asked, answer) in enumerate([("Hello?", ("Hel", "lo!")), ("Bye", ("Bye.",))]):
+        process.stdin.write(f"{asked}\n")
+        process.stdin.flush()
+        eventually(lambda number=number: len(chat.records("in")) > number)
+        body = json.loads(chat.records("in")[number]["body"])
+        assert json.loads(body["data"]) == {"kind": "message", "text": asked}
+        chat.write(*({"type": "text-delta", "delta": part} for part in answer))
+        chat.complete_turn(took_in=number)
+        assert process.stdout.readline() == "".join(answer) + "\n"
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "[the user has left]\n", "")
 
 
 def test_callbacks_tell_each_change(realtime_server, start):

@@ -23,7 +23,8 @@ MOST_PRIVATE_FILES = 6
 # Public modules: all that the users among the rooms may import.
 PUBLIC = (
     *("__init__", "batches", "client", "config", "errors", "handles", "jsonable", "metadata"),
-    *("models", "pages", "resources", "subscription", "text_joiner", "wait_tokens"),
+    *("models", "pages", "resources", "sessions", "sharing", "subscription", "text_joiner"),
+    "wait_tokens",
 )
 
 # What each room may import, from the bottom up: rooms, or single files of them. Imports for types
@@ -59,12 +60,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("errors", "models", "config", "_dispatch.waiters"),
         *("_wire", "_decode", "_http", "_feeds"),
     ),
+    "_sharing": (
+        *("_clock", "errors", "models", "_wire", "_decode", "_http", "_feeds", "_channel"),
+    ),
+    "sharing": ("errors", "_checks", "_sharing"),
     "_receivers": (
         "_clock",
         *("errors", "models", "config", "_checks", "_forks"),
+        *("_wire.session_turns", "_wire.stream_parts"),
         *("_dispatch", "_decode", "_http", "_calls.memory", "_feeds", "_channel"),
+        "_sharing.fleet",
     ),
-    "subscription": ("_clock", "errors", "models", "_checks", "_forks", "_channel", "_receivers"),
+    "subscription": (
+        *("_clock", "errors", "models", "_checks", "_forks", "_wire.sent_number"),
+        *("_channel", "_receivers"),
+    ),
     "pages": ("errors",),
     "lists": ("_checks", "_decode", "_encode", "_http", "_calls"),
     "metadata": ("_checks", "_encode"),
@@ -80,6 +90,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "_clock",
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
         *("options", "subscription", "handles"),
+    ),
+    "sessions": (
+        *(
+            "_clock",
+            "errors",
+            "models",
+            "_checks",
+            "_wire.names",
+            "_wire.sent_number",
+            "_decode",
+            "_encode",
+        ),
+        *("_http", "_calls", "_feeds.session_feed", "pages", "lists", "handles"),
     ),
     "resources": (
         *("errors", "models", "_checks", "_wire.names", "_decode", "_encode", "_http", "_calls"),
@@ -99,12 +122,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "handles",
             "batches",
             "resources",
+            "sessions",
             "wait_tokens",
+            "sharing",
         ),
     ),
     "__init__": (
         *("errors", "models", "config", "_version", "client", "subscription"),
-        *("text_joiner", "_encode.options", "handles", "batches", "pages"),
+        *("text_joiner", "_encode.options", "handles", "batches", "pages", "sessions"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.
     "testing": ("_clock",),

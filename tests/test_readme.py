@@ -29,6 +29,7 @@ EXPECTED = {
     "subscribe_to_run_with_streams": (
         "Hello, \N{GRINNING FACE}\nCOMPLETED 3 parts\n'Hello'\n', \\ud83d'\n'\\ude00'"
     ),
+    "client.sessions.start(": "Hello, Ada!\n",
     'id="header"': "COMPLETED",
     "def test_percentages": "1 passed",
 }
@@ -53,11 +54,22 @@ def server() -> Iterator[RealtimeServer]:
         server.create_run("sum", id="run_b", status="EXECUTING")
         server.batch("run_a", "run_b", id="batch_1234")
         server.task("make-thumbnails")(lambda payload: {"urls": [f"{payload['video']}.png"]})
+        server.task("support-agent")(lambda payload: answer(server, payload["user"], over))
         player = threading.Thread(target=finish_when_watched, args=(server, over))
         player.start()
         yield server
         over.set()
         player.join()
+
+
+def answer(server: RealtimeServer, user: str, over: threading.Event) -> None:
+    """Play the agent of a chat for one turn."""
+    chat = server.session("chat/7")
+    while not chat.records("in"):
+        if over.wait(0.01):
+            return
+    chat.write({"type": "text", "text": f"Hello, {user}!"})
+    chat.complete_turn(took_in=0)
 
 
 def finish_when_watched(server: RealtimeServer, over: threading.Event) -> None:
@@ -128,7 +140,26 @@ def test_the_extras_exist():
 
 
 def test_the_links_lead_to_files():
-    """Every link that is not to the web is to something in the repository."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    """Every link works on a package page as well: it names the repository, and a file there."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    home = re.escape(setup["metadata"]["url"])
+    links = re.findall(r"\]\(([^)]+)\)|^\[[^\]]+\]: (\S+)$", TEXT, re.MULTILINE)
+    urls = [inline or listed for inline, listed in links]
+    assert [url for url in urls if not url.startswith("https://")] == []
+    ours = [url for url in urls if re.match(home, url)]
+    paths = [re.fullmatch(home + r"/(?:blob|tree|raw)/main/([^#]+)(?:#.*)?", url) for url in ours]
+    assert len(paths) > 8
+    missing = [
+        url
+        for url, path in zip(ours, paths, strict=True)
+        if path is None or not (ROOT / path[1]).exists()
+    ]
+    assert missing == []
+
+
+def test_each_link_by_name_is_defined_and_used():
+    """`[Workers][]` is text, not a link, if the list at the end does not have it."""
+    defined = re.findall(r"^\[([^\]]+)\]: ", TEXT, re.MULTILINE)
+    used = {name or text for text, name in re.findall(r"\[([^\[\]]+)\]\[([^\]]*)\]", TEXT)}
+    assert sorted(used - {"", "cli"}) == sorted(defined)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         ConflictError,
         ConnectionUntrusted,
+        InvalidIdError,
         NotFoundError,
         PayloadError,
         PermissionDeniedError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         WaitTokenStatus,
     )
     from .pages import Page
+    from .sessions import Session
     from .subscription import RunsSubscription, RunSubscription, StreamSubscription, Subscription
     from .text_joiner import TextJoiner
 
@@ -77,6 +79,7 @@ __all__ = [
     "ConflictError",
     "ConnectionUntrusted",
     "Debounce",
+    "InvalidIdError",
     "NotFoundError",
     "Page",
     "Parts",
@@ -95,6 +98,7 @@ __all__ = [
     "RunSubscription",
     "RunsSubscription",
     "ServerError",
+    "Session",
     "ShapeStale",
     "State",
     "StreamRewound",
@@ -114,7 +118,7 @@ __all__ = [
     "__version__",
 ]
 
-_SUBMODULES = ("config", "errors", "metadata", "models", "testing")
+_SUBMODULES = ("config", "errors", "metadata", "models", "sharing", "testing")
 _MODULES = (".errors", ".models", ".config", ".subscription", ".client", ".text_joiner")
 # Of calls, which many users of the package make none of.
 _OF_CALLS = {
@@ -122,6 +126,7 @@ _OF_CALLS = {
     "Debounce": "._encode.options",
     "Page": ".pages",
     "RunHandle": ".handles",
+    "Session": ".sessions",
 }
 
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._wire.names import ALWAYS_SENT, RUN_COLUMNS
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidIdError
 
 if TYPE_CHECKING:
     import ssl
 
 # The longest wait, in seconds: beyond it, how far a wait can count differs between systems.
 LONGEST = 366 * 86_400.0
+HIDDEN = "***"
 # How the tokens begin that `trigger.dev login` and the account's settings make.
 PERSONAL_TOKEN = "tr_pat_"
 # What the process or the system lacks for a moment: descriptors, or memory.
@@ -33,6 +34,20 @@ _CREATED_AT = re.compile(r"(?:[0-9]+(?:w|d|hr|h|m|s))+")
 # Latin-1, as http.client sends it, with no blank at its ends, as requests wants it.
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Secret(str):
+    """A text that its repr does not show: what reports errors may print local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+
+def hidden(value: Any) -> Any:
+    """Return a text as a secret, and anything else as it is."""
+    return Secret(value) if isinstance(value, str) else value
 
 
 def is_number(value: Any) -> bool:
@@ -76,9 +91,10 @@ def check_token(value: Any, name: str = "access_token") -> str:
 
     A personal access token is refused: no endpoint of runs takes one.
     """
+    value = hidden(value)
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
-    token = value.strip()
+    token = Secret(value.strip())
     if not token:
         raise ConfigurationError(f"{name} is empty")
     if not token.isascii() or not token.isprintable() or " " in token:
@@ -99,7 +115,14 @@ def is_personal_token(value: Any) -> bool:
 def check_id(value: Any, name: str) -> str:
     """Accept any printable text as the id of a run, batch or stream: it is percent-encoded."""
     if _check_text(value, name) in (".", ".."):
-        raise ValueError(f"{name} must not be {value!r}: it would change the path")
+        raise InvalidIdError(f"{name} must not be {value!r}: it would change the path")
+    return str(value)
+
+
+def check_io(value: Any) -> str:
+    """Return which end of a session to read: what goes into its agent, or what comes out of it."""
+    if value not in ("in", "out"):
+        raise ValueError(f"io must be 'in' or 'out', not {value!r}")
     return str(value)
 
 
@@ -108,7 +131,7 @@ def check_key(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"key must be a string, not {type(value).__name__}")
     if not value:
-        raise ValueError("key is empty")
+        raise InvalidIdError("key is empty")
     _check_encodable(value, "key")
     return value
 
@@ -117,9 +140,9 @@ def _check_text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
-        raise ValueError(f"{name} is empty")
+        raise InvalidIdError(f"{name} is empty")
     if _UNPRINTABLE.search(value):
-        raise ValueError(f"{name} holds a control character: {value!r}")
+        raise InvalidIdError(f"{name} holds a control character: {value!r}")
     _check_encodable(value, name)
     return value
 
@@ -128,7 +151,7 @@ def _check_encodable(value: str, name: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} holds a lone surrogate: {value!r}") from None
+        raise InvalidIdError(f"{name} holds a lone surrogate: {value!r}") from None
 
 
 def check_tags(value: Any) -> tuple[str, ...]:
@@ -145,9 +168,11 @@ def check_tags(value: Any) -> tuple[str, ...]:
 def _check_tag(tag: Any) -> str:
     _check_text(tag, "tag")
     if "," in tag:
-        raise ValueError(f"tag {tag!r} holds a comma: the server can't be asked for it")
+        raise InvalidIdError(f"tag {tag!r} holds a comma: the server can't be asked for it")
     if "\\" in tag or '"' in tag:
-        raise ValueError(f"tag {tag!r} holds a backslash or a double quote: the server refuses it")
+        raise InvalidIdError(
+            f"tag {tag!r} holds a backslash or a double quote: the server refuses it"
+        )
     return str(tag)
 
 

@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
 from ._channel.part_store import MAX_PART_BYTES
-from ._channel.target import StreamOptions, Target
+from ._channel.target import ChannelOptions, StreamOptions, Target
 from ._checks import (
     check_base_url,
     check_branch,
@@ -24,6 +25,7 @@ from ._checks import (
     check_flag,
     check_headers,
     check_id,
+    check_io,
     check_key,
     check_proxies,
     check_seconds,
@@ -33,20 +35,28 @@ from ._checks import (
     check_token,
     check_type,
     check_verify,
+    hidden,
     is_async,
     is_generator,
 )
 from ._clock import monotonic
 from ._encode.none import NONE
 from ._forks import notice
-from ._http.mask import Secret
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
 from ._receivers.engine import Engine, EngineOptions
 from ._receivers.engine_owner import EngineOwner
 from ._receivers.interrupted import is_inside
-from ._wire.names import CREATED_AT, RUNS_PATH, SKIP_COLUMNS, TAGS, batch_path, run_path
+from ._wire.names import (
+    CREATED_AT,
+    RUNS_PATH,
+    SKIP_COLUMNS,
+    TAGS,
+    batch_path,
+    channel_path,
+    run_path,
+)
 from .config import DEFAULT_BASE_URL, RetryPolicy, Timeouts
 from .errors import ClientClosed, ConfigurationError
 from .models import AnyRun, OutputT, Parts, PayloadT, Run, Task, TaskPayloadT
@@ -77,8 +87,11 @@ if TYPE_CHECKING:
         RunsOptions,
         RunsWithStreamsOptions,
         RunWithStreamsOptions,
+        SessionOptions,
     )
     from .resources import Runs
+    from .sessions import Sessions
+    from .sharing import RedisSharing, Sharing
     from .wait_tokens import WaitTokens
 
     class TriggerOptions(TypedDict, total=False):
@@ -142,13 +155,16 @@ class RealtimeClient:
         stream_patience: seconds for which the end of a stream is sought once its run has finished,
             since the first read that proved none, three reads at least. Then the stream is given
             up: `on_error` gets a `StreamUnreadable`, and the run completes without it.
+        shared: follows what other processes follow too over one connection for all; see
+            `trigger_realtime_sync.sharing.RedisSharing`. None: every client reads for itself.
         call_retry: as `retry`, for calls: `trigger` and all that ends with an answer.
         call_timeout: seconds for a whole call with its retries, unless the call says otherwise. A
             look-up of a host's name can't be cut off, and may take longer; nor can an
             `access_token` function that runs on the call's own thread.
-        telemetry: whether each call is a span of its own in OpenTelemetry; needs
-            `opentelemetry-api`. Without it too, a call names the current span, to which the run's
-            trace is linked.
+        telemetry: whether each call is a span of its own in OpenTelemetry, and what ends a
+            subscription is reported there, as a span that failed, and to Sentry where
+            `sentry_sdk.init()` was called; needs `opentelemetry-api` or `sentry-sdk`. Without it
+            too, a call names the current span, to which the run's trace is linked.
 
     Raises:
         ConfigurationError: an option or environment variable can't work.
@@ -172,10 +188,13 @@ class RealtimeClient:
         proxies: Mapping[str, str] | None = None,
         verify: bool | str | ssl.SSLContext = True,
         stream_patience: float = 30.0,
+        shared: RedisSharing | None = None,
         call_retry: RetryPolicy = CALL_RETRY,
         call_timeout: float = 60.0,
         telemetry: bool = False,
     ) -> None:
+        # Whatever is wrong with the options, what reports it may print this argument.
+        access_token = hidden(access_token)
         _refuse_eventlet()
         self._token = _check_token_option(access_token)
         self._base_url = _base_url_option(base_url)
@@ -190,6 +209,9 @@ class RealtimeClient:
                 call_retry=check_type(call_retry, RetryPolicy, "call_retry must be a RetryPolicy"),
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
+                shared=_shared_option(shared, self._token),
+                own_token=partial(_own_token, self._token),
+                reports_failures=telemetry,
                 http=HttpOptions(
                     timeouts=check_type(timeouts, Timeouts, "timeouts must be Timeouts"),
                     headers=check_headers(headers),
@@ -478,6 +500,13 @@ class RealtimeClient:
         from .wait_tokens import WaitTokens
 
         return WaitTokens(self._calls())
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of the environment, chats with agents: to start, close, list and send to."""
+        from .sessions import Sessions
+
+        return Sessions(self._calls())
 
     # Subscribing.
 
@@ -919,6 +948,7 @@ class RealtimeClient:
         check_id(run_id, "run_id")
         check_key(key)
         options = _stream_options(
+            StreamOptions,
             key=key,
             types=_types({} if part_type is None else {key: part_type}, "part_type"),
             start_index=start_index,
@@ -934,6 +964,103 @@ class RealtimeClient:
             _of_one_run(self._callbacks(on_update, on_error, on_complete, on_stream)),
             _Common(id, enabled, access_token, base_url, throttle_in_ms),
             stops_on_completion=stop_on_completion,
+        )
+
+    @overload
+    def subscribe_to_session(
+        self,
+        session_id: str,
+        io: Literal["in", "out"] = "out",
+        *,
+        part_type: TypeForm[PartT],
+        **options: Unpack[SessionOptions[PartT]],
+    ) -> StreamSubscription[PartT]: ...
+    @overload
+    def subscribe_to_session(
+        self,
+        session_id: str,
+        io: Literal["in", "out"] = "out",
+        *,
+        part_type: None = None,
+        **options: Unpack[SessionOptions[Any]],
+    ) -> StreamSubscription[Any]: ...
+    def subscribe_to_session(
+        self,
+        session_id: str,
+        io: Literal["in", "out"] = "out",
+        *,
+        channel: str | None = None,
+        on_stream: Callable[[str, Parts[Any]], object] | None = None,
+        on_control: Callable[[str, dict[str, str]], object] | None = None,
+        part_type: Any = None,
+        last_event_id: str | None = None,
+        from_latest: bool = False,
+        max_parts: int | None = None,
+        max_part_bytes: int | None = MAX_PART_BYTES,
+        timeout_in_seconds: int = 60,
+        on_update: Callable[[Any], object] | None = None,
+        on_error: Callable[[Any], object] | None = None,
+        on_complete: Callable[[Any], object] | None = None,
+        id: str | None = None,
+        enabled: bool = True,
+        access_token: Token | None = None,
+        base_url: str | None = None,
+        throttle_in_ms: float | None = None,
+        skip_columns: Iterable[str] = (),
+    ) -> StreamSubscription[Any]:
+        """Read a session, as `useSessionStream` does, across all of its runs, until it is closed.
+
+        Args:
+            session_id: the server's (`session_…`), or the user's own. One of these that nobody has
+                used yet is an empty stream.
+            io: `"out"` is what the agent writes, `"in"` what is sent to it, as texts.
+            channel: a side channel of that name, where the server knows them.
+            on_stream: called with `io`, or the name of the side channel, and the new `Parts`, a
+                list that is never empty, in order. One that is slow holds the server back. Their
+                `first_index` counts the control records before them as well.
+            on_control: called with the name and the headers of each control record, in its place
+                among the parts: `"turn-complete"` (with a fresh `public-access-token`, and with
+                `session-in-event-id`, the number of the last message that the turn has taken in),
+                `"upgrade-required"`, `"session-closed"`, `"pending-version"`. Headers hold a token:
+                log names only.
+            part_type, last_event_id, from_latest, max_parts, max_part_bytes, timeout_in_seconds:
+                as in `subscribe_to_stream`. What the agent has trimmed after a turn is no loss.
+            on_complete: called with None when the session is closed, and all was delivered.
+            on_update, skip_columns: mean nothing here: a session has no run of its own.
+
+        A public token of the session lives an hour. The one that a turn brings replaces it, for
+        `client.sessions.send` too.
+
+        The agent writes of the close. Where none runs nobody does, so the REST API is asked soon
+        after the start, after each silence of `timeout_in_seconds`, and when this client closes the
+        session; with a public token, which it refuses, the subscription goes on then. `.run` is
+        None, and so is what `wait_for_completion()` returns.
+
+        The other arguments, and what is raised: see `subscribe_to_run`.
+        """
+        check_id(session_id, "session_id")
+        check_io(io)
+        if channel is not None:
+            check_id(channel, "channel")
+        check_skip_columns(skip_columns)
+        key = io if channel is None else channel
+        options = _stream_options(
+            ChannelOptions,
+            key=key,
+            types=_types({} if part_type is None else {key: part_type}, "part_type"),
+            last_event_id=last_event_id,
+            from_latest=from_latest,
+            most_kept=max_parts,
+            most_kept_bytes=max_part_bytes,
+            timeout=timeout_in_seconds,
+        )
+        path = channel_path(session_id, io, channel)
+        callbacks = self._callbacks(on_update, on_error, on_complete, on_stream, on_control)
+        return self._subscribe(
+            StreamSubscription,
+            _what("session", session_id, path, _query(()), None, options),
+            _of_one_run(callbacks),
+            _Common(id, enabled, access_token, base_url, throttle_in_ms),
         )
 
     @overload
@@ -1009,6 +1136,16 @@ class RealtimeClient:
         next snapshot anew."""
         self._engine.registry.forget(id)
 
+    @property
+    def sharing(self) -> Sharing | None:
+        """What this client reads for its fleet, and what it follows; None without `shared`."""
+        fleet = self._engine.fleet
+        if fleet is None:
+            return None
+        from .sharing import Sharing
+
+        return Sharing(fleet)
+
     # The end.
 
     def close(self) -> None:
@@ -1038,7 +1175,11 @@ class RealtimeClient:
         )
 
     def __repr__(self) -> str:
-        return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
+        try:
+            return f"<RealtimeClient {self._base_url} subscriptions={len(self.subscriptions)}>"
+        except AttributeError:
+            # An option could not work, and what reports that shows the local variables.
+            return "<RealtimeClient, not made>"
 
     # What the methods above share.
 
@@ -1071,15 +1212,21 @@ class RealtimeClient:
         return callback
 
     def _callbacks(
-        self, on_update: Any, on_error: Any, on_complete: Any, on_stream: Any = None
+        self,
+        on_update: Any,
+        on_error: Any,
+        on_complete: Any,
+        on_stream: Any = None,
+        on_control: Any = None,
     ) -> Callbacks:
         given = {"on_update": on_update, "on_error": on_error, "on_complete": on_complete}
-        given["on_stream"] = on_stream
+        given.update(on_stream=on_stream, on_control=on_control)
         for name, callback in given.items():
             check_callback(callback, name)
-        return Callbacks(
-            **{name: one and self._around_callback(one) for name, one in given.items()}
-        )
+        wrapped: dict[str, Any] = {
+            name: one and self._around_callback(one) for name, one in given.items()
+        }
+        return Callbacks(**wrapped)
 
     def _subscribe(
         self,
@@ -1220,7 +1367,10 @@ def _streams(
     if types is not None and not isinstance(types, Mapping):
         raise ValueError(f"streams must map keys to types, not be {type(types).__name__}")
     return _stream_options(
-        types=_types(types or {}, "streams"), most_kept=max_parts, most_kept_bytes=max_part_bytes
+        StreamOptions,
+        types=_types(types or {}, "streams"),
+        most_kept=max_parts,
+        most_kept_bytes=max_part_bytes,
     )
 
 
@@ -1233,8 +1383,8 @@ def _types(types: Mapping[str, Any], name: str) -> tuple[tuple[str, Any], ...]:
     return tuple(types.items())
 
 
-def _stream_options(**options: Any) -> StreamOptions:
-    given = StreamOptions(**options)
+def _stream_options(kind: type[StreamOptions], **options: Any) -> StreamOptions:
+    given = kind(**options)
     if given.start_index is not None:
         check_count(given.start_index, "start_index", least=0)
     if given.most_kept is not None:
@@ -1259,14 +1409,34 @@ def _check_last_event_id(options: StreamOptions) -> None:
         raise ValueError(f"last_event_id {options.last_event_id!r}: {error}") from None
 
 
+def _shared_option(shared: Any, token: Token | None) -> Any:
+    if shared is None:
+        return None
+    if not hasattr(shared, "make_log"):
+        raise ConfigurationError(
+            f"shared must be a RedisSharing or None, not {type(shared).__name__}"
+        )
+    if callable(token) and shared.audience is None:
+        raise ConfigurationError(
+            "audience: RedisSharing must name it where access_token is a function, since which"
+            " processes may read the same can't be told by tokens that change"
+        )
+    return shared
+
+
+def _own_token(token: Token | None) -> Token | None:
+    return token or token_from_environment()
+
+
 def _check_token_option(token: Any) -> Token | None:
+    token = hidden(token)
     if is_async(token):
         raise ConfigurationError("access_token is an async function: pass a plain one, or a token")
     if is_generator(token):
         raise ConfigurationError("access_token is a generator function: pass one without yield")
     if token is None or callable(token):
         return token  # type: ignore[no-any-return]
-    return Secret(check_token(token))
+    return check_token(token)
 
 
 def _base_url_option(base_url: Any) -> str:
@@ -1289,8 +1459,14 @@ def _spans_option(telemetry: Any) -> Spans | None:
     if not telemetry:
         return None
     from ._calls.spans import Spans
+    from ._receivers.failure_reports import sentry_is_installed
 
-    return Spans()
+    try:
+        return Spans()
+    except ConfigurationError:
+        if sentry_is_installed():
+            return None
+        raise
 
 
 def _configured(check: Callable[..., Any], *arguments: Any, **bounds: Any) -> Any:

@@ -6,8 +6,10 @@ from typing import Any
 
 import attrs
 
-from ._checks import LONGEST, is_number
+from ._checks import LONGEST, Secret, is_number
 from .errors import ConfigurationError
+
+__all__ = ["DEFAULT_BASE_URL", "RetryPolicy", "Secret", "Timeouts"]
 
 DEFAULT_BASE_URL = "https://api.trigger.dev"
 

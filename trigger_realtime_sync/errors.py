@@ -1,4 +1,4 @@
-"""Every error this library raises or reports: all are `TriggerRealtimeError`.
+"""Every error this library raises or reports: all are `TriggerRealtimeError`, but `InvalidIdError`.
 
 None of them ever holds a token, in its message, its repr or its attributes.
 """
@@ -35,6 +35,14 @@ def _restored(kind: type[TriggerRealtimeError], args: tuple[Any, ...]) -> Trigge
 
 class ConfigurationError(TriggerRealtimeError, ValueError):
     """An option or an environment variable has a value that can't work, or is missing."""
+
+
+class InvalidIdError(ValueError):
+    """The id of a run or a batch, a tag, or the key of a stream that can't be one.
+
+    An argument that can't work is a `ValueError`, as everywhere in Python. This one tells a web
+    application that a visitor made it up: answer 400. No other `ValueError` is the visitor's.
+    """
 
 
 class ProtocolError(TriggerRealtimeError):
@@ -213,7 +221,7 @@ class PayloadError(TriggerRealtimeError):
     """A payload, output, metadata or stream part could not be decoded or fetched.
 
     Attributes:
-        run_id: the run it belongs to.
+        run_id: the run it belongs to; None for a part of a session.
         field: `"payload"`, `"output"`, `"metadata"`, or the key of the stream.
         raw: the packet as the server sent it (a string; for a part, what its JSON held).
         content_type: the packet's type, `"application/json"` say.
@@ -225,7 +233,7 @@ class PayloadError(TriggerRealtimeError):
         self,
         message: str,
         *,
-        run_id: str,
+        run_id: str | None,
         field: str,
         raw: Any = None,
         content_type: str | None = None,

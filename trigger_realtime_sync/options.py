@@ -63,3 +63,13 @@ if TYPE_CHECKING:
         last_event_id: str | None
         from_latest: bool
         timeout_in_seconds: int
+
+    class SessionOptions(RunsOptions[None], PartsOptions, Generic[PartT], total=False):
+        """Of a session, which has no run."""
+
+        channel: str | None
+        on_stream: Callable[[str, Parts[PartT]], object] | None
+        on_control: Callable[[str, dict[str, str]], object] | None
+        last_event_id: str | None
+        from_latest: bool
+        timeout_in_seconds: int

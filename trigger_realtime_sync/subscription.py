@@ -15,6 +15,7 @@ from ._receivers.part_updates import PartUpdates
 from ._receivers.receiver import Phase, settle
 from ._receivers.registry import Registry, Seat
 from ._receivers.updates import ChangeQueue, Updates
+from ._wire.sent_number import began_of
 from .errors import RunFailed, TriggerRealtimeError
 from .models import AnyRun, OutputT, PayloadT, Run, State
 
@@ -194,7 +195,7 @@ class RunSubscription(_OfRuns[PayloadT, OutputT]):
 
 
 class StreamSubscription(Subscription, Generic[PartT]):
-    """The subscription to one stream of a run."""
+    """The subscription to one stream of a run, or to one channel of a session, which has no run."""
 
     @property
     def run(self) -> AnyRun | None:
@@ -220,30 +221,68 @@ class StreamSubscription(Subscription, Generic[PartT]):
         there. Stored inside `on_stream`, it goes with the parts of that call. What was read before
         it is delivered again if the server loses the stream; see `StreamRewound`.
         """
-        position = self._seat.receiver.delivery.position
-        store = self._seat.view.parts
-        if position is None and not self._seat.receiver.delivery.takes_parts and store is not None:
+        delivery, store = self._seat.receiver.delivery, self._seat.view.parts
+        position = delivery.position or delivery.control_position
+        if position is None and not delivery.takes_parts and store is not None:
             position = store.position(self._stream)
         if position is not None:
             return str(position)
         streams = self._seat.target.streams
         return None if streams is None else streams.last_event_id
 
-    def updates(self, timeout: float | None = None) -> PartUpdates[PartT]:
+    def updates(
+        self,
+        timeout: float | None = None,
+        *,
+        until_turn_complete: bool = False,
+        turn_of: int | None = None,
+    ) -> PartUpdates[PartT]:
         """Iterate over the parts: those that are kept first, then each new one.
 
         Args:
             timeout: seconds without a part after which `WaitTimeout` is raised.
+            until_turn_complete: of a session: end with the next turn. That is the first one which
+                is over after this call or, if another iterator of this subscription has ended with
+                a turn, the one after that.
+            turn_of: of a session: end with the turn that has taken this message in, as
+                `client.sessions.send` numbered it. Where that was over before the call, the
+                iterator ends at its place among the parts so far. A turn that does not say what it
+                took in, the first of a session or one of an older agent's, counts as well, unless
+                it was told before the message was sent: subscribe before, and go on from
+                `last_event_id`.
 
         Ends when the stream does, raising its terminal error. Closing it cancels nothing. A slow
         reader holds the server back.
+
+        Raises:
+            ValueError: it can't end in this way.
         """
-        return PartUpdates(self._seat, self._stream, check_timeout(timeout))
+        seconds = check_timeout(timeout)
+        if not until_turn_complete and turn_of is None:
+            return PartUpdates(self._seat, self._stream, seconds)
+        if not self._seat.target.is_session:
+            raise ValueError("until_turn_complete and turn_of are about sessions: a run has none")
+        return self._turn_updates(seconds, until_turn_complete, turn_of)
+
+    def _turn_updates(
+        self, timeout: float | None, until_turn_complete: bool, turn_of: int | None
+    ) -> PartUpdates[PartT]:
+        from ._receivers.turn_updates import TurnUpdates, next_turn, turn_that_took
+
+        if turn_of is None:
+            find = next_turn(self._seat, self._stream)
+        elif until_turn_complete:
+            raise ValueError("turn_of names the turn to end with: until_turn_complete can't too")
+        else:
+            number = check_count(turn_of, "turn_of", least=0)
+            find = turn_that_took(number, began_of(turn_of))
+        return TurnUpdates(self._seat, self._stream, timeout, find)
 
     def wait_for_completion(self, timeout: float | None = None) -> AnyRun | None:
         """Block until the run has finished and the last part was delivered. Return the run.
 
-        None where the stream may be read but the run may not: the stream ends then once it is
+        Of a session: until that is closed, and the last part was delivered. Return None. It is None
+        too where the stream may be read but the run may not: the stream ends then once it is
         silent for `timeout_in_seconds`. Otherwise see `RunSubscription`.
         """
         run: AnyRun | None = _wait_for_run(self._seat, timeout)

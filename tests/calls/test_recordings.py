@@ -30,7 +30,7 @@ from trigger_realtime_sync import (
 )
 from trigger_realtime_sync._encode.jwt import is_public_token
 
-RECORDINGS = Path(__file__).parents[1] / "recordings" / "calls"
+RECORDINGS = Path(__file__).parents[1] / "recordings"
 ROOT, ADDITIONAL = "tr_dev_test0000000000000000", "tr_dev_sk_" + "a" * 24
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What of a request's headers a server goes by.
@@ -145,6 +145,13 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "run_retrieve": lambda c: c.runs.retrieve(RUN),
     "run_retrieve_unknown": lambda c: c.runs.retrieve("run_unknown"),
     "run_update_metadata": lambda c: c.runs.set_metadata(RUN, {"step": "resize", "percentage": 40}),
+    "session_close": lambda c: c.sessions.close("chat/7", "done"),
+    "session_send": lambda c: c.sessions.send("chat/7", {"kind": "message", "text": "hi"}),
+    "session_send_closed": lambda c: c.sessions.send("chat/7", 1),
+    "session_send_string": lambda c: c.sessions.send("chat/7", "plain text"),
+    "session_start": lambda c: c.sessions.start(
+        "my-chat", external_id="chat/7", payload={"chatId": "chat/7"}
+    ),
     "trigger_403": lambda c: c.trigger("my-task", 1),
     "trigger_422": lambda c: c.trigger("my-task", 1),
     "trigger_5xx_retried": lambda c: c.trigger("my-task", 1),
@@ -217,6 +224,7 @@ NOT_OURS = frozenset({
     "py_trigger_plain_json",  # payloads are superjson
     "run_get_metadata",  # `runs.retrieve` has it
     "run_result_unfinished",  # a subscription has it
+    "session_records",  # a subscription reads them
     "trigger_null_option",  # None is left out
     "wait_token_callback",  # for those who have no client
 })  # fmt: skip
@@ -328,6 +336,8 @@ def body_of(recorded: Any, sent: bytes) -> Any:
     """Return what we sent as the recording shows bodies."""
     if isinstance(recorded, dict) and "ndjson" in recorded:
         return {"items": [json.loads(line) for line in sent.splitlines()]}
+    if isinstance(recorded, str):
+        return sent.decode()
     return json.loads(sent) if sent else None
 
 
@@ -361,12 +371,13 @@ def compare_headers(recorded: dict[str, str], sent: dict[str, str], *, by_hand: 
         elif not (by_hand and one is None):
             assert other == one, header
     if not by_hand:
-        is_named = "x-trigger-request-idempotency-key"
-        assert (is_named in sent) == (is_named in recorded)
+        for is_named in ("x-trigger-request-idempotency-key", "x-part-id"):
+            assert (is_named in sent) == (is_named in recorded)
 
 
 def exchanges_of(name: str) -> list[dict[str, Any]]:
-    recording = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+    folder = "sessions" if name.startswith("session_") else "calls"
+    recording = json.loads((RECORDINGS / folder / f"{name}.json").read_text(encoding="utf-8"))
     return [one for one in recording["exchanges"] if one["request"]["path"].startswith("/")]
 
 
@@ -410,7 +421,8 @@ def play(name: str, call: Callable[[Any], Any], raw: Any, connect: Any) -> list[
 def test_every_recording_is_compared_or_told_why_not():
     """None is forgotten, and none is left that is not there any more."""
     accounted = [*CALLS, *REFUSED, *NOT_OURS]
-    assert sorted(accounted) == sorted(path.stem for path in RECORDINGS.glob("*.json"))
+    recorded = [*RECORDINGS.glob("calls/*.json"), *RECORDINGS.glob("sessions/session_*.json")]
+    assert sorted(accounted) == sorted(path.stem for path in recorded)
 
 
 @pytest.mark.parametrize("name", CALLS)

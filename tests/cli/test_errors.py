@@ -158,6 +158,10 @@ def test_a_taken_port_is_told(command):
         (("watch", "run", "r", "--throttle-ms", "-1"), "--throttle-ms must be"),
         (("wait", "r", "--token", " "), "--token is empty"),
         (("stream", "r", "--last-event-id", "x"), "--last-event-id 'x'"),
+        (("trigger", "t", "--delay", "300"), "--delay must be"),
+        (("trigger", "t", "--ttl", "soon"), "--ttl must be"),
+        (("reschedule", "r", "300"), "DELAY must be"),
+        (("token", "create", "--timeout", "90"), "--timeout must be"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

@@ -53,6 +53,15 @@ def test_a_status_that_is_not_known_is_told(realtime_server, command):
     assert "known are" in end.err
 
 
+def test_cancelled_is_understood_as_it_is_spelled_elsewhere(realtime_server, command):
+    """Servers write it with one l."""
+    run_id = realtime_server.create_run(status="CANCELED")
+    realtime_server.create_run()
+    end = ended(command("runs", "--status", "cancelled"))
+    assert (end.code, end.err, len(end.lines)) == (0, "", 1)
+    assert run_id in end.out
+
+
 def test_runs_are_shown_by_their_ids(realtime_server, command):
     """As a list does, and as JSON with all there is to know."""
     run_id = realtime_server.create_run("t", payload={"a": 1})

@@ -17,7 +17,7 @@ def test_the_id_stands_alone_on_stdout(realtime_server, command):
         command(
             "trigger", "t", '{"a": 1}', "--tag", "x", "--tag", "y", "--delay", "5m", "--ttl", "1h",
             "--queue", "q", "--key", "k", "--metadata", '{"m": 1}', "--machine", "micro",
-            "--priority", "5",
+            "--priority", "1m5s",
         )
     )  # fmt: skip
     (asked,) = realtime_server.triggered("t")
@@ -25,7 +25,7 @@ def test_the_id_stands_alone_on_stdout(realtime_server, command):
     assert asked.payload == {"a": 1}
     assert asked.options["tags"] == ["x", "y"]
     assert (asked.options["delay"], asked.options["ttl"]) == ("5m", "1h")
-    assert asked.options["priority"] == 5
+    assert asked.options["priority"] == 65
     again = ended(command("trigger", "t", "--key", "k", "--json"))
     assert json.loads(again.out) == {"id": asked.run_id, "task": "t", "is_cached": True}
     assert "triggered before" in again.err

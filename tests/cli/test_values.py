@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from trigger_realtime_sync.cli._values import age, count, index, seconds
+from trigger_realtime_sync.cli._values import age, count, index, seconds, shift
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,14 @@ def test_anything_else_is_no_duration(text):
     """The error shows what is."""
     with pytest.raises(argparse.ArgumentTypeError, match="1h30m"):
         seconds(text)
+
+
+def test_a_shift_has_either_sign():
+    """A priority may move a run back."""
+    assert [shift(text) for text in ("30", "5m", "-1h30m", "-0.5")] == [30, 300, -5400, -0.5]
+    for text in ("--5", "-", "-soon", "nan"):
+        with pytest.raises(argparse.ArgumentTypeError, match="1h30m"):
+            shift(text)
 
 
 def test_ages_have_units_for_the_server():

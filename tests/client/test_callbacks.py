@@ -185,9 +185,11 @@ def test_throttled_the_first_comes_at_once_and_the_last_is_never_lost(server, cl
     run_id = server.create_run()
     recorder = Recorder()
     started = time.monotonic()
-    client.subscribe_to_run(run_id, throttle_in_ms=300, **recorder.options)
+    subscription = client.subscribe_to_run(run_id, throttle_in_ms=300, **recorder.options)
+    eventually(lambda: subscription.run is not None)
+    known = time.monotonic()
     recorder.wait("update")
-    assert recorder.times[0] - started < 0.3
+    assert recorder.times[0] - known < 0.3
     for step in range(40):
         server.update_run(run_id, metadata={"step": step})
         time.sleep(0.01)
@@ -230,7 +232,7 @@ def test_throttled_many_runs_share_a_round(server, client):
     """One round tells the latest state of each run that changed."""
     runs = [server.create_run(tags=["t"]) for _ in range(5)]
     recorder = Recorder()
-    client.subscribe_to_runs_with_tag("t", throttle_in_ms=400, **recorder.options)
+    client.subscribe_to_runs_with_tag("t", throttle_in_ms=1500, **recorder.options)
     recorder.wait("update", 5)
     for step in range(3):
         for run_id in runs:
@@ -238,7 +240,7 @@ def test_throttled_many_runs_share_a_round(server, client):
     recorder.wait("update", 10)
     assert len(recorder.updates) == 10
     assert all(run.metadata == {"step": 2} for run in recorder.updates[5:])
-    assert recorder.times[9] - recorder.times[5] < 0.1
+    assert recorder.times[9] - recorder.times[5] < 1
 
 
 def test_the_throttle_of_the_client_is_the_default(server, connect):

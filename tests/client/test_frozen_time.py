@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import freezegun
 import pytest
 import time_machine
 
+import trigger_realtime_sync
 from tests.support.waiting import Gate, Recorder, eventually
 from trigger_realtime_sync import WaitTimeout
 from trigger_realtime_sync._clock import monotonic
@@ -85,3 +88,23 @@ def test_callbacks_see_the_stopped_time(server, client):
 def test_the_clock_is_the_one_of_the_system():
     """Deadlines are compared with those of the standard library."""
     assert abs(monotonic() - time.monotonic()) < 1
+
+
+def test_no_room_has_another_clock():
+    """Two clocks in one subtraction differ by years where one of them is stopped."""
+    root = Path(trigger_realtime_sync.__file__).parent
+    rooms = [path for path in root.rglob("*.py") if path.name != "_clock.py"]
+    users = {"cli", "contrib", "testing"}
+    inside = [path for path in rooms if path.relative_to(root).parts[0] not in users]
+    assert len(inside) > 50
+    assert [path.name for path in inside if uses_the_clock_of_time(path)] == []
+
+
+def uses_the_clock_of_time(path: Path) -> bool:
+    """Whether the code, not the text around it, names `time.monotonic`."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "monotonic"
+        and isinstance(node.value, ast.Name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )

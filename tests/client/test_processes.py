@@ -264,7 +264,7 @@ assert subscription.wait_for_completion(10).output == 5
 assert told == ["QUEUED", "EXECUTING", "COMPLETED"] or told == ["QUEUED", "COMPLETED"], told
 started = time.monotonic()
 held.cancel()
-assert time.monotonic() - started < 0.1
+assert time.monotonic() - started < 0.5
 until(lambda: not [t for t in threading.enumerate() if "trigger-realtime run-feed" in t.name])
 client.close()
 print("END", flush=True)
@@ -361,7 +361,7 @@ def test_a_child_takes_no_lock_that_a_thread_of_its_parent_held(server):
 run = sys.argv[2]
 subscription = client.subscribe_to_run_with_streams(run, on_stream=lambda key, parts: None)
 until(lambda: subscription.streams)
-locks = [one._lock for one in all_of(StreamReaders)] + [one._changed for one in all_of(Receiver)]
+locks = [one._lock for one in all_of(StreamReaders)] + [one._lock for one in all_of(Receiver)]
 holders = [hold(lock) for lock in locks]
 
 def work():
@@ -393,7 +393,7 @@ def test_an_on_complete_may_fork(server):
 children = []
 
 def fork(run):
-    holder = hold(subscription._seat.receiver._changed)
+    holder = hold(subscription._seat.receiver._lock)
     pid = os.fork()
     holder.set()
     if pid:

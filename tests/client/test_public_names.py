@@ -21,9 +21,10 @@ EVERY_SUBSCRIPTION = {
 }  # fmt: skip
 CLIENT = {
     "batch_handle", "batch_trigger", "cancel", "cancel_all", "clear_cache", "close",
-    "create_public_token", "get", "handle", "runs", "send",
+    "create_public_token", "get", "handle", "runs", "send", "sessions", "sharing",
     "subscribe_to_batch", "subscribe_to_run", "subscribe_to_run_with_streams",
-    "subscribe_to_runs_with_streams", "subscribe_to_runs_with_tag", "subscribe_to_stream",
+    "subscribe_to_runs_with_streams", "subscribe_to_runs_with_tag", "subscribe_to_session",
+    "subscribe_to_stream",
     "subscriptions", "trigger", "wait_for_completion", "wait_tokens",
 }  # fmt: skip
 

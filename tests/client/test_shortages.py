@@ -30,9 +30,6 @@ def until(condition):
         assert time.monotonic() < end, ("not in time", subscription.state, errors)
         time.sleep(0.002)
 
-# It imports what others need too.
-client.subscribe_to_run("run_1").cancel()
-
 held = []
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))

@@ -16,7 +16,7 @@ import pytest
 
 from tests.contrib.events import events_of, next_event
 from tests.support.settings import QUICK, TOKEN
-from trigger_realtime_sync import RealtimeClient
+from trigger_realtime_sync import ConfigurationError, RealtimeClient
 from trigger_realtime_sync.testing import RealtimeServer
 
 pytest.importorskip("django", reason="Django is not installed")
@@ -25,7 +25,9 @@ from tests.contrib.django_settings import set_up
 
 set_up()
 
-from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from asgiref.sync import sync_to_async  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.contrib.auth.signals import user_logged_out  # noqa: E402
 from django.core.management import CommandError, call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.middleware.gzip import GZipMiddleware  # noqa: E402
@@ -115,7 +117,10 @@ def test_settings_that_work_pass_the_checks():
         ({"ACCESS_TOKEN": "tr_x", "KEEP_ALIVE": "15"}, ["trigger_realtime.E004"]),
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": "no.such.thing"}, ["trigger_realtime.E005"]),
         ({"ACCESS_TOKEN": "tr_x", "PERMISSION": 7}, ["trigger_realtime.E005"]),
-        ({"ACCESS_TOKEN": "tr_x", "PERMISSION": _says_no_later}, ["trigger_realtime.E005"]),
+        ({"ACCESS_TOKEN": "tr_x", "MAX_AGE": "1h"}, ["trigger_realtime.E007"]),
+        ({"ACCESS_TOKEN": "tr_x", "MAX_RELAYS": 0}, ["trigger_realtime.E008"]),
+        ({"ACCESS_TOKEN": "tr_x", "MAX_RELAYS_PER_USER": "x"}, ["trigger_realtime.E008"]),
+        ({"ACCESS_TOKEN": "tr_x", "RELAY_OWNER": "no.such.thing"}, ["trigger_realtime.E009"]),
         ({"ACCESS_TOKEN": "tr_x", "HEADERS": 7}, ["trigger_realtime.E003"]),
         ({"ACCESS_TOKEN": "tr_x", "BROWSER_URL": "x.example"}, ["trigger_realtime.E006"]),
     ],
@@ -129,6 +134,18 @@ def test_settings_that_are_no_dictionary_are_found_by_the_checks():
     """There is one message, and no other check runs."""
     with override_settings(TRIGGER_REALTIME="tr_x"):
         assert [message.id for message in check_settings(None)] == ["trigger_realtime.E001"]
+
+
+@pytest.mark.parametrize(
+    ("processes", "shared", "ids"),
+    [("4", None, ["trigger_realtime.W002"]), ("4", "redis://localhost", []), ("1", None, [])],
+)
+def test_processes_that_share_nothing_are_warned_of(monkeypatch, processes, shared, ids):
+    """Where there are several, each holds connections that the plan limits."""
+    pytest.importorskip("redis")
+    monkeypatch.setenv("WEB_CONCURRENCY", processes)
+    with override_settings(TRIGGER_REALTIME={"ACCESS_TOKEN": "tr_x", "SHARED": shared}):
+        assert [one.id for one in check_settings(None)] == ids
 
 
 def test_the_checks_are_those_of_the_project():
@@ -284,12 +301,126 @@ def test_the_project_decides_who_sees_a_run(server):
         assert views.run_events(_get(), run_id="run_other").status_code == 403
 
 
-def test_a_permission_that_would_have_to_be_awaited_lets_nobody_in(server):
-    """A coroutine is true, whatever it would return."""
-    view = views.events_view(lambda request, run_id: None, permission=_says_no_later)
-    with pytest.raises(ImproperlyConfigured, match="awaited"):
-        view(_get(), run_id="run_1")
+async def _says_yes_later(request: Any, **what: Any) -> bool:
+    return bool(what["run_id"])
+
+
+@pytest.mark.parametrize("by_setting", [False, True])
+def test_a_permission_may_be_awaited(server, client, by_setting):
+    """Its result counts, and not the coroutine, which is always true; here under WSGI."""
+    run_id = server.create_run()
+
+    def status(permission: Any) -> int:
+        if not by_setting:
+            view = views.events_view(views._run, permission=permission)
+            response = view(_get(), run_id=run_id)
+        else:
+            values = {**settings.TRIGGER_REALTIME, "PERMISSION": permission}
+            with override_settings(TRIGGER_REALTIME=values):
+                response = views.run_events(_get(), run_id=run_id)
+        response.close()
+        return int(response.status_code)
+
+    assert status(_says_no_later) == 403
     assert not server.requests
+    assert status(_says_yes_later) == 200
+
+
+def test_a_permission_may_be_awaited_under_asgi(server, client):
+    """On the loop of the server, by a view that runs in a thread."""
+    loops: list[Any] = []
+
+    async def permission(request: Any, **what: Any) -> bool:
+        loops.append(asyncio.get_running_loop())
+        return False
+
+    view = views.events_view(views._run, permission=permission)
+
+    async def ask() -> tuple[int, Any]:
+        response = await sync_to_async(view)(AsyncRequestFactory().get("/"), run_id="run_1")
+        return response.status_code, asyncio.get_running_loop()
+
+    status, loop = asyncio.run(ask())
+    assert (status, loops) == (403, [loop])
+
+
+def test_a_user_who_logs_out_is_asked_again(server, client):
+    """The open stream would go on with the runs of whoever was logged in."""
+    user = SimpleNamespace(is_authenticated=True, is_active=True, pk=7)
+    other = SimpleNamespace(is_authenticated=True, is_active=True, pk=8)
+    run_id = server.create_run()
+    responses = [views.run_events(_get(user=one), run_id=run_id) for one in (user, other)]
+    mine, others = (events_of(response.streaming_content) for response in responses)
+    user_logged_out.send(sender=type(user), request=None, user=user)
+    assert "complete" not in [event.name for event in mine]
+    user_logged_out.send(sender=type(user), request=None, user=None)
+    server.complete_run(run_id)
+    assert [event.name for event in others][-1] == "complete"
+
+
+def test_the_permission_is_asked_again_after_a_time(server, client):
+    """The relay ends by itself, without an end of the run."""
+    values = {**settings.TRIGGER_REALTIME, "MAX_AGE": 0.1}
+    with override_settings(TRIGGER_REALTIME=values):
+        response = views.run_events(_get(), run_id=server.create_run())
+    assert "complete" not in [event.name for event in events_of(response.streaming_content)]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "asked_by"),
+    [
+        ({"MAX_RELAYS_PER_USER": 2}, [{"pk": 1}, {"pk": 1}, {"pk": 1}]),
+        ({"MAX_RELAYS_PER_USER": 2}, [{}, {}, {}]),
+        ({"MAX_RELAYS": 2}, [{"pk": 1}, {"pk": 2}, {"pk": 3}]),
+        ({"MAX_RELAYS_PER_USER": 2, "RELAY_OWNER": lambda r: "all"}, [{"pk": 1}, {"pk": 2}, {}]),
+    ],
+)
+def test_a_user_may_look_at_so_many_runs_at_a_time(server, client, settings_, asked_by):
+    """The next one is told when to ask again: 429, with `Retry-After`. Others get in."""
+    with override_settings(TRIGGER_REALTIME={**settings.TRIGGER_REALTIME, **settings_}):
+        responses = []
+        for user in asked_by:
+            who = SimpleNamespace(is_authenticated=bool(user), is_active=True, **user)
+            view = views.events_view(views._run, permission=views.anyone)
+            responses.append(view(_get(user=who), run_id=server.create_run()))
+        assert [one.status_code for one in responses] == [200, 200, 429]
+        assert int(responses[-1]["Retry-After"]) > 0
+        assert "no-store" in responses[-1]["Cache-Control"]
+        if "MAX_RELAYS" not in settings_ and "RELAY_OWNER" not in settings_:
+            who = SimpleNamespace(is_authenticated=True, is_active=True, pk=9)
+            responses.append(views.run_events(_get(user=who), run_id=server.create_run()))
+            assert responses[-1].status_code == 200
+        for one in responses:
+            one.close()
+
+
+def test_a_mistake_of_the_project_is_no_bad_request(server, client, monkeypatch):
+    """It is Django's to report, and a visitor does not read it."""
+
+    def source(request: Any, run_id: str) -> Any:
+        raise ValueError("the pin 1234 is wrong")
+
+    view = views.events_view(source, permission=views.anyone)
+    with pytest.raises(ValueError, match="pin"):
+        view(_get(), run_id="run_1")
+    monkeypatch.delenv("TRIGGER_SECRET_KEY", raising=False)
+    monkeypatch.delenv("TRIGGER_ACCESS_TOKEN", raising=False)
+    without = {**settings.TRIGGER_REALTIME, "ACCESS_TOKEN": None}
+    with override_settings(TRIGGER_REALTIME=without), pytest.raises(ConfigurationError):
+        views.run_events(_get(), run_id="run_1")
+
+
+@pytest.mark.parametrize(
+    ("path", "run_id", "status"), [("a", "run_1", 200), ("b", "\n", 400), ("c", "run_1", 403)]
+)
+def test_no_answer_is_kept_by_a_cache(client, path, run_id, status):
+    """Nor is its type guessed from what it holds."""
+    user = USER if status != 403 else None
+    response = views.run_events(_get(user=user), run_id=run_id)
+    assert response.status_code == status
+    assert {"private", "no-store"} <= set(response["Cache-Control"].split(", "))
+    assert response["X-Content-Type-Options"] == "nosniff"
+    response.close()
 
 
 @pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])

@@ -162,7 +162,7 @@ def test_a_page_asks_for_another_token(server, connect):
     assert view(request, run_id=run_id).status_code == 403
     assert not server.requests
     answer = view(RequestFactory().get("/?mine"), run_id=run_id)
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert {"private", "no-store"} <= set(answer.headers["Cache-Control"].split(", "))
     token = json.loads(answer.content)["accessToken"]
     assert connect(server, access_token=token).runs.retrieve(run_id).id == run_id
     # Nobody is logged in.

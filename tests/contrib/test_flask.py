@@ -85,7 +85,8 @@ def test_a_response_relays_a_run(app, server):
     server.complete_run(run_id, output=1)
     response = app.test_client().get(f"/runs/{run_id}/events")
     assert response.mimetype == "text/event-stream"
-    assert response.headers["Cache-Control"] == "no-cache, no-transform"
+    assert response.headers["Cache-Control"] == "private, no-store, no-transform"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["X-Accel-Buffering"] == "no"
     names = [event.name for event in events_of([response.data]) if event.name]
     assert names == ["run", "complete"]
@@ -113,6 +114,55 @@ def test_a_browser_that_knows_the_end_is_told_to_stop(app, server):
     response = app.test_client().get("/runs/run_1/events", headers={"Last-Event-ID": "end"})
     assert response.status_code == 204
     assert not server.requests
+
+
+def test_an_id_that_can_not_be_is_a_bad_request(app, caplog):
+    """A visitor made it up; any other `ValueError` is the app's own mistake, and reported."""
+    response = app.test_client().get("/runs/%0A/events")
+    assert (response.status_code, response.mimetype) == (400, "text/plain")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    app.config["TRIGGER_REALTIME_KEEP_ALIVE"] = -1
+    response = app.test_client().get("/runs/run_1/events")
+    assert response.status_code == 500
+    assert "keep_alive" in caplog.text
+    assert "keep_alive" not in response.text
+
+
+def test_a_visitor_may_look_at_so_many_runs_at_a_time(app, server):
+    """By address, by the user of Flask-Login, or as the app says; the next is answered 429."""
+    app.secret_key = "only for tests"
+    app.config["TRIGGER_REALTIME_MAX_RELAYS_PER_USER"] = 1
+    run_id = server.create_run()
+    opened = []
+
+    def status(user: str | None = None) -> int:
+        browser = app.test_client()
+        with browser.session_transaction() as session:
+            session["_user_id"] = user
+        opened.append(browser.get(f"/runs/{run_id}/events", buffered=False))
+        return int(opened[-1].status_code)
+
+    assert [status(), status(), status("a"), status("a"), status("b")] == [200, 429, 200, 429, 200]
+    assert int(opened[1].headers["Retry-After"]) > 0
+    app.config["TRIGGER_REALTIME_RELAY_OWNER"] = lambda: flask.request.path
+    assert [status("c"), status("d")] == [200, 429]
+    for response in opened:
+        response.close()
+
+
+def test_permission_is_asked_again_after_a_time(app, server):
+    """The relay ends by itself, without an end of the run."""
+    app.config["TRIGGER_REALTIME_MAX_AGE"] = 0.1
+    response = app.test_client().get(f"/runs/{server.create_run()}/events")
+    assert [event.name for event in events_of([response.data]) if event.name] in ([], ["run"])
+
+
+def test_a_bound_that_can_not_be_is_found_at_the_start(realtime):
+    """And not by the first visitor."""
+    other = flask.Flask("other")
+    other.config["TRIGGER_REALTIME_MAX_RELAYS"] = 0
+    with pytest.raises(ValueError, match="per_process"):
+        realtime.init_app(other)
 
 
 def test_a_view_triggers_and_hands_the_browser_a_token(app, realtime, server, connect):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,36 @@ def test_workers_stop_at_once_with_browsers_connected(start, browse, server, kin
     server.wait_for_connections(0)
     assert "Traceback" not in process.log
     assert "Worker exiting" in process.log
+
+
+class Stalled:
+    """A browser that keeps its connection and reads nothing."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent"], indirect=True)
+def test_workers_stop_with_browsers_that_have_stalled(start, server, kind):
+    """A thread that is blocked in a write does not keep its worker for gunicorn's 30 s."""
+    run_id = server.create_run(status="EXECUTING")
+    process, port = start(kind, "--workers", "1")
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.callback(Stalled(port, f"/streams/{run_id}/text").close)
+        for _ in range(60):
+            server.append(run_id, "text", "x" * 200_000)
+        server.wait_until_held(1)
+        # Each has a megabyte or so on its way, and a write that blocks.
+        time.sleep(1)
+        assert process.seconds_to_stop() < stop_seconds() + 2
+    server.wait_for_connections(0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["SIGINT", "SIGQUIT"])

@@ -17,6 +17,7 @@ from tests.support.settings import TOKEN
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import Run, State
 from trigger_realtime_sync.contrib import _browser_feeds, sse
+from trigger_realtime_sync.contrib._open_relays import RELAYS
 from trigger_realtime_sync.contrib._source import has_streams
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
 from trigger_realtime_sync.testing import RealtimeServer
@@ -482,7 +483,7 @@ def test_a_shared_source_knows_its_id(client):
 
 @pytest.fixture
 def _ends_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "_ending", False)
+    monkeypatch.setattr(RELAYS, "is_ending", False)
 
 
 @pytest.mark.usefixtures("_ends_again")
@@ -498,21 +499,21 @@ def test_a_process_that_stops_ends_its_relays(server, client, writer, monkeypatc
     thread.join(10)
     assert not thread.is_alive()
     assert told == ["", "run"] or told == ["run"]
-    assert not client.subscriptions
-    assert not sse._open
+    eventually(lambda: not client.subscriptions)
+    assert not RELAYS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_has_no_relays_of_its_parent(server, client, writer):
     """Ending its own relays then needs no lock that a thread of the parent held at the fork."""
     relay = Relay(shared(client.subscribe_to_run, writer))
-    assert sse._open
+    assert RELAYS
     pid = os.fork()
     if pid == 0:
-        os._exit(len(sse._open))
+        os._exit(len(RELAYS))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     relay.close()
-    assert not sse._open
+    assert not RELAYS
 
 
 def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed():
@@ -555,7 +556,7 @@ def test_a_relay_that_is_dropped_ends_its_subscription(server, client, writer, b
     assert client.subscriptions
     del relay
     eventually(lambda: not client.subscriptions, "the subscription goes on")
-    assert not sse._open
+    assert not RELAYS
 
 
 def test_somebody_elses_subscription_is_relayed_and_left_running(server, client, writer):

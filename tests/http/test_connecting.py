@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from trigger_realtime_sync import ApiConnectionError, Timeouts
 from trigger_realtime_sync._http.adapter import WatchedAdapter
 from trigger_realtime_sync._http.call import Call
+from trigger_realtime_sync._http.connections import MOST_JOINED, WatchedConnection
 from trigger_realtime_sync._http.session import HttpOptions, Transport
 
 
@@ -83,3 +85,25 @@ def message_of(url: str, read: float = 5.0) -> str:
         return str(caught.value)
     finally:
         transport.close()
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(0, 1), (10, 1), (MOST_JOINED + 1, 2)])
+def test_a_small_body_is_sent_with_its_head(size, pieces, monkeypatch):
+    """One packet, not two; a large one is not copied for that."""
+    sent: list[bytes] = []
+    plain = http.client.HTTPConnection.send
+    monkeypatch.setattr(
+        http.client.HTTPConnection,
+        "send",
+        lambda self, data: (sent.append(bytes(data)), plain(self, data))[1],
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = WatchedConnection("127.0.0.1", listener.getsockname()[1])
+        for _ in range(2):
+            connection.request("POST", "/x", body=b"x" * size or None)
+            with_its_end = b"".join(sent)
+            assert with_its_end.startswith(b"POST /x ")
+            assert with_its_end.endswith(b"\r\n\r\n" + b"x" * size)
+            assert len(sent) == pieces
+            sent.clear()
+            connection.close()

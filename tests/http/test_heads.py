@@ -7,7 +7,13 @@ import http.client
 import pytest
 
 from tests.support.wire import answer, read_all
-from trigger_realtime_sync._http.heads import MOST_DROPPED, MOST_INTERIM, BadContentLength, BadHead
+from trigger_realtime_sync._http.heads import (
+    MOST_DROPPED,
+    MOST_INTERIM,
+    MOST_LINES,
+    BadContentLength,
+    BadHead,
+)
 
 START = b"HTTP/1.1 200 OK\r\n"
 BODY = b"hello"
@@ -115,9 +121,33 @@ def test_a_blank_before_the_colon(blank):
 
 def test_a_header_of_several_lines():
     """Old servers fold long ones."""
-    response = answer(START + b"A: a\r\n b\r\nContent-Length: 5\r\n\r\nhello")
-    assert "b" in response.headers["A"]
+    response = answer(START + b" x\r\nA: a \r\n\t b\r\nContent-Length: 5\r\n\r\nhello")
+    assert response.headers.items() == [("A", "a b"), ("Content-Length", "5")]
     assert response.read1(9) == BODY
+
+
+def test_a_carriage_return_in_a_header():
+    """It ends no header, so nobody smuggles one in with it."""
+    response = answer(START + b"A: a\rContent-Length: 3\r\nContent-Length: 5\r\n\r\nhello")
+    assert response.headers.items() == [("A", "a Content-Length: 3"), ("Content-Length", "5")]
+    assert response.read1(9) == BODY
+
+
+def test_values_are_taken_as_they_are():
+    """Bytes beyond ASCII, colons and empty values included; of the same name, all."""
+    fields = b"A: \xe9: \xff \r\nB:\r\na:c\r\nContent-Length: 5\r\n"
+    response = answer(START + fields + b"\r\nhello")
+    assert response.headers.get_all("a") == ["é: ÿ", "c"]
+    assert response.headers["B"] == ""
+
+
+@pytest.mark.parametrize("line", [b"A: b\r\n", b" folded\r\n"])
+def test_too_many_headers(line):
+    """Or lines of one: they would fill the memory."""
+    head = START + b"Content-Length: 5\r\nZ: z\r\n" + line * (MOST_LINES - 2)
+    assert answer(head + b"\r\n" + BODY).read1(9) == BODY
+    with pytest.raises(http.client.HTTPException, match="more than 100 headers"):
+        answer(head + line + b"\r\n" + BODY)
 
 
 def test_a_cut_head_is_none():

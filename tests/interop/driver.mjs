@@ -1,12 +1,13 @@
 // Drives the official client. Reads requests, one JSON object a line, and prints what the client
 // hands its user, one JSON object a line:
 //
-//   {"id": 1, "op": "run" | "tag" | "batch" | "run_with_streams" | "stream", "url", "token", …}
+//   {"id": 1, "op": "run" | "tag" | "batch" | "run_with_streams" | "stream" | "session", "url", …}
 //   {"id": 1, "op": "packet", "data", "type"}
 //   {"id": 1, "op": "stop"}
 //
-//   {"id": 1, "kind": "run" | "part" | "end" | "error", "value": …}
+//   {"id": 1, "kind": "run" | "part" | "seen" | "end" | "error", "value": …}
 //
+// "seen" tells all of a session in order, control records too, where "part" tells what it hands out.
 // "end" says that the client's iterator ended by itself.
 import { createInterface } from "node:readline";
 import { ApiClient, parsePacket } from "@trigger.dev/core/v3";
@@ -89,13 +90,21 @@ function subscribe(request, signal) {
         timeoutInSeconds: request.timeout_in_seconds,
         lastEventId: request.last_event_id,
       });
+    case "session":
+      return client.subscribeToSessionStream(request.subject, request.io ?? "out", {
+        signal,
+        channel: request.channel,
+        timeoutInSeconds: request.timeout_in_seconds,
+        lastEventId: request.last_event_id,
+        onPart: (part) => tell(request.id, "seen", { value: part.chunk, headers: part.headers }),
+      });
     default:
       throw new Error(`unknown op ${request.op}`);
   }
 }
 
 function report(id, op, item) {
-  if (op === "stream" || op === "packet") tell(id, "part", { value: item });
+  if (op === "stream" || op === "session" || op === "packet") tell(id, "part", { value: item });
   else if (op !== "run_with_streams" || item.type === "run") {
     tell(id, "run", op === "run_with_streams" ? item.run : item);
   } else tell(id, "part", { key: item.type, value: item.chunk });

@@ -38,17 +38,26 @@ class Told:
         self._number = number
         self.runs: list[dict[str, Any]] = []
         self.parts: list[dict[str, Any]] = []
+        self.seen: list[dict[str, Any]] = []
         self.ended = False
         self.error: str | None = None
 
     def wait_for(
-        self, *, runs: int = 0, parts: int = 0, ended: bool = False, over: bool = False
+        self,
+        *,
+        runs: int = 0,
+        parts: int = 0,
+        seen: int = 0,
+        ended: bool = False,
+        over: bool = False,
     ) -> None:
         """Block until at least this many were delivered; fail if they never are. `over`: the
         subscription has ended or failed."""
 
         def reached() -> bool:
             if len(self.runs) < runs or len(self.parts) < parts or self.ended < ended:
+                return False
+            if len(self.seen) < seen:
                 return False
             return not over or self.ended or self.error is not None
 
@@ -127,6 +136,8 @@ class Official:
             told.runs.append(value)
         elif kind == "part":
             told.parts.append(value)
+        elif kind == "seen":
+            told.seen.append(value)
         elif kind == "end":
             told.ended = True
         else:

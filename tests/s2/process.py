@@ -156,8 +156,9 @@ class S2:
 
 
 def stream_name(run_id: str, key: str) -> str:
-    """Return the name by which the server keeps a run's stream in S2."""
-    return f"/runs/{run_id}/{key}"
+    """Return the name by which the server keeps a run's stream in S2, or a session's channel."""
+    kind, _, name = run_id.rpartition(":")
+    return f"/{kind or 'runs'}/{name}/{key}"
 
 
 def trim_record(before: int) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""The server's route of a v2 stream in front of a real S2 (docs/protocol.md, section 4).
+"""The server's routes of a v2 stream and of a session's channels in front of a real S2
+(docs/protocol.md, sections 4 and R9).
 
 Runs are the test server's: what is no stream is handed on to it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import select
 import socket
 import struct
+import threading
 from contextlib import closing, suppress
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -44,6 +47,9 @@ class Route(RawServer):
         self._runs = urlsplit(runs.url)
         self._basin = basin
         self.cut_after: int | None = None
+        # Protects the numbers of what was appended, by session and part id.
+        self._appending = threading.Lock()
+        self._appended: dict[tuple[str, str], int] = {}
 
     def cut(self) -> None:
         """Reset every connection now."""
@@ -56,14 +62,19 @@ class Route(RawServer):
 
     def _meet(self, exchange: Exchange) -> None:
         found = re.fullmatch(r"/realtime/v1/streams/([^/]+)/([^/]+)", exchange.path)
-        if found is None:
+        channel = re.fullmatch(r"/realtime/v1/sessions/(.+)/(in|out)(/append)?", exchange.path)
+        if channel is not None and channel[3]:
+            self._append(exchange, channel[1])
+        elif channel is not None:
+            self._channel(exchange, channel[1], channel[2])
+        elif found is None:
             with closing(socket.create_connection((self._runs.hostname, self._runs.port))) as runs:
                 self._hand_on(exchange, runs)
         else:
             self._stream(exchange, found[1], found[2])
 
     def _hand_on(self, exchange: Exchange, runs: socket.socket) -> None:
-        runs.sendall(exchange.head)
+        runs.sendall(exchange.head + exchange.body)
         answer = Answer()
         whole = False
         while not whole:
@@ -81,6 +92,27 @@ class Route(RawServer):
             text = {"content-type": "text/plain;charset=UTF-8"}
             exchange.send(answer_bytes(400, text, f"Timeout seconds must be {bound}"))
             return
+        self._read_s2(exchange, stream_name(run_id, key), wait)
+
+    def _append(self, exchange: Exchange, session: str) -> None:
+        """Write to `in`, once for each part id."""
+        key = (session, exchange.headers["x-part-id"])
+        with self._appending:
+            if key not in self._appended:
+                envelope = {"data": exchange.body.decode(), "id": key[1]}
+                record = {"body": json.dumps(envelope)}
+                self._appended[key] = self._s2.append(f"sessions:{session}", "in", record)
+        exchange.send(answer_bytes(200, JSON, {"ok": True, "seq": self._appended[key]}))
+
+    def _channel(self, exchange: Exchange, session: str, io: str) -> None:
+        wait = exchange.headers.get("timeout-seconds", "60")
+        if not wait.isdecimal() or not 1 <= int(wait) <= 600:
+            text = {"content-type": "text/plain;charset=UTF-8"}
+            exchange.send(answer_bytes(400, text, "Timeout seconds must be from 1 to 600"))
+            return
+        self._read_s2(exchange, stream_name(f"sessions:{session}", io), wait)
+
+    def _read_s2(self, exchange: Exchange, name: str, wait: str) -> None:
         try:
             upstream = socket.create_connection(("127.0.0.1", self._s2.port), timeout=PATIENCE)
         except OSError:
@@ -88,7 +120,7 @@ class Route(RawServer):
             return
         start = _start(exchange.headers.get("last-event-id", ""))
         with closing(upstream):
-            upstream.sendall(self._request(stream_name(run_id, key), start, wait))
+            upstream.sendall(self._request(name, start, wait))
             self._relay(exchange, upstream)
 
     def _refusal(self, exchange: Exchange, run_id: str) -> bytes | None:

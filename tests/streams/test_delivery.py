@@ -178,7 +178,7 @@ def test_cancelled_while_it_is_read(framing, version, fed, connect):
     stream.send(head(version, transfer_encoding="chunked", **more))
     started = time.monotonic()
     subscription.cancel()
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < AT_ONCE
     stream.sock.settimeout(2)
     assert stream.sock.recv(10) == b""
     eventually(lambda: not threads_named("trigger-realtime stream-feed"), seconds=1)

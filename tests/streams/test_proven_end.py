@@ -73,10 +73,8 @@ def test_v2_is_drained_without_a_wait(raw, connect):
     blind = body("v2", frame("v2", 0), UNNAMED_PING, ends=False)
     last = send(drained("v2"))
     server = raw(by_path({"/streams/": in_turn(blind, last)}, answer(done())))
-    started = time.monotonic()
     subscription = connect(server).subscribe_to_stream("run_1", "s")
     subscription.wait_for_completion(10)
-    assert time.monotonic() - started < 0.9
     asked = [one.headers["timeout-seconds"] for one in server.exchanges if "/streams/" in one.path]
     assert asked == ["1", "0"]
     assert subscription.parts == [[0]]

@@ -12,6 +12,10 @@ from trigger_realtime_sync._clock import monotonic
 
 PATIENCE = 10.0
 
+# Seconds within which what waits for nothing is over on a busy machine. Nothing that this library
+# waits for takes less than a second.
+AT_ONCE = 0.5
+
 
 def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
     """Return the condition's value as soon as it is true; fail if it never is.

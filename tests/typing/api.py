@@ -28,6 +28,7 @@ from trigger_realtime_sync import (
     RunsSubscription,
     RunStatus,
     RunSubscription,
+    Session,
     State,
     StreamSubscription,
     Subscription,
@@ -338,6 +339,27 @@ def told_apart(run: Run[Any, Any]) -> None:
         assert_type(run.output.total, float)
     elif report.matches(run):
         assert_type(run.output.pages, int)
+
+
+def sessions() -> None:
+    def on_control(name: str, headers: dict[str, str]) -> None: ...
+
+    def on_texts(key: str, parts: list[str]) -> None: ...
+
+    session = client.sessions.start(bill, payload={"a": 1}, idle_timeout=30.0)
+    assert_type(session, Session)
+    assert_type(session.closed_at, datetime | None)
+    assert_type(client.sessions.list(tag="t"), Page[Session])
+    assert_type(client.sessions.send("c", {"a": 1}), int)
+    untyped = client.subscribe_to_session("c", on_control=on_control)
+    assert_type(untyped, StreamSubscription[Any])
+    typed = client.subscribe_to_session("c", part_type=str, on_stream=on_texts)
+    assert_type(typed.parts, list[str])
+    for part in typed.updates(turn_of=1):
+        assert_type(part, str)
+    client.subscribe_to_session("c", "both")  # type: ignore[arg-type]
+    client.subscribe_to_session("c", part_type=int, on_stream=on_texts)  # type: ignore[arg-type]
+    client.sessions.start("t", payload=[1])  # type: ignore[arg-type]
 
 
 def callbacks() -> None:

@@ -276,8 +276,14 @@ class _Made:
         wait = self._patience.wait_after(error, sent=sent, sent_at=self._sent_at, now=monotonic())
         if wait is None or wait >= self._deadline.left:
             raise self._marked(error)
-        level = logging.WARNING if self._patience.failures == 1 else logging.INFO
-        logger.log(level, "%s; trying again in %.1f s", error, wait)
+        failures = self._patience.failures
+        logger.log(
+            logging.WARNING if failures == 1 else logging.INFO,
+            "%s; trying again in %.1f s",
+            error,
+            wait,
+            extra={"target": self._request.label, "attempt": failures},
+        )
         if self._stopped.wait(wait):
             raise self._closed()
 
@@ -297,7 +303,7 @@ def _headers_of(request: Request, branch: str | None) -> dict[str, str]:
         headers[wire.REQUEST_ID] = str(uuid.uuid4())
     if branch is not None:
         headers[wire.BRANCH] = branch
-    return headers
+    return {**headers, **request.headers}
 
 
 def _redirect_target(url: str, answer: Answer) -> str | None:

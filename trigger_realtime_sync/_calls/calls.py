@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Hashable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
@@ -17,6 +17,9 @@ from .memory import CallMemory
 from .request import Deadline, Reply, Request
 from .spans import Spans
 
+if TYPE_CHECKING:
+    from .._http.session_tokens import SessionTokens
+
 ReadT = TypeVar("ReadT")
 
 
@@ -26,8 +29,15 @@ class Engine(Protocol):
     open_calls: OpenCalls
     call_memory: CallMemory
 
+    @property
+    def session_tokens(self) -> SessionTokens:
+        """The tokens that turns of sessions brought."""
+
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go."""
+
+    def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
+        """Let those who read a session learn that it is closed."""
 
 
 @attrs.frozen(kw_only=True)

@@ -56,6 +56,7 @@ class Request:
 
     Attributes:
         label: names it in errors and logs.
+        headers: of its own, beside those of all calls.
         repeat: what a lost answer means.
         is_named: whether the server is told an id of the request, the same for all attempts.
         absent_until: a moment of `time.monotonic()` before which a 404 means "not yet".
@@ -69,6 +70,7 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     content_type: str = JSON
     query: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict)
     repeat: Repeat = Repeat.SAFE
     is_named: bool = True
     absent_until: float = -math.inf

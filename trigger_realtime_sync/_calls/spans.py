@@ -38,7 +38,7 @@ class Spans:
             if (error.name or "").partition(".")[0] != "opentelemetry":
                 raise
             raise ConfigurationError(
-                "telemetry=True needs OpenTelemetry: pip install opentelemetry-api"
+                "telemetry=True needs OpenTelemetry or Sentry: pip install opentelemetry-api"
             ) from None
         self._tracer = self._api.get_tracer("trigger_realtime_sync")
 

@@ -63,7 +63,7 @@ def _uploaded(payload: Payload, calls: BoundedCalls, label: str) -> Payload:
     except ApiError as error:
         if not _takes_none(error):
             raise
-        logger.info("%s; the payload is sent within the request", error)
+        logger.info("%s; the payload is sent within the request", error, extra={"target": label})
         calls.memory.uploads_refused(key, monotonic())
         return payload
     calls.send(_upload_request(payload, url, label), _stored)

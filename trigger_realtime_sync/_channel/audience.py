@@ -17,6 +17,10 @@ class ChannelReceiver(Protocol):
     lock, `end` and `wake` without it."""
 
     @property
+    def id(self) -> str:
+        """The id of its subscription."""
+
+    @property
     def stops_on_completion(self) -> bool:
         """Whether it wants no more of a single run once that is complete."""
 
@@ -44,8 +48,9 @@ class ChannelReceiver(Protocol):
     def notify_drained(self, row_key: str, run: AnyRun) -> None:
         """Called when the streams of a finished run are drained, though more may still come."""
 
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Called when the streams of an already reported finished run are over."""
+    def notify_complete(self, row_key: str, run: AnyRun | None) -> None:
+        """Called when the streams of an already reported finished run are over; None: when a
+        session is closed."""
 
     def notify_parts(self, run_id: str, key: str) -> None:
         """Called when a stream may have new parts."""
@@ -100,6 +105,11 @@ class Audience:
         return iter(self._receivers)
 
     # Without the lock.
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the subscriptions. Takes no lock: it is asked for while anything is logged."""
+        return tuple(receiver.id for receiver in list(self._receivers))
 
     def remove(self, receiver: ChannelReceiver) -> bool:
         """Remove a receiver.

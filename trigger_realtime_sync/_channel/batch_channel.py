@@ -132,7 +132,13 @@ class BatchChannel(Channel):
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
         # It is one of those that are waited for.
-        logger.warning("%s: run %s can't be followed: %s", self.target.label, run_id, error)
+        logger.warning(
+            "%s: run %s can't be followed: %s",
+            self.target.label,
+            run_id,
+            error,
+            extra={"run_id": run_id},
+        )
         with self._lock:
             self._lost.add(run_id)
         self._members_failed(error)

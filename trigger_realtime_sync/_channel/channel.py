@@ -8,10 +8,8 @@ same order.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Container, Mapping
-from datetime import datetime, timezone
+from collections.abc import Container, Mapping
 from functools import partial
 
 from .._decode.kept_runs import LeftRun
@@ -20,8 +18,8 @@ from .._http.call import Interrupted
 from .._http.requester import Origin
 from ..errors import NotFoundError, TriggerRealtimeError
 from ..models import AnyRun, State
-from .audience import Audience, ChannelReceiver
-from .requesters import Requesters
+from .audience import ChannelReceiver
+from .base_channel import BaseChannel, StartThread
 from .run_view import RunView
 from .sources import NETWORK, Sources
 from .strays import Strays
@@ -29,38 +27,25 @@ from .target import Target
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-# Starts a thread, given its work and its name; tries again if that is impossible now.
-StartThread = Callable[[Callable[[], None], str], None]
-
 # Seconds that the reader releases the interpreter after posting changes, so that the callback need
 # not wait for the reader's next blocking call: 0.08 ms to the callback instead of 0.8.
 YIELD_SECONDS = 50e-6
 
 
-class Channel:
-    """Reads one target for the receivers of one id.
+class Channel(BaseChannel):
+    """Reads the runs of one target.
 
     Args:
-        target: what to read.
-        origin: where to ask, and with which token.
-        view: the cached state, if any.
+        target, origin, view: see `BaseChannel`.
         sources: what it reads with.
     """
 
     def __init__(
         self, target: Target, origin: Origin, view: RunView, sources: Sources = NETWORK
     ) -> None:
-        self.target = target
-        self.view = view
-        self._audience = Audience(lambda: self.stop())
-        # Protects everything below.
-        self._lock = self._audience.lock
-        self._state = State.CONNECTING
+        super().__init__(target, origin, view)
         self._has_snapshot = False
         self._complete: set[str] = set()
-        self._requesters = Requesters(
-            origin, target.label, partial(self._audience.report, f"{target.label}\0untrusted")
-        )
         self._requester = self._requesters.make(self._on_trouble)
         self._decoder = target.decoder(origin)
         feeds = sources.runs(target, self._requesters, self._decoder, view)
@@ -82,74 +67,13 @@ class Channel:
             )
         )
 
-    @property
-    def state(self) -> State:
-        """Where the reading stands."""
-        # Under the lock: whoever sees LIVE also sees the snapshot that made it so.
-        with self._lock:
-            return self._state
-
-    @property
-    def last_contact(self) -> datetime | None:
-        """When the server last answered anything (aware, UTC)."""
-        contact = self._requesters.contact
-        return None if contact is None else datetime.fromtimestamp(contact, timezone.utc)
-
     def start(self, start_thread: StartThread) -> None:
-        """Start to read, on a thread that `start_thread` starts, as every later one."""
-        self._start = start_thread
-        start_thread(self._read, f"run-feed {self.target.label}")
-
-    def attach(self, receiver: ChannelReceiver) -> bool:
-        """Add a receiver, and notify it of the current state first.
-
-        Returns:
-            Whether it was added: False when the channel has ended.
-        """
-        with self._lock:
-            if self._audience.ended:
-                return False
-            # Its parts first: what is complete has parts to take before its end is posted.
-            if self.view.parts is not None:
-                receiver.take_from(self.view.parts)
-            if self._has_snapshot:
-                runs = self.view.by_key()
-                receiver.notify(runs, _finished(runs), self._complete)
-                self._tell_all_there_are(receiver)
-            self._welcome(receiver)
-            self._audience.add(receiver)
-        self._audience.end_complete()
-        return True
-
-    def detach(self, receiver: ChannelReceiver) -> bool:
-        """Remove a receiver.
-
-        Returns:
-            Whether it was the last one; the channel is then stopped.
-        """
-        return self._audience.remove(receiver)
-
-    def stop(self) -> None:
-        """End the reading threads, whatever they are blocked on."""
-        self._requesters.stop()
-
-    @property
-    def notifying(self) -> threading.Lock:
-        """The lock under which receivers are notified: while it is held, none is."""
-        return self._audience.lock
+        super().start(start_thread)
+        self._start_thread(self._read, f"run-feed {self.target.label}")
 
     def forget_seen(self) -> None:
-        """Take the next snapshot as new."""
         self._feed.forget_seen()
-        with self._lock:
-            for receiver in self._audience:
-                receiver.forget_delivered()
-
-    def _start_thread(self, work: Callable[[], None], name: str) -> None:
-        self._start(work, name)
-
-    def _on_trouble(self) -> None:
-        self._state = State.RETRYING
+        super().forget_seen()
 
     # On the reading thread.
 
@@ -230,7 +154,13 @@ class Channel:
         return not left and not finished and not self._audience.ended
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
-        logger.info("%s: run %s is followed no longer: %s", self.target.label, run_id, error)
+        logger.info(
+            "%s: run %s is followed no longer: %s",
+            self.target.label,
+            run_id,
+            error,
+            extra={"run_id": run_id},
+        )
         if not isinstance(error, NotFoundError):
             return
         with self._lock:
@@ -240,7 +170,10 @@ class Channel:
     # Overridden by channels that read more than runs. All are called under the lock.
 
     def _welcome(self, receiver: ChannelReceiver) -> None:
-        """Called when a receiver joins."""
+        if self._has_snapshot:
+            runs = self.view.by_key()
+            receiver.notify(runs, _finished(runs), self._complete)
+            self._tell_all_there_are(receiver)
 
     def _on_put(self, runs: Mapping[str, AnyRun]) -> None:
         """Called when runs changed and are in the view."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .._decode.rows import RowDecoder
 from .._feeds.run_feed import OnChanges, RunFeed
 from .._feeds.second_opinion import PATIENCE, RestOpinion, RunOpinion, RunsOpinion
-from .._feeds.sources import RunSource
+from .._feeds.sources import RunSource, SingleRunSource
 from .._http.requester import Requester
 from .._wire.names import SKIP_COLUMNS, run_path
 from ..errors import ShapeStale
@@ -50,8 +50,8 @@ class Feeds:
             opinion=self._opinion(run_id),
         )
 
-    def of_run(self, run_id: str, requester: Requester, on_changes: OnChanges) -> RunFeed:
-        """Return the feed of one of its runs."""
+    def of_run(self, run_id: str, requester: Requester, on_changes: OnChanges) -> SingleRunSource:
+        """Return what reads one of its runs."""
         query = {name: text for name, text in self._query.items() if name == SKIP_COLUMNS}
         return RunFeed(
             requester,

@@ -120,6 +120,14 @@ class PartLog:
         start = self.base if count is None else max(self.base, self.end - count)
         return self._values[start - self.base + self._emptied :]
 
+    def surplus(self, most: int) -> int:
+        """Return how many of the oldest to drop for that many parts to be left."""
+        return self.end - self.base - most
+
+    def parts_in(self, count: int) -> int:
+        """Return how many parts that many of the oldest are."""
+        return count
+
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """Iterate over what is kept, the oldest first: the index of the first part of each batch,
         and the batch."""
@@ -166,7 +174,7 @@ class PartLog:
 
     def copy(self) -> PartLog:
         """Return a log that goes on by itself."""
-        log = PartLog()
+        log = type(self)()
         log.lineage = self.lineage
         log.base, log.end, log.bytes, log.position = self.base, self.end, self.bytes, self.position
         log._values, log._positions = self.newest(None), self._positions.copy()

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from .._dispatch.waiters import Waiters
 from ..models import Parts
 from .part_log import PartLog
+from .session_log import SessionLog
 
 if TYPE_CHECKING:
-    from .._wire.stream_parts import Position, Positions
+    from .._wire.session_turns import Turn
+    from .._wire.stream_parts import Control, Position, Positions
 
 # How many parts, or bytes of the body, of one stream may wait for a taker before the reading of the
 # stream pauses, whichever comes first.
@@ -64,6 +66,7 @@ class PartStore:
         most_kept: how many parts of each stream stay to be looked at; None for all.
         most_bytes: how many bytes of the body those of all streams may have come in; None for any.
         label: what is read, for the log.
+        has_controls: whether control records stand among them, as in a session.
     """
 
     def __init__(
@@ -71,7 +74,10 @@ class PartStore:
         most_kept: int | None = None,
         most_bytes: int | None = MAX_PART_BYTES,
         label: str = "streams",
+        *,
+        has_controls: bool = False,
     ) -> None:
+        self.has_controls = has_controls
         self._most_kept = most_kept
         self._most_bytes = most_bytes
         self._most: float = math.inf if most_bytes is None else most_bytes
@@ -82,7 +88,9 @@ class PartStore:
         self._waiters = Waiters()
         # Protects everything below.
         self._lock = threading.Lock()
-        self._logs: defaultdict[StreamKey, PartLog] = defaultdict(PartLog)
+        self._logs: defaultdict[StreamKey, PartLog] = defaultdict(
+            SessionLog if has_controls else PartLog
+        )
         self._takers: weakref.WeakSet[Taker] = weakref.WeakSet()
         self._closed = False
         self._arrivals = itertools.count()
@@ -111,6 +119,7 @@ class PartStore:
         positions: Iterable[tuple[int, Positions]],
         size: int,
         position: Position,
+        turns: Sequence[Turn] = (),
     ) -> None:
         """Append parts.
 
@@ -119,10 +128,13 @@ class PartStore:
                 a stream that is never read by `take_one`.
             size: bytes of the body they came in.
             position: after everything that was read.
+            turns: of a session, those that ended.
         """
         with self._lock:
             log = self._logs[stream]
             log.append(values, positions, position)
+            if isinstance(log, SessionLog):
+                log.add_turns(turns)
             self._bytes += log.weigh(size, next(self._arrivals), self._largest_batch)
             self._trim(stream, log)
             if self._bytes > self._enough:
@@ -139,7 +151,8 @@ class PartStore:
             waiter.wait(LOOK_AGAIN_SECONDS)
 
     def take(self, taker: Taker, stream: StreamKey) -> tuple[Parts[Any], Any]:
-        """Return all parts that are new to the taker, and the position after them."""
+        """Return all parts that are new to the taker, and the position after them; of a session
+        what `SessionLog.since` does."""
         with self._lock:
             log = self._logs.get(stream)
             if log is None:
@@ -152,6 +165,17 @@ class PartStore:
         self._waiters.notify()
         self._tell_once()
         return values, position
+
+    def turns(self, stream: StreamKey) -> tuple[Turn, ...]:
+        """Return the turns of a session's channel that are over, in order."""
+        log = self._logs.get(stream)
+        return log.turns if isinstance(log, SessionLog) else ()
+
+    def keeps(self, stream: StreamKey, control: Control) -> bool:
+        """Return True if a control record is there to be taken."""
+        with self._lock:
+            log = self._logs.get(stream)
+            return isinstance(log, SessionLog) and log.keeps(control)
 
     def take_one(self, taker: Taker, stream: StreamKey, timeout: float) -> tuple[Any, Any] | None:
         """Return `(part, position after it)`; None if none came in `timeout` seconds, or none
@@ -264,7 +288,9 @@ class PartStore:
         return store
 
     def _of_its_kind(self) -> PartStore:
-        return PartStore(self._most_kept, self._most_bytes, self._label)
+        return PartStore(
+            self._most_kept, self._most_bytes, self._label, has_controls=self.has_controls
+        )
 
     def _has_no_room(self, stream: StreamKey) -> bool:
         with self._lock:
@@ -286,7 +312,7 @@ class PartStore:
         """Drop parts that every taker has and that are more than are kept of a stream."""
         if self._most_kept is None:
             return
-        surplus = log.end - log.base - self._most_kept
+        surplus = log.surplus(self._most_kept)
         if surplus > 0:
             surplus = min(surplus, self._taken_of(stream, log) - log.base)
         if surplus > 0:
@@ -327,8 +353,8 @@ class PartStore:
         return min((taker.progress(stream, log)[0] for taker in self._takers), default=log.end)
 
     def _drop(self, log: PartLog, count: int) -> None:
+        self._dropped += log.parts_in(count)
         self._bytes -= log.drop(count)
-        self._dropped += count
 
     def _tell_once(self) -> None:
         """Log that parts are dropped for their bytes. Call it without the lock: a log handler may

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._decode.packets import STORE, PacketValue, media_type
-from .._decode.typed import structure
 from .._feeds.buffering import Buffering
 from .._http.requester import Origin, Requester
 from .._wire.stream_end import Writer
-from .._wire.stream_parts import AnyPart, BadPart, Part, PartBatch, Positions, Stretch
+from .._wire.stream_parts import PartBatch
 from ..errors import PayloadError, TriggerRealtimeError
 from ..models import AnyRun, State, unread
 from .audience import ChannelReceiver
-from .channel import Channel, StartThread
+from .base_channel import StartThread
+from .channel import Channel
 from .late_writers import LateWriters
+from .part_types import failure_of, structured
 from .run_view import RunView
 from .sources import NETWORK, Sources
 from .stream_opener import StreamHooks, StreamOpener
@@ -97,6 +98,7 @@ class StreamChannel(Channel):
     # Overrides of the channel, called under its lock.
 
     def _welcome(self, receiver: ChannelReceiver) -> None:
+        super()._welcome(receiver)
         for run_id, key in self.parts.streams():
             receiver.notify_parts(run_id, key)
         for row_key, run in self.view.by_key().items():
@@ -179,8 +181,9 @@ class StreamChannel(Channel):
     def _on_parts(
         self, requester: Requester, run_id: str, key: str, parts: PartBatch, size: int
     ) -> None:
-        values, positions, problems = _structured(parts, self._types.get(key))
-        failures = [_failure(run_id, key, part, problem) for part, problem in problems]
+        values, positions, problems = structured(parts, self._types.get(key))
+        label = f"stream {key} of run {run_id}"
+        failures = [failure_of(label, key, part, problem, run_id) for part, problem in problems]
         if self._options.key is None:
             positions.clear()  # `take_one` never reads many streams
         with self._lock:
@@ -208,7 +211,9 @@ class StreamChannel(Channel):
         if self._options.key is not None:
             self._audience.fail(error)
             return
-        logger.error("stream %s of run %s is lost: %s", key, run_id, error)
+        logger.error(
+            "stream %s of run %s is lost: %s", key, run_id, error, extra={"run_id": run_id}
+        )
         with self._lock:
             for receiver in self._audience:
                 receiver.notify_failure(f"{run_id}\0{key}", error, urgent=True)
@@ -276,58 +281,3 @@ def _named_streams(run: AnyRun) -> Any:
         return (run.metadata or {}).get("$$streams")
     except (PayloadError, AttributeError):
         return None
-
-
-_Positions = list[tuple[int, Positions]]
-_Problems = list[tuple[AnyPart, ValueError]]
-
-
-def _structured(batch: PartBatch, type_: Any) -> tuple[list[Any], _Positions, _Problems]:
-    """Return the good values, the positions after them, and the other parts with their problems.
-
-    Args:
-        type_: what each value is structured to; None leaves it as it is.
-    """
-    values: list[Any] = []
-    positions: _Positions = []
-    problems: _Problems = []
-    for item in batch.items:
-        if isinstance(item, BadPart):
-            problems.append((item, ValueError(item.reason)))
-            continue
-        if isinstance(item, Part):
-            item = Stretch([item.value], item.index, [item.position].__getitem__)
-        if type_ is None:
-            values += item.values
-            positions.append((len(item.values), item.positions))
-        else:
-            fitting = _structure_all(item, type_, values, problems)
-            positions.append((len(fitting), _chosen(item.positions, fitting)))
-    return values, positions, problems
-
-
-def _structure_all(
-    stretch: Stretch, type_: Any, values: list[Any], problems: _Problems
-) -> list[int]:
-    """Append the structured values, and the parts that do not fit; return the numbers of those
-    that do."""
-    fitting: list[int] = []
-    for n, value in enumerate(stretch.values):
-        try:
-            values.append(structure(value, type_))
-            fitting.append(n)
-        except ValueError as problem:
-            problems.append((Part(value, stretch.index + n, stretch.positions(n)), problem))
-    return fitting
-
-
-def _chosen(positions: Positions, numbers: list[int]) -> Positions:
-    return lambda n: positions(numbers[n])
-
-
-def _failure(run_id: str, key: str, part: AnyPart, problem: ValueError) -> TriggerRealtimeError:
-    label = f"stream {key} of run {run_id}"
-    if isinstance(part, BadPart) and part.report is not None:
-        return part.report(f"{label}: {problem}", run_id=run_id, stream=key)
-    raw = part.raw if isinstance(part, BadPart) else part.value
-    return PayloadError(f"{label}: part {part.index}: {problem}", run_id=run_id, field=key, raw=raw)

@@ -17,6 +17,7 @@ from typing import Protocol
 from .._clock import monotonic
 from .._feeds.sources import StreamSource
 from .._http.call import Interrupted
+from .._http.log_fields import about
 from .._http.requester import Requester
 from .._wire.stream_end import Writer
 from ..errors import TriggerRealtimeError
@@ -199,7 +200,8 @@ class StreamReaders:
     def _work(self) -> None:
         while (reader := self._next()) is not None:
             threading.current_thread().name = f"trigger-realtime {_thread_name(reader)}"
-            self._read(reader)
+            with about(run_id=reader.run_id):
+                self._read(reader)
 
     def _read(self, reader: Reader) -> None:
         """Read until the stream has ended, or another reader waits for the thread."""

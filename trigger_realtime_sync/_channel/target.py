@@ -47,9 +47,26 @@ class StreamOptions:
         # Imported here, because most subscriptions read no stream.
         from .._wire.stream_cursor import StreamCursor
 
+        return self._cursor(StreamCursor)
+
+    def _cursor(self, kind: type[StreamCursor]) -> StreamCursor:
         if self.last_event_id is not None:
-            return StreamCursor.restore(self.last_event_id)
-        return StreamCursor(start_index=self.start_index, from_latest=self.from_latest)
+            return kind.restore(self.last_event_id)
+        return kind(start_index=self.start_index, from_latest=self.from_latest)
+
+
+@attrs.frozen(kw_only=True)
+class ChannelOptions(StreamOptions):
+    """Which channel of a session to read, and how.
+
+    Attributes:
+        key: `in` or `out`, or the name of a side channel.
+    """
+
+    def cursor(self) -> StreamCursor:
+        from .._wire.session_stream import SessionCursor
+
+        return self._cursor(SessionCursor)
 
 
 def _as_compared(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Any], ...]:
@@ -84,6 +101,9 @@ class Target:
     @property
     def label(self) -> str:
         """The target's name in thread names, errors and logs."""
+        if self.is_session:
+            assert self.streams is not None
+            return f"{self.streams.key} of session {self.subject}"
         if self.streams is not None and self.streams.key is not None:
             return f"stream {self.streams.key} of run {self.subject}"
         return f"{self.kind} {self.subject}"
@@ -103,12 +123,24 @@ class Target:
         """Whether it is a batch."""
         return self.kind == "batch"
 
+    @property
+    def is_session(self) -> bool:
+        """Whether it is a channel of a session, which has no run."""
+        return self.kind == "session"
+
     def new_view(self) -> RunView:
         """Return an empty view."""
         if self.streams is None:
             return RunView()
         options = self.streams
-        return RunView(parts=PartStore(options.most_kept, options.most_kept_bytes, self.label))
+        return RunView(
+            parts=PartStore(
+                options.most_kept,
+                options.most_kept_bytes,
+                self.label,
+                has_controls=self.is_session,
+            )
+        )
 
     def decoder(self, origin: Origin) -> RowDecoder:
         """Return the decoder of its rows, which fetches large packets from the origin."""

@@ -207,9 +207,12 @@ def check_options(options: Mapping[str, Any]) -> TriggerOptions:
         fields.update(key.options)
     if options.get("idempotency_key_ttl") is not None:
         fields["idempotencyKeyTTL"] = check_key_ttl(options["idempotency_key_ttl"])
-    for option, (name, render) in _RENDERED.items():
-        value = options.get(option)
-        if value is not None and (rendered := render(value, option)) is not None:
+    # By what is given: most items of a batch have few options, or none.
+    for option, value in options.items():
+        if value is None or option not in _RENDERED:
+            continue
+        name, render = _RENDERED[option]
+        if (rendered := render(value, option)) is not None:
             fields[name] = rendered
     is_test = options.get("is_test")
     if is_test is not None and check_flag(is_test, "is_test"):

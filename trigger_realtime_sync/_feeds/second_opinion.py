@@ -90,7 +90,10 @@ class RestOpinion:
             if finished is None:
                 return None
             logger.warning(
-                "%s: run %s has finished, which the feed does not say", requester.label, run_id
+                "%s: run %s has finished, which the feed does not say",
+                requester.label,
+                run_id,
+                extra={"run_id": run_id},
             )
             rows = self._rows(requester, run_id)
             if not rows:
@@ -218,7 +221,7 @@ class RunsOpinion:
         except (AuthenticationError, PermissionDeniedError):
             self._ended = True
         except TriggerRealtimeError as error:
-            logger.info("run %s: REST can't be asked: %s", run_id, error)
+            logger.info("run %s: REST can't be asked: %s", run_id, error, extra={"run_id": run_id})
         return None
 
     def _note(self, changes: RunChanges, now: float) -> None:

@@ -27,6 +27,17 @@ class RunSource(Protocol):
         """Report every row again when the next snapshot contains it. Safe from any thread."""
 
 
+class SingleRunSource(RunSource, Protocol):
+    """Tells the changes of one run, by looks too."""
+
+    @property
+    def requests(self) -> int:
+        """How many were sent by looks."""
+
+    def look(self) -> bool:
+        """Tell its latest state, once, without waiting for a change; see `RunFeed.look`."""
+
+
 class StreamSource(Protocol):
     """Tells the parts of one stream, on the thread that calls `step`."""
 

@@ -18,7 +18,8 @@ from .._clock import monotonic
 from .._http.call import Interrupted
 from .._http.requester import Requester
 from ..errors import TriggerRealtimeError
-from .run_feed import RunChanges, RunFeed
+from .run_feed import RunChanges
+from .sources import SingleRunSource
 
 logger = logging.getLogger("trigger_realtime_sync")
 
@@ -30,7 +31,7 @@ TURN_SECONDS = 1.0
 RUN_SECONDS = 10.0
 
 OnChanges = Callable[[RunChanges], bool]
-MakeFeed = Callable[[str, Requester, OnChanges], RunFeed]
+MakeFeed = Callable[[str, Requester, OnChanges], SingleRunSource]
 
 
 @attrs.define(eq=False)
@@ -45,7 +46,7 @@ class _Stray:
 
     run_id: str
     requester: Requester
-    feed: RunFeed = attrs.field(init=False)
+    feed: SingleRunSource = attrs.field(init=False)
     ready: float = 0.0
     due: float = 0.0
     ended: bool = False

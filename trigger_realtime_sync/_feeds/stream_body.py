@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import attrs
 
@@ -52,9 +51,9 @@ class StreamBody:
     is_piece: bool = False
     is_try: bool = False
     patience: float = math.inf
-    started: float = attrs.field(factory=time.monotonic)
-    last_part_at: float = attrs.field(factory=time.monotonic)
-    last_progress_at: float = attrs.field(factory=time.monotonic)
+    started: float = attrs.field(factory=monotonic)
+    last_part_at: float = attrs.field(factory=monotonic)
+    last_progress_at: float = attrs.field(factory=monotonic)
     seeks_tail: bool = False
     version: str | None = None
     framed: bool = False

@@ -222,14 +222,17 @@ class StreamFeed:
         asked = asked_wait(error.headers, time.time()) if isinstance(error, ApiError) else None
         if not self._patience.proved_nothing(monotonic(), asked or 0.0):
             return
-        run_id, key = self._stream
         what = "no answer reached a proven end" if error is None else str(error)
-        raise StreamUnreadable(
+        raise self._given_up(what) from error
+
+    def _given_up(self, what: str) -> StreamUnreadable:
+        run_id, key = self._stream
+        return StreamUnreadable(
             f"stream {key} of run {run_id} was given up {self._patience.seconds:g} s after its"
             f" run had finished; parts of it may be missing: {what}",
             run_id=run_id,
             stream=key,
-        ) from error
+        )
 
     def _is_over_after(self, body: StreamBody) -> bool:
         if body.proves_the_end and (not body.may_be_cut or self._end.is_confirmed()):
@@ -281,7 +284,7 @@ class StreamFeed:
         body.seeks_tail = self._cursor.seeks_tail
         limit = HEAD_SECONDS if body.seeks_tail or body.is_try else None
         with self._requester.get(self._path, headers=headers, head_timeout=limit) as answer:
-            body.version = normal_version(answer.headers.get(STREAM_VERSION))
+            body.version = self._version_of(answer)
             body.framed = answer.framed
             body.last_progress_at = monotonic()
             if body.draining:
@@ -304,6 +307,10 @@ class StreamFeed:
                 answer.set_silence(longest)
             if self._open(answer, body):
                 self._read_parts(first, chunks, body, may_stay)
+
+    @staticmethod
+    def _version_of(answer: Answer) -> str:
+        return normal_version(answer.headers.get(STREAM_VERSION))
 
     def _open(self, answer: Answer, body: StreamBody) -> bool:
         label, hide = self._requester.label, self._requester.hide_token

@@ -136,6 +136,8 @@ class EagerResponse(http.client.HTTPResponse):
         try:
             if lines.last not in (b"\r\n", b"\n"):
                 raise http.client.IncompleteRead(b"")
+            for name, value in lines.fields:
+                self.headers.set_raw(name, value)
             self._set_framing()
         except http.client.HTTPException:
             self.close()

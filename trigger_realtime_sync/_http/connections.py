@@ -19,6 +19,10 @@ from .addresses import Addresses, connect
 from .call import Call, Interrupted, Nudged, current_call, watch
 from .deadlines import TimedResponse
 
+# Bytes of a body that is sent together with its head. A longer one does not fit into few packets
+# anyway, and would be copied.
+MOST_JOINED = 64 << 10
+
 
 class WatchedConnection(HTTPConnection):
     """An interruptible connection without TLS."""
@@ -28,6 +32,9 @@ class WatchedConnection(HTTPConnection):
     debuglevel = 0
     _last_call: Call | None = None
     _kept_since = -math.inf
+    # Whether the head of the current request waits for its body, and that head.
+    _holds_head = False
+    _head = b""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -96,7 +103,23 @@ class WatchedConnection(HTTPConnection):
                 if call is not None:
                     call.connected = True
                     self._limit_sending(call)
+        body = kwargs.get("body")
+        self._head = b""
+        self._holds_head = isinstance(body, bytes) and 0 < len(body) <= MOST_JOINED
         super().request(*args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        """Send bytes, the head of a request together with a small body.
+
+        urllib3 sends them one after the other: two packets, the first of which wakes a server that
+        can't do anything with it.
+        """
+        if self._holds_head:
+            self._holds_head, self._head = False, data
+            return
+        # Before sending, which may connect first, and then sends to a proxy.
+        head, self._head = self._head, b""
+        super().send(head + data if head else data)
 
     def _limit_sending(self, call: Call) -> None:
         """Let the sending of a large body take as long as the call may."""

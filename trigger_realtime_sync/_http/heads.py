@@ -15,11 +15,16 @@ from typing import Any, NamedTuple
 # more never end.
 MOST_DROPPED = 100
 MOST_INTERIM = 100
+# Lines of the headers of one head, as many as http.client takes.
+MOST_LINES = 100
 # Digits of a Content-Length: an exabyte.
 LONGEST_LENGTH = 18
 
 # A header with its name, the rest of one, or the end of the head.
 _LINE = re.compile(rb"([!-9;-~]+)[ \t]*:|[ \t]|\r?\n")
+
+# What follows the last header: a blank line, or nothing where the head was cut.
+_ENDS = (b"\r\n", b"\n", b"")
 
 
 class BadHead(http.client.HTTPException):
@@ -31,23 +36,54 @@ class BadContentLength(http.client.HTTPException):
 
 
 class HeadLines:
-    """A file of which heads are read line by line, without lines that are no headers.
+    """A file of which http.client reads heads line by line: status lines, and ends of heads. The
+    headers between them are read here.
+
+    http.client has them parsed as those of a mail, which takes a tenth of the time of a request.
 
     Attributes:
         last: the last line.
+        fields: the names and values of the headers since the last status line.
     """
 
     def __init__(self, file: Any) -> None:
         self.file = file
         self.last = b""
+        self.fields: list[tuple[str, str]] = []
         self._is_status = False
         self._dropped = 0
 
     def expect_status(self) -> None:
         """Return the next line as it is, since it should be a status line."""
         self._is_status = True
+        self.fields.clear()
 
     def readline(self, limit: int = -1) -> bytes:
+        """Return a status line where one is expected; else read all headers, and return what ends
+        them.
+
+        Raises:
+            BadHead: too many lines are no headers.
+            http.client.HTTPException: there are too many headers.
+        """
+        is_status = self._is_status
+        for _ in range(MOST_LINES + 1):
+            line = self._next(limit)
+            if is_status or line in _ENDS or len(line) == limit:
+                return line
+            self._take(line.decode("iso-8859-1"))
+        raise http.client.HTTPException(f"got more than {MOST_LINES} headers")
+
+    def _take(self, line: str) -> None:
+        """Add a header, or the rest of one."""
+        if line[0] not in " \t":
+            name, _, value = line.partition(":")
+            self.fields.append((name, _one_line(value)))
+        elif self.fields:
+            name, value = self.fields[-1]
+            self.fields[-1] = name, f"{value} {_one_line(line)}"
+
+    def _next(self, limit: int) -> bytes:
         """Return the next line that is one of a head.
 
         Raises:
@@ -70,6 +106,12 @@ class HeadLines:
 
     def close(self) -> None:
         self.file.close()
+
+
+def _one_line(value: str) -> str:
+    """Return a value without the blanks around it. A carriage return inside, which splits headers
+    for some, is a blank (RFC 9112, section 2.2)."""
+    return value.strip(" \t\r\n").replace("\r", " ")
 
 
 class Framing(NamedTuple):

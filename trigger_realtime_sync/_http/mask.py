@@ -9,20 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from urllib.parse import unquote
 
+from .._checks import HIDDEN
+from .._checks import Secret as Secret
+
 # A piece of a secret up to this many characters gives away no more than its kind, and is shown.
 LONGEST_SHOWN = 8
-HIDDEN = "***"
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
-class Secret(str):
-    """A text that its repr does not show: what reports errors may print local variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(HIDDEN)
 
 
 class Mask:

@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 import requests
 from requests.auth import AuthBase
 
+from .mask import Secret
+
 # How many requests are remembered: one for each host and token. Few are needed; the bound keeps
 # tokens that are renewed again and again from filling the memory.
 MOST_REMEMBERED = 100
@@ -21,7 +23,7 @@ class BearerAuth(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = Secret(f"Bearer {self._token}")
         return request
 
 

@@ -327,7 +327,8 @@ class Requester:
             Interrupted: `stop` was called.
         """
         level = logging.WARNING if is_first else logging.INFO
-        logger.log(level, "%s; trying again in %.1f s", error, seconds)
+        attempt = self._backoff.failures or None
+        logger.log(level, "%s; trying again in %.1f s", error, seconds, extra={"attempt": attempt})
         if is_trouble or self._backoff.asked:
             self._on_trouble()
         self.pause(seconds, at_least=self._backoff.asked)

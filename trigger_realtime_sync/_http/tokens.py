@@ -15,7 +15,6 @@ from ..errors import (
     PermissionDeniedError,
     TriggerRealtimeError,
 )
-from .mask import Secret
 from .renewals import Renewal, Waiter
 
 Token = str | Callable[[], str]
@@ -53,7 +52,7 @@ def token_from_environment() -> str | None:
     """Return the token of the first environment variable that is set, or None."""
     for name in ENVIRONMENT:
         if os.environ.get(name):
-            return Secret(check_token(os.environ[name], name))
+            return check_token(os.environ[name], name)
     return None
 
 
@@ -77,7 +76,7 @@ class TokenSource:
     """
 
     def __init__(self, token: Token, record: TokenRecord | None = None) -> None:
-        self._token = token if callable(token) else Secret(check_token(token))
+        self._token = token if callable(token) else check_token(token)
         self._record = record or TokenRecord()
         # By the refused token, so that one thread asks for all. No lock is held around the
         # function: a signal handler inside of it could not take it.
@@ -159,7 +158,7 @@ class TokenSource:
             raise failure from error
         problem = None
         try:
-            token = Secret(check_token(returned, "what access_token returned"))
+            token = check_token(returned, "what access_token returned")
         except ConfigurationError as error:
             if not self._record.worked or is_personal_token(returned):
                 raise

@@ -15,6 +15,8 @@ import attrs
 
 from .._channel.part_store import PartStore, StreamKey, Taker
 from .._decode.kept_runs import LeftRun, digest_of
+from .._http.mask import Secret
+from .._wire.stream_parts import Control
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
 from .completed_runs import CompletedRuns
@@ -26,6 +28,8 @@ logger = logging.getLogger("trigger_realtime_sync")
 COMPLETE, PARTS, FAILURE, ERROR = "complete", "parts", "failure", "error"
 # A run whose `on_complete` is due, though its streams may still bring parts.
 DRAINED = "drained"
+# The close of a session, which has no run.
+CLOSED = "closed"
 # Runs that are no longer part of what is followed: one of them, or all but some.
 LEFT, ALL_BUT = "left", "all but"
 Topic = str | tuple[str, ...]
@@ -33,12 +37,16 @@ Topic = str | tuple[str, ...]
 
 @attrs.frozen(kw_only=True)
 class Callbacks:
-    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts."""
+    """The callbacks of one subscriber. `on_stream` takes a run's id, a key and new parts;
+    `on_control`, of a session, a name and headers; `report_failure`, which is no user's, a terminal
+    error and the id of the subscription."""
 
     on_update: Callable[[Any], object] | None = None
     on_error: Callable[[TriggerRealtimeError], object] | None = None
     on_complete: Callable[[Any], object] | None = None
     on_stream: Callable[[str, str, list[Any]], object] | None = None
+    on_control: Callable[[str, dict[str, str]], object] | None = None
+    report_failure: Callable[[TriggerRealtimeError, str], None] | None = None
 
 
 class Addressee(Protocol):
@@ -66,24 +74,27 @@ class Delivery:
     Attributes:
         completed: the runs of which everything was delivered, by id.
         position: after the last part that was delivered, or that an iterator yielded.
+        control_position: after the last control record, where parts are not delivered.
     """
 
     def __init__(self, callbacks: Callbacks, addressee: Addressee) -> None:
         self.callbacks = callbacks
         self.completed = CompletedRuns()
         self.position: Any = None
+        self.control_position: Any = None
         self._addressee = addressee
         # The ids of runs whose `on_complete` was called, and that are not completed yet.
         self._told_complete: set[str] = set()
         # The last delivered states by row key; of runs that left, digests of these by id.
         self._delivered: dict[str, AnyRun] = {}
         self._digests: dict[str, bytes] = {}
-        self._taker = Taker() if callbacks.on_stream is not None else None
+        takes = callbacks.on_stream is not None or callbacks.on_control is not None
+        self._taker = Taker() if takes else None
         self._store: PartStore | None = None
 
     @property
     def takes_parts(self) -> bool:
-        """Whether parts are delivered to an `on_stream`."""
+        """Whether parts are delivered to an `on_stream`, or control records among them."""
         return self._taker is not None
 
     def take_from(self, store: PartStore) -> None:
@@ -97,9 +108,13 @@ class Delivery:
         if self._store is not None and self._taker is not None:
             self._store.remove(self._taker)
 
-    def streams_of(self, run_id: str) -> list[StreamKey]:
-        """Return the streams of a run that have parts to take."""
+    def streams_of(self, run_id: str | None) -> list[StreamKey]:
+        """Return the streams of a run that have parts to take; None for all."""
         return [] if self._store is None else self._store.streams(run_id)
+
+    def end_of_session(self) -> dict[Topic, Any]:
+        """Return what remains to be posted of a session that is closed."""
+        return {**{(PARTS, *stream): None for stream in self.streams_of(None)}, (CLOSED,): None}
 
     @property
     def has_delivered(self) -> bool:
@@ -136,7 +151,11 @@ class Delivery:
             self._deliver_complete(item)
         elif topic[0] == PARTS:
             self._deliver_parts(topic[1], topic[2])
+        elif topic[0] == CLOSED:
+            self.call("on_complete", self.callbacks.on_complete, None)
         else:
+            if topic[0] == ERROR and self.callbacks.report_failure is not None:
+                self.callbacks.report_failure(item, self._addressee.id)
             self.call("on_error", self.callbacks.on_error, item)
 
     def _deliver_run(self, row_key: str, run: AnyRun) -> None:
@@ -179,10 +198,33 @@ class Delivery:
     def _deliver_parts(self, run_id: str, key: str) -> None:
         if self._store is None or self._taker is None:
             return
+        if self._store.has_controls:
+            self._deliver_in_order(self._store, self._taker, (run_id, key))
+            return
         values, position = self._store.take(self._taker, (run_id, key))
         if values:
             self.position = position
             self.call("on_stream", self.callbacks.on_stream, run_id, key, values)
+
+    def _deliver_in_order(self, store: PartStore, taker: Taker, stream: StreamKey) -> None:
+        """Deliver parts, and each control record in its place among them."""
+        # Imported here, because most clients read no session.
+        from .._wire.session_turns import FRESH_TOKEN
+
+        for item, position in store.take(taker, stream)[0]:
+            if self._addressee.is_closed:
+                return
+            if self.callbacks.on_stream is not None:
+                self.position = position
+            if isinstance(item, Control):
+                self.control_position = position
+                headers = {
+                    name: Secret(text) if name == FRESH_TOKEN else text
+                    for name, text in item.headers.items()
+                }
+                self.call("on_control", self.callbacks.on_control, item.name, headers)
+            else:
+                self.call("on_stream", self.callbacks.on_stream, *stream, item)
 
     def call(self, name: str, callback: Callable[..., object] | None, *arguments: Any) -> None:
         """Call a callback, unless nothing may be delivered any more."""
@@ -196,7 +238,8 @@ class Delivery:
                 callback=name,
             )
             failure.__cause__ = error
-            logger.error("%s", failure, exc_info=error)
+            ids = (self._addressee.id,)
+            logger.error("%s", failure, exc_info=error, extra={"subscription_ids": ids})
             if name != "on_error":
                 self.call("on_error", self.callbacks.on_error, failure)
 

@@ -6,14 +6,22 @@ import math
 import threading
 import weakref
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._calls.memory import CallMemory
+from .._channel.base_channel import BaseChannel
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
+
+# Not where they are first needed: the process may have no file descriptor left then, and a child
+# that another thread forks meanwhile could never import them.
+from .._channel.session_channel import SessionChannel
+from .._channel.sources import NETWORK
+from .._channel.stream_channel import StreamChannel
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
 from .._http.fetches import Fetches
@@ -21,17 +29,27 @@ from .._http.open_calls import OpenCalls
 from .._http.rations import Rations
 from .._http.requester import Origin
 from .._http.session import HttpOptions, Transport
+from .._http.session_tokens import SessionTokens
 from .._http.tokens import Token, TokenRecord, TokenSource, key_of
 from ..config import RetryPolicy
 from . import process
 from .delivery import Callbacks
+from .failure_reports import report_failure
 from .receiver import Receiver
 from .registry import Registry, Seat
+
+if TYPE_CHECKING:
+    from .._sharing.fleet import Fleet, Store
 
 
 @attrs.frozen(kw_only=True)
 class EngineOptions:
-    """The options of the client that its engine needs."""
+    """The options of the client that its engine needs.
+
+    Attributes:
+        shared: where a fleet shares what it reads, if it does.
+        own_token: returns the client's own token, if it has one.
+    """
 
     http: HttpOptions
     retry: RetryPolicy
@@ -39,6 +57,9 @@ class EngineOptions:
     preview_branch: str | None
     max_cached: int
     stream_patience: float
+    reports_failures: bool
+    shared: Store | None = None
+    own_token: Callable[[], Token | None] = lambda: None
 
 
 class Engine:
@@ -48,6 +69,8 @@ class Engine:
         self._options = options
         # What is known of the functions that give out tokens, as long as somebody holds them.
         self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
+        # The tokens that turns of sessions brought.
+        self.session_tokens = SessionTokens()
         self._renew()
         process.watch(self)
 
@@ -64,6 +87,26 @@ class Engine:
         self._buffering: defaultdict[str, Buffering] = defaultdict(Buffering)
         # Protects the token sources and records. Reentrant: a signal handler may make a call.
         self._tokens_lock = threading.RLock()
+        self.fleet = self._new_fleet()
+
+    def _new_fleet(self) -> Fleet | None:
+        options = self._options
+        if options.shared is None:
+            return None
+        # Imported here, because most clients share nothing.
+        from .._sharing.fleet import Fleet, FleetOptions
+
+        return Fleet(
+            FleetOptions(
+                store=options.shared,
+                own_token=options.own_token,
+                branch=options.preview_branch,
+                patience=options.stream_patience,
+                make_origin=self._target_origin,
+                buffering=self._buffering.__getitem__,
+                start_thread=self.registry.threads.start,
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<Engine {self._options!r}>"
@@ -72,6 +115,8 @@ class Engine:
         self, target: Target, callbacks: Callbacks, throttle: float, *, stops_on_completion: bool
     ) -> Seat:
         """Return a new receiver's seat, which is not in the registry yet."""
+        if self._options.reports_failures:
+            callbacks = attrs.evolve(callbacks, report_failure=report_failure)
         receiver = Receiver(
             self.registry.pool,
             callbacks,
@@ -87,6 +132,8 @@ class Engine:
         self._fetches.stop()
         self.open_calls.close()
         self.registry.end(self.registry.all_seats(), is_inside=True)
+        if self.fleet is not None:
+            self.registry.janitor.put(self.fleet.stop)
         self.registry.janitor.put(self._transport.close)
 
     def close(self, deadline: float) -> list[str]:
@@ -103,32 +150,54 @@ class Engine:
         self._fetches.stop()
         self.open_calls.close()
         registry.end(registry.all_seats(), is_inside=False)
+        if self.fleet is not None:
+            self.fleet.stop()
         left = registry.join(deadline)
+        if self.fleet is not None:
+            self.fleet.join(deadline)
         self._transport.close()
         return sorted(thread.name for thread in left)
 
     def after_fork(self) -> None:
         """In the child: be an empty engine; the subscriptions it inherited are cancelled."""
         parents = self.registry
+        self.session_tokens = self.session_tokens.inherited()
         self._renew()
         parents.bequeath(self.registry)
         if self.registry.closed:
             self.open_calls.close()
 
-    def _make_channel(self, target: Target, view: RunView) -> Channel:
-        # Here, because a client that only triggers needs none of it; and all of it, because a
-        # process may have no file descriptor left, to import from, when it first needs the rest.
-        from .._channel.stream_channel import StreamChannel
-
-        origin = self._origin(
-            target.base_url, target.token, self._options.retry, target.absent_until
-        )
+    def _make_channel(self, target: Target, view: RunView) -> BaseChannel:
+        origin = self._target_origin(target)
+        if target.is_session:
+            tokens = self.session_tokens.source(target.base_url, target.subject, origin.token)
+            buffering = self._buffering[target.base_url]
+            origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
+            return SessionChannel(target, origin, view, patience, buffering)
+        sources = NETWORK if self.fleet is None else self.fleet.sources(target)
         if target.streams is not None:
             buffering = self._buffering[target.base_url]
-            return StreamChannel(target, origin, view, self._options.stream_patience, buffering)
+            patience = self._options.stream_patience
+            return StreamChannel(target, origin, view, patience, buffering, sources)
         if target.is_batch:
-            return BatchChannel(target, origin, view)
-        return Channel(target, origin, view)
+            return BatchChannel(target, origin, view, sources)
+        return Channel(target, origin, view, sources)
+
+    def _target_origin(self, target: Target) -> Origin:
+        """Return where a target is asked for."""
+        return self._origin(target.base_url, target.token, self._options.retry, target.absent_until)
+
+    def session_was_closed(self, base_url: str, names: Collection[str]) -> None:
+        """Let those who read a session learn that it is closed: the server may never tell them.
+
+        Args:
+            names: its id and its external id.
+        """
+        for seat in self.registry.all_seats():
+            target, channel = seat.target, seat.channel
+            is_theirs = target.subject in names and target.base_url == base_url
+            if is_theirs and isinstance(channel, SessionChannel):
+                channel.was_closed()
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go, on any thread."""

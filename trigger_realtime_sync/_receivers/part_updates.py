@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from .._channel.part_store import StreamKey, Taker
 from .._clock import monotonic
+from .._wire.stream_parts import Control
 from ..errors import WaitTimeout
 from ..models import State
 from .registry import Seat
@@ -51,7 +52,11 @@ class PartUpdates(Iterator[T], Generic[T]):
             item = self._take(0 if ending else _slice_before(deadline))
             if item is not None:
                 value, receiver.delivery.position = item
-                return value  # type: ignore[no-any-return]
+                if type(value) is not Control:
+                    return value  # type: ignore[no-any-return]
+                if self._ends_with(value):
+                    break
+                continue
             if ending:
                 self._end()
             elif deadline is not None and monotonic() >= deadline:
@@ -62,6 +67,10 @@ class PartUpdates(Iterator[T], Generic[T]):
         """End the iterator, not the subscription."""
         self._closed = True
         self._seat.remove_taker(self._taker)
+
+    def _ends_with(self, control: Control) -> bool:
+        """Return True if the iterator ends with a control record of a session."""
+        return False
 
     def _take(self, seconds: float) -> tuple[Any, Any] | None:
         store = self._seat.view.parts

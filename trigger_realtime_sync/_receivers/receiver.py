@@ -203,10 +203,10 @@ class Receiver:
         posts[DRAINED, row_key] = run
         self._mailbox.post_all(posts, urgent=posts)
 
-    def notify_complete(self, row_key: str, run: AnyRun) -> None:
-        """Post the end of a run that it knows to be finished."""
+    def notify_complete(self, row_key: str, run: AnyRun | None) -> None:
+        """Post the end of a run that it knows to be finished; None: of a session."""
         if not self.is_complete:
-            end = self._end_of(row_key, run)
+            end = self.delivery.end_of_session() if run is None else self._end_of(row_key, run)
             self._mailbox.post_all(end, urgent=end)
 
     def notify_parts(self, run_id: str, key: str) -> None:
@@ -299,6 +299,7 @@ class Receiver:
             twin._phase = twin._fate[_FATE] = ended
         twin.error = self.error
         twin.delivery.position = self.delivery.position
+        twin.delivery.control_position = self.delivery.control_position
         twin.delivery.completed = self.delivery.completed.inherited()
         for queue in self._queues:
             queue.abandon()

@@ -18,9 +18,9 @@ import weakref
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._channel.channel import Channel
+from .._channel.base_channel import BaseChannel
 from .._channel.part_store import Taker
 from .._channel.run_view import RunView
 from .._channel.target import Target
@@ -35,7 +35,10 @@ from .view_cache import ViewCache, without_parts
 
 logger = logging.getLogger("trigger_realtime_sync")
 
-MakeChannel = Callable[[Target, RunView], Channel]
+if TYPE_CHECKING:
+    from .._wire.session_turns import Turn
+
+MakeChannel = Callable[[Target, RunView], BaseChannel]
 
 # Seconds that a cancel waits for the janitor at the most. It needs a fraction of a millisecond.
 CANCEL_SECONDS = 1.0
@@ -50,7 +53,7 @@ class Slot:
         self.id = id_ or f"{target.kind}-{uuid.uuid4().hex}"
         self.target = target
         self.seats: list[Seat] = []
-        self.channel: Channel | None = None
+        self.channel: BaseChannel | None = None
 
     @property
     def is_followed(self) -> bool:
@@ -90,8 +93,10 @@ class Seat:
         # Set when the registry takes it in.
         self.slot: Slot
         self.view = RunView()
-        self.channel: Channel | None = None
-        self.last_channel: Channel | None = None
+        self.channel: BaseChannel | None = None
+        self.last_channel: BaseChannel | None = None
+        # The turn that an iterator over a session's parts ended with last.
+        self.last_turn: Turn | None = None
         self._contact_before: datetime | None = None
         # Of iterators over parts, for as long as each is referenced. Mostly empty.
         self._takers: tuple[weakref.ref[Taker], ...] = ()
@@ -116,7 +121,7 @@ class Seat:
         """Give the seat up for good."""
         self.registry.remove(self)
 
-    def attach(self, channel: Channel) -> bool:
+    def attach(self, channel: BaseChannel) -> bool:
         """Join a channel.
 
         Returns:
@@ -455,7 +460,8 @@ class Registry:
                     receiver.cancel()
             except Exception:
                 # The others must not stay for it.
-                logger.exception("%s: cancelling failed", receiver.label)
+                fields = {"target": receiver.label, "subscription_ids": (receiver.id,)}
+                logger.exception("%s: cancelling failed", receiver.label, extra=fields)
 
     # The cache.
 

@@ -50,7 +50,7 @@ def run_packet_path(run_id: str, field: str) -> str:
     return f"/api/v1/runs/{segment(run_id)}/packets/{field}"
 
 
-# What is called (sections R2 to R8).
+# What is called (sections R2 to R9).
 
 
 def trigger_path(task: str) -> str:
@@ -85,6 +85,20 @@ def complete_path(token_id: str) -> str:
 
 def input_path(run_id: str, stream: str) -> str:
     return f"/realtime/v1/streams/{segment(run_id)}/input/{segment(stream)}"
+
+
+SESSIONS_PATH = "/api/v1/sessions"
+
+
+def session_path(session_id: str) -> str:
+    return f"{SESSIONS_PATH}/{segment(session_id)}"
+
+
+def channel_path(session_id: str, io: str, channel: str | None = None) -> str:
+    """Return the path of what a session reads (`in`) or writes (`out`), on a side channel or on its
+    own."""
+    side = "" if channel is None else f"/channels/{segment(channel)}"
+    return f"/realtime/v1/sessions/{segment(session_id)}{side}/{io}"
 
 
 def cancel_path(run_id: str) -> str:
@@ -127,6 +141,8 @@ CALL_HEADERS = {
     "x-trigger-api-version": "2025-07-16",
     "x-trigger-realtime-streams-version": "v2",
 }
+# Of a part that is appended: the same one is written once.
+PART_ID = "X-Part-Id"
 REQUEST_ID = "x-trigger-request-idempotency-key"
 BRANCH = "x-trigger-branch"
 TIMEOUT_SECONDS = "Timeout-Seconds"

@@ -58,6 +58,15 @@ def is_control(record: dict[str, Any]) -> bool:
     return not record.get("body") and any(h[0] == "trigger-control" for h in _headers_of(record))
 
 
+def texts_of_headers(record: dict[str, Any]) -> dict[str, str]:
+    """Return the headers that are texts by name; of several with one name the first counts."""
+    texts: dict[str, str] = {}
+    for header in _headers_of(record):
+        if len(header) > 1 and isinstance(header[0], str) and isinstance(header[1], str):
+            texts.setdefault(header[0], header[1])
+    return texts
+
+
 def tail_of(message: Any) -> int | None:
     tail = message.get("tail") if isinstance(message, dict) else None
     seq_num = tail.get("seq_num") if isinstance(tail, dict) else None

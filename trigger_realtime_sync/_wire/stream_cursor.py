@@ -83,7 +83,8 @@ class StreamCursor:
         if last_event_id.startswith("v1:") or is_v1_id(last_event_id):
             cursor._version, cursor._format = "v1", StreamV1(PositionV1.parse(last_event_id))
         else:
-            cursor._version, cursor._format = "v2", StreamV2(PositionV2.parse(last_event_id))
+            position = PositionV2.parse(last_event_id)
+            cursor._version, cursor._format = "v2", cursor._make_v2(position)
         return cursor
 
     @property
@@ -189,10 +190,15 @@ class StreamCursor:
 
     def _new_v2(self) -> StreamV2:
         if self._from_latest:
-            return StreamV2(None)
+            return self._make_v2(None)
         start = self._start_index
         position = PositionV2(start or 0, start or 0, self._skip_until, start or 0)
-        return StreamV2(position, is_wish=bool(start), wants_all=start is not None)
+        return self._make_v2(position, is_wish=bool(start), wants_all=start is not None)
+
+    def _make_v2(
+        self, position: PositionV2 | None, *, is_wish: bool = False, wants_all: bool = True
+    ) -> StreamV2:
+        return StreamV2(position, is_wish=is_wish, wants_all=wants_all)
 
     def feed(self, chunk: bytes) -> PartBatch:
         """Take the next bytes of the body; return the parts that are certain now, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -70,6 +70,25 @@ class BadPart:
 AnyPart = Part | BadPart
 
 
+@attrs.frozen
+class Control:
+    """A control record of a session's channel: no part, but at its place among them.
+
+    Attributes:
+        name: what it says, `"turn-complete"` say.
+        headers: the rest of it.
+        seq_num: its number.
+        position: right after it.
+        is_past: whether it stands before the place that is read from: it was told before.
+    """
+
+    name: str
+    headers: Mapping[str, str]
+    seq_num: int
+    position: Position
+    is_past: bool = False
+
+
 @attrs.define
 class Stretch:
     """Good parts that follow each other, perhaps a thousand, without an object for each.
@@ -89,17 +108,18 @@ class PartBatch:
     """Parts in order. Iterating over them makes an object of each.
 
     Attributes:
-        items: the parts, with those that came together kept together.
+        items: the parts, with those that came together kept together; of a session, its control
+            records among them.
         skipped: how many came with them that are not wanted, or were returned before.
     """
 
     __slots__ = ("items", "skipped")
 
     def __init__(self) -> None:
-        self.items: list[AnyPart | Stretch] = []
+        self.items: list[AnyPart | Stretch | Control] = []
         self.skipped = 0
 
-    def append(self, part: AnyPart) -> None:
+    def append(self, part: AnyPart | Control) -> None:
         self.items.append(part)
 
     def append_all(
@@ -126,7 +146,7 @@ class PartBatch:
             return last.positions(len(last.values) - 1)
         return last.position
 
-    def __iter__(self) -> Iterator[AnyPart]:
+    def __iter__(self) -> Iterator[AnyPart | Control]:
         for item in self.items:
             if isinstance(item, Stretch):
                 for n, value in enumerate(item.values):

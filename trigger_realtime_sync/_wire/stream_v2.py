@@ -77,8 +77,7 @@ class StreamV2:
         self._settled = False
         self._ids: dict[str, None] = {}
         self._told = ToldRecords()
-        # After a loss: the hashes of what was handed out before, and up to where it may come again.
-        self._told_before: set[int] = set()
+        # After a loss: up to where what was handed out before may come again.
         self._told_until = 0
         # Made when it is needed, for one body.
         self._told_set: set[int] | None = None
@@ -223,7 +222,7 @@ class StreamV2:
     def _take_fast(self, records: list[Any], out: PartBatch) -> bool:
         """Do at once what `_take_record` does; return False, and do nothing, if it can't be."""
         usual = usual_records(records, self._next, self._ids) if self._settled else None
-        if usual is None:
+        if usual is None or not self._are_parts(usual[1]):
             return False
         idents, values, bodies = usual
         out.append_all(values, self.index, self.position().after, self.skip_until)
@@ -235,6 +234,10 @@ class StreamV2:
         self._told.add(bodies)
         self._in_doubt = False
         self._forget()
+        return True
+
+    def _are_parts(self, values: list[Any]) -> bool:
+        """Return False if one of these values may be something else than a part."""
         return True
 
     def _take_record(self, record: Any, envelope: Any, out: PartBatch) -> None:
@@ -261,9 +264,14 @@ class StreamV2:
         out.skipped += again
         if type(envelope) is dict:
             self._take_envelope(envelope, record["body"], again, out)
-        elif not again and not is_command(record) and not is_control(record):
+        elif is_control(record):
+            self._take_control(record, again, out)
+        elif not again and not is_command(record):
             body = record.get("body")
             self._bad(what_is_wrong(seq_num, body), body, out, counts=True)
+
+    def _take_control(self, record: dict[str, Any], again: bool, out: PartBatch) -> None:
+        """Leave a control record out: only sessions have any that mean something."""
 
     def _is_news(self, record: Any, envelope: Any) -> bool:
         """Return True for a part that was not handed out: one that was only shows that the server,
@@ -288,7 +296,7 @@ class StreamV2:
         self._read_back = 0
         self._settled = self._told_until <= seq_num and self._first <= seq_num
         if self._settled:
-            self._told_before = set()
+            self._told.settle()
         self._next = seq_num + 1
 
     def _report_trimmed(self, seq_num: int, out: PartBatch) -> None:
@@ -309,7 +317,7 @@ class StreamV2:
 
     def _start_over(self) -> None:
         """Go back to the beginning; what is told of it depends on what is there."""
-        self._told_before |= self._told.as_set()
+        self._told.start_over()
         self._told_until = self._lost_below = max(self._told_until, self._next)
         self._next = self._read_back = 0
         self._settled = self._bare = self._wants_all = self._is_wish = self._in_doubt = False
@@ -337,15 +345,16 @@ class StreamV2:
             self._forget()
         if again:
             return
-        if ident:
-            if hash(body) in self._told_before:
-                out.skipped += 1
-                return
-            self._told.add([body])
+        if ident and self._told.is_again(body):
+            out.skipped += 1
+            return
+        self._take_value(envelope.get("data"), out)
+
+    def _take_value(self, value: Any, out: PartBatch) -> None:
         index = self.index
         self.index += 1
         if index >= self.skip_until:
-            out.append(Part(envelope.get("data"), index, self.position()))
+            out.append(Part(value, index, self.position()))
         else:
             out.skipped += 1
 

@@ -17,6 +17,8 @@ class ToldRecords:
 
     def __init__(self) -> None:
         self._hashes: array[int] = array("q")
+        # After a loss: what was handed out before it, and may come again.
+        self._before: set[int] = set()
 
     def add(self, bodies: Iterable[str]) -> None:
         """Remember the bodies of records that were handed out."""
@@ -24,6 +26,21 @@ class ToldRecords:
         if len(self._hashes) > MOST_REMEMBERED * 5 // 4:
             del self._hashes[:-MOST_REMEMBERED]
 
+    def is_again(self, body: str) -> bool:
+        """Return True if a record was handed out before a loss; remember it otherwise."""
+        if hash(body) in self._before:
+            return True
+        self.add([body])
+        return False
+
     def as_set(self) -> set[int]:
         """Return the hashes, to look records up after a loss."""
         return set(self._hashes)
+
+    def start_over(self) -> None:
+        """Expect all of them again: the stream was lost."""
+        self._before |= self.as_set()
+
+    def settle(self) -> None:
+        """Expect none of them again."""
+        self._before = set()

@@ -10,6 +10,7 @@ from . import (
     _calls,
     _completion,
     _demo,
+    _gateway,
     _public_tokens,
     _runs,
     _stream,
@@ -24,7 +25,7 @@ from ._parser import Commands, Parser
 FAMILIES = (
     *(_watch, _stream, _wait),
     *(_trigger, _batch, _calls, _runs, _wait_tokens, _public_tokens),
-    *(_demo, _completion),
+    *(_gateway, _demo, _completion),
 )
 
 _EPILOG = """\

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
+from types import MappingProxyType
 
 from .. import (
     AuthenticationError,
@@ -40,6 +41,8 @@ _NAMES = {
     "token_id": "TOKEN",
 }
 _NAME = re.compile(rf"\b(?:{'|'.join(_NAMES)})\b")
+# The same for those that are words of English too, and names only where a message begins with them.
+_FIRST_NAME = re.compile(r"(?:delay|ttl|timeout|queue|machine|priority|metadata)(?= )")
 
 
 class Exit(IntEnum):
@@ -79,12 +82,17 @@ def check_token(token: str | None) -> None:
 
 
 @contextmanager
-def usage_errors() -> Iterator[None]:
-    """End the command with `Exit.USAGE` if the block raises `ValueError`."""
+def usage_errors(**names: str) -> Iterator[None]:
+    """End the command with `Exit.USAGE` if the block raises `ValueError`.
+
+    Args:
+        names: what arguments of the library are called in this command, where it is not what they
+            are called in all others.
+    """
     try:
         yield
     except ValueError as error:
-        raise CommandError(_as_typed(str(error)), Exit.USAGE) from error
+        raise CommandError(_as_typed(str(error), names), Exit.USAGE) from error
 
 
 def exit_of_run(run: AnyRun) -> Exit:
@@ -127,6 +135,9 @@ def _source_of(token: str | None) -> str:
     return next((name for name in TOKEN_VARIABLES if os.environ.get(name)), TOKEN_VARIABLES[0])
 
 
-def _as_typed(message: str) -> str:
+def _as_typed(message: str, names: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return a message of the library with the names that arguments have on the command line."""
-    return _NAME.sub(lambda name: _NAMES[name[0]], message)
+    message = _NAME.sub(lambda name: _NAMES[name[0]], message)
+    if (first := _FIRST_NAME.match(message)) is None:
+        return message
+    return names.get(first[0], f"--{first[0]}") + message[first.end() :]

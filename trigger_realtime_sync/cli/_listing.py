@@ -16,6 +16,9 @@ ItemT = TypeVar("ItemT")
 USUAL_LIMIT = 25
 MOST_ON_A_PAGE = 100
 
+# What this program itself calls a status, and what servers do.
+_SPELLED = {"CANCELLED": "CANCELED"}
+
 
 def add_listing(parser: argparse.ArgumentParser, *, since: str) -> None:
     """Add the options of a list.
@@ -58,7 +61,7 @@ def statuses(given: Iterable[str], known: Sequence[str]) -> list[str] | None:
     stderr names those that are known if one is not: a newer server may have more of them, and the
     others refuse it without a reason.
     """
-    spelled = [one.upper() for one in given]
+    spelled = [_SPELLED.get(one.upper(), one.upper()) for one in given]
     for one in spelled:
         if one not in known:
             warn(f"--status {one} may not exist: known are {', '.join(known)}")

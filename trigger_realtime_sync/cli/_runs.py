@@ -111,7 +111,7 @@ def _id(run: AnyRun | None) -> str | None:
 
 def reschedule(options: argparse.Namespace) -> int:
     """Run `reschedule RUN DELAY`."""
-    with session(options.token, options.base_url) as here, usage_errors():
+    with session(options.token, options.base_url) as here, usage_errors(delay="DELAY"):
         run = here.client.runs.reschedule(options.run, options.delay)
     if run.delayed_until is not None:
         write(f"{_time(run.delayed_until)}\n")

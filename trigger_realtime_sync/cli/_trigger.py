@@ -16,7 +16,7 @@ from ._output import json_line, warn, write, write_error
 from ._parser import Commands, add_connection, add_timeout
 from ._reading import Reading
 from ._session import NOT_SHOWN, Session, choose_view, session
-from ._values import number
+from ._values import shift
 
 _OPTIONS = {
     "tag": "tags",
@@ -59,7 +59,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument("--metadata", metavar="JSON", help="a JSON object")
     command.add_argument("--machine", metavar="MACHINE", help="small-1x, say")
     command.add_argument(
-        "--priority", metavar="SECONDS", type=number, help="by which it is moved ahead"
+        "--priority", metavar="TIME", type=shift, help="by which it is moved ahead: 30, or 5m"
     )
     then = command.add_mutually_exclusive_group()
     then.add_argument(

@@ -27,6 +27,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def shift(text: str) -> float:
+    """Return a duration of either sign, in seconds."""
+    return -seconds(text[1:]) if text.startswith("-") else seconds(text)
+
+
 def age(text: str) -> str:
     """Return a duration of more than nothing, with a unit, as servers take it."""
     value = seconds(text)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
-from .sse import Relay
+
+class Chunks(Protocol):
+    """A relay, or what stands for it."""
+
+    def __next__(self) -> bytes: ...
+
+    def close(self) -> None:
+        """End it: the browser is gone."""
 
 
 class AsyncChunks:
@@ -15,10 +23,10 @@ class AsyncChunks:
     The event loop's own threads are few, and a browser occupies one for as long as it is connected.
     """
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Chunks) -> None:
         self._relay = relay
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
         return _chunks(self._relay)
 
     def close(self) -> None:
@@ -26,12 +34,19 @@ class AsyncChunks:
         self._relay.close()
 
 
-async def _chunks(relay: Relay) -> AsyncIterator[bytes]:
+async def _chunks(relay: Chunks) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     executor = ThreadPoolExecutor(1, thread_name_prefix="trigger-realtime relay")
     try:
-        while chunk := await loop.run_in_executor(executor, next, relay, b""):
+        while chunk := await loop.run_in_executor(executor, _next, relay):
             yield chunk
     finally:
         relay.close()
         executor.shutdown(wait=False)
+
+
+def _next(relay: Chunks) -> bytes:
+    try:
+        return relay.__next__()
+    except StopIteration:
+        return b""

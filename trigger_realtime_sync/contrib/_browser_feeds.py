@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
@@ -28,7 +28,7 @@ from .. import (
     TriggerRealtimeError,
     WaitTimeout,
 )
-from ._source import Source, has_streams
+from ._source import Source, has_streams, upstream_of
 
 # A browser for which this many parts wait is cut off: they must be kept, as none may be left out.
 MAX_WAITING_PARTS = 2_000
@@ -107,6 +107,10 @@ class BrowserFeed(Protocol):
     error: TriggerRealtimeError | None
 
     @property
+    def upstream(self) -> Hashable:
+        """What tells the subscription from others; the same for feeds that share one."""
+
+    @property
     def state(self) -> State:
         """The state of the subscription. Once it has ended, no more news is added."""
 
@@ -123,11 +127,17 @@ class BrowserFeed(Protocol):
 class OwnFeed:
     """News of a subscription that this browser's relay made, or joined, and cancels.
 
-    Waiting states of a run coalesce to the latest. A browser for which 2,000 parts wait is cut off;
-    it continues from its position when it connects again.
+    Waiting states of a run coalesce to the latest. A browser for which 2,000 parts wait is cut off:
+    it is sent those, and the subscription is given back at once. It continues from its position
+    when it connects again.
     """
 
-    def __init__(self, source: Callable[..., Subscription], position: Position) -> None:
+    def __init__(
+        self,
+        source: Callable[..., Subscription],
+        position: Position,
+        on_cut: Callable[[], None] = lambda: None,
+    ) -> None:
         # What `take` waits with. A worker may serve the browser on its main thread, where a signal
         # handler may raise at any moment: a `Condition` does not survive that.
         self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -151,14 +161,22 @@ class OwnFeed:
         }
         if has_streams(source):
             callbacks["on_stream"] = self.on_stream
+        self._on_cut = on_cut
+        self._upstream = upstream_of(source)
         self._subscription = source(**callbacks)
+        if self._cut_off:
+            # Before there was anything to cancel.
+            self._subscription.cancel()
+
+    @property
+    def upstream(self) -> Hashable:
+        return self._upstream or id(self._subscription)
 
     @property
     def state(self) -> State:
-        state = self._subscription.state
         if self._cut_off and not self._waiting:
             return State.CANCELLED
-        return state
+        return self._subscription.state
 
     def take(self, seconds: float) -> list[News]:
         if not self._runs and not self._waiting:
@@ -192,12 +210,23 @@ class OwnFeed:
             self._seen[stream] = first + len(parts)
             wanted = self._next.get(stream, self._position.of(stream))
             new = [(n, part) for n, part in enumerate(parts, first) if n >= wanted]
-            self._cut_off = self._cut_off or self._waiting >= MAX_WAITING_PARTS
+            was_cut_off = self._cut_off
+            self._cut_off = was_cut_off or self._waiting >= MAX_WAITING_PARTS
             if new and not self._cut_off:
                 self._next[stream] = new[-1][0] + 1
                 self._parts.setdefault(stream, deque()).extend(new)
                 self._waiting += len(new)
             self._ring()
+        if self._cut_off and not was_cut_off:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Give the subscription back at once: the thread that writes may be blocked for long."""
+        self._on_cut()
+        subscription = getattr(self, "_subscription", None)
+        # None: it is just being made, and cancelled then.
+        if subscription is not None:
+            subscription.cancel()
 
     def on_complete(self, run: Run[Any, Any]) -> None:
         self._look_soon()
@@ -260,6 +289,10 @@ class BorrowedFeed:
         self.error: TriggerRealtimeError | None = None
 
     @property
+    def upstream(self) -> Hashable:
+        return id(self._subscription)
+
+    @property
     def state(self) -> State:
         if not self._ended:
             return State.LIVE
@@ -294,14 +327,20 @@ class BorrowedFeed:
         return [self._position.event(stream, index, [item])]
 
 
-def feed_of(source: Source, position: Position, patience: float) -> BrowserFeed:
+def feed_of(
+    source: Source,
+    position: Position,
+    patience: float,
+    on_cut: Callable[[], None] = lambda: None,
+) -> BrowserFeed:
     """Return the feed of a source.
 
     Args:
         source: what to relay. It is called, unless it is a subscription.
         position: where the browser is; the feed moves it on.
         patience: seconds after which `take` of a borrowed feed returns nothing.
+        on_cut: called when the browser is too slow, and is cut off.
     """
     if isinstance(source, Subscription):
         return BorrowedFeed(source, position, patience)
-    return OwnFeed(source, position)
+    return OwnFeed(source, position, on_cut)

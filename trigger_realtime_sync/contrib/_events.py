@@ -50,6 +50,7 @@ MAX_VALUES = 100_000
 
 RECONNECT_MS = 1000
 PREAMBLE = f"retry: {RECONNECT_MS}\n: connected\n\n".encode()
+RETRY = f"retry: {RECONNECT_MS}\n\n".encode()
 COMMENT = b": keep-alive\n\n"
 END_ID = "end"
 

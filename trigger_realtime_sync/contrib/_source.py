@@ -8,13 +8,14 @@ import inspect
 import itertools
 import typing
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from .. import RealtimeClient, Subscription
+from ..config import Secret
 
 SubscriptionT = TypeVar("SubscriptionT", bound=Subscription)
 
@@ -51,6 +52,9 @@ def shared(
 
     However many relays have this source, there is one connection. It ends with the last relay.
     """
+    if isinstance(options.get("access_token"), str):
+        # What reports errors may print these options.
+        options["access_token"] = Secret(options["access_token"])
     options.setdefault("id", _derived_id(subscribe, arguments, options))
     return SharedSource(subscribe, arguments, options)
 
@@ -59,6 +63,13 @@ def has_streams(source: Callable[..., Subscription]) -> bool:
     """Return True if a source takes `on_stream`."""
     subscribe = source.subscribe if isinstance(source, SharedSource) else source
     return "on_stream" in inspect.signature(subscribe).parameters
+
+
+def upstream_of(source: Callable[..., Subscription]) -> Hashable:
+    """Return what sources that share a subscription have in common, or None for one of its own."""
+    if not isinstance(source, SharedSource):
+        return None
+    return id(getattr(source.subscribe, "__self__", source.subscribe)), source.id
 
 
 def _derived_id(subscribe: Callable[..., Any], arguments: Any, options: dict[str, Any]) -> str:

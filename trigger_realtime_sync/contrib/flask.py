@@ -19,24 +19,42 @@
 
 Configuration, all optional: the options of `RealtimeClient` in capitals, after `TRIGGER_REALTIME_`
 (`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
-those left out come from the environment, as `RealtimeClient` says),
-`TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is not the base URL), and
-`TRIGGER_REALTIME_KEEP_ALIVE`, in seconds. In a web request a call should end soon:
-`TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
+those left out come from the environment, as `RealtimeClient` says; `TRIGGER_REALTIME_SHARED` may be
+the URL of a Redis), `TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is
+not the base URL), and of relays `TRIGGER_REALTIME_KEEP_ALIVE` and `TRIGGER_REALTIME_MAX_AGE`, in
+seconds, `TRIGGER_REALTIME_MAX_RELAYS` (of a process, 1,000) and
+`TRIGGER_REALTIME_MAX_RELAYS_PER_USER` (20), and `TRIGGER_REALTIME_RELAY_OWNER`, a function that
+says whose the current request is: by default the user of Flask-Login, else the address. In a web
+request a call should end soon: `TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
-from .. import ConfigurationError, RealtimeClient
+from .. import ConfigurationError, InvalidIdError, RealtimeClient
 from . import page
-from ._client import CLIENT_OPTIONS, ContextClient, base_url_of
+from ._client import CLIENT_OPTIONS, ContextClient, base_url_of, hidden_options
 from .page import AnyRun
-from .sse import HEADERS, KEEP_ALIVE, Relay, RunToDict, Source, has_ended, run_for_browser, shared
+from .sse import (
+    HEADERS,
+    KEEP_ALIVE,
+    MAX_AGE,
+    PRIVATE,
+    TOO_MANY,
+    Relay,
+    RelayLimits,
+    RunToDict,
+    Source,
+    TooManyRelays,
+    has_ended,
+    run_for_browser,
+    shared,
+)
 
 try:
-    from flask import Flask, Response, current_app, request
+    from flask import Flask, Response, current_app, request, session
 except ModuleNotFoundError as error:
     if error.name != "flask":
         raise
@@ -49,6 +67,21 @@ except ModuleNotFoundError as error:
 __all__ = ["TriggerRealtime", "shared"]
 
 PREFIX = "TRIGGER_REALTIME_"
+
+
+def request_owner() -> str | None:
+    """Return whose the current request is: the key of Flask-Login's user, else the address."""
+    return session.get("_user_id") or request.remote_addr
+
+
+_BOUNDS = RelayLimits()
+_DEFAULTS: Mapping[str, Any] = {
+    "KEEP_ALIVE": KEEP_ALIVE,
+    "MAX_AGE": MAX_AGE,
+    "MAX_RELAYS": _BOUNDS.per_process,
+    "MAX_RELAYS_PER_USER": _BOUNDS.per_owner,
+    "RELAY_OWNER": request_owner,
+}
 _EXTENSION = "trigger_realtime"
 
 
@@ -64,13 +97,16 @@ class TriggerRealtime:
         unknown = options.keys() - set(CLIENT_OPTIONS)
         if unknown:
             raise ConfigurationError(f"no such options: {', '.join(sorted(unknown))}")
-        self._options = options
+        self._options = hidden_options(options)
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Register the extension with an app. The app's client is made on first use."""
-        app.config.setdefault(f"{PREFIX}KEEP_ALIVE", KEEP_ALIVE)
+        for name, value in _DEFAULTS.items():
+            app.config.setdefault(PREFIX + name, value)
+        # A bound that can't work is an error now, and not in the first request.
+        _limits(app.config)
         app.extensions[_EXTENSION] = {"extension": self}
         names = {"realtime_token": self.run_token, "realtime_run": self.run_props}
         app.context_processor(lambda: dict(names))
@@ -110,18 +146,33 @@ class TriggerRealtime:
             keep_alive: in seconds. Default: `TRIGGER_REALTIME_KEEP_ALIVE`.
             run_to_dict: returns what the browser sees of a run.
 
-        The view must have checked that this user may see the run.
+        The answer is 400 if the id can't be one, and 429 if this user, or this process, has too
+        many relays already: see `TRIGGER_REALTIME_MAX_RELAYS`.
+
+        The view must have checked that this user may see the run. It is asked again after
+        `TRIGGER_REALTIME_MAX_AGE` seconds, an hour, when the browser comes again.
         """
         last_event_id = request.headers.get("Last-Event-ID")
         if has_ended(last_event_id):
-            return Response(status=204)
+            return Response(status=204, headers=PRIVATE)
         if request.method == "HEAD":
             return Response(headers=HEADERS)
-        if keep_alive is None:
-            keep_alive = current_app.config[f"{PREFIX}KEEP_ALIVE"]
-        relay = Relay(
-            source, last_event_id=last_event_id, keep_alive=keep_alive, run_to_dict=run_to_dict
-        )
+        config = current_app.config
+        try:
+            relay = Relay(
+                source,
+                last_event_id=last_event_id,
+                keep_alive=config[f"{PREFIX}KEEP_ALIVE"] if keep_alive is None else keep_alive,
+                run_to_dict=run_to_dict,
+                max_age=config[f"{PREFIX}MAX_AGE"],
+                owner=config[f"{PREFIX}RELAY_OWNER"](),
+                limits=_limits(config),
+                environ=request.environ,
+            )
+        except InvalidIdError as error:
+            return _refusal(str(error), 400)
+        except TooManyRelays as refusal:
+            return _refusal(TOO_MANY, 429, **{"Retry-After": str(refusal.retry_after)})
         return Response(relay, headers=HEADERS)
 
     def run_token(self, run: AnyRun, **options: Any) -> str:
@@ -152,4 +203,13 @@ class TriggerRealtime:
             value = app.config.get(PREFIX + name.upper())
             if value is not None:
                 options[name] = value
-        return options
+        return hidden_options(options)
+
+
+def _limits(config: Mapping[str, Any]) -> RelayLimits:
+    bounds = (config[f"{PREFIX}MAX_RELAYS"], config[f"{PREFIX}MAX_RELAYS_PER_USER"])
+    return RelayLimits(*cast("tuple[int, int]", bounds))
+
+
+def _refusal(text: str, status: int, **headers: str) -> Response:
+    return Response(text, status, {**PRIVATE, **headers}, mimetype="text/plain")

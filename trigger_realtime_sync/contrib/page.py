@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from .. import RealtimeClient, Run, RunHandle
+from .. import InvalidIdError, RealtimeClient, Run, RunHandle
 
 __all__ = ["TOKEN_LIFE", "run_props", "run_token"]
 
@@ -50,7 +50,8 @@ def run_token(
 
     Raises:
         TypeError: `run` is something else, such as a list, or nothing.
-        ValueError: its id is empty, or another argument can't work.
+        InvalidIdError: its id can't be one.
+        ValueError: another argument can't work.
         ConfigurationError: the client has no secret key.
         ApiError, ApiConnectionError: the server was asked in vain.
     """
@@ -83,6 +84,8 @@ def run_props(
 def _id_of(run: Any) -> str:
     if isinstance(run, (RunHandle, Run)):
         return run.id
+    if isinstance(run, str) and not run.isprintable():
+        raise InvalidIdError(f"no id of a run: {run!r}")
     if isinstance(run, str) and run.strip():
         return run
     # Templates turn what they don't find into an empty text.

@@ -22,39 +22,34 @@ The last two have an id by which a browser that connects again is recognized, se
 
 from __future__ import annotations
 
-import _thread
-import contextlib
-import itertools
-import os
 import signal
-import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-from ._browser_feeds import LOOK_SECONDS, BrowserFeed, Position, feed_of
-from ._events import (
-    COMMENT,
-    END_ID,
-    PREAMBLE,
-    RunToDict,
-    event_of,
-    last_event,
-    run_for_browser,
-)
+from ._body import Body, KeepAlive
+from ._browser_feeds import LOOK_SECONDS, Position, feed_of
+from ._connections import connection_of
+from ._events import END_ID, RunToDict, run_for_browser
+from ._open_relays import RELAYS, OpenRelay, RelayCounts, RelayLimits, TooManyRelays
 from ._source import Source, shared
 
 __all__ = [
     "HEADERS",
     "KEEP_ALIVE",
+    "MAX_AGE",
     "Relay",
+    "RelayCounts",
+    "RelayLimits",
     "RunToDict",
     "Source",
+    "TooManyRelays",
     "end_relays",
     "end_relays_on_sigterm",
     "has_ended",
+    "relay_counts",
     "run_for_browser",
     "shared",
 ]
@@ -62,12 +57,27 @@ __all__ = [
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent. Only writing shows that a browser is gone."""
 
+MAX_AGE = 3600.0
+"""Seconds after which a relay ends: the browser comes again, and permission is asked again."""
+
+PRIVATE = {
+    "Cache-Control": "private, no-store, no-transform",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer that is about one user's runs."""
+
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
+    **PRIVATE,
     "X-Accel-Buffering": "no",
 }
 """Headers of the response. They keep proxies from caching, changing or collecting the events."""
+
+TOO_MANY = "Too many live views are open. Close some, or try again later."
+"""The text of a 429."""
+
+EVERYBODY: Final = object()
+NO_LIMITS: Final = RelayLimits(per_process=None, per_owner=None)
 
 
 class Relay(Iterator[bytes]):
@@ -84,9 +94,18 @@ class Relay(Iterator[bytes]):
         last_event_id: what the browser sent as `Last-Event-ID`. Any text is accepted.
         keep_alive: seconds of silence after which a comment is sent.
         run_to_dict: returns what the browser sees of a run.
+        max_age: seconds after which the relay ends without an end of the run (up to a tenth sooner,
+            so that not all end together). The browser comes again after a second, and whoever
+            answers asks again whether it may. None for no bound.
+        owner: whose relay it is, a user's key for example: for `limits`, and `end_relays(of=…)`.
+        limits: how many may be open in this process. None for no bound.
+        environ: the environment of the WSGI request. Where it holds the socket, as gunicorn's and
+            Werkzeug's do, a write that a browser does not take within 30 s fails, and ending the
+            relay ends one that is blocked. Otherwise a browser that stalls keeps its thread.
 
     Raises:
-        ValueError: `keep_alive` is not more than 0.
+        ValueError: `keep_alive` or `max_age` is not more than 0.
+        TooManyRelays: `limits` leaves no place. Nothing was subscribed.
         Exception: whatever `source` raises.
 
     States of a run that a slow browser has not taken yet coalesce. A browser for which 2,000 parts
@@ -100,15 +119,33 @@ class Relay(Iterator[bytes]):
         last_event_id: str | None = None,
         keep_alive: float = KEEP_ALIVE,
         run_to_dict: RunToDict = run_for_browser,
+        max_age: float | None = MAX_AGE,
+        owner: object = None,
+        limits: RelayLimits | None = None,
+        environ: Mapping[str, Any] | None = None,
     ) -> None:
         if not keep_alive > 0:
             raise ValueError(f"keep_alive must be more than 0 seconds, not {keep_alive!r}")
-        patience = min(LOOK_SECONDS, keep_alive)
-        self._feed = feed_of(source, Position(last_event_id), patience)
-        _open.add(self._feed)
-        self._chunks = _chunks(self._feed, KeepAlive(keep_alive, patience), patience, run_to_dict)
-        # A response may be dropped without being closed, by a middleware that raised for example.
-        weakref.finalize(self, _close_elsewhere, self._feed).atexit = False
+        if max_age is not None and not max_age > 0:
+            raise ValueError(f"max_age must be more than 0 seconds, or None, not {max_age!r}")
+        self._patience = min(LOOK_SECONDS, keep_alive)
+        relay = OpenRelay(_owner_text(owner))
+        RELAYS.enter(relay, limits or NO_LIMITS)
+        try:
+            position = Position(last_event_id)
+            self._feed = feed_of(source, position, self._patience, RELAYS.count_cut)
+            relay.begin(self._feed, connection_of(environ))
+            silence = KeepAlive(keep_alive, self._patience)
+            self._body = Body(relay, self._feed, silence, run_to_dict, max_age)
+            self._chunks = _chunks(self._body, self._patience)
+            # A response may be dropped without being closed, by a middleware that raised say.
+            weakref.finalize(self, RELAYS.close_elsewhere, relay).atexit = False
+        except BaseException:
+            RELAYS.close(relay)
+            raise
+        if relay not in RELAYS:
+            # It was ended before it had subscribed.
+            relay.stop()
 
     def __iter__(self) -> Relay:
         return self
@@ -118,60 +155,22 @@ class Relay(Iterator[bytes]):
 
     def close(self) -> None:
         """End the relay: the browser is gone. Idempotent."""
-        _close(self._feed)
+        self._body.close()
 
 
-def _chunks(
-    feed: BrowserFeed, keep_alive: KeepAlive, patience: float, run_to_dict: RunToDict
-) -> Iterator[bytes]:
-    """Yield the body. Refers to the feed and not to the relay, which could not be dropped then."""
+def _chunks(body: Body, patience: float) -> Iterator[bytes]:
+    """Yield the body. Refers to it and not to the relay, which could not be dropped then."""
     try:
-        yield PREAMBLE
-        keep_alive.restart(time.monotonic())
-        while feed in _open and not _ending:
-            # Read before the news: all news is there once the subscription has ended.
-            state = feed.state
-            news = feed.take(patience)
-            if news:
-                yield b"".join(event_of(one, run_to_dict) for one in news)
-                keep_alive.restart(time.monotonic())
-            elif state.is_ended:
-                if last := last_event(state, feed.error):
-                    yield last
-                return
-            elif keep_alive.is_due(time.monotonic()):
-                yield COMMENT
+        while (chunk := body.step(patience)) != b"":
+            if chunk is not None:
+                yield chunk
     finally:
-        _close(feed)
+        body.close()
 
 
-class KeepAlive:
-    """When to send a comment: after a time of silence, and once more soon after.
-
-    The first write to a browser that is gone still succeeds. The second fails, because of the
-    answer to the first; without it, the browser would be missed only after another full silence.
-
-    Args:
-        seconds: of silence before the first comment.
-        soon: seconds from the first comment to the second.
-    """
-
-    def __init__(self, seconds: float, soon: float) -> None:
-        self._seconds = seconds
-        self._soon = soon
-        self.restart(time.monotonic())
-
-    def restart(self, now: float) -> None:
-        """Begin a new silence: an event was sent."""
-        self._waits = itertools.cycle((self._seconds, self._soon))
-        self._due = now + next(self._waits)
-
-    def is_due(self, now: float) -> bool:
-        """Return True if a comment must be sent now. The wait for the next one begins then."""
-        if now < self._due:
-            return False
-        self._due = now + next(self._waits)
-        return True
+def _owner_text(owner: object) -> str | None:
+    # A user's key is a number here and a text there.
+    return None if owner is None else str(owner)
 
 
 def has_ended(last_event_id: str | None) -> bool:
@@ -182,52 +181,24 @@ def has_ended(last_event_id: str | None) -> bool:
     return last_event_id == END_ID
 
 
-_ending = False
-# The feeds of this process's open relays.
-_open: set[BrowserFeed] = set()
-if hasattr(os, "register_at_fork"):
-    # A child has no part in its parent's relays: a thread may have held their locks at the fork.
-    os.register_at_fork(after_in_child=_open.clear)
+def end_relays(*, of: object = EVERYBODY) -> None:
+    """End every relay of this process at once, or one owner's.
 
-
-def _close(feed: BrowserFeed) -> None:
-    # One step, so that of two threads only one closes the feed.
-    try:
-        _open.remove(feed)
-    except KeyError:
-        return
-    feed.close()
-    feed.wake()
-
-
-def _close_elsewhere(feed: BrowserFeed) -> None:
-    """Close on another thread: garbage is collected while this one may hold the locks needed."""
-    if feed in _open:
-        _start_thread(_close, feed)
-
-
-def _start_thread(function: Callable[..., None], *arguments: Any) -> None:
-    # Not `threading`, whose `start` takes locks: this may run inside a signal handler.
-    with contextlib.suppress(RuntimeError):
-        _thread.start_new_thread(function, arguments)
-
-
-def end_relays() -> None:
-    """End every relay of this process at once, so that the browsers connect elsewhere.
-
-    For a process that is about to stop. Takes no lock, and so may be called by a signal handler. A
-    relay of a subscription that is not its own ends within half a second.
+    All of them for a process that is about to stop, so that the browsers connect elsewhere. Those
+    `of` an owner (None is nobody) when something has changed for it, at a log-out say: the browsers
+    come again after a second, and whoever answers asks again whether they may. Takes no lock, and
+    so may be called by a signal handler.
     """
-    global _ending
-    _ending = True
-    # Waking takes locks, which the code interrupted by a signal may hold: on another thread. If
-    # that can't be started, the relays still look twice a second.
-    _start_thread(_wake_all)
+    owner = _owner_text(of)
+    if of is EVERYBODY:
+        RELAYS.end()
+    elif owner is not None:
+        RELAYS.end_of(owner)
 
 
-def _wake_all() -> None:
-    for feed in list(_open):
-        feed.wake()
+def relay_counts() -> RelayCounts:
+    """Return how many relays this process has, and has had, for an operator. On any thread."""
+    return RELAYS.counts()
 
 
 def end_relays_on_sigterm() -> None:

@@ -13,6 +13,8 @@ from trigger_realtime_sync.contrib.flask import TriggerRealtime, shared
 realtime = TriggerRealtime(retry=RetryPolicy(initial_delay=0.01, max_delay=0.1))
 app = flask.Flask(__name__)
 app.config["TRIGGER_REALTIME_KEEP_ALIVE"] = 0.2
+# All browsers of the tests have one address.
+app.config["TRIGGER_REALTIME_MAX_RELAYS_PER_USER"] = None
 realtime.init_app(app)
 
 # With --preload this runs in the master: what becomes of it in a worker?

@@ -15,7 +15,12 @@
 Settings, all optional, in the dictionary `TRIGGER_REALTIME`: the options of `RealtimeClient` in
 capitals (`ACCESS_TOKEN`, `BASE_URL`, `PREVIEW_BRANCH`…; those left out come from the environment,
 as `RealtimeClient` says), `KEEP_ALIVE` (seconds of silence after which a browser is sent a
-comment), `BROWSER_URL` (of the API, as browsers reach it, if that is not `BASE_URL`), and
-`PERMISSION` (a callable that decides who may see runs, or its dotted path, see
-`….views`).
+comment), `MAX_AGE` (seconds after which it is asked again whether it may, 3600; None for never),
+`MAX_RELAYS` (open in one process, 1000) and `MAX_RELAYS_PER_USER` (20; None for no bound),
+`BROWSER_URL` (of the API, as browsers reach it, if that is not `BASE_URL`), `PERMISSION` (a
+callable that decides who may see runs, or its dotted path, see `….views`), and `RELAY_OWNER` (a
+callable that says whose a request is, or its dotted path; by default the user's `pk`, else the
+address).
+
+At a log-out the user's relays of this process end, so that the browsers are asked again.
 """

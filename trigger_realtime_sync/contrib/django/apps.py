@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_out
 from django.core import checks
 from django.core.signals import setting_changed
+
+from ..sse import end_relays
 
 
 class TriggerRealtimeConfig(AppConfig):
@@ -18,3 +23,9 @@ class TriggerRealtimeConfig(AppConfig):
 
         checks.register(check_settings)
         setting_changed.connect(on_setting_changed, dispatch_uid="trigger_realtime")
+        user_logged_out.connect(end_relays_of, dispatch_uid="trigger_realtime")
+
+
+def end_relays_of(sender: Any, user: Any, **more: Any) -> None:
+    """Let the browsers of a user who has logged out come again, and be asked again."""
+    end_relays(of=getattr(user, "pk", None))

@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from ... import ConfigurationError, RealtimeClient
+from .._client import with_sharing
 from . import conf
 
 TOKEN_VARIABLES = ("TRIGGER_SECRET_KEY", "TRIGGER_ACCESS_TOKEN")
@@ -27,7 +28,11 @@ def check_settings(app_configs: Any, **options: Any) -> list[checks.CheckMessage
         *_errors_of(conf.keep_alive, "trigger_realtime.E004"),
         *_errors_of(conf.permission, "trigger_realtime.E005"),
         *_errors_of(conf.browser_url, "trigger_realtime.E006"),
+        *_errors_of(conf.max_age, "trigger_realtime.E007"),
+        *_errors_of(conf.relay_limits, "trigger_realtime.E008"),
+        *_errors_of(conf.relay_owner, "trigger_realtime.E009"),
         *_no_token(),
+        *_not_shared(),
     ]
 
 
@@ -54,7 +59,7 @@ def _errors_of(read: Callable[[], object], id_: str) -> list[checks.CheckMessage
 
 
 def _make_client() -> None:
-    RealtimeClient(**conf.client_options()).close()
+    RealtimeClient(**with_sharing(conf.client_options())).close()
 
 
 def _no_token() -> list[checks.CheckMessage]:
@@ -65,5 +70,18 @@ def _no_token() -> list[checks.CheckMessage]:
             "There is no access token: runs can't be followed.",
             hint=f"Set {conf.NAME}['ACCESS_TOKEN'], or {' or '.join(TOKEN_VARIABLES)}.",
             id="trigger_realtime.W001",
+        )
+    ]
+
+
+def _not_shared() -> list[checks.CheckMessage]:
+    processes = os.environ.get("WEB_CONCURRENCY", "")
+    if not processes.isdigit() or int(processes) <= 1 or conf.all_settings().get("SHARED"):
+        return []
+    return [
+        checks.Warning(
+            f"{processes} processes follow runs over a connection each, and the plan limits these.",
+            hint=f"Set {conf.NAME}['SHARED'] to the URL of a Redis: docs/fleet.md.",
+            id="trigger_realtime.W002",
         )
     ]

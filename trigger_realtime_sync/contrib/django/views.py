@@ -13,10 +13,11 @@ view first calls `permission(request, **url_arguments)`: its own, the setting `P
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.http import (
     HttpRequest,
@@ -27,12 +28,15 @@ from django.http import (
 )
 from django.views.decorators.http import require_safe
 
+from ... import ConfigurationError, InvalidIdError
 from .. import page, sse
-from .._asgi import AsyncChunks
 from . import conf
+from .body import AsyncBody, Body
 from .client import get_client
 
 View = Callable[..., HttpResponseBase]
+
+NOT_ALLOWED = "You may not see this."
 
 
 def logged_in(request: HttpRequest, **url_arguments: Any) -> bool:
@@ -52,6 +56,7 @@ def sse_response(
     *,
     keep_alive: float | None = None,
     run_to_dict: sse.RunToDict = sse.run_for_browser,
+    owner: object = None,
 ) -> HttpResponseBase:
     """Return a response that relays a subscription, for views that check permissions themselves.
 
@@ -60,21 +65,53 @@ def sse_response(
         source: what to relay, see `Relay`.
         keep_alive: in seconds. Default: the setting `KEEP_ALIVE`.
         run_to_dict: returns what the browser sees of a run.
+        owner: whose the request is. Default: what the setting `RELAY_OWNER` says.
+
+    The answer is 400 if the id can't be one, and 429 if this user, or this process, has too many
+    relays already.
     """
     last_event_id = request.headers.get("Last-Event-ID")
     if sse.has_ended(last_event_id):
-        return HttpResponse(status=204)
+        return HttpResponse(status=204, headers=sse.PRIVATE)
     if request.method == "HEAD":
         return HttpResponse(headers=sse.HEADERS)
-    relay = sse.Relay(
-        source,
-        last_event_id=last_event_id,
-        keep_alive=conf.keep_alive() if keep_alive is None else keep_alive,
-        run_to_dict=run_to_dict,
-    )
+    try:
+        relay = sse.Relay(
+            source,
+            last_event_id=last_event_id,
+            keep_alive=conf.keep_alive() if keep_alive is None else keep_alive,
+            run_to_dict=run_to_dict,
+            max_age=conf.max_age(),
+            owner=conf.relay_owner()(request) if owner is None else owner,
+            limits=conf.relay_limits(),
+            environ=request.META,
+        )
+    except InvalidIdError as error:
+        return _refusal(str(error), 400)
+    except sse.TooManyRelays as refusal:
+        return _refusal(sse.TOO_MANY, 429, **{"Retry-After": str(refusal.retry_after)})
     _decline_compression(request)
-    body = AsyncChunks(relay) if isinstance(request, ASGIRequest) else relay
+    body = AsyncBody(relay) if isinstance(request, ASGIRequest) else Body(relay)
     return StreamingHttpResponse(body, headers=sse.HEADERS)
+
+
+def request_owner(request: HttpRequest) -> object:
+    """Return whose a request is: the `pk` of its user, else the address.
+
+    In an `async def` view Django does not say who `request.user` is; pass `owner=` there.
+    """
+    try:
+        user = getattr(request, "user", None)
+        key = user.pk if user is not None and user.is_authenticated else None
+    except (AttributeError, SynchronousOnlyOperation):
+        key = None
+    return key if key is not None else request.META.get("REMOTE_ADDR") or None
+
+
+def _refusal(text: str, status: int, **headers: str) -> HttpResponse:
+    return HttpResponse(
+        text, status=status, content_type="text/plain", headers={**sse.PRIVATE, **headers}
+    )
 
 
 def _decline_compression(request: HttpRequest) -> None:
@@ -95,11 +132,12 @@ def events_view(
     """Return a view that relays what `source(request, **url_arguments)` returns.
 
     Args:
-        source: returns what to relay, see `Relay`. If it, or subscribing, raises `ValueError`, the
-            answer is 400.
-        permission: called with the request and the arguments from the URL. If its result is not
-            true, the answer is 403. It is called in a thread even under ASGI, so that it may query
-            the database, and can't be a coroutine function.
+        source: returns what to relay, see `Relay`. If it, or subscribing, raises `InvalidIdError`,
+            the answer is 400. Any other error is Django's to report, a 500.
+        permission: called with the request and the arguments from the URL, or awaited if it is a
+            coroutine function. If its result is not true, the answer is 403. It is called in a
+            thread even under ASGI, so that it may query the database. It is asked again when the
+            browser comes again: after `MAX_AGE` seconds, an hour.
         run_to_dict: returns what the browser sees of a run.
     """
 
@@ -107,11 +145,11 @@ def events_view(
     def view(request: HttpRequest, **url_arguments: Any) -> HttpResponseBase:
         may_see = permission or conf.permission()
         if not _is_allowed(may_see(request, **url_arguments)):
-            return HttpResponse("You may not see this.", status=403, content_type="text/plain")
+            return _refusal(NOT_ALLOWED, 403)
         try:
             return sse_response(request, source(request, **url_arguments), run_to_dict=run_to_dict)
-        except ValueError as error:
-            return HttpResponse(str(error), status=400, content_type="text/plain")
+        except InvalidIdError as error:
+            return _refusal(str(error), 400)
 
     return view
 
@@ -138,25 +176,41 @@ def token_view(
     @require_safe
     def view(request: HttpRequest, **url_arguments: Any) -> HttpResponseBase:
         if not _is_allowed(permission(request, **url_arguments)):
-            return HttpResponse("You may not see this.", status=403, content_type="text/plain")
+            return _refusal(NOT_ALLOWED, 403)
         given = {"base_url": conf.browser_url(), **options}
         try:
-            shown = url_arguments["run_id"] if run is None else run(request, **url_arguments)
+            shown = _run_shown(run, request, url_arguments)
             props = page.run_props(get_client(), shown, **given)
-        except ValueError as error:
-            return HttpResponse(str(error), status=400, content_type="text/plain")
-        return JsonResponse(props, headers={"Cache-Control": "no-store"})
+        except InvalidIdError as error:
+            return _refusal(str(error), 400)
+        return JsonResponse(props, headers=sse.PRIVATE)
 
     return view
 
 
+def _run_shown(
+    run: Callable[..., Any] | None, request: HttpRequest, url_arguments: dict[str, Any]
+) -> Any:
+    if run is None:
+        if not url_arguments["run_id"].strip():
+            raise InvalidIdError("run_id is empty")
+        return url_arguments["run_id"]
+    try:
+        return run(request, **url_arguments)
+    except ConfigurationError:
+        raise
+    except ValueError as error:
+        # Its text is the project's own, and may show values that are not the visitor's.
+        raise InvalidIdError("There is no such run.") from error
+
+
 def _is_allowed(result: Any) -> bool:
-    if inspect.isawaitable(result):
-        # An awaitable is true, whatever it would return.
-        if inspect.iscoroutine(result):
-            result.close()
-        raise ImproperlyConfigured("a permission must return a bool: it can't be awaited")
-    return bool(result)
+    # An awaitable is true, whatever it would return.
+    return bool(async_to_sync(_awaited)(result) if inspect.isawaitable(result) else result)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 def _run(request: HttpRequest, run_id: str) -> sse.Source:

@@ -1,0 +1,1 @@
+"""One reader for a whole fleet: a leader writes a log, and everybody follows it."""
