@@ -63,7 +63,7 @@ def built(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
 def test_it_works_where_nothing_else_is_installed(built, tmp_path, kind):
-    """A trigger and its result, the types' marker, and the command; from the wheel and the sdist."""
+    """A trigger and its result, the marker of types, the command: from the wheel and the sdist."""
     (file,) = built.glob(kind)
     checked([sys.executable, "-m", "venv", "fresh"], tmp_path)
     scripts = tmp_path / "fresh" / "bin"
