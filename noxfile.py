@@ -59,6 +59,38 @@ def without_orjson(session: nox.Session) -> None:
 
 
 @nox.session
+def pythons(session: nox.Session) -> None:
+    """A slice of the tests on every Python that is claimed, out of the sdist; `--all` for all."""
+    session.run(sys.executable, "tools/pythons.py", *session.posargs, external=True)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What a release consists of: it can be built, nothing is missing, and its page is shown."""
+    folder = session.create_tmp()
+    for old in Path(folder).glob("trigger_realtime_sync-*"):
+        old.unlink()
+    python(session, "build", "--outdir", folder)
+    python(session, "twine", "check", "--strict", *map(str, Path(folder).glob("*-*")))
+    if Path(".git").exists():
+        # Git refuses to look into a folder of somebody else's, which a container may have.
+        trusted = {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        }
+        session.run(sys.executable, "-m", "check_manifest", external=True, env=trusted)
+    else:
+        session.warn("no git here: whether the sdist has every file is not checked")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build, check and tag a release, and publish nothing: `nox -s release -- 1.2.3`."""
+    session.run(sys.executable, "tools/release.py", *session.posargs, external=True)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """All tests, measured; fails below the floor in pyproject.toml."""
     python(session, "pytest", *PARALLEL, "--cov", *session.posargs)

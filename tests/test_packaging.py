@@ -77,6 +77,30 @@ def test_the_version_is_in_the_changelog():
     assert f"\n## [{trigger_realtime_sync.__version__}]" in changelog
 
 
+def test_the_sdist_has_what_the_tests_read():
+    """`check-manifest` compares them to the letter; here it is only that no folder is forgotten."""
+    manifest = (ROOT / "MANIFEST.in").read_text(encoding="utf-8")
+    grafted = set(re.findall(r"^graft (\S+)$", manifest, re.MULTILINE))
+    assert grafted >= {".ci", "benchmarks", "changelog.d", "docs", "examples", "tests", "tools"}
+
+
+def test_the_build_knows_licence_expressions():
+    """Those of setup.cfg, which older versions of setuptools refuse or drop."""
+    requires = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"setuptools>=77"' in requires
+    assert SETUP["metadata"]["license_expression"] == "MIT"
+
+
+def test_every_dependency_is_explained():
+    """With its lower bound, on the page of dependencies; those of extras too."""
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    extras = dict(SETUP["options.extras_require"])
+    every = requirements(SETUP["options"]["install_requires"], *extras.values())
+    names = {name: low for name, low in (line.split(">=") for line in every)}
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \|", page, re.MULTILINE))
+    assert rows == names
+
+
 def test_ci_ends_with_the_tests_as_the_readme_runs_them():
     """The last command is that of the README, with the tests side by side, so that the last line of
     its output is pytest's summary."""

@@ -4,6 +4,7 @@
                                          and on the oldest with the oldest versions as well
     python tools/pythons.py --all        all tests, some ten minutes for each
     python tools/pythons.py --only 3.12 oldest
+    python tools/pythons.py --others     not on the Python that runs this, but for `oldest`
     python tools/pythons.py --missing    prints the Pythons that are not installed
 
 So it is also proven that the sdist holds all that the tests need. A Python that is not installed is
@@ -141,17 +142,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="all tests, not only a slice")
     parser.add_argument("--only", nargs="+", choices=[*versions(), OLDEST], help="on these alone")
+    parser.add_argument("--others", action="store_true", help="not on the Python that runs this")
     parser.add_argument("--missing", action="store_true", help="print what is not installed")
     options = parser.parse_args()
     if options.missing:
         print("\n".join(one for one in versions() if interpreter(one) is None))
         return 0
+    names = options.only or [*versions(), OLDEST]
+    if options.others:
+        names = [one for one in names if one != "{}.{}".format(*sys.version_info)]
     # All at once would take each other's processor, and the tests know time.
     arguments = ["-n", "auto", "--maxprocesses", "4"] if options.all else list(SLICE)
     side_by_side = 1 if options.all else min(4, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         sources = unpacked_sdist(Path(folder))
-        names = options.only or [*versions(), OLDEST]
         environments = [Environment(name, sources) for name in names]
         went_well = True
         with ThreadPoolExecutor(side_by_side) as pool:
