@@ -40,6 +40,7 @@ class EngineOptions:
 
     Attributes:
         shared: where a fleet shares what it reads, if it does.
+        base_url: the client's own server.
         own_token: returns the client's own token, if it has one.
     """
 
@@ -50,6 +51,7 @@ class EngineOptions:
     max_cached: int
     stream_patience: float
     shared: Store | None = None
+    base_url: str = ""
     own_token: Callable[[], Token | None] = lambda: None
 
 
@@ -87,6 +89,7 @@ class Engine:
         return Fleet(
             FleetOptions(
                 store=options.shared,
+                base_url=options.base_url,
                 own_token=options.own_token,
                 branch=options.preview_branch,
                 patience=options.stream_patience,
