@@ -210,6 +210,7 @@ class RealtimeClient:
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
                 shared=_shared_option(shared, self._token),
+                base_url=self._base_url,
                 own_token=partial(_own_token, self._token),
                 reports_failures=telemetry,
                 http=HttpOptions(

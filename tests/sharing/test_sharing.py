@@ -308,6 +308,19 @@ def test_older_parts_than_redis_keeps_come_from_the_api(server, share, redis):
     assert late.parts == [*parts, "last"]
 
 
+def test_what_is_too_large_to_publish_is_read(server, share):
+    """Only its id is published: the buffers of those who listen are bounded."""
+    run = server.create_run("task", status="EXECUTING")
+    clients = [share(), share()]
+    subscriptions = [one.subscribe_to_run(run) for one in clients]
+    for one in subscriptions:
+        eventually(lambda one=one: one.run)
+    large = random.Random(1).randbytes(400_000).hex()
+    server.update_run(run, metadata={"large": large})
+    for one in subscriptions:
+        eventually(lambda one=one: (one.run.metadata or {}).get("large") == large)
+
+
 def test_a_forked_child_follows_anew_and_disturbs_nobody(server, share):
     """It has connections of its own, and gives no lease of its parent's up."""
     run = server.create_run("task", status="EXECUTING")
