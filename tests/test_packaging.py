@@ -96,7 +96,7 @@ def test_every_dependency_is_explained():
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     extras = dict(SETUP["options.extras_require"])
     every = requirements(SETUP["options"]["install_requires"], *extras.values())
-    names = {name: low for name, low in (line.split(">=") for line in every)}
+    names = dict(line.split(">=") for line in every)
     rows = dict(re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \|", page, re.MULTILINE))
     assert rows == names
 
