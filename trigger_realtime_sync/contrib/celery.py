@@ -184,8 +184,8 @@ def run_output(
         cancels_late: whether the run is cancelled then. Otherwise it goes on, and a second
             execution of the Celery task finds it.
         options: as in `client.trigger`. The `idempotency_key` is by default made of the Celery
-            task's id and the number of its retry: a second execution of the same message follows the first one's run,
-            and `self.retry()` triggers another one.
+            task's id and the number of its retry: a second execution of the same message follows
+            the first one's run, and `self.retry()` triggers another one.
 
     Raises:
         WaitTimeout: the run has not finished, and the soft time limit is near.
