@@ -36,8 +36,8 @@ class HubLink:
         is_direct: whether to read without the store while that is away.
 
     Attributes:
-        is_quiet: whether the follower reads elsewhere, so that news of the log must not cut off what
-            it waits for.
+        is_quiet: whether the follower reads elsewhere, so that news of the log must not cut off
+            what it waits for.
     """
 
     def __init__(
