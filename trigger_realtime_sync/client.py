@@ -752,7 +752,8 @@ class RealtimeClient:
                 empty, in order. One that is slow holds the server back.
             streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
                 to `on_error` as a `PayloadError`.
-            max_parts: how many parts of each stream `.streams` keeps; all by default.
+            max_parts: how many parts of each stream `.streams` keeps, within `max_part_bytes`; no
+                bound by default.
             max_part_bytes: in how many bytes of the body the parts that `.streams` keeps may have
                 come, those of all streams together; 64 MiB by default, None for any. The oldest
                 are dropped first, and what `on_stream` has still to take never is;
@@ -941,7 +942,7 @@ class RealtimeClient:
                 before that place is delivered again.
             from_latest: starts at the end of what is there. v1, up to server 4.5.12, can't be asked
                 for that, and delivers all that it keeps.
-            max_parts: how many parts `.parts` keeps; all by default.
+            max_parts: how many parts `.parts` keeps, within `max_part_bytes`; no bound by default.
             max_part_bytes: in how many bytes of the body they may have come; 64 MiB by default,
                 None for any. What `on_stream` or `updates()` has still to take is never dropped;
                 see `subscribe_to_run_with_streams`.

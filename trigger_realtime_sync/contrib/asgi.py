@@ -1,15 +1,17 @@
 """Relays for ASGI: Starlette, FastAPI, Django's asynchronous views, Litestar, or no framework.
 
-    @app.get("/runs/{run_id}/events")
-    async def events(run_id: str, user: User = Depends(who_may_see)):
+    async def events(request):              # with Starlette; for FastAPI see `contrib.fastapi`
+        run_id = request.path_params["run_id"]
+        # Check here that this user may see this run.
         return RelayResponse(shared(client.subscribe_to_run, run_id))
 
-All relays of a process share one thread. That a browser is gone is noticed at once, and the
-subscription is given back.
+All relays of a process share one thread. When a browser goes, its subscription is given back at
+once.
 
     app = end_relays_at_stop(app)
 
-Without this, a server that is told to stop waits for browsers that never leave.
+Without this, a server that is told to stop waits for the browsers, which do not leave by
+themselves.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 async def events(run_id: str, user: User = Depends(who_may_see)) -> RelayResponse:
     return RelayResponse(shared(client.subscribe_to_run, run_id))
 
-app = end_relays_at_stop(app)       # for the server: uvicorn example:app
+app = end_relays_at_stop(app)       # the last line
 """
 
 from __future__ import annotations
