@@ -197,7 +197,7 @@ def test_importing_needs_no_extra_and_starts_nothing(module):
 # client: they may begin where nothing can be imported any more.)
 LATER = (
     "_calls.calls", "_calls.caller", "_calls.trigger", "_calls.batch", "_calls.spans",
-    "_decode.typed", "_encode.options", "_encode.superjson", "batches", "handles", "metadata",
+    "_encode.options", "_encode.superjson", "batches", "handles", "metadata",
     "pages", "resources", "wait_tokens", "testing", "contrib",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
+from . import _forks
 from ._channel.part_store import MAX_PART_BYTES
 from ._channel.target import ChannelOptions, StreamOptions, Target
 from ._checks import (
@@ -41,7 +42,6 @@ from ._checks import (
 )
 from ._clock import monotonic
 from ._encode.none import NONE
-from ._forks import notice
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
@@ -305,9 +305,10 @@ class RealtimeClient:
                 may have been made nevertheless. `CallTimeout`: not within `call_timeout`.
             ClientClosed: the client was closed.
         """
-        from ._calls.trigger import trigger
-        from ._encode.options import check_options
-        from .handles import encoded_payload, new_handle, task_identifier
+        with _forks.importing:
+            from ._calls.trigger import trigger
+            from ._encode.options import check_options
+            from .handles import encoded_payload, new_handle, task_identifier
 
         identifier = task_identifier(task)
         check_id(identifier, "task")
@@ -348,7 +349,8 @@ class RealtimeClient:
         Args:
             task: types of its payload and output.
         """
-        from .handles import found_handle
+        with _forks.importing:
+            from .handles import found_handle
 
         check_id(run_id, "run_id")
         _check_tasks([] if task is None else [task])
@@ -381,9 +383,10 @@ class RealtimeClient:
             ConfigurationError, ApiError, ApiConnectionError, ClientClosed: as in `trigger`: nothing
                 was begun.
         """
-        from ._calls.batch import trigger_batch
-        from ._encode.idempotency import check_idempotency_key
-        from .batches import checked_items, new_batch_handle
+        with _forks.importing:
+            from ._calls.batch import trigger_batch
+            from ._encode.idempotency import check_idempotency_key
+            from .batches import checked_items, new_batch_handle
 
         checked = checked_items(items)
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
@@ -393,7 +396,8 @@ class RealtimeClient:
 
     def batch_handle(self, batch_id: str) -> BatchHandle:
         """Return the handle of a batch whose id was kept, in a database say. Asks nothing."""
-        from .batches import found_batch_handle
+        with _forks.importing:
+            from .batches import found_batch_handle
 
         check_id(batch_id, "batch_id")
         return found_batch_handle(self, batch_id)
@@ -437,8 +441,9 @@ class RealtimeClient:
             ConfigurationError: there is no secret key.
             ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
         """
-        from ._calls.public_tokens import Grant, check_life, public_token
-        from ._encode.scopes import check_scopes
+        with _forks.importing:
+            from ._calls.public_tokens import Grant, check_life, public_token
+            from ._encode.scopes import check_scopes
 
         life, end = check_life(expires_in, expires_at)
         grant = Grant(
@@ -479,8 +484,9 @@ class RealtimeClient:
             BadRequestError: the run has finished.
             ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
         """
-        from ._calls.inputs import input_request
-        from ._calls.request import acknowledged
+        with _forks.importing:
+            from ._calls.inputs import input_request
+            from ._calls.request import acknowledged
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
@@ -491,21 +497,24 @@ class RealtimeClient:
     @property
     def runs(self) -> Runs:
         """The runs of the environment: to retrieve, list, cancel, replay and change them."""
-        from .resources import Runs
+        with _forks.importing:
+            from .resources import Runs
 
         return Runs(self, self._calls())
 
     @property
     def wait_tokens(self) -> WaitTokens:
         """The tokens that tasks wait for: to create, complete, retrieve and list them."""
-        from .wait_tokens import WaitTokens
+        with _forks.importing:
+            from .wait_tokens import WaitTokens
 
         return WaitTokens(self._calls())
 
     @property
     def sessions(self) -> Sessions:
         """The sessions of the environment, chats with agents: to start, close, list and send to."""
-        from .sessions import Sessions
+        with _forks.importing:
+            from .sessions import Sessions
 
         return Sessions(self._calls())
 
@@ -1194,7 +1203,8 @@ class RealtimeClient:
         return patient
 
     def _calls(self) -> Calls:
-        from ._calls.calls import Calls
+        with _forks.importing:
+            from ._calls.calls import Calls
 
         return Calls(
             engine=self._engine,
@@ -1277,7 +1287,7 @@ class RealtimeClient:
 
 def _renewed(engine: Engine) -> Engine:
     """Return an engine, made anew if this is a child of a fork that went unnoticed."""
-    notice()
+    _forks.notice()
     return engine
 
 

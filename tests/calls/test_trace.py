@@ -119,6 +119,7 @@ def test_no_span_tells_a_secret(server, connect, tracer):
 def test_spans_need_opentelemetry(server, connect, monkeypatch):
     """Which is told when the client is made; and what is no bool is told as well."""
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.setitem(sys.modules, "sentry_sdk", None)
     monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
     with pytest.raises(ConfigurationError, match="pip install opentelemetry-api"):
         connect(server, telemetry=True)

@@ -121,6 +121,27 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(server, client, writer
     assert again[0].data["index"] == 2
 
 
+@pytest.mark.parametrize("key", ["a/b", "a%2Fb", "/", "a=1&b", "ä/ö", "run_1/text"])
+@pytest.mark.parametrize("method", ["subscribe_to_run_with_streams", "of_tag"])
+def test_a_key_may_hold_any_character(server, client, key, method):
+    """A slash too, which stands between a run and a key where there are many runs."""
+    run_id = server.create_run(tags=["a"], status="EXECUTING", realtime_streams=[key])
+    server.append(run_id, key, "a", "b")
+    if method == "of_tag":
+        source = shared(client.subscribe_to_runs_with_streams, "a")
+    else:
+        source = shared(client.subscribe_to_run_with_streams, run_id)
+    relay = Relay(source)
+    first = next_event(events_of(relay), "part")
+    assert (first.data["key"], first.data["parts"]) == (key, ["a", "b"])
+    relay.close()
+    server.append(run_id, key, "c")
+    again = Relay(source, last_event_id=first.id)
+    event = next_event(events_of(again), "part")
+    assert (event.data["key"], event.data["index"], event.data["parts"]) == (key, 2, ["c"])
+    again.close()
+
+
 def kept_of(source: Any, last: str) -> Any:
     """Let a subscription go on until this part is there, and return what it keeps of the stream."""
     subscription = source()

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import attrs
 
@@ -87,7 +87,7 @@ class Position:
         self.counts: dict[Stream, int] = dict(_counts_in(last_event_id or ""))
 
     def __str__(self) -> str:
-        text = urlencode({"/".join(stream): count for stream, count in self.counts.items()})
+        text = urlencode({_name_of(stream): count for stream, count in self.counts.items()})
         # Without an id the browser starts over: the index in each event shows what is repeated.
         return text if len(text) <= MAX_LAST_EVENT_ID else ""
 
@@ -107,7 +107,12 @@ def _counts_in(text: str) -> Iterator[tuple[Stream, int]]:
         return
     for name, count in parse_qsl(text):
         if count.isascii() and count.isdigit() and len(count) < 16:
-            yield tuple(name.split("/", 1)), int(count)
+            yield tuple(map(unquote, name.split("/", 1))), int(count)
+
+
+def _name_of(stream: Stream) -> str:
+    # A key may hold the slash that stands between a run and a key.
+    return "/".join(quote(one, safe="") for one in stream)
 
 
 class BrowserFeed(Protocol):
