@@ -1,4 +1,4 @@
-"""Every error this library raises or reports: all are `TriggerRealtimeError`, but `InvalidIdError`.
+"""Every error of this library's own: all are `TriggerRealtimeError`, but `InvalidIdError`.
 
 None of them ever holds a token, in its message, its repr or its attributes.
 """

@@ -179,13 +179,13 @@ def run_output(
         celery_task: the task that is executed: `self`, with `bind=True`.
         client: that of the module.
         task, payload: as in `client.trigger`.
-        margin: seconds before the task's time limit, the soft one if it has both, at which to give
-            up. The limit is counted from this call, so make it first.
+        margin: how many seconds before the task's time limit, the soft one if it has both, to give
+            up. The limit is counted from this call, so call it first.
         cancels_late: whether the run is cancelled then. Otherwise it goes on, and a second
             execution of the Celery task finds it.
-        options: as in `client.trigger`. The `idempotency_key` is by default that of the Celery task
-            and of its retry: a second execution of the same message follows the first one's run,
-            and `self.retry()` triggers another one.
+        options: as in `client.trigger`. The `idempotency_key` is by default made of the Celery
+            task's id and the number of its retry: a second execution of the same message follows
+            the first one's run, and `self.retry()` triggers another one.
 
     Raises:
         WaitTimeout: the run has not finished, and the soft time limit is near.

@@ -21,10 +21,10 @@ Configuration, all optional: the options of `RealtimeClient` in capitals, after 
 (`TRIGGER_REALTIME_ACCESS_TOKEN`, `TRIGGER_REALTIME_BASE_URL`, `TRIGGER_REALTIME_PREVIEW_BRANCH`…;
 those left out come from the environment, as `RealtimeClient` says; `TRIGGER_REALTIME_SHARED` may be
 the URL of a Redis), `TRIGGER_REALTIME_BROWSER_URL` (of the API, as browsers reach it, if that is
-not the base URL), and of relays `TRIGGER_REALTIME_KEEP_ALIVE` and `TRIGGER_REALTIME_MAX_AGE`, in
+not the base URL), and, for relays, `TRIGGER_REALTIME_KEEP_ALIVE` and `TRIGGER_REALTIME_MAX_AGE`, in
 seconds, `TRIGGER_REALTIME_MAX_RELAYS` (of a process, 1,000) and
 `TRIGGER_REALTIME_MAX_RELAYS_PER_USER` (20), and `TRIGGER_REALTIME_RELAY_OWNER`, a function that
-says whose the current request is: by default the user of Flask-Login, else the address. In a web
+says whose the current request is (by default the user of Flask-Login, else the address). In a web
 request a call should end soon: `TRIGGER_REALTIME_CALL_TIMEOUT = 5`.
 """
 
