@@ -5,7 +5,8 @@
 
 follows the same runs, each with a stream, in all processes, against the test server: first each for
 itself, then shared. Counts connections at the server, and CPU at rest, under light and under full
-load; changes are timed from the write at the server to the callback.
+load (5 and 30 changes a second, each told to all processes); changes are timed from the write at
+the server to the callback.
 
 Needs Linux, a `redis-server`, and a Python that has the project's requirements.
 """
@@ -131,9 +132,9 @@ def measure(options: argparse.Namespace, redis: Any) -> str:
             time.sleep(5)
             polls, streams = server.held_polls, server.open_streams
             rest = stretch(fleet, process, options.seconds, lambda: time.sleep(0.1))
-            few = runs[:10]
-            light = stretch(fleet, process, options.seconds, lambda: change(server, few, 0.033))
-            full = stretch(fleet, process, options.seconds, lambda: change(server, runs, 0.0005))
+            few = runs[:5]
+            light = stretch(fleet, process, options.seconds, lambda: change(server, few, 0.2))
+            full = stretch(fleet, process, options.seconds, lambda: change(server, runs, 0.033))
             speed = parts_a_second(server, fleet, runs[0], options.parts)
             one = fleet.reports()[0]
             memory = memory_of(url) if url else "-"

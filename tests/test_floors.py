@@ -128,7 +128,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         ),
     ),
     "__init__": (
-        *("errors", "models", "config", "_version", "client", "subscription"),
+        *("errors", "models", "config", "_version", "_forks", "client", "subscription"),
         *("text_joiner", "_encode.options", "handles", "batches", "pages", "sessions"),
     ),
     # The test server is a reading of the protocol of its own: it shares no code with the client.

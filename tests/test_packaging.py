@@ -200,6 +200,33 @@ def test_importing_needs_no_extra_and_starts_nothing(module):
     assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
 
 
+# What is imported with the first call or typed value. (What subscriptions need is imported with the
+# client: they may begin where nothing can be imported any more.)
+LATER = (
+    "_calls.calls", "_calls.caller", "_calls.trigger", "_calls.batch", "_calls.spans",
+    "_encode.options", "_encode.superjson", "batches", "handles", "metadata",
+    "pages", "resources", "wait_tokens", "testing", "contrib",
+)  # fmt: skip
+
+
+def test_importing_the_client_costs_no_calls_and_no_types():
+    """A program pays for what it uses, when it first does."""
+    code = (
+        "import sys\n"
+        "from trigger_realtime_sync import RealtimeClient\n"
+        "print(*sorted(name for name in sys.modules if name[:22] == 'trigger_realtime_sync.'))\n"
+        "print(*sorted({'cattrs', 'pydantic', 'rich', 'opentelemetry'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    ours, *others = done.stdout.splitlines()
+    imported = {name.partition(".")[2] for name in ours.split()}
+    assert imported.intersection(LATER) == set()
+    assert "client" in imported
+    assert others == [""]
+
+
 def test_modules_are_there_without_importing_them():
     """`trigger_realtime_sync.errors.WaitTimeout` works after the plain import."""
     assert trigger_realtime_sync.errors.WaitTimeout is WaitTimeout

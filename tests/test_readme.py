@@ -124,7 +124,7 @@ def test_the_commands_exist():
     listed = re.findall(
         r"^trigger-realtime ((?:\S+ )*\S+)  ", "".join(blocks("text")), re.MULTILINE
     )
-    assert len(listed) == 16
+    assert len(listed) == 17
     for line in listed:
         words = [word.strip("[]…") for word in line.split()]
         assert parse(words).command == words[0]

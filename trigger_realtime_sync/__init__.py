@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import _forks
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def __getattr__(name: str) -> Any:
     # installed, for the fixture, and most of those runs need nothing of it.
     if name in __all__:
         for module in (_OF_CALLS[name],) if name in _OF_CALLS else _MODULES:
-            value = getattr(import_module(module, __name__), name, None)
+            with _forks.importing:
+                value = getattr(import_module(module, __name__), name, None)
             if value is not None:
                 globals()[name] = value
                 return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
+from . import _forks
 from ._channel.part_store import MAX_PART_BYTES
 from ._channel.target import ChannelOptions, StreamOptions, Target
 from ._checks import (
@@ -41,7 +42,6 @@ from ._checks import (
 )
 from ._clock import monotonic
 from ._encode.none import NONE
-from ._forks import notice
 from ._http.session import HttpOptions
 from ._http.tokens import Token, token_from_environment
 from ._receivers.delivery import Callbacks
@@ -210,6 +210,7 @@ class RealtimeClient:
                 max_cached=_configured(check_count, max_cached, "max_cached", least=0),
                 stream_patience=check_seconds(stream_patience, "stream_patience"),
                 shared=_shared_option(shared, self._token),
+                base_url=self._base_url,
                 own_token=partial(_own_token, self._token),
                 reports_failures=telemetry,
                 http=HttpOptions(
@@ -304,9 +305,10 @@ class RealtimeClient:
                 may have been made nevertheless. `CallTimeout`: not within `call_timeout`.
             ClientClosed: the client was closed.
         """
-        from ._calls.trigger import trigger
-        from ._encode.options import check_options
-        from .handles import encoded_payload, new_handle, task_identifier
+        with _forks.importing:
+            from ._calls.trigger import trigger
+            from ._encode.options import check_options
+            from .handles import encoded_payload, new_handle, task_identifier
 
         identifier = task_identifier(task)
         check_id(identifier, "task")
@@ -347,7 +349,8 @@ class RealtimeClient:
         Args:
             task: types of its payload and output.
         """
-        from .handles import found_handle
+        with _forks.importing:
+            from .handles import found_handle
 
         check_id(run_id, "run_id")
         _check_tasks([] if task is None else [task])
@@ -380,9 +383,10 @@ class RealtimeClient:
             ConfigurationError, ApiError, ApiConnectionError, ClientClosed: as in `trigger`: nothing
                 was begun.
         """
-        from ._calls.batch import trigger_batch
-        from ._encode.idempotency import check_idempotency_key
-        from .batches import checked_items, new_batch_handle
+        with _forks.importing:
+            from ._calls.batch import trigger_batch
+            from ._encode.idempotency import check_idempotency_key
+            from .batches import checked_items, new_batch_handle
 
         checked = checked_items(items)
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
@@ -392,7 +396,8 @@ class RealtimeClient:
 
     def batch_handle(self, batch_id: str) -> BatchHandle:
         """Return the handle of a batch whose id was kept, in a database say. Asks nothing."""
-        from .batches import found_batch_handle
+        with _forks.importing:
+            from .batches import found_batch_handle
 
         check_id(batch_id, "batch_id")
         return found_batch_handle(self, batch_id)
@@ -436,8 +441,9 @@ class RealtimeClient:
             ConfigurationError: there is no secret key.
             ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
         """
-        from ._calls.public_tokens import Grant, check_life, public_token
-        from ._encode.scopes import check_scopes
+        with _forks.importing:
+            from ._calls.public_tokens import Grant, check_life, public_token
+            from ._encode.scopes import check_scopes
 
         life, end = check_life(expires_in, expires_at)
         grant = Grant(
@@ -478,8 +484,9 @@ class RealtimeClient:
             BadRequestError: the run has finished.
             ApiError, ApiConnectionError, ClientClosed: as in `trigger`.
         """
-        from ._calls.inputs import input_request
-        from ._calls.request import acknowledged
+        with _forks.importing:
+            from ._calls.inputs import input_request
+            from ._calls.request import acknowledged
 
         check_id(run_id, "run_id")
         check_id(stream, "stream")
@@ -490,21 +497,24 @@ class RealtimeClient:
     @property
     def runs(self) -> Runs:
         """The runs of the environment: to retrieve, list, cancel, replay and change them."""
-        from .resources import Runs
+        with _forks.importing:
+            from .resources import Runs
 
         return Runs(self, self._calls())
 
     @property
     def wait_tokens(self) -> WaitTokens:
         """The tokens that tasks wait for: to create, complete, retrieve and list them."""
-        from .wait_tokens import WaitTokens
+        with _forks.importing:
+            from .wait_tokens import WaitTokens
 
         return WaitTokens(self._calls())
 
     @property
     def sessions(self) -> Sessions:
         """The sessions of the environment, chats with agents: to start, close, list and send to."""
-        from .sessions import Sessions
+        with _forks.importing:
+            from .sessions import Sessions
 
         return Sessions(self._calls())
 
@@ -742,7 +752,8 @@ class RealtimeClient:
                 empty, in order. One that is slow holds the server back.
             streams: types of the parts by key, `{"openai": str}`; a part that does not fit goes
                 to `on_error` as a `PayloadError`.
-            max_parts: how many parts of each stream `.streams` keeps; all by default.
+            max_parts: how many parts of each stream `.streams` keeps, within `max_part_bytes`; no
+                bound by default.
             max_part_bytes: in how many bytes of the body the parts that `.streams` keeps may have
                 come, those of all streams together; 64 MiB by default, None for any. The oldest
                 are dropped first, and what `on_stream` has still to take never is;
@@ -931,7 +942,7 @@ class RealtimeClient:
                 before that place is delivered again.
             from_latest: starts at the end of what is there. v1, up to server 4.5.12, can't be asked
                 for that, and delivers all that it keeps.
-            max_parts: how many parts `.parts` keeps; all by default.
+            max_parts: how many parts `.parts` keeps, within `max_part_bytes`; no bound by default.
             max_part_bytes: in how many bytes of the body they may have come; 64 MiB by default,
                 None for any. What `on_stream` or `updates()` has still to take is never dropped;
                 see `subscribe_to_run_with_streams`.
@@ -1192,7 +1203,8 @@ class RealtimeClient:
         return patient
 
     def _calls(self) -> Calls:
-        from ._calls.calls import Calls
+        with _forks.importing:
+            from ._calls.calls import Calls
 
         return Calls(
             engine=self._engine,
@@ -1275,7 +1287,7 @@ class RealtimeClient:
 
 def _renewed(engine: Engine) -> Engine:
     """Return an engine, made anew if this is a child of a fork that went unnoticed."""
-    notice()
+    _forks.notice()
     return engine
 
 

@@ -127,3 +127,54 @@ print("END", flush=True)
     assert len({one.run_id for one in made}) == len({one.payload for one in made})
     assert len({one.payload for one in made}) == int(ran.lines()[0])
     assert sorted(one.payload for one in server.triggered("child")) == list(range(15))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("handles", "client.trigger('t', 1)"),
+        ("_calls.calls", "client.send('run_1', 'stream', 1)"),
+        ("_calls.batch", "client.batch_trigger([BatchItem('t', 1)])"),
+        ("_calls.public_tokens", "client.create_public_token(read={'runs': True})"),
+        ("resources", "client.runs.list()"),
+        ("wait_tokens", "client.wait_tokens.create()"),
+        ("sessions", "client.sessions.list()"),
+        ("batches", "BatchItem('t', 1)"),
+    ],
+)
+def test_a_child_that_is_forked_in_the_middle_of_a_first_call(server, module, call):
+    """What a thread of the parent is importing just then, the child can import as well."""
+    server.create_run(id="run_1")
+    script = f"""
+import importlib.abc, signal
+begun, ended = threading.Event(), threading.Event()
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "trigger_realtime_sync.{module}" and not begun.is_set():
+            begun.set()
+            # The fork comes meanwhile, unless it waits for us.
+            ended.wait(0.3)
+
+def call():
+    {call}
+
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=call)
+thread.start()
+assert begun.wait(30)
+child = os.fork()
+if not child:
+    signal.alarm(30)
+    call()
+    os._exit(0)
+ended.set()
+print(os.waitpid(child, 0)[1])
+thread.join(30)
+client.close()
+print("END", flush=True)
+"""
+    ran = scripts.run(START + script, server.url, KEY)
+    assert ran.code == 0, ran.err
+    assert ran.lines() == ["0", "END"]

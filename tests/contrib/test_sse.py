@@ -17,6 +17,7 @@ from tests.support.settings import TOKEN
 from tests.support.waiting import eventually, threads_named
 from trigger_realtime_sync import Run, State
 from trigger_realtime_sync.contrib import _browser_feeds, sse
+from trigger_realtime_sync.contrib._body import KeepAlive
 from trigger_realtime_sync.contrib._open_relays import RELAYS
 from trigger_realtime_sync.contrib._source import has_streams
 from trigger_realtime_sync.contrib.sse import Relay, has_ended, shared
@@ -118,6 +119,27 @@ def test_a_browser_goes_on_exactly_after_the_parts_it_has(server, client, writer
     again = [one for one in events_of(Relay(source, last_event_id=first.id)) if one.name == "part"]
     assert text_of(again) == "cd"
     assert again[0].data["index"] == 2
+
+
+@pytest.mark.parametrize("key", ["a/b", "a%2Fb", "/", "a=1&b", "ä/ö", "run_1/text"])
+@pytest.mark.parametrize("method", ["subscribe_to_run_with_streams", "of_tag"])
+def test_a_key_may_hold_any_character(server, client, key, method):
+    """A slash too, which stands between a run and a key where there are many runs."""
+    run_id = server.create_run(tags=["a"], status="EXECUTING", realtime_streams=[key])
+    server.append(run_id, key, "a", "b")
+    if method == "of_tag":
+        source = shared(client.subscribe_to_runs_with_streams, "a")
+    else:
+        source = shared(client.subscribe_to_run_with_streams, run_id)
+    relay = Relay(source)
+    first = next_event(events_of(relay), "part")
+    assert (first.data["key"], first.data["parts"]) == (key, ["a", "b"])
+    relay.close()
+    server.append(run_id, key, "c")
+    again = Relay(source, last_event_id=first.id)
+    event = next_event(events_of(again), "part")
+    assert (event.data["key"], event.data["index"], event.data["parts"]) == (key, 2, ["c"])
+    again.close()
 
 
 def kept_of(source: Any, last: str) -> Any:
@@ -329,7 +351,7 @@ def test_a_browser_too_slow_for_its_parts_is_cut_off_and_goes_on_where_it_was(
 
     expected = "".join(f"{number} " for number in range(total))
     assert text_of(heard) == expected
-    assert slow_relay._feed._waiting < _browser_feeds.MAX_WAITING_PARTS + 500  # type: ignore[attr-defined]
+    assert slow_relay._body._feed._waiting < _browser_feeds.MAX_WAITING_PARTS + 500  # type: ignore[attr-defined]
     got += [event for event in slow if event.name]
     assert not {event.name for event in got} - {"part", "run"}
     got_parts = [event for event in got if event.name == "part"]
@@ -518,7 +540,7 @@ def test_a_child_has_no_relays_of_its_parent(server, client, writer):
 
 def test_a_silence_is_broken_twice_so_that_a_broken_connection_is_noticed():
     """The first write to a browser that is gone succeeds, and only the second fails."""
-    keep_alive = sse.KeepAlive(15.0, 0.5)
+    keep_alive = KeepAlive(15.0, 0.5)
     keep_alive.restart(100.0)
     looks = [100 + number / 2 for number in range(1, 70)]
     assert [now for now in looks if keep_alive.is_due(now)] == [115.0, 115.5, 130.5, 131.0]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.waiting import eventually
 from trigger_realtime_sync._dispatch.waiters import Flag, Waiters
+from trigger_realtime_sync._http.bell import Bell
 
 
 class Raised(Exception):
@@ -88,6 +89,44 @@ def test_an_exception_out_of_a_handler_ends_a_wait(waiters):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     eventually(lambda: not waiters._waiting)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals of threads")
+@pytest.mark.parametrize(
+    "wait",
+    [lambda seconds: Flag().wait(seconds), lambda seconds: Bell().wait(seconds)],
+    ids=["flag", "bell"],
+)
+def test_a_signal_that_ends_no_wait_is_handled_soon(wait):
+    """One that another thread receives, or that comes just before the wait begins: nothing wakes
+    the main thread, on which its handler runs."""
+
+    def fail(*_: object) -> None:
+        raise Raised
+
+    waiting = threading.Event()
+
+    def receive() -> None:
+        assert waiting.wait(10)
+        # Sooner it would show nothing.
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    def wait_long() -> None:
+        waiting.set()
+        wait(8)
+
+    receiver = threading.Thread(target=receive)
+    receiver.start()
+    before = signal.signal(signal.SIGUSR1, fail)
+    try:
+        started = time.monotonic()
+        with pytest.raises(Raised):
+            wait_long()
+        assert time.monotonic() - started < 6
+    finally:
+        receiver.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_flag():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from tests.support.settings import TOKEN
 from tests.support.waiting import Recorder, eventually
 from trigger_realtime_sync import State
+from trigger_realtime_sync.testing import RealtimeServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +59,30 @@ def test_the_gateway_of_another_token_leads_nothing(server, share):
     gateway.sharing.lead_for_others()
     eventually(lambda: subscription.state is State.RETRYING)
     assert gateway.sharing.led == ()
+
+
+def test_a_gateway_sends_its_token_nowhere_else(server, share, redis):
+    """Not even if somebody describes another server in Redis."""
+    run = server.create_run("task")
+    web = share(lead=False, lease=0.6)
+    web.subscribe_to_run(run)
+    client = redis.client()
+    eventually(lambda: client.zrange("trs:wanted", 0, -1))
+    key = client.zrange("trs:wanted", 0, -1)[0].decode()
+    told = json.loads(client.get(f"trs:{{{key}}}:target"))
+    with RealtimeServer() as other:
+        for change in ({"base_url": other.url}, {"path": "/api/v1/runs"}):
+            forged = {**told, **change}
+            parts = [forged["base_url"], None, forged["path"], [], forged["audience"]]
+            forged_key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+            client.set(f"trs:{{{forged_key}}}:target", json.dumps(forged))
+            client.zadd("trs:wanted", {forged_key: time.time() * 1000 + 60_000})
+        client.close()
+        gateway = share(lease=0.6)
+        gateway.sharing.lead_for_others()
+        eventually(lambda: gateway.sharing.led)
+        assert [one.target for one in gateway.sharing.led] == [f"run {run}"]
+        assert not other.requests
 
 
 def test_the_command(server, share, redis):

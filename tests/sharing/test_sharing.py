@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
@@ -306,6 +307,48 @@ def test_older_parts_than_redis_keeps_come_from_the_api(server, share, redis):
     server.append(run, "s", "last")
     eventually(lambda: late.parts[-1] == "last")
     assert late.parts == [*parts, "last"]
+
+
+def test_a_late_joiner_catches_up_while_parts_keep_coming(server, share):
+    """What it reads from the API is not cut off by what is published meanwhile."""
+    run = server.create_run("task", status="EXECUTING")
+    first = share(history=64 << 10).subscribe_to_stream(run, "s")
+    noise = random.Random(1)
+    parts = [noise.randbytes(5000).hex() for _ in range(40)]
+    for part in parts:
+        server.append(run, "s", part)
+        time.sleep(0.002)
+    eventually(lambda: first.parts == parts)
+    ends = threading.Event()
+
+    def write() -> None:
+        while not ends.wait(0.005):
+            parts.append(f"part {len(parts)}")
+            server.append(run, "s", parts[-1])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        late = share(history=64 << 10).subscribe_to_stream(run, "s")
+        eventually(lambda: len(late.parts) > 60)
+    finally:
+        ends.set()
+        writer.join()
+    eventually(lambda: late.parts == parts)
+    assert first.parts == parts
+
+
+def test_what_is_too_large_to_publish_is_read(server, share):
+    """Only its id is published: the buffers of those who listen are bounded."""
+    run = server.create_run("task", status="EXECUTING")
+    clients = [share(), share()]
+    subscriptions = [one.subscribe_to_run(run) for one in clients]
+    for one in subscriptions:
+        eventually(lambda one=one: one.run)
+    large = random.Random(1).randbytes(400_000).hex()
+    server.update_run(run, metadata={"large": large})
+    for one in subscriptions:
+        eventually(lambda one=one: (one.run.metadata or {}).get("large") == large)
 
 
 def test_a_forked_child_follows_anew_and_disturbs_nobody(server, share):

@@ -282,7 +282,7 @@ class Fleet(RuleBasedStateMachine):
     def hear(self, which):
         self.followers[which % len(self.followers)].hear()
 
-    @rule(which=st.integers(0, 5), count=st.integers(1, 4))
+    @rule(which=st.integers(0, 5), count=st.sampled_from([1, 2, 1000]))
     def lose_messages(self, which, count):
         messages = self.followers[which % len(self.followers)].log.messages
         for _ in range(min(count, len(messages))):
@@ -365,3 +365,84 @@ TestFleet.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+SCRIPTS = {
+    "a log that was put back tells no old state again": [
+        ("have_leaders", 0),
+        ("go_on", 4, 0, -1),
+        ("lose_tail", RUNS, 3),
+        ("look", 0),
+    ],
+    "a message that was lost is read, though later ones came": [
+        ("have_leaders", 0),
+        ("go_on", 2, 0, -1),
+        ("go_on", 2, 1, 0),
+        ("lose_messages", 0, 1000),
+        ("go_on", 1, 2, -1),
+    ],
+    "the last message that was lost is found by the tail": [
+        ("have_leaders", 0),
+        ("go_on", 2, 0, -1),
+        ("go_on", 1, 1, 0),
+        ("lose_messages", 0, 1000),
+        ("look", 0),
+    ],
+    "a leader of a lagging replica brings no old state": [
+        ("have_leaders", 0),
+        ("go_on", 3, 0, -1),
+        ("lose_all",),
+        ("kill", RUNS, 0),
+        ("have_leaders", 2),
+        ("hear", 0),
+    ],
+    "a clock that goes back begins no older epoch": [
+        ("have_leaders", 0),
+        ("go_on", 3, 0, -1),
+        ("set_clock_back", 100),
+        ("kill", RUNS, 0),
+        ("kill", STREAM, 0),
+        ("have_leaders", 0),
+        ("go_on", 3, 0, -1),
+    ],
+    "a log that was lost, and begun anew by a clock that went back, is read": [
+        ("have_leaders", 0),
+        ("go_on", 3, 0, -1),
+        ("set_clock_back", 100),
+        ("lose_all",),
+        ("kill", RUNS, 0),
+        ("kill", STREAM, 0),
+        ("have_leaders", 0),
+        ("look", 0),
+        ("go_on", 3, 1, -1),
+    ],
+    "parts that were trimmed before somebody came are read from the API": [
+        ("have_leaders", 0),
+        ("go_on", 8, 0, -1),
+        ("trim_streams", STREAM, 3),
+        ("join",),
+        ("hear", 1),
+    ],
+    "a zombie is refused": [
+        ("have_leaders", 0),
+        ("go_on", 2, 0, -1),
+        ("wait", 4.0),
+        ("elect", RUNS, 0),
+        ("change", 0),
+        ("lead", RUNS, 0, 9),
+        ("lead", RUNS, 0, 9),
+        ("hear", 0),
+    ],
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_what_once_went_wrong(script):
+    """Each by itself, so that no luck is needed to find it."""
+    fleet = Fleet()
+    fleet.begin(1)
+    for name, *arguments in script:
+        getattr(fleet, name)(*arguments)
+        fleet.every_state_is_newer()
+        fleet.every_part_came_once()
+    fleet.teardown()

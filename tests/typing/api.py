@@ -39,6 +39,7 @@ from trigger_realtime_sync import (
     WaitToken,
     metadata,
 )
+from trigger_realtime_sync.sharing import RedisSharing, SharedTarget, Sharing
 
 PayloadT = TypeVar("PayloadT")
 
@@ -382,6 +383,19 @@ def the_registry() -> None:
     assert_type(subscription.state, State)
     assert_type(subscription.last_contact, datetime | None)
     assert_type(subscription.error, TriggerRealtimeError | None)
+
+
+def sharing() -> None:
+    shared = RedisSharing("redis://localhost", lease=2.0, lead=False, on_outage="direct")
+    fleet = RealtimeClient(shared=shared)
+    assert_type(fleet.sharing, Sharing | None)
+    if fleet.sharing is not None:
+        assert_type(fleet.sharing.led, tuple[SharedTarget, ...])
+        for target, age, leader in fleet.sharing.followed:
+            assert_type(target, str)
+            assert_type(age, float | None)
+            assert_type(leader, str | None)
+    RedisSharing("redis://localhost", lease="3")  # type: ignore[arg-type]
 
 
 def text_of_parts(parts: list[str]) -> None:

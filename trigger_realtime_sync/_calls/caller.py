@@ -88,7 +88,11 @@ class Caller:
     def _call(self, request: Request, deadline: Deadline, read: Callable[[Reply], ReadT]) -> ReadT:
         made = _Made(self.origin, request, deadline)
         with self.open_calls.making(made):
-            return made.run(read)
+            try:
+                return made.run(read)
+            except TriggerRealtimeError as error:
+                failure = _without_frames(error)
+        raise failure
 
     def token(self, deadline: Deadline) -> str:
         """Return the token that a request would send now.
@@ -237,8 +241,9 @@ class _Made:
         return start[:LONGEST_ERROR].decode("utf-8", "replace")
 
     def _shown(self, answer: Answer) -> dict[str, str]:
+        hide = self._call.mask.hide
         return {
-            name: self._call.mask.hide(text)
+            hide(name): hide(text)
             for name, text in answer.headers.items()
             if name not in _SECRET_HEADERS
         }
@@ -293,6 +298,20 @@ class _Made:
     def _marked(self, error: TriggerRealtimeError) -> TriggerRealtimeError:
         error.may_have_happened = self._may_have_been_done
         return error
+
+
+def _without_frames(error: TriggerRealtimeError) -> TriggerRealtimeError:
+    """Return the error without the frames that read the answer, and so have its texts in their
+    variables, which what reports errors may show; and all that lies below it."""
+    waiting: list[BaseException | None] = [error]
+    stripped: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in stripped:
+            stripped.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]
+    return error
 
 
 def _headers_of(request: Request, branch: str | None) -> dict[str, str]:

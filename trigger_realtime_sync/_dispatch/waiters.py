@@ -11,10 +11,7 @@ from __future__ import annotations
 import queue
 import weakref
 
-from .._clock import monotonic
-
-# Seconds that one wait lasts at the most: Python refuses some that are longer.
-LONGEST_SECONDS = 1e6
+from .._clock import at_a_time, monotonic
 
 
 class Waiter:
@@ -35,10 +32,10 @@ class Waiter:
     def wait(self, seconds: float | None) -> None:
         """Wait until there is a ring, for so many seconds at the most; None: without a bound.
 
-        It may end earlier. Call it without a lock.
+        It may end earlier, and does on the main thread. Call it without a lock.
         """
         try:
-            self._rings.get(timeout=_bounded(seconds))
+            self._rings.get(timeout=at_a_time(seconds))
         except queue.Empty:
             pass
 
@@ -88,7 +85,3 @@ class Flag:
         while not self.is_set and (left := deadline - monotonic()) > 0:
             waiter.wait(left)
         return self.is_set
-
-
-def _bounded(seconds: float | None) -> float:
-    return LONGEST_SECONDS if seconds is None else min(max(0.0, seconds), LONGEST_SECONDS)

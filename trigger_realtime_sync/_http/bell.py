@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 
-from .._clock import monotonic
+from .._clock import at_a_time, monotonic
 
 
 class Bell:
@@ -37,7 +37,7 @@ class Bell:
         deadline = monotonic() + seconds
         while not self.rung and (left := deadline - monotonic()) > 0:
             try:
-                self._rings.get(timeout=left)
+                self._rings.get(timeout=at_a_time(left))
             except queue.Empty:
                 pass
         return self.rung

@@ -48,6 +48,7 @@ class EngineOptions:
 
     Attributes:
         shared: where a fleet shares what it reads, if it does.
+        base_url: the client's own server.
         own_token: returns the client's own token, if it has one.
     """
 
@@ -59,6 +60,7 @@ class EngineOptions:
     stream_patience: float
     reports_failures: bool
     shared: Store | None = None
+    base_url: str = ""
     own_token: Callable[[], Token | None] = lambda: None
 
 
@@ -99,6 +101,7 @@ class Engine:
         return Fleet(
             FleetOptions(
                 store=options.shared,
+                base_url=options.base_url,
                 own_token=options.own_token,
                 branch=options.preview_branch,
                 patience=options.stream_patience,

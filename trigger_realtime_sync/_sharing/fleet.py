@@ -45,6 +45,8 @@ from .topic import Pump, Subject, Topic
 
 logger = logging.getLogger("trigger_realtime_sync")
 
+# How the paths begin that a gateway asks for.
+FEEDS = "/realtime/v1/"
 AUDIENCE_OF_TOKEN = b"trigger-realtime-sync audience"
 
 
@@ -77,6 +79,7 @@ class FleetOptions:
 
     Attributes:
         store: where to share.
+        base_url: the client's own server.
         own_token: returns the client's own token, whose audience the user may have named.
         branch: the preview branch.
         patience: seconds for which the end of a finished run's streams is sought.
@@ -86,6 +89,7 @@ class FleetOptions:
     """
 
     store: Store
+    base_url: str
     own_token: Callable[[], Token | None]
     branch: str | None
     patience: float
@@ -266,8 +270,14 @@ class Fleet:
             subject = Subject(target, stream, told["branch"], told["audience"])
         except (ValueError, TypeError, KeyError, IndexError):
             return None
-        # Whoever can write to the store could describe anything under this key.
-        return subject if subject.key == key and told["branch"] == self._options.branch else None
+        return subject if subject.key == key and self._is_own(subject) else None
+
+    def _is_own(self, subject: Subject) -> bool:
+        """Return True if the client would ask this itself. Whoever can write to the store could
+        describe anything, and must not be sent the token."""
+        is_here = subject.target.base_url == self._options.base_url
+        is_feed = subject.path.startswith(FEEDS) and ".." not in subject.path
+        return is_here and is_feed and subject.branch == self._options.branch
 
     # Status, and the end.
 

@@ -34,6 +34,10 @@ class HubLink:
         requester: of the follower's thread, which it waits on.
         tailer: of its log.
         is_direct: whether to read without the store while that is away.
+
+    Attributes:
+        is_quiet: whether the follower reads elsewhere, so that news of the log must not cut off
+            what it waits for.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class HubLink:
         self._requester = requester
         self._tailer = tailer
         self._delay = random.uniform(0.0, DIRECT_SECONDS) if is_direct else float("inf")
+        self.is_quiet = False
         self._trouble: str | None = None
         self._away_since: float | None = None
         self._error: TriggerRealtimeError | None = None
@@ -60,11 +65,15 @@ class HubLink:
 
     def on_entry(self, id_: EntryId, blob: bytes) -> None:
         self._tailer.inbox.post(id_, blob)
-        self._requester.nudge()
+        self._nudge()
 
     def on_missed(self) -> None:
         self._tailer.inbox.miss()
-        self._requester.nudge()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if not self.is_quiet:
+            self._requester.nudge()
 
     def before_look(self) -> None:
         self._before = self._tailer.last
@@ -72,7 +81,7 @@ class HubLink:
     def on_tail(self, tail: EntryId | None) -> None:
         if tail is not None and tail != self._tailer.last:
             self._tailer.inbox.look_at(tail, self._before)
-            self._requester.nudge()
+            self._nudge()
 
     def on_health(self, trouble: str | None, contact: float | None) -> None:
         changed = (trouble is None) is not (self._trouble is None)

@@ -137,6 +137,8 @@ class RunFollower:
             goes_on = self._on_changes(changes)
             return goes_on and (self._cannot_follow or self._link.must_read_directly)
 
+        if self._cannot_follow:
+            self._link.leave()
         try:
             self._make_direct(tell).run()
         except Nudged:

@@ -171,6 +171,9 @@ class StreamFollower:
     def _begin_directly(self, why: str) -> None:
         logger.info("%s: %s", self._requester.label, why)
         self._direct = self._make_direct(self._cursor, self._on_direct_parts)
+        if self._cannot_follow:
+            self._link.leave()
+        self._link.is_quiet = True
 
     def _read_directly(self, may_stay: Callable[[], bool]) -> bool:
         assert self._direct is not None
@@ -179,6 +182,7 @@ class StreamFollower:
         has_caught_up = self._replica.index >= self._until
         if has_caught_up and not self._cannot_follow and not self._link.must_read_directly:
             self._direct = None
+            self._link.is_quiet = False
             self._tailer.inbox.miss()
         return False
 

@@ -1,1 +1,2 @@
-"""Helpers for web and task frameworks. Each needs the extra of its name, `sse` and `page` none."""
+"""Helpers for web and task frameworks. Each needs the extra of its name; `asgi`, `page` and `sse`
+need none."""

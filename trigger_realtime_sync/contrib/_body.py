@@ -5,10 +5,31 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from ._browser_feeds import BrowserFeed
-from ._events import COMMENT, PREAMBLE, RETRY, RunToDict, event_of, last_event
-from ._open_relays import RELAYS, OpenRelay
+from ._browser_feeds import LOOK_SECONDS, BrowserFeed, Position, feed_of
+from ._connections import connection_of
+from ._events import (
+    COMMENT,
+    PREAMBLE,
+    RETRY,
+    RunToDict,
+    event_of,
+    last_event,
+    run_event,
+    run_for_browser,
+)
+from ._open_relays import RELAYS, OpenRelay, RelayLimits
+from ._source import Source
+
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which a comment is sent. Only writing shows that a browser is gone."""
+
+MAX_AGE = 3600.0
+"""Seconds after which a relay ends: the browser comes again, and permission is asked again."""
+
+NO_LIMITS: Final = RelayLimits(per_process=None, per_owner=None)
 
 # The part of its greatest age by which a relay may end sooner: browsers that came together, after a
 # deploy say, do not all come back together.
@@ -43,6 +64,10 @@ class KeepAlive:
         self._due = now + next(self._waits)
         return True
 
+    def seconds_left(self, now: float) -> float:
+        """Return the seconds until a comment must be sent."""
+        return max(0.0, self._due - now)
+
 
 class Body:
     """What a browser is sent. For one thread at a time.
@@ -63,7 +88,7 @@ class Body:
         run_to_dict: RunToDict,
         max_age: float | None,
     ) -> None:
-        self._relay = relay
+        self.relay = relay
         self._feed = feed
         self._keep_alive = keep_alive
         self._run_to_dict = run_to_dict
@@ -83,7 +108,7 @@ class Body:
             self._is_begun = True
             self._keep_alive.restart(time.monotonic())
             return PREAMBLE
-        if self._is_over or RELAYS.is_ending or self._relay not in RELAYS:
+        if self._is_over or RELAYS.is_ending or self.relay not in RELAYS:
             return b""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self._is_over = True
@@ -102,9 +127,66 @@ class Body:
             return last_event(state, self._feed.error)
         return COMMENT if self._keep_alive.is_due(time.monotonic()) else None
 
+    def seconds_to_look(self) -> float:
+        """Return the seconds after which `step` may have a chunk without any news."""
+        return min(self._feed.seconds_to_look(), self._keep_alive.seconds_left(time.monotonic()))
+
+    def call_on_news(self, function: Callable[[], None]) -> None:
+        """Have a function called, on any thread, whenever there is news, or the end."""
+        self._feed.on_news = function
+
     def close(self) -> None:
         """End it: nothing more is written."""
-        if self._relay.connection is not None and not self._relay.is_over:
-            self._relay.connection.give_back()
-        self._relay.is_over = True
-        RELAYS.close(self._relay)
+        if self.relay.connection is not None and not self.relay.is_over:
+            self.relay.connection.give_back()
+        self.relay.is_over = True
+        RELAYS.close(self.relay)
+
+
+def open_body(
+    source: Source,
+    *,
+    last_event_id: str | None = None,
+    keep_alive: float = KEEP_ALIVE,
+    run_to_dict: RunToDict = run_for_browser,
+    max_age: float | None = MAX_AGE,
+    owner: object = None,
+    limits: RelayLimits | None = None,
+    environ: Mapping[str, Any] | None = None,
+    is_prepared: bool = False,
+) -> Body:
+    """Subscribe, and return the body of a relay that is open; for arguments and errors see `Relay`.
+
+    Args:
+        is_prepared: whether `step` must never wait: states of a run are encoded by the callback.
+    """
+    if not keep_alive > 0:
+        raise ValueError(f"keep_alive must be more than 0 seconds, not {keep_alive!r}")
+    if max_age is not None and not max_age > 0:
+        raise ValueError(f"max_age must be more than 0 seconds, or None, not {max_age!r}")
+    patience = min(LOOK_SECONDS, keep_alive)
+    relay = OpenRelay(owner_text(owner))
+    RELAYS.enter(relay, limits or NO_LIMITS)
+    try:
+        prepare = (lambda run: run_event(run, run_to_dict)) if is_prepared else None
+        feed = feed_of(
+            source,
+            Position(last_event_id),
+            0.0 if is_prepared else patience,
+            on_cut=RELAYS.count_cut,
+            prepare=prepare,
+        )
+        relay.begin(feed, connection_of(environ))
+        body = Body(relay, feed, KeepAlive(keep_alive, patience), run_to_dict, max_age)
+    except BaseException:
+        RELAYS.close(relay)
+        raise
+    if relay not in RELAYS:
+        # It was ended before it had subscribed.
+        relay.stop()
+    return body
+
+
+def owner_text(owner: object) -> str | None:
+    """Return an owner as it is compared: a user's key is a number here and a text there."""
+    return None if owner is None else str(owner)

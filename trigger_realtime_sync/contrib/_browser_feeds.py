@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import attrs
 
@@ -38,6 +38,9 @@ MAX_PARTS_IN_EVENT = 256
 # comes much sooner, since the subscription has then probably ended.
 LOOK_SECONDS = 0.5
 FIRST_LOOK_SECONDS = 0.01
+# Seconds between two looks at the news of a subscription that is not the relay's own, where nobody
+# can wait for them.
+POLL_SECONDS = 0.05
 # Characters of a `Last-Event-ID`: browsers send it as a header, whose length servers limit.
 MAX_LAST_EVENT_ID = 4_000
 
@@ -64,7 +67,13 @@ class PartsEvent:
     last_event_id: str
 
 
-News = Run[Any, Any] | PartsEvent
+# Bytes are the event for a run, which is made already.
+News = Run[Any, Any] | PartsEvent | bytes
+Prepare = Callable[[Run[Any, Any]], bytes]
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class Position:
@@ -78,7 +87,7 @@ class Position:
         self.counts: dict[Stream, int] = dict(_counts_in(last_event_id or ""))
 
     def __str__(self) -> str:
-        text = urlencode({"/".join(stream): count for stream, count in self.counts.items()})
+        text = urlencode({_name_of(stream): count for stream, count in self.counts.items()})
         # Without an id the browser starts over: the index in each event shows what is repeated.
         return text if len(text) <= MAX_LAST_EVENT_ID else ""
 
@@ -98,13 +107,20 @@ def _counts_in(text: str) -> Iterator[tuple[Stream, int]]:
         return
     for name, count in parse_qsl(text):
         if count.isascii() and count.isdigit() and len(count) < 16:
-            yield tuple(name.split("/", 1)), int(count)
+            yield tuple(map(unquote, name.split("/", 1))), int(count)
+
+
+def _name_of(stream: Stream) -> str:
+    # A key may hold the slash that stands between a run and a key.
+    return "/".join(quote(one, safe="") for one in stream)
 
 
 class BrowserFeed(Protocol):
     """News for one browser."""
 
     error: TriggerRealtimeError | None
+    # Called on any thread when there is news, or the end.
+    on_news: Callable[[], None]
 
     @property
     def upstream(self) -> Hashable:
@@ -116,6 +132,9 @@ class BrowserFeed(Protocol):
 
     def take(self, seconds: float) -> list[News]:
         """Wait for news. Returns nothing after this many seconds, or when `wake` is called."""
+
+    def seconds_to_look(self) -> float:
+        """Return the seconds after which `take` may find what `on_news` does not tell."""
 
     def wake(self) -> None:
         """Make a thread that waits in `take` return."""
@@ -136,14 +155,15 @@ class OwnFeed:
         self,
         source: Callable[..., Subscription],
         position: Position,
-        on_cut: Callable[[], None] = lambda: None,
+        on_cut: Callable[[], None] = _do_nothing,
+        prepare: Prepare | None = None,
     ) -> None:
         # What `take` waits with. A worker may serve the browser on its main thread, where a signal
         # handler may raise at any moment: a `Condition` does not survive that.
         self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Protects everything below but the subscription.
         self._lock = threading.Lock()
-        self._runs: dict[str, Run[Any, Any]] = {}
+        self._runs: dict[str, Run[Any, Any] | bytes] = {}
         # With the index of each.
         self._parts: dict[Stream, deque[tuple[int, Any]]] = {}
         # The index after the last part that came, and after the last one that was taken in.
@@ -162,6 +182,8 @@ class OwnFeed:
         if has_streams(source):
             callbacks["on_stream"] = self.on_stream
         self._on_cut = on_cut
+        self._prepare = prepare
+        self.on_news = _do_nothing
         self._upstream = upstream_of(source)
         self._subscription = source(**callbacks)
         if self._cut_off:
@@ -197,9 +219,19 @@ class OwnFeed:
         self._subscription.cancel()
 
     def on_update(self, run: Run[Any, Any]) -> None:
+        news = self._prepared(run)
         with self._lock:
-            self._runs[run.id] = run
+            self._runs[run.id] = news
         self._ring()
+
+    def _prepared(self, run: Run[Any, Any]) -> Run[Any, Any] | bytes:
+        if self._prepare is None:
+            return run
+        try:
+            return self._prepare(run)
+        except Exception:  # noqa: BLE001
+            # It raises again where the event is made, for whoever reads the body.
+            return run
 
     def on_stream(self, *stream_and_parts: Any) -> None:
         *names, parts = stream_and_parts
@@ -245,10 +277,14 @@ class OwnFeed:
     def _ring(self) -> None:
         if self._rings.empty():
             self._rings.put(None)
+            self.on_news()
 
     def _forget_rings(self) -> None:
         while not self._rings.empty():
             self._rings.get_nowait()
+
+    def seconds_to_look(self) -> float:
+        return min(LOOK_SECONDS, self._next_look())
 
     def _next_look(self) -> float:
         """Return the seconds until the next look at the state, which double with each look.
@@ -286,6 +322,7 @@ class BorrowedFeed:
         is_stream = isinstance(subscription, StreamSubscription)
         self._seen = subscription.dropped_parts if is_stream else 0
         self._ended = False
+        self.on_news = _do_nothing
         self.error: TriggerRealtimeError | None = None
 
     @property
@@ -311,8 +348,12 @@ class BorrowedFeed:
             self._ended = True
         return []
 
+    def seconds_to_look(self) -> float:
+        return POLL_SECONDS
+
     def wake(self) -> None:
-        """Do nothing: `take` returns twice a second by itself."""
+        """`take` returns twice a second by itself."""
+        self.on_news()
 
     def close(self) -> None:
         self._updates.close()
@@ -331,7 +372,9 @@ def feed_of(
     source: Source,
     position: Position,
     patience: float,
-    on_cut: Callable[[], None] = lambda: None,
+    *,
+    on_cut: Callable[[], None] = _do_nothing,
+    prepare: Prepare | None = None,
 ) -> BrowserFeed:
     """Return the feed of a source.
 
@@ -340,7 +383,9 @@ def feed_of(
         position: where the browser is; the feed moves it on.
         patience: seconds after which `take` of a borrowed feed returns nothing.
         on_cut: called when the browser is too slow, and is cut off.
+        prepare: makes the event for a run, on the thread of the callback. Without it the feed gives
+            the run itself.
     """
     if isinstance(source, Subscription):
         return BorrowedFeed(source, position, patience)
-    return OwnFeed(source, position, on_cut)
+    return OwnFeed(source, position, on_cut, prepare)

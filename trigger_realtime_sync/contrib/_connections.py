@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 # Seconds for which a browser may take nothing of what is written to it.
 WRITE_SECONDS = 30.0
@@ -14,7 +14,17 @@ WRITE_SECONDS = 30.0
 _NAMES = ("gunicorn.socket", "werkzeug.socket")
 
 
-class Connection:
+class Connection(Protocol):
+    """What is written to while a relay is the response."""
+
+    def give_back(self) -> None:
+        """Leave it to the server as it was. The next request may come on it."""
+
+    def cut(self) -> None:
+        """Let a write that is blocked fail. On any thread."""
+
+
+class SocketConnection:
     """The socket that a server writes to, while a relay is its response.
 
     A write that takes longer than `WRITE_SECONDS` fails: the thread that is blocked in it would
@@ -28,12 +38,10 @@ class Connection:
         sock.settimeout(WRITE_SECONDS)
 
     def give_back(self) -> None:
-        """Leave it to the server as it was. The next request may come on it."""
         with contextlib.suppress(OSError):
             self._socket.settimeout(self._before)
 
     def cut(self) -> None:
-        """Let a write that is blocked fail."""
         # Another object for the same connection, since each kind of socket (TLS, gevent's) has a
         # `shutdown` of its own, which does more than this.
         with contextlib.suppress(OSError, ValueError):
@@ -54,6 +62,6 @@ def connection_of(environ: Mapping[str, Any] | None) -> Connection | None:
         return None
     sock = next((environ[name] for name in _NAMES if environ.get(name) is not None), None)
     try:
-        return None if sock is None else Connection(sock)
+        return None if sock is None else SocketConnection(sock)
     except (AttributeError, OSError):
         return None

@@ -86,7 +86,9 @@ def _camel_case(name: str) -> str:
 
 
 def event_of(news: News, run_to_dict: RunToDict) -> bytes:
-    """Return the event for a run or for parts."""
+    """Return the event for a run or for parts; one that is made already as it is."""
+    if isinstance(news, bytes):
+        return news
     if isinstance(news, PartsEvent):
         *run_id, key = news.stream
         data = {"key": key, "index": news.index, "parts": news.parts}
@@ -95,9 +97,14 @@ def event_of(news: News, run_to_dict: RunToDict) -> bytes:
         if run_id:
             data = {"runId": run_id[0], **data}
         return _event("part", to_json(data), news.last_event_id)
+    return run_event(news, run_to_dict)
+
+
+def run_event(run: Run[Any, Any], run_to_dict: RunToDict) -> bytes:
+    """Return the event for a run."""
     # The result of another function may depend on the browser's user: it is not shared.
     shared = run_to_dict is run_for_browser
-    return _event("run", _encoded_runs(news) if shared else to_json(run_to_dict(news)))
+    return _event("run", _encoded_runs(run) if shared else to_json(run_to_dict(run)))
 
 
 def last_event(state: State, error: TriggerRealtimeError | None) -> bytes:

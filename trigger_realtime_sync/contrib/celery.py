@@ -1,4 +1,4 @@
-"""Celery: run what a task is to wait for, and enqueue a task for each run that has finished.
+"""Celery: trigger a run in a task and wait for it, or enqueue a task for each finished run.
 
     client = RealtimeClient()   # at import: empty in each child of the pool
 

@@ -6,7 +6,7 @@ framework.
 
     useRealtimeRun(props.runId, { accessToken: props.accessToken, baseURL: props.baseURL })
 
-The token reads this run and nothing else, and never the secret key leaves the server. Whoever has
+The token reads this run and nothing else, and the secret key never leaves the server. Whoever has
 it sees all of the run, its payload and output too, which a `Relay` does not show: give it to those
 alone who may see that, keep pages that hold it out of shared caches, and let the page ask for
 another one before it expires.

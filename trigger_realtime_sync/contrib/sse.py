@@ -29,11 +29,10 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, Final
 
-from ._body import Body, KeepAlive
-from ._browser_feeds import LOOK_SECONDS, Position, feed_of
-from ._connections import connection_of
+from ._body import KEEP_ALIVE, MAX_AGE, Body, open_body, owner_text
+from ._browser_feeds import LOOK_SECONDS
 from ._events import END_ID, RunToDict, run_for_browser
-from ._open_relays import RELAYS, OpenRelay, RelayCounts, RelayLimits, TooManyRelays
+from ._open_relays import RELAYS, RelayCounts, RelayLimits, TooManyRelays
 from ._source import Source, shared
 
 __all__ = [
@@ -54,12 +53,6 @@ __all__ = [
     "shared",
 ]
 
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a comment is sent. Only writing shows that a browser is gone."""
-
-MAX_AGE = 3600.0
-"""Seconds after which a relay ends: the browser comes again, and permission is asked again."""
-
 PRIVATE = {
     "Cache-Control": "private, no-store, no-transform",
     "X-Content-Type-Options": "nosniff",
@@ -77,7 +70,6 @@ TOO_MANY = "Too many live views are open. Close some, or try again later."
 """The text of a 429."""
 
 EVERYBODY: Final = object()
-NO_LIMITS: Final = RelayLimits(per_process=None, per_owner=None)
 
 
 class Relay(Iterator[bytes]):
@@ -124,28 +116,19 @@ class Relay(Iterator[bytes]):
         limits: RelayLimits | None = None,
         environ: Mapping[str, Any] | None = None,
     ) -> None:
-        if not keep_alive > 0:
-            raise ValueError(f"keep_alive must be more than 0 seconds, not {keep_alive!r}")
-        if max_age is not None and not max_age > 0:
-            raise ValueError(f"max_age must be more than 0 seconds, or None, not {max_age!r}")
-        self._patience = min(LOOK_SECONDS, keep_alive)
-        relay = OpenRelay(_owner_text(owner))
-        RELAYS.enter(relay, limits or NO_LIMITS)
-        try:
-            position = Position(last_event_id)
-            self._feed = feed_of(source, position, self._patience, RELAYS.count_cut)
-            relay.begin(self._feed, connection_of(environ))
-            silence = KeepAlive(keep_alive, self._patience)
-            self._body = Body(relay, self._feed, silence, run_to_dict, max_age)
-            self._chunks = _chunks(self._body, self._patience)
-            # A response may be dropped without being closed, by a middleware that raised say.
-            weakref.finalize(self, RELAYS.close_elsewhere, relay).atexit = False
-        except BaseException:
-            RELAYS.close(relay)
-            raise
-        if relay not in RELAYS:
-            # It was ended before it had subscribed.
-            relay.stop()
+        self._body = open_body(
+            source,
+            last_event_id=last_event_id,
+            keep_alive=keep_alive,
+            run_to_dict=run_to_dict,
+            max_age=max_age,
+            owner=owner,
+            limits=limits,
+            environ=environ,
+        )
+        self._chunks = _chunks(self._body, min(LOOK_SECONDS, keep_alive))
+        # A response may be dropped without being closed, by a middleware that raised for example.
+        weakref.finalize(self, RELAYS.close_elsewhere, self._body.relay).atexit = False
 
     def __iter__(self) -> Relay:
         return self
@@ -168,11 +151,6 @@ def _chunks(body: Body, patience: float) -> Iterator[bytes]:
         body.close()
 
 
-def _owner_text(owner: object) -> str | None:
-    # A user's key is a number here and a text there.
-    return None if owner is None else str(owner)
-
-
 def has_ended(last_event_id: str | None) -> bool:
     """Return True if a browser that sent this has already been sent the end: answer 204.
 
@@ -189,7 +167,7 @@ def end_relays(*, of: object = EVERYBODY) -> None:
     come again after a second, and whoever answers asks again whether they may. Takes no lock, and
     so may be called by a signal handler.
     """
-    owner = _owner_text(of)
+    owner = owner_text(of)
     if of is EVERYBODY:
         RELAYS.end()
     elif owner is not None:

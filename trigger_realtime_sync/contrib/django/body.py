@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from .._asgi import AsyncChunks
-from ..sse import Relay
+from ... import Run
+from .._asgi import AsyncRelay
+from ..sse import Relay, RunToDict, Source, run_for_browser
 
 
 def close_connections() -> None:
@@ -44,24 +46,43 @@ class Body(Iterator[bytes]):
 
 
 class AsyncBody:
-    """The same for ASGI, where the view ran on another thread than the relay does."""
+    """The same for ASGI, where the view ran on another thread than the relay does.
 
-    def __init__(self, relay: Relay) -> None:
-        self._chunks = AsyncChunks(Body(relay))
+    Args:
+        source: what to relay.
+        options: of `AsyncRelay`.
+    """
+
+    def __init__(self, source: Source, options: dict[str, Any]) -> None:
+        options = {**options, "run_to_dict": _and_close(options["run_to_dict"])}
+        self._relay = AsyncRelay(source, **options)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._iterate()
 
     async def _iterate(self) -> AsyncIterator[bytes]:
-        # Django keeps one thread for all that is synchronous in a request: that of the view.
-        await sync_to_async(close_connections, thread_sensitive=True)()
-        chunks = aiter(self._chunks)
         try:
-            async for chunk in chunks:
+            # Django keeps one thread for all that is synchronous in a request: that of the view.
+            await sync_to_async(close_connections, thread_sensitive=True)()
+            async for chunk in self._relay:
                 yield chunk
         finally:
-            await chunks.aclose()
+            await self._relay.aclose()
 
     def close(self) -> None:
-        """End the relay of a response that never began."""
-        self._chunks.close()
+        """End the relay of a response that never began. Django calls it in a thread."""
+        self._relay.close()
+
+
+def _and_close(run_to_dict: RunToDict) -> RunToDict:
+    # The usual one is left as it is: its result is made once for all browsers.
+    if run_to_dict is run_for_browser:
+        return run_to_dict
+
+    def run_and_close(run: Run[Any, Any]) -> dict[str, Any]:
+        try:
+            return run_to_dict(run)
+        finally:
+            close_connections()
+
+    return run_and_close

@@ -13,5 +13,5 @@ app_name = "trigger_realtime"
 
 urlpatterns = [
     path("runs/<str:run_id>/events", views.run_events, name="run"),
-    path("runs/<str:run_id>/streams/<str:key>/events", views.stream_events, name="stream"),
+    path("runs/<str:run_id>/streams/<path:key>/events", views.stream_events, name="stream"),
 ]

@@ -61,7 +61,7 @@ def sse_response(
     """Return a response that relays a subscription, for views that check permissions themselves.
 
     Args:
-        request: the request to answer. Under ASGI the response occupies a thread.
+        request: the request to answer. Under ASGI all responses share one thread.
         source: what to relay, see `Relay`.
         keep_alive: in seconds. Default: the setting `KEEP_ALIVE`.
         run_to_dict: returns what the browser sees of a run.
@@ -75,23 +75,24 @@ def sse_response(
         return HttpResponse(status=204, headers=sse.PRIVATE)
     if request.method == "HEAD":
         return HttpResponse(headers=sse.HEADERS)
+    options: dict[str, Any] = {
+        "last_event_id": last_event_id,
+        "keep_alive": conf.keep_alive() if keep_alive is None else keep_alive,
+        "run_to_dict": run_to_dict,
+        "max_age": conf.max_age(),
+        "owner": conf.relay_owner()(request) if owner is None else owner,
+        "limits": conf.relay_limits(),
+    }
     try:
-        relay = sse.Relay(
-            source,
-            last_event_id=last_event_id,
-            keep_alive=conf.keep_alive() if keep_alive is None else keep_alive,
-            run_to_dict=run_to_dict,
-            max_age=conf.max_age(),
-            owner=conf.relay_owner()(request) if owner is None else owner,
-            limits=conf.relay_limits(),
-            environ=request.META,
-        )
+        if isinstance(request, ASGIRequest):
+            body: AsyncBody | Body = AsyncBody(source, options)
+        else:
+            body = Body(sse.Relay(source, environ=request.META, **options))
     except InvalidIdError as error:
         return _refusal(str(error), 400)
     except sse.TooManyRelays as refusal:
         return _refusal(sse.TOO_MANY, 429, **{"Retry-After": str(refusal.retry_after)})
     _decline_compression(request)
-    body = AsyncBody(relay) if isinstance(request, ASGIRequest) else Body(relay)
     return StreamingHttpResponse(body, headers=sse.HEADERS)
 
 
