@@ -84,6 +84,13 @@ def test_the_sdist_has_what_the_tests_read():
     assert grafted >= {".ci", "benchmarks", "changelog.d", "docs", "examples", "tests", "tools"}
 
 
+def test_a_release_begins_with_a_version():
+    """What is no version is refused before anything is looked at or changed."""
+    script = [sys.executable, str(ROOT / "tools" / "release.py")]
+    done = subprocess.run([*script, "v1.2"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "no release: 'v1.2' is no version such as 1.2.3\n")
+
+
 def test_the_build_knows_licence_expressions():
     """Those of setup.cfg, which older versions of setuptools refuse or drop."""
     requires = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

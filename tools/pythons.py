@@ -114,7 +114,7 @@ class Environment:
         if self.name == OLDEST:
             lines = config("tox.ini")["testenv:oldest"]["deps"].splitlines()
             pinned = [line.strip() for line in lines if "==" in line]
-        pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(self._python), "-m", "pip", "install", "--quiet", "--no-compile"]
         _check([*pip, f"{self._sources}[test]", "pytest-xdist", *pinned])
 
     def _test(self, arguments: list[str]) -> str:

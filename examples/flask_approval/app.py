@@ -27,16 +27,28 @@ realtime = TriggerRealtime()
 def create_app(**config) -> Flask:
     """Return the app. For its configuration see `trigger_realtime_sync.contrib.flask`."""
     app = Flask(__name__)
+    # Nobody logs in here, so whoever comes through one proxy counts as one visitor.
+    app.config["TRIGGER_REALTIME_MAX_RELAYS_PER_USER"] = 200
     # A page must not wait as long as a script may.
     app.config["TRIGGER_REALTIME_CALL_TIMEOUT"] = 10.0
     app.config.from_mapping(config)
     realtime.init_app(app)
+    app.before_request(refuse_other_sites)
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/refunds", view_func=ask, methods=["POST"])
     app.add_url_rule("/refunds/<run_id>", view_func=refund)
     app.add_url_rule("/refunds/<run_id>/events", view_func=refund_events)
     app.add_url_rule("/approvals/<token_id>", view_func=decide, methods=["POST"])
     return app
+
+
+def refuse_other_sites():
+    """Refuse what a page of another site made the browser send (CSRF): browsers say so."""
+    if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in (
+        "same-origin",
+        "none",
+    ):
+        abort(403)
 
 
 def index():
@@ -75,8 +87,8 @@ def refund_events(run_id: str):
 
 def decide(token_id: str):
     """Complete the token: the run goes on."""
-    # In your project, check here that this user may approve, and protect the form against others
-    # who make a browser send it (CSRF). A token of something else is none of this page's.
+    # In your project, check here that this user may approve. A token of something else is none of
+    # this page's.
     token = realtime.client.wait_tokens.retrieve(token_id)
     if TAG not in token.tags:
         abort(404)

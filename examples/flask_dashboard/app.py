@@ -25,8 +25,11 @@ def create_app(**config) -> Flask:
     `TASKS` starts jobs and answers questions: your own code, which triggers tasks.
     """
     app = Flask(__name__)
+    # Nobody logs in here, so whoever comes through one proxy counts as one visitor.
+    app.config["TRIGGER_REALTIME_MAX_RELAYS_PER_USER"] = 200
     app.config.from_mapping(config)
     realtime.init_app(app)
+    app.before_request(refuse_other_sites)
     app.add_url_rule("/", view_func=runs)
     app.add_url_rule("/jobs", view_func=start_job, methods=["POST"])
     app.add_url_rule("/questions", view_func=ask, methods=["GET", "POST"])
@@ -34,6 +37,15 @@ def create_app(**config) -> Flask:
     app.add_url_rule("/events/runs", view_func=runs_events)
     app.add_url_rule("/events/answers/<run_id>", view_func=answer_events)
     return app
+
+
+def refuse_other_sites():
+    """Refuse what a page of another site made the browser send (CSRF): browsers say so."""
+    if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in (
+        "same-origin",
+        "none",
+    ):
+        abort(403)
 
 
 def runs():

@@ -102,7 +102,7 @@ def test_a_reused_run_that_is_gone(server, client):
     subscription = client.subscribe_to_batch(batch_id)
     server.complete_run(own)
     with pytest.raises(NotFoundError):
-        subscription.wait_for_completion(1)
+        subscription.wait_for_completion(10)
 
 
 def test_a_reused_run_whose_row_does_not_decode(server, client, caplog):

@@ -36,8 +36,8 @@ def test_a_held_poll_is_cut_off(backend, encrypted, tls, bundle, connect):
         subscription = client.subscribe_to_run(server.create_run())
         server.wait_until_held(1)
         assert timed_cancel(subscription) < AT_ONCE
-        server.wait_for_connections(0, timeout=0.5)
-        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
+        server.wait_for_connections(0)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"))
         assert timed_cancel(subscription) < AT_ONCE
         assert subscription.state is State.CANCELLED
 
@@ -85,7 +85,7 @@ def test_a_silent_server_is_cut_off(scheme, connect):
             peer.settimeout(0.5)
             while peer.recv(65536):
                 pass
-        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"))
 
 
 def connecting(port: int) -> int:
@@ -111,7 +111,7 @@ def test_connecting_is_no_reason_to_wait(scheme, connect):
         eventually(lambda: threads_named("trigger-realtime run-feed"))
         eventually(lambda: connecting(port) > len(fillers))
         assert timed_cancel(subscription) < AT_ONCE
-        eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
+        eventually(lambda: not threads_named("trigger-realtime run-feed"))
         for filler in fillers:
             filler.close()
 
@@ -122,7 +122,7 @@ def test_while_it_waits_for_another_attempt(raw, connect):
     subscription = connect(server).subscribe_to_run("run_1")
     eventually(lambda: subscription.state is State.RETRYING)
     assert timed_cancel(subscription) < AT_ONCE
-    eventually(lambda: not threads_named("trigger-realtime run-feed"), seconds=0.5)
+    eventually(lambda: not threads_named("trigger-realtime run-feed"))
 
 
 def test_two_hundred_at_once(server, client):
@@ -230,7 +230,7 @@ def test_a_closed_client_refuses(server, client):
     ):
         with pytest.raises(RuntimeError, match="closed"):
             subscribe("run_1")
-    server.wait_for_connections(0, timeout=1)
+    server.wait_for_connections(0)
 
 
 def test_close_inside_a_callback(server, client):

@@ -37,7 +37,9 @@ def test_a_wait_ends(server, client, stopped):
     with stopped():
         with pytest.raises(WaitTimeout):
             client.wait_for_completion(run_id, timeout=0.2)
-        updates = client.subscribe_to_run(run_id).updates(timeout=0.2)
+        subscription = client.subscribe_to_run(run_id)
+        eventually(lambda: subscription.run is not None)
+        updates = subscription.updates(timeout=0.2)
         next(updates)
         with pytest.raises(WaitTimeout):
             next(updates)

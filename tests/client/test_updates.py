@@ -33,11 +33,14 @@ def test_updates_begin_with_the_present_and_end_with_the_run(server, client):
 def test_updates_time_out_and_can_be_asked_again(server, client):
     """`timeout` bounds the silence."""
     run_id = server.create_run()
-    updates = client.subscribe_to_run(run_id).updates(timeout=0.3)
+    subscription = client.subscribe_to_run(run_id)
+    server.wait_until_held(1)
+    updates = subscription.updates(timeout=0.3)
     assert next(updates).is_queued
     with pytest.raises(WaitTimeout):
         next(updates)
     server.update_run(run_id, status="EXECUTING")
+    eventually(lambda: subscription.run.is_executing)
     assert next(updates).is_executing
 
 

@@ -110,7 +110,7 @@ def test_an_answer_is_streamed_and_a_reload_resumes(page, site, server):
     server.complete_run(run_id)
     _wait_for_text(page, "A queue keeps work that is to be done.")
     page.wait_for_selector("#link[data-state=done]")
-    assert page.inner_text("#count") == "5 words"
+    assert page.inner_text("#count") == "9 words"
 
 
 def test_a_page_recovers_from_a_server_that_was_killed(page, site, server):
@@ -203,6 +203,92 @@ def test_a_page_that_back_brings_back_is_live_again(page, site, server):
     server.update_run(run_id, status="EXECUTING")
     page.evaluate(event, "pageshow")
     page.wait_for_selector(f"#{run_id} >> text=executing")
+
+
+def _is_hidden(page: Any, hidden: bool) -> None:
+    """Do what a browser does when another tab comes to the front, or goes."""
+    page.evaluate(
+        """hidden => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_a_hidden_page_needs_no_connection(page, site, server):
+    """A browser has six for a host, with HTTP/1.1; the page is as it should be when it is back."""
+    run_id = server.create_run(tags=[site.tag])
+    page.goto(site.url)
+    page.wait_for_selector(f"#{run_id} >> text=queued")
+    _is_hidden(page, True)
+    eventually(lambda: server.open_connections == 0, "the hidden page is still connected")
+    server.update_run(run_id, status="EXECUTING")
+    _is_hidden(page, False)
+    page.wait_for_selector(f"#{run_id} >> text=executing")
+    page.wait_for_selector("#link[data-state=live]")
+
+
+def test_a_page_that_is_refused_a_place_asks_again(page, site, server):
+    """A 429 ends an `EventSource` for good: the page makes a new one. What it shows is dimmed."""
+    run_id = server.create_run(tags=[site.tag])
+    refusals = [429, 429]
+    states: list[str] = []
+    page.expose_function("told", lambda state: states.append(state))
+    page.add_init_script(
+        "document.addEventListener('realtime:state', event => told(event.detail.state))"
+    )
+
+    def refuse(route: Any) -> None:
+        if refusals:
+            route.fulfill(status=refusals.pop(), headers={"Retry-After": "1"}, body="")
+        else:
+            route.continue_()
+
+    page.route("**/events/runs", refuse)
+    page.goto(site.url)
+    page.wait_for_selector("#link[data-state=lost]")
+    assert page.evaluate("document.documentElement.dataset.realtime") == "reconnecting"
+    page.wait_for_selector(f"#{run_id} >> text=queued")
+    page.wait_for_selector("#link[data-state=live]")
+    eventually(lambda: states == ["connecting", "reconnecting", "live"], f"{states}")
+
+
+def test_cancelled_runs_are_counted_and_what_tells_no_progress_has_none(page, site, server):
+    """Each bar has a name, which those who can't see it are told."""
+    page.goto(site.url)
+    run_id = server.create_run("import-products", tags=[site.tag], status="EXECUTING")
+    page.wait_for_selector(f"#{run_id} >> text=executing")
+    assert page.inner_text(f"#{run_id} .percent") == ""
+    bar = page.locator(f"#{run_id} [role=progressbar]")
+    assert bar.get_attribute("aria-valuenow") is None
+    assert "import-products" in bar.get_attribute("aria-label")
+    server.cancel_run(run_id)
+    page.wait_for_selector("text=0 active, 0 completed, 0 failed, 1 cancelled")
+
+
+def test_an_answer_that_failed_says_why(page, site, server):
+    """Below what was written of it."""
+    run_id = _answer(site, server)
+    page.goto(f"{site.url}/answers/{run_id}")
+    server.append(run_id, "answer", "A queue ")
+    _wait_for_text(page, "A queue ")
+    server.fail_run(run_id, "The model is busy")
+    page.wait_for_selector("#error >> text=The model is busy")
+
+
+def test_who_logs_out_in_another_tab_is_told_to_log_in_again(page, site, server):
+    """The open stream ends at once, and the page does not try for ever. Flask has no users."""
+    if site.tag == "dashboard":
+        pytest.skip("the example for Flask has no users")
+    run_id = server.create_run(tags=[site.tag])
+    page.goto(site.url)
+    page.wait_for_selector(f"#{run_id} >> text=queued")
+    other = page.context.new_page()
+    other.goto(site.url)
+    other.click("header form button")
+    page.wait_for_selector("#link >> text=log in again")
+    eventually(lambda: server.open_connections == 0, "the run is still followed")
 
 
 def test_nobody_sees_what_is_not_theirs(chromium, server, site):

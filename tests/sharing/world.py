@@ -80,14 +80,15 @@ class Worker:
             "url": world.server.url,
             "runs": world.runs,
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.sharing.worker", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            text=True,
-            stderr=(world.folder / f"worker-{number}.err").open("w"),
-        )
+        with (world.folder / f"worker-{number}.err").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.sharing.worker", json.dumps(options)],
+                stdin=subprocess.PIPE,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                text=True,
+                stderr=errors,
+            )
 
     def lines(self) -> list[dict[str, Any]]:
         found = []

@@ -142,9 +142,12 @@ class LeadingPump(ABC):
         except Nudged:
             return True
         except Fenced:
-            logger.info("%s: another process leads it now", self.label)
+            logger.info(
+                "%s: another process leads it now", self.label, extra={"target": self.label}
+            )
         except (Moved, LogAway) as error:
-            logger.info("%s: begins again: %s", self.label, error or "the log has changed")
+            why = error or "the log has changed"
+            logger.info("%s: begins again: %s", self.label, why, extra={"target": self.label})
             return True
         except TriggerRealtimeError as error:
             self._fail(error.with_traceback(None))
@@ -173,6 +176,8 @@ class LeadingPump(ABC):
         try:
             writer.append(entry)
         except Exception as error:  # noqa: BLE001 (it is logged)
-            logger.info("%s: could not be told: %r", self.label, error)
+            logger.info(
+                "%s: could not be told: %r", self.label, error, extra={"target": self.label}
+            )
             return False
         return True

@@ -137,7 +137,13 @@ class RunPump(LeadingPump):
         return not left and not finished and not self.stopped
 
     def _on_stray_lost(self, run_id: str, error: TriggerRealtimeError) -> None:
-        logger.info("%s: run %s is followed no longer: %s", self.label, run_id, error)
+        logger.info(
+            "%s: run %s is followed no longer: %s",
+            self.label,
+            run_id,
+            error,
+            extra={"target": self.label, "run_id": run_id},
+        )
         if isinstance(error, NotFoundError):
             keys = [key for key, row in self._view.by_key().items() if row.id == run_id]
             self._on_stray_changes(RunChanges(), keys)

@@ -96,6 +96,11 @@ class RunReplica(Generic[RowT]):
         if not is_snapshot and not self.has_snapshot:
             return Changes()
         touched, gone = self._log.take(entry)
+        if is_past:
+            # What was told since then is not gone.
+            gone = []
+        elif is_snapshot:
+            gone = [row_key for row_key in self._rows if row_key not in self._log.rows]
         if is_snapshot:
             self.has_snapshot = True
             for row_key in self._forgotten & self._log.rows.keys():

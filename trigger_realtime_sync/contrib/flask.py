@@ -55,6 +55,7 @@ from .sse import (
 
 try:
     from flask import Flask, Response, current_app, request, session
+    from markupsafe import Markup
 except ModuleNotFoundError as error:
     if error.name != "flask":
         raise
@@ -108,7 +109,11 @@ class TriggerRealtime:
         # A bound that can't work is an error now, and not in the first request.
         _limits(app.config)
         app.extensions[_EXTENSION] = {"extension": self}
-        names = {"realtime_token": self.run_token, "realtime_run": self.run_props}
+        names = {
+            "realtime_token": self.run_token,
+            "realtime_run": self.run_props,
+            "realtime_script": lambda: Markup(page.follow_script()),
+        }
         app.context_processor(lambda: dict(names))
 
     @property

@@ -14,18 +14,29 @@ another one before it expires.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from .. import InvalidIdError, RealtimeClient, Run, RunHandle
 
-__all__ = ["TOKEN_LIFE", "run_props", "run_token"]
+__all__ = ["FOLLOW_SCRIPT", "TOKEN_LIFE", "follow_script", "run_props", "run_token"]
+
+FOLLOW_SCRIPT = Path(__file__).parent / "django" / "static" / "trigger_realtime" / "follow.js"
+"""The file of `follow()`, for a relay in a page. It needs no build step: its head says the rest."""
 
 TOKEN_LIFE = timedelta(minutes=15)
 """How long a token is good for. A page that follows a run for longer asks for another one."""
 
 AnyRun = RunHandle[Any, Any] | Run[Any, Any] | str
+
+
+@functools.cache
+def follow_script() -> str:
+    """Return the script of `follow()`, to stand in a page between `<script>` and `</script>`."""
+    return FOLLOW_SCRIPT.read_text(encoding="utf-8")
 
 
 def run_token(

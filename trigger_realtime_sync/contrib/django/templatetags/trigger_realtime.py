@@ -15,12 +15,22 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.safestring import SafeString, mark_safe
 
 from ... import page
 from .. import conf
 from ..client import get_client
 
 register = template.Library()
+
+
+@register.simple_tag
+def realtime_script() -> SafeString:
+    """Return the script of `follow()`, to stand inside a `<script>`.
+
+    It is the static file `trigger_realtime/follow.js` too, for pages that load it.
+    """
+    return mark_safe(page.follow_script())
 
 
 @register.simple_tag
