@@ -1,5 +1,5 @@
-"""What a page is given to follow one run by itself, with the official React hooks say. Needs no
-framework.
+"""What a page is given to follow one run by itself, with the official React hooks say; and the
+script by which it follows a relay. Needs no framework.
 
     props = run_props(client, handle, base_url="https://api.trigger.dev")
     # {"runId": "run_…", "accessToken": "eyJ…", "baseURL": "https://api.trigger.dev"}
