@@ -200,7 +200,7 @@ def test_importing_needs_no_extra_and_starts_nothing(module):
     assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
 
 
-# What is imported with the first call or typed value. (What subscriptions need is imported with the
+# What is imported with the first call. (What subscriptions need is imported with the
 # client: they may begin where nothing can be imported any more.)
 LATER = (
     "_calls.calls", "_calls.caller", "_calls.trigger", "_calls.batch", "_calls.spans",
@@ -209,7 +209,7 @@ LATER = (
 )  # fmt: skip
 
 
-def test_importing_the_client_costs_no_calls_and_no_types():
+def test_importing_the_client_costs_no_calls_and_no_extras():
     """A program pays for what it uses, when it first does."""
     code = (
         "import sys\n"

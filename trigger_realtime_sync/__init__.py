@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import _forks
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ def __getattr__(name: str) -> Any:
     # Imported when first asked for: pytest loads this package in every run of everyone who has it
     # installed, for the fixture, and most of those runs need nothing of it.
     if name in __all__:
+        from . import _forks
+
         for module in (_OF_CALLS[name],) if name in _OF_CALLS else _MODULES:
             with _forks.importing:
                 value = getattr(import_module(module, __name__), name, None)

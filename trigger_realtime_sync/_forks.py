@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# logging first: a fork takes the locks of who registered last first, and an import may want its.
+import logging  # noqa: F401
 import os
 import threading
 from collections.abc import Callable

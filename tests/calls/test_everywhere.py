@@ -135,19 +135,21 @@ print("END", flush=True)
     [
         ("handles", "client.trigger('t', 1)"),
         ("_calls.calls", "client.send('run_1', 'stream', 1)"),
-        ("_calls.batch", "client.batch_trigger([BatchItem('t', 1)])"),
+        ("_calls.batch", "client.batch_trigger([package.BatchItem('t', 1)])"),
         ("_calls.public_tokens", "client.create_public_token(read={'runs': True})"),
         ("resources", "client.runs.list()"),
         ("wait_tokens", "client.wait_tokens.create()"),
         ("sessions", "client.sessions.list()"),
-        ("batches", "BatchItem('t', 1)"),
+        ("batches", "package.BatchItem('t', 1)"),
     ],
 )
 def test_a_child_that_is_forked_in_the_middle_of_a_first_call(server, module, call):
     """What a thread of the parent is importing just then, the child can import as well."""
     server.create_run(id="run_1")
     script = f"""
-import importlib.abc, signal
+import importlib.abc, os, signal, sys, threading
+import trigger_realtime_sync as package
+client = package.RealtimeClient(sys.argv[2], base_url=sys.argv[1])
 begun, ended = threading.Event(), threading.Event()
 
 class Slow(importlib.abc.MetaPathFinder):
@@ -175,6 +177,6 @@ thread.join(30)
 client.close()
 print("END", flush=True)
 """
-    ran = scripts.run(START + script, server.url, KEY)
+    ran = scripts.run(script, server.url, KEY)
     assert ran.code == 0, ran.err
     assert ran.lines() == ["0", "END"]
