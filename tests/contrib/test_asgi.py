@@ -247,6 +247,32 @@ def test_a_mistake_of_the_application_is_raised(client):
     run(main())
 
 
+def test_fastapi_sends_it_as_one_of_its_responses(server, client, writer):
+    """It stands in the documentation of the API, and background tasks run after it."""
+    fastapi = pytest.importorskip("fastapi", reason="FastAPI is not installed")
+    from trigger_realtime_sync.contrib.fastapi import RelayResponse as Response
+
+    api, done = fastapi.FastAPI(), list[str]()
+
+    async def events(run_id: str, tasks: Any) -> Response:
+        tasks.add_task(done.append, run_id)
+        return Response(shared(client.subscribe_to_run, run_id))
+
+    events.__annotations__ = {"run_id": str, "tasks": fastapi.BackgroundTasks}
+    api.get("/runs/{run_id}", response_class=Response)(events)
+    server.complete_run(writer)
+
+    async def main() -> None:
+        tab = Tab(api, f"/runs/{writer}")
+        assert await tab.names() == ["run", "complete"]
+        await tab.task
+
+    run(main())
+    assert done == [writer]
+    answers = api.openapi()["paths"]["/runs/{run_id}"]["get"]["responses"]
+    assert "text/event-stream" in answers["200"]["content"]
+
+
 class User:
     is_authenticated = True
 

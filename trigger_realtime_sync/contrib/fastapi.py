@@ -31,12 +31,16 @@ __all__ = ["RelayResponse", "end_relays_at_stop", "shared"]
 
 
 class RelayResponse(Response):
-    """The answer to a request: a relay. For its options see `contrib.asgi.RelayResponse`."""
+    """The answer to a request: a relay. For its options see `contrib.asgi.RelayResponse`.
+
+    Its `status_code` is for FastAPI's documentation of the API; the relay chooses its own.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, source: Source, **options: Any) -> None:
-        super().__init__(headers=HEADERS)
+    # FastAPI reads the default of `status_code` for its documentation of the API.
+    def __init__(self, source: Source, *, status_code: int = 200, **options: Any) -> None:
+        super().__init__(status_code=status_code, headers=HEADERS)
         self._relay = asgi.RelayResponse(source, **options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
