@@ -200,8 +200,8 @@ def test_importing_needs_no_extra_and_starts_nothing(module):
     assert (done.stdout.strip(), done.stderr) == ("[] 1", "")
 
 
-# What is imported with the first call. (What subscriptions need is imported with the
-# client: they may begin where nothing can be imported any more.)
+# What is imported with the first call. (What subscriptions need is imported when the
+# first client is made: they may begin where nothing can be imported any more.)
 LATER = (
     "_calls.calls", "_calls.caller", "_calls.trigger", "_calls.batch", "_calls.spans",
     "_encode.options", "_encode.superjson", "batches", "handles", "metadata",

@@ -358,7 +358,7 @@ def sessions() -> None:
     assert_type(typed.parts, list[str])
     for part in typed.updates(turn_of=1):
         assert_type(part, str)
-    client.subscribe_to_session("c", "both")  # type: ignore[arg-type]
+    client.subscribe_to_session("c", "both")  # type: ignore[call-overload]
     client.subscribe_to_session("c", part_type=int, on_stream=on_texts)  # type: ignore[arg-type]
     client.sessions.start("t", payload=[1])  # type: ignore[arg-type]
 

@@ -16,7 +16,6 @@ import attrs
 from .._channel.part_store import PartStore, StreamKey, Taker
 from .._decode.kept_runs import LeftRun, digest_of
 from .._http.mask import Secret
-from .._wire.stream_parts import Control
 from ..errors import CallbackError, TriggerRealtimeError
 from ..models import AnyRun
 from .completed_runs import CompletedRuns
@@ -210,6 +209,7 @@ class Delivery:
         """Deliver parts, and each control record in its place among them."""
         # Imported here, because most clients read no session.
         from .._wire.session_turns import FRESH_TOKEN
+        from .._wire.stream_parts import Control
 
         for item, position in store.take(taker, stream)[0]:
             if self._addressee.is_closed:

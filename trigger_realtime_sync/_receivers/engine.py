@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .. import _forks
 from .._calls.memory import CallMemory
 from .._channel.base_channel import BaseChannel
 from .._channel.batch_channel import BatchChannel
 from .._channel.channel import Channel
 from .._channel.run_view import RunView
-
-# Not where they are first needed: the process may have no file descriptor left then, and a child
-# that another thread forks meanwhile could never import them.
-from .._channel.session_channel import SessionChannel
 from .._channel.sources import NETWORK
-from .._channel.stream_channel import StreamChannel
 from .._channel.target import Target
 from .._feeds.buffering import Buffering
 from .._http.fetches import Fetches
@@ -64,10 +60,20 @@ class EngineOptions:
     own_token: Callable[[], Token | None] = lambda: None
 
 
+def _import_what_streams_need() -> None:
+    """Import what the first subscription to a stream needs, for the first client of the process.
+
+    Later it may have no file descriptor left; earlier, whoever makes no client would pay for it.
+    """
+    with _forks.importing:
+        from .._channel import session_channel, stream_channel  # noqa: F401
+
+
 class Engine:
     """Everything of a client that holds threads, locks or sockets."""
 
     def __init__(self, options: EngineOptions) -> None:
+        _import_what_streams_need()
         self._options = options
         # What is known of the functions that give out tokens, as long as somebody holds them.
         self._records: weakref.WeakKeyDictionary[Any, TokenRecord] = weakref.WeakKeyDictionary()
@@ -176,11 +182,15 @@ class Engine:
             tokens = self.session_tokens.source(target.base_url, target.subject, origin.token)
             buffering = self._buffering[target.base_url]
             origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
+            from .._channel.session_channel import SessionChannel
+
             return SessionChannel(target, origin, view, patience, buffering)
         sources = NETWORK if self.fleet is None else self.fleet.sources(target)
         if target.streams is not None:
             buffering = self._buffering[target.base_url]
             patience = self._options.stream_patience
+            from .._channel.stream_channel import StreamChannel
+
             return StreamChannel(target, origin, view, patience, buffering, sources)
         if target.is_batch:
             return BatchChannel(target, origin, view, sources)
@@ -199,8 +209,12 @@ class Engine:
         for seat in self.registry.all_seats():
             target, channel = seat.target, seat.channel
             is_theirs = target.subject in names and target.base_url == base_url
-            if is_theirs and isinstance(channel, SessionChannel):
-                channel.was_closed()
+            if is_theirs and target.is_session:
+                from .._channel.session_channel import SessionChannel
+
+                assert channel is None or isinstance(channel, SessionChannel)
+                if channel is not None:
+                    channel.was_closed()
 
     def call_origin(self, base_url: str, token: Token) -> Origin:
         """Return where calls go, on any thread."""
