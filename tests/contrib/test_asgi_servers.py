@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.contrib.events import text_of
-from tests.contrib.processes import HERE, Browser, Process, free_port, python, stop_seconds
+from tests.contrib.processes import (
+    EXAMPLES,
+    HERE,
+    Browser,
+    Process,
+    free_port,
+    get,
+    python,
+    stop_seconds,
+)
 from tests.support.waiting import eventually
 from trigger_realtime_sync.testing import RealtimeServer
 
@@ -107,3 +117,28 @@ def test_parts_go_on_where_they_were(start, browse, server, kind):
     server.complete_run(run_id)
     again = browse(port, f"/streams/{run_id}/text", browser.last_event_id)
     assert text_of(before + list(again)) == "abcdef"
+
+
+@pytest.mark.parametrize("kind", ["uvicorn"], indirect=True)
+def test_the_example_shows_a_run_that_its_button_starts(browse, kind, tmp_path):
+    """By the command that it names, with a server of its own; it stops at once."""
+    port = free_port()
+    command = ("-m", "uvicorn", "--app-dir", str(EXAMPLES / "fastapi_dashboard"), "app:app")
+    process = Process(
+        *python(*command, "--port", str(port)),
+        env={"TRIGGER_SECRET_KEY": ""},
+        log=tmp_path / "example.log",
+    )
+    with process:
+        process.wait_for_port(port)
+        page = get(port, "/")
+        assert "follow(" in page
+        assert "tr_dev_demo" not in page
+        browser = browse(port, "/events")
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/jobs", method="POST")
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            assert answer.status == 204
+        events = browser.until(lambda events: events[-1].data["isFinished"])
+        assert events[-1].data["output"] == "12 pages"
+        assert process.seconds_to_stop() < stop_seconds()
+        assert "Traceback" not in process.log
