@@ -31,11 +31,20 @@ for _name in ("fastapi", "django"):
 
 pytestmark = pytest.mark.web
 
+# hypercorn's workers are not told to stop before it waits for their connections.
 COMMANDS = {
     "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}"],
     "uvicorn-workers": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--workers", "2"],
-    "hypercorn": ["hypercorn", "--bind", "127.0.0.1:{port}"],
-    "hypercorn-workers": ["hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "2"],
+    "hypercorn": ["hypercorn", "--graceful-timeout", "1", "--bind", "127.0.0.1:{port}"],
+    "hypercorn-workers": [
+        "hypercorn",
+        "--graceful-timeout",
+        "1",
+        "--bind",
+        "127.0.0.1:{port}",
+        "--workers",
+        "2",
+    ],
     "daphne": ["daphne", "--bind", "127.0.0.1", "--port", "{port}"],
 }
 

@@ -192,9 +192,12 @@ def _header(scope: Scope, name: bytes) -> str | None:
 def end_relays_at_stop(app: App) -> App:
     """Return the application, which ends its relays when its server is told to stop.
 
-    For uvicorn, hypercorn and daphne, with any number of workers:
+    For uvicorn and daphne, with any number of workers:
 
         app = end_relays_at_stop(app)
+
+    hypercorn tells the processes of its workers nothing before it waits for their connections:
+    start it with `--graceful-timeout 1`.
 
     It puts a handler before the server's own ones for SIGTERM and SIGINT, which are called after
     it: when the server announces its start (`lifespan`), else with the first request. Outside of
