@@ -424,7 +424,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What was called at a signal; the handlers of this process are put back."""
     called: list[str] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    monkeypatch.setattr(asgi, "end_relays", lambda: called.append("relays"))
+    monkeypatch.setattr(RELAYS, "end", lambda: called.append("relays"))
     for number in before:
         signal.signal(number, lambda number, frame: called.append("server"))
     yield called

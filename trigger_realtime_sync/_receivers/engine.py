@@ -177,20 +177,18 @@ class Engine:
             self.open_calls.close()
 
     def _make_channel(self, target: Target, view: RunView) -> BaseChannel:
+        # Both have been imported when this client was made.
+        from .._channel.session_channel import SessionChannel
+        from .._channel.stream_channel import StreamChannel
+
         origin = self._target_origin(target)
+        patience, buffering = self._options.stream_patience, self._buffering[target.base_url]
         if target.is_session:
             tokens = self.session_tokens.source(target.base_url, target.subject, origin.token)
-            buffering = self._buffering[target.base_url]
-            origin, patience = attrs.evolve(origin, token=tokens), self._options.stream_patience
-            from .._channel.session_channel import SessionChannel
-
+            origin = attrs.evolve(origin, token=tokens)
             return SessionChannel(target, origin, view, patience, buffering)
         sources = NETWORK if self.fleet is None else self.fleet.sources(target)
         if target.streams is not None:
-            buffering = self._buffering[target.base_url]
-            patience = self._options.stream_patience
-            from .._channel.stream_channel import StreamChannel
-
             return StreamChannel(target, origin, view, patience, buffering, sources)
         if target.is_batch:
             return BatchChannel(target, origin, view, sources)

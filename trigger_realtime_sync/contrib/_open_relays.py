@@ -6,9 +6,11 @@ import _thread
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -221,3 +223,22 @@ RELAYS = OpenRelays()
 if hasattr(os, "register_at_fork"):
     # A thread of the parent may have held their locks at the fork.
     os.register_at_fork(after_in_child=RELAYS.begin)
+
+
+class EndsRelays:
+    """A signal handler that ends the relays of this process, and then does what was done before.
+
+    Args:
+        before: the handler that was there, as `signal.getsignal` returns it.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self._before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        RELAYS.end()
+        if callable(self._before):
+            self._before(number, frame)
+        elif self._before == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)

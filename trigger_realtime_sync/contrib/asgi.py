@@ -21,13 +21,12 @@ import contextlib
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from types import FrameType
 from typing import Any
 
 from .. import InvalidIdError
 from ._asgi import AsyncRelay
 from ._connections import WRITE_SECONDS
-from ._open_relays import LAST_WRITE_SECONDS, RELAYS
+from ._open_relays import LAST_WRITE_SECONDS, RELAYS, EndsRelays
 from .sse import (
     HEADERS,
     KEEP_ALIVE,
@@ -38,7 +37,6 @@ from .sse import (
     RunToDict,
     Source,
     TooManyRelays,
-    end_relays,
     has_ended,
     run_for_browser,
     shared,
@@ -223,18 +221,3 @@ def _chain_handlers() -> None:
         # None: not set by Python, and could not be called.
         if before is not None and not isinstance(before, EndsRelays):
             signal.signal(number, EndsRelays(before))
-
-
-class EndsRelays:
-    """A signal handler that ends the relays, and then does what was done before."""
-
-    def __init__(self, before: Any) -> None:
-        self._before = before
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        end_relays()
-        if callable(self._before):
-            self._before(number, frame)
-        elif self._before == signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)

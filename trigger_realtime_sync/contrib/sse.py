@@ -26,13 +26,12 @@ import signal
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
-from types import FrameType
 from typing import Any, Final
 
 from ._body import KEEP_ALIVE, MAX_AGE, Body, open_body, owner_text
 from ._browser_feeds import LOOK_SECONDS
 from ._events import END_ID, RunToDict, run_for_browser
-from ._open_relays import RELAYS, RelayCounts, RelayLimits, TooManyRelays
+from ._open_relays import RELAYS, EndsRelays, RelayCounts, RelayLimits, TooManyRelays
 from ._source import Source, shared
 
 __all__ = [
@@ -185,17 +184,7 @@ def end_relays_on_sigterm() -> None:
     For gunicorn's `post_worker_init`: a stopping worker waits for its open responses. SIGINT and
     SIGQUIT have a hook of their own in gunicorn: call `end_relays` in `worker_int`.
     """
-    before = signal.getsignal(signal.SIGTERM)
-
-    def on_sigterm(number: int, frame: FrameType | None) -> None:
-        end_relays()
-        if callable(before):
-            before(number, frame)
-        elif before == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGTERM, EndsRelays(signal.getsignal(signal.SIGTERM)))
 
 
 def __getattr__(name: str) -> Any:
